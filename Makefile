@@ -1,0 +1,52 @@
+# The gate is "make check"; CI runs the same steps (.ci/run).
+SHELL := /bin/sh
+BIN := .venv/bin
+DEV := .venv/installed-dev
+COMPILE = --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+
+.PHONY: help run demo test test-fast check lint bench lock
+
+help:
+	@echo "make run        the daemon on ./local_watch_dir, with a Redis and an S3 of its own"
+	@echo "make demo       a test recording, its upload, and the comparison at the end"
+	@echo "make test       the whole suite"
+	@echo "make test-fast  the tests to run all the time, under a minute"
+	@echo "make check      formatting, lint, types, and the whole suite with coverage"
+	@echo "make lint       the first three of these"
+	@echo "make bench      CPU, memory and blocking, measured"
+	@echo "make lock       the lock files again, from pyproject.toml"
+
+run:
+	scripts/run
+
+demo:
+	scripts/demo
+
+test:
+	scripts/test
+
+check: lint test
+
+$(DEV): requirements.txt requirements-dev.txt
+	scripts/setup --dev
+	@touch $@
+
+test-fast: $(DEV)
+	$(BIN)/python -m pytest -q -n 2 -m "not slow" tests/unit tests/contract
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict src tests
+
+bench: $(DEV)
+	$(BIN)/python -m bench
+
+# uv is a tool of its own and not part of what it locks.
+.tools/uv/bin/uv: | $(DEV)
+	$(BIN)/python -m venv .tools/uv
+	.tools/uv/bin/pip install --disable-pip-version-check uv
+
+lock: .tools/uv/bin/uv
+	.tools/uv/bin/uv pip compile $(COMPILE) pyproject.toml -o requirements.txt
+	.tools/uv/bin/uv pip compile $(COMPILE) --extra dev pyproject.toml -o requirements-dev.txt
