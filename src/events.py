@@ -1,0 +1,23 @@
+"""Hints that a file deserves a look. A hint alone never decides anything: the file itself does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class WatcherChangeType(StrEnum):
+    """What seems to have happened to a file."""
+
+    CREATE = "create"
+    WRITE = "write"
+    DELETE = "delete"
+    IDLE = "idle"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """A hint about one file. ``path`` is relative to the watched folder (see ``recording``)."""
+
+    change_type: WatcherChangeType
+    path: str

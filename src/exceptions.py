@@ -1,0 +1,93 @@
+"""The errors, sorted by what the caller should do.
+
+* ``Transient``: the world is not as it should be just now; the same call may succeed later. Wait and repeat.
+* ``Permanent``: repeating cannot help; somebody has to change something. ``hint`` says what.
+* anything else that is raised is a bug.
+
+The four domain errors of the project say *where* it happened; each has a transient and a permanent form.
+"""
+
+from __future__ import annotations
+
+
+class StreamProcessorError(Exception):
+    """Root of the project's errors. ``hint`` is a sentence for the operator: what to change."""
+
+    def __init__(self, message: str, *, operation: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.operation = operation
+        self.hint = hint
+
+
+class Transient(StreamProcessorError):
+    """The same call may succeed later. ``misconfigured``: not before somebody changes a setting or a right."""
+
+    misconfigured: bool = False
+
+
+class Permanent(StreamProcessorError):
+    """Repeating cannot help."""
+
+
+class StreamInitializationError(Permanent):
+    """A stream cannot be begun."""
+
+
+class ChunkProcessingError(Transient):
+    """A chunk could not be read from the file; the file may be readable later."""
+
+
+class FileChanged(StreamProcessorError):
+    """The file is no longer the one, or no longer as long, as the caller believed: look at it again, not repeat."""
+
+
+class S3OperationError(StreamProcessorError):
+    """A request to the store did not succeed."""
+
+
+class S3Unavailable(S3OperationError, Transient):
+    """No answer, a 5xx, throttling, a cut connection, or a refusal that a changed setting can lift."""
+
+    def __init__(self, message: str, *, operation: str = "", hint: str = "", misconfigured: bool = False) -> None:
+        super().__init__(message, operation=operation, hint=hint)
+        self.misconfigured = misconfigured
+
+
+class S3Rejected(S3OperationError, Permanent):
+    """The store understood the request and will never accept it. ``code`` is S3's error code."""
+
+    def __init__(self, message: str, *, operation: str = "", hint: str = "", code: str = "") -> None:
+        super().__init__(message, operation=operation, hint=hint)
+        self.code = code
+
+
+class UploadGone(S3OperationError):
+    """The store does not know this upload: completed, aborted or expired. Only the object tells which."""
+
+
+class RedisOperationError(StreamProcessorError):
+    """A command to Redis did not succeed."""
+
+
+class RedisUnavailable(RedisOperationError, Transient):
+    """Redis is away, loading, read-only, out of memory or refuses the password."""
+
+    def __init__(self, message: str, *, operation: str = "", hint: str = "", misconfigured: bool = False) -> None:
+        super().__init__(message, operation=operation, hint=hint)
+        self.misconfigured = misconfigured
+
+
+class ConfigurationError(StreamProcessorError):
+    """The settings cannot be used. ``problems`` has one sentence for each, all of them."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class SourceMissing(StreamProcessorError):
+    """The recording is gone from its path, and no other path has it."""
+
+
+class Stopped(Exception):
+    """No error: the stream was asked to stop; its record is where the next start goes on."""

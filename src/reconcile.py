@@ -1,0 +1,208 @@
+"""From what checkpoint, store and disk say to one decision. Look at the object, never guess.
+
+Pure: the facts come in as arguments, a decision goes out. The tables are those of ``docs/architecture.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from .recording import Answer, Checkpoint, Identity, Manifest, Part, PartSchedule, Snapshot, StoredObject, StoredPart
+
+FORMAT_VERSION = "1"
+_PREFIX = "cefmp4-"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What an object's metadata say of the recording that it was made from."""
+
+    stream_id: str
+    path: str
+    identity: Identity
+
+
+def object_metadata(stream_id: str, path: str, identity: Identity, schedule: PartSchedule) -> dict[str, str]:
+    """The metadata given at the beginning of an upload; ``path`` is already plain ASCII."""
+    return {
+        f"{_PREFIX}format": FORMAT_VERSION,
+        f"{_PREFIX}stream-id": stream_id,
+        f"{_PREFIX}path": path,
+        f"{_PREFIX}inode": str(identity.inode),
+        f"{_PREFIX}birth-ns": str(identity.birth_ns),
+        f"{_PREFIX}schedule": f"{'growing' if schedule.growing else 'equal'}-{schedule.chunk_size}",
+    }
+
+
+def origin_of(metadata: Mapping[str, str]) -> Origin | None:
+    """Where an object comes from; None when it is not one of ours, or of a format that we do not know."""
+    if metadata.get(f"{_PREFIX}format") != FORMAT_VERSION:
+        return None
+    try:
+        identity = Identity(int(metadata[f"{_PREFIX}inode"]), int(metadata[f"{_PREFIX}birth-ns"]))
+        return Origin(metadata[f"{_PREFIX}stream-id"], metadata[f"{_PREFIX}path"], identity)
+    except (KeyError, ValueError):
+        return None
+
+
+class Ownership(StrEnum):
+    """Whose object is at a key."""
+
+    FREE = "free"
+    SAME = "same"  # byte for byte this recording, whoever completed it
+    UNKNOWN = "unknown"  # same size, bytes not compared yet
+    OURS = "ours"  # made from this very file, which has changed since: to be brought up to date
+    EARLIER = "earlier"  # an earlier recording of this name
+    STRANGER = "stranger"
+
+
+def whose_object(
+    stored: StoredObject | None, *, path: str, snapshot: Snapshot, crc64: int | None, stored_crc64: int | None
+) -> Ownership:
+    """Whose object is at the key that a recording wants.
+
+    ``crc64`` is the file's, ``stored_crc64`` the object's, each None until known. Without a birth time an inode
+    proves nothing (it may have been used again), so such an object is never taken for ours by identity alone.
+    """
+    if stored is None:
+        return Ownership.FREE
+    if stored.size == snapshot.size:
+        if crc64 is None or stored_crc64 is None:
+            return Ownership.UNKNOWN
+        if crc64 == stored_crc64:
+            return Ownership.SAME
+    origin = origin_of(stored.metadata)
+    if origin is None:
+        return Ownership.STRANGER
+    if origin.identity == snapshot.identity and snapshot.identity.birth_ns and stored.size <= snapshot.size:
+        return Ownership.OURS
+    return Ownership.EARLIER if origin.path == path else Ownership.STRANGER
+
+
+def equals_manifest(stored: StoredObject, manifest: Manifest) -> bool | None:
+    """Whether the object is what the manifest says. None: the store tells too little, the bytes must be fetched."""
+    if stored.size != manifest.size:
+        return False
+    if stored.crc64 is not None:
+        return stored.crc64 == manifest.crc64
+    if manifest.etag_md5 is not None and stored.etag == manifest.etag_md5:
+        return True
+    return None
+
+
+class Step(StrEnum):
+    """What to do after a completion was sent."""
+
+    VERIFIED = "verified"
+    FETCH_AND_COMPARE = "fetch_and_compare"
+    LOOK_AT_UPLOAD = "look_at_upload"
+    COMPLETE_AGAIN = "complete_again"
+    COMPLETE_WHERE_NOTHING_IS = "complete_where_nothing_is"
+    WAIT = "wait"
+    UPLOAD_ANEW = "upload_anew"
+    NEXT_KEY = "next_key"
+    BRING_UP_TO_DATE = "bring_up_to_date"
+    PROVE_AGAIN = "prove_again"
+    SEAL_AGAIN = "seal_again"
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionFacts:
+    """Everything that is known after a completion was sent, or may have been.
+
+    ``object_equals`` is None while nobody knows; ``upload_open`` None while nobody has asked. ``unanswered``: some
+    completion of this upload, this one or an earlier one, never got an answer. ``waited_out``: the time in which
+    an unanswered completion might still be assembling has passed.
+    """
+
+    answer: Answer
+    stored: StoredObject | None
+    object_equals: bool | None
+    upload_open: bool | None
+    unanswered: bool
+    waited_out: bool
+
+
+def after_completion(facts: CompletionFacts, manifest: Manifest, stream_id: str) -> Step:
+    """The one next step. The object decides first, then the upload, and only then the answer."""
+    stored = facts.stored
+    if stored is not None:
+        if facts.object_equals is None:
+            return Step.FETCH_AND_COMPARE
+        if facts.object_equals:
+            return Step.VERIFIED
+        if manifest.replaces is None or stored.etag != manifest.replaces:
+            return _other_object(stored, stream_id)
+    # Nothing there, or still the object that was to be replaced: this completion has not happened (yet).
+    if facts.upload_open is None:
+        return Step.LOOK_AT_UPLOAD
+    if not facts.upload_open:
+        return Step.WAIT if facts.unanswered and not facts.waited_out else Step.UPLOAD_ANEW
+    return _upload_still_open(facts.answer, gone=stored is None and manifest.replaces is not None)
+
+
+def _other_object(stored: StoredObject, stream_id: str) -> Step:
+    origin = origin_of(stored.metadata)
+    ours = origin is not None and origin.stream_id == stream_id
+    return Step.BRING_UP_TO_DATE if ours else Step.NEXT_KEY
+
+
+def _upload_still_open(answer: Answer, *, gone: bool) -> Step:
+    match answer:
+        case Answer.CONFLICT:
+            return Step.UPLOAD_ANEW
+        case Answer.INVALID_PART:
+            return Step.PROVE_AGAIN
+        case Answer.WRONG_CONTENT:
+            return Step.SEAL_AGAIN
+        case _:
+            return Step.COMPLETE_WHERE_NOTHING_IS if gone else Step.COMPLETE_AGAIN
+
+
+#: Bytes a second at which a store is assumed to assemble parts at the slowest, after the first 15 minutes.
+_SLOWEST_ASSEMBLY = 50 * 1024 * 1024
+_SHORTEST_ASSEMBLY_SECONDS = 900.0
+
+
+def assembling_seconds(size: int) -> float:
+    """How long an unanswered completion may still be at work, before its absence means anything."""
+    return _SHORTEST_ASSEMBLY_SECONDS + size / _SLOWEST_ASSEMBLY
+
+
+def merge_parts(recorded: Mapping[int, Part], listed: Mapping[int, StoredPart], now: datetime) -> dict[int, Part]:
+    """The parts to go on with: those that the store lists, with what the record knows of the same part.
+
+    A part that only the record knows is not in S3; one that only the store knows is believed as far as its
+    checksum goes, and is compared with the file at the seal like any other.
+    """
+    merged = {}
+    for number, stored in listed.items():
+        known = recorded.get(number)
+        if known is not None and known.etag == stored.etag and known.size == stored.size:
+            merged[number] = known
+        else:
+            merged[number] = Part(number, stored.size, stored.etag, stored.crc64, stored.modified_at or now)
+    return merged
+
+
+class Resume(StrEnum):
+    """Where a recovered stream goes on."""
+
+    BEGIN = "begin"
+    UPLOAD = "upload"
+    RESOLVE_COMPLETION = "resolve_completion"
+    DESCRIBE = "describe"
+
+
+def where_to_resume(checkpoint: Checkpoint) -> Resume:
+    """The step that a stream whose record survived goes on with; each begins by asking the store."""
+    if checkpoint.etag is not None and checkpoint.manifest is not None:
+        return Resume.DESCRIBE
+    if checkpoint.upload_id is None:
+        return Resume.BEGIN
+    if checkpoint.manifest is not None and checkpoint.unanswered:
+        return Resume.RESOLVE_COMPLETION
+    return Resume.UPLOAD

@@ -1,0 +1,331 @@
+"""The arithmetic of parts, walked through completely with limits of a few bytes, and at S3's own figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import pytest
+
+from src.part_plan import (
+    GIB,
+    MIB,
+    PARTS_WHEN_ANEW,
+    S3_LIMITS,
+    Limits,
+    OverCapacity,
+    Stale,
+    capacity,
+    chunks,
+    in_flight,
+    matches,
+    numbers_beyond,
+    offset_of,
+    part_size,
+    schedule_for,
+    stale_parts,
+    to_send,
+    unproved,
+    whole_chunks,
+)
+from src.recording import Chunk, Digest, Part, PartSchedule, SendReason, StoredPart
+
+SMALL = Limits(min_part=2, max_part=8, max_parts=10, parts_per_step=3)
+EQUAL = PartSchedule(4, growing=False)
+GROWING = PartSchedule(2)
+SCHEDULES = [EQUAL, GROWING, PartSchedule(3), PartSchedule(8), PartSchedule(1, growing=False)]
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+MD5 = "d41d8cd98f00b204e9800998ecf8427e"
+
+
+def part(number: int, size: int, crc64: int | None = None, etag: str = "etag", md5: str | None = None) -> Part:
+    return Part(number, size, etag, crc64, NOW, md5)
+
+
+def held(those: Iterable[Chunk]) -> dict[int, Part]:
+    return {chunk.number: part(chunk.number, chunk.size, crc64=chunk.number) for chunk in those}
+
+
+def checked(those: Iterable[Chunk]) -> list[tuple[Chunk, Digest]]:
+    return [(chunk, Digest(chunk.size, crc64=chunk.number)) for chunk in those]
+
+
+class TestSizesAndOffsets:
+    def test_equal_parts_are_equal(self) -> None:
+        assert {part_size(EQUAL, number, SMALL) for number in range(1, 11)} == {4}
+
+    def test_growing_parts_double_after_each_step_up_to_the_largest(self) -> None:
+        sizes = [part_size(GROWING, number, SMALL) for number in range(1, 11)]
+        assert sizes == [2, 2, 2, 4, 4, 4, 8, 8, 8, 8]
+
+    @pytest.mark.parametrize("schedule", SCHEDULES)
+    def test_each_part_begins_where_the_one_before_it_ends(self, schedule: PartSchedule) -> None:
+        assert offset_of(schedule, 1, SMALL) == 0
+        for number in range(1, 40):
+            end = offset_of(schedule, number, SMALL) + part_size(schedule, number, SMALL)
+            assert offset_of(schedule, number + 1, SMALL) == end
+
+    @pytest.mark.parametrize("schedule", SCHEDULES)
+    def test_the_capacity_is_the_sum_of_all_parts(self, schedule: PartSchedule) -> None:
+        assert capacity(schedule, SMALL) == sum(part_size(schedule, number, SMALL) for number in range(1, 11))
+
+    def test_the_default_schedule_holds_more_than_five_tebibytes(self) -> None:
+        assert capacity(PartSchedule(10 * MIB)) > 5 * 1024 * GIB
+
+    def test_no_part_of_any_legal_chunk_size_is_above_the_largest(self) -> None:
+        for chunk_size in (5 * MIB, 10 * MIB, 5 * GIB):
+            assert part_size(PartSchedule(chunk_size), S3_LIMITS.max_parts) <= S3_LIMITS.max_part
+
+    @pytest.mark.parametrize(
+        ("number", "size"), [(1, 10), (1000, 10), (1001, 20), (2000, 20), (2001, 40), (9001, 5120), (10_000, 5120)]
+    )
+    def test_the_default_schedule_doubles_every_thousand_parts(self, number: int, size: int) -> None:
+        assert part_size(PartSchedule(10 * MIB), number) == size * MIB
+
+
+class TestChunks:
+    @pytest.mark.parametrize("schedule", SCHEDULES)
+    def test_chunks_cover_every_file_once_at_every_size(self, schedule: PartSchedule) -> None:
+        for size in range(capacity(schedule, SMALL) + 1):
+            found = list(chunks(schedule, size, SMALL))
+            assert sum(chunk.size for chunk in found) == size
+            assert [chunk.number for chunk in found] == list(range(1, len(found) + 1))
+            assert [chunk.offset for chunk in found] == [offset_of(schedule, c.number, SMALL) for c in found]
+            assert all(one.offset + one.size == other.offset for one, other in pairwise(found))
+            assert all(chunk.size == part_size(schedule, chunk.number, SMALL) for chunk in found[:-1])
+            assert all(0 < chunk.size <= part_size(schedule, chunk.number, SMALL) for chunk in found)
+
+    @pytest.mark.parametrize(
+        ("size", "sizes"),
+        [(0, []), (1, [1]), (3, [3]), (4, [4]), (5, [4, 1]), (7, [4, 3]), (8, [4, 4]), (9, [4, 4, 1])],
+    )
+    def test_the_tail_at_each_boundary(self, size: int, sizes: list[int]) -> None:
+        assert [chunk.size for chunk in chunks(EQUAL, size, SMALL)] == sizes
+
+    @pytest.mark.parametrize("schedule", SCHEDULES)
+    def test_one_byte_above_the_capacity_is_refused(self, schedule: PartSchedule) -> None:
+        full = capacity(schedule, SMALL)
+        assert len(list(chunks(schedule, full, SMALL))) == SMALL.max_parts
+        with pytest.raises(OverCapacity, match=f"{full + 1} bytes do not fit into 10 parts"):
+            list(chunks(schedule, full + 1, SMALL))
+
+    @pytest.mark.parametrize("schedule", SCHEDULES)
+    def test_only_the_tail_is_not_whole(self, schedule: PartSchedule) -> None:
+        for size in range(capacity(schedule, SMALL) + 1):
+            every = list(chunks(schedule, size, SMALL))
+            tail = every[-1:] if every and every[-1].size < part_size(schedule, every[-1].number, SMALL) else []
+            assert list(whole_chunks(schedule, size, SMALL)) + tail == every
+
+    def test_a_file_beyond_the_capacity_still_has_its_whole_chunks(self) -> None:
+        assert len(list(whole_chunks(EQUAL, capacity(EQUAL, SMALL) + 100, SMALL))) == SMALL.max_parts
+
+
+class TestToSend:
+    @pytest.mark.parametrize(
+        ("size", "numbers"), [(0, []), (3, []), (4, [1]), (5, [1]), (8, [1, 2]), (11, [1, 2]), (12, [1, 2, 3])]
+    )
+    def test_a_chunk_is_sent_as_soon_as_it_is_whole(self, size: int, numbers: list[int]) -> None:
+        assert [chunk.number for chunk in to_send(EQUAL, size, {}, most=10, limits=SMALL)] == numbers
+
+    def test_what_is_held_is_not_sent_again_wherever_the_gap_is(self) -> None:
+        every = list(whole_chunks(EQUAL, 20, SMALL))
+        for gap in every:
+            parts = held(chunk for chunk in every if chunk != gap)
+            assert to_send(EQUAL, 20, parts, most=10, limits=SMALL) == (gap,)
+        assert to_send(EQUAL, 20, held(every), most=10, limits=SMALL) == ()
+
+    def test_a_tail_that_was_sent_is_sent_again_when_its_chunk_is_whole(self) -> None:
+        parts = {1: part(1, 4), 2: part(2, 3)}
+        assert to_send(EQUAL, 8, parts, most=10, limits=SMALL) == (Chunk(2, 4, 4),)
+
+    @pytest.mark.parametrize("most", [0, 1, 2, 3, 4])
+    def test_never_more_than_asked_for_and_the_first_ones_first(self, most: int) -> None:
+        sent = to_send(EQUAL, 12, {}, most=most, limits=SMALL)
+        assert [chunk.number for chunk in sent] == [1, 2, 3][:most]
+
+
+class TestMatches:
+    def test_a_part_with_the_same_size_and_checksum_matches(self) -> None:
+        assert matches(part(1, 4, crc64=7), Digest(4, 7))
+
+    def test_nothing_matches_no_part(self) -> None:
+        assert not matches(None, Digest(4, 7))
+
+    @pytest.mark.parametrize("digest", [Digest(3, 7), Digest(5, 7), Digest(4, 8), Digest(4, 0)])
+    def test_another_size_or_checksum_does_not_match(self, digest: Digest) -> None:
+        assert not matches(part(1, 4, crc64=7), digest)
+
+    def test_a_checksum_of_zero_is_a_checksum(self) -> None:
+        assert matches(part(1, 4, crc64=0), Digest(4, 0))
+        assert not matches(part(1, 4, crc64=0), Digest(4, 1))
+
+    @pytest.mark.parametrize("etag", [MD5, MD5.upper(), f'"{MD5}"'])
+    def test_without_a_checksum_the_etag_may_be_the_md5(self, etag: str) -> None:
+        assert matches(StoredPart(1, 4, etag, None), Digest(4, 7, MD5))
+
+    def test_unknown_counts_as_no(self) -> None:
+        assert not matches(StoredPart(1, 4, MD5, None), Digest(4, 7))
+        assert not matches(StoredPart(1, 4, "other", None), Digest(4, 7, MD5))
+
+    def test_a_checksum_that_differs_is_not_healed_by_the_etag(self) -> None:
+        assert not matches(StoredPart(1, 4, MD5, 8), Digest(4, 7, MD5))
+
+
+class TestStaleParts:
+    every = tuple(chunks(EQUAL, 18, SMALL))  # 4 4 4 4 2
+
+    def test_an_unchanged_file_has_none(self) -> None:
+        assert stale_parts(checked(self.every), held(self.every)) == ()
+
+    def test_what_was_never_sent_is_new(self) -> None:
+        parts = held(self.every[:3])
+        assert stale_parts(checked(self.every), parts) == tuple(Stale(c, SendReason.NEW) for c in self.every[3:])
+
+    def test_a_changed_first_part_alone_is_the_patch_of_the_head(self) -> None:
+        parts = held(self.every) | {1: part(1, 4, crc64=99)}
+        assert stale_parts(checked(self.every), parts) == (Stale(self.every[0], SendReason.HEAD_PATCH),)
+
+    @pytest.mark.parametrize("number", [2, 3, 4, 5])
+    def test_any_other_change_is_a_rewrite(self, number: int) -> None:
+        chunk = self.every[number - 1]
+        parts = held(self.every) | {number: part(number, chunk.size, crc64=99)}
+        assert stale_parts(checked(self.every), parts) == (Stale(chunk, SendReason.REWRITE),)
+
+    def test_a_changed_head_with_other_changes_is_a_rewrite_too(self) -> None:
+        parts = held(self.every) | {1: part(1, 4, crc64=99), 3: part(3, 4, crc64=99)}
+        found = stale_parts(checked(self.every), parts)
+        assert found == (Stale(self.every[0], SendReason.REWRITE), Stale(self.every[2], SendReason.REWRITE))
+
+    def test_how_many_parts_are_the_head_is_the_callers(self) -> None:
+        parts = held(self.every) | {2: part(2, 4, crc64=99)}
+        assert stale_parts(checked(self.every), parts, head_parts=2)[0].reason is SendReason.HEAD_PATCH
+
+    def test_a_part_that_became_longer_is_a_tail_that_grew(self) -> None:
+        parts = held(self.every) | {5: part(5, 1, crc64=5)}
+        assert stale_parts(checked(self.every), parts) == (Stale(self.every[4], SendReason.TAIL_GREW),)
+
+    def test_a_tail_that_grew_does_not_make_the_patch_of_the_head_a_rewrite(self) -> None:
+        parts = held(self.every) | {1: part(1, 4, crc64=99), 5: part(5, 1, crc64=5)}
+        reasons = [stale.reason for stale in stale_parts(checked(self.every), parts)]
+        assert reasons == [SendReason.HEAD_PATCH, SendReason.TAIL_GREW]
+
+    def test_a_part_that_became_shorter_is_a_rewrite(self) -> None:
+        parts = held(self.every) | {5: part(5, 4, crc64=5)}
+        assert stale_parts(checked(self.every), parts) == (Stale(self.every[4], SendReason.REWRITE),)
+
+    def test_a_part_of_unknown_content_is_sent_again(self) -> None:
+        parts = held(self.every) | {3: part(3, 4)}
+        assert [stale.chunk.number for stale in stale_parts(checked(self.every), parts)] == [3]
+
+    def test_all_reasons_come_in_the_order_of_the_file(self) -> None:
+        parts = {1: part(1, 4, crc64=99), 3: part(3, 4, crc64=3), 5: part(5, 1)}
+        found = stale_parts(checked(self.every), parts)
+        assert [(stale.chunk.number, stale.reason.value) for stale in found] == [
+            (1, "head_patch"),
+            (2, "new"),
+            (4, "new"),
+            (5, "tail_grew"),
+        ]
+
+    def test_an_empty_file_has_none(self) -> None:
+        assert stale_parts([], {1: part(1, 4, crc64=1)}) == ()
+
+
+class TestUnproved:
+    every = tuple(chunks(EQUAL, 10, SMALL))
+
+    def listed(self, **changes: StoredPart) -> dict[int, StoredPart]:
+        found = {c.number: StoredPart(c.number, c.size, "etag", crc64=c.number) for c in self.every}
+        return found | {stored.number: stored for stored in changes.values()}
+
+    def lost(self, listed: dict[int, StoredPart], parts: dict[int, Part] | None = None) -> list[int]:
+        found = unproved(checked(self.every), listed, parts or {})
+        assert all(stale.reason is SendReason.LOST for stale in found)
+        return [stale.chunk.number for stale in found]
+
+    def test_a_complete_listing_proves_everything(self) -> None:
+        assert self.lost(self.listed()) == []
+
+    def test_a_listing_of_nothing_proves_nothing(self) -> None:
+        assert self.lost({}, held(self.every)) == [1, 2, 3]
+
+    def test_higher_numbers_do_not_matter(self) -> None:
+        assert self.lost(self.listed(more=StoredPart(9, 4, "etag", 9))) == []
+
+    @pytest.mark.parametrize("stored", [StoredPart(2, 3, "etag", 2), StoredPart(2, 4, "etag", 99)])
+    def test_another_size_or_checksum_is_lost(self, stored: StoredPart) -> None:
+        assert self.lost(self.listed(changed=stored), held(self.every)) == [2]
+
+    def test_without_a_checksum_the_answer_to_our_own_sending_is_believed(self) -> None:
+        assert self.lost(self.listed(bare=StoredPart(2, 4, "etag", None)), held(self.every)) == []
+
+    def test_without_a_checksum_a_strangers_etag_is_not_believed(self) -> None:
+        assert self.lost(self.listed(bare=StoredPart(2, 4, "other", None)), held(self.every)) == [2]
+
+    def test_without_a_checksum_a_part_that_we_never_sent_is_not_believed(self) -> None:
+        assert self.lost(self.listed(bare=StoredPart(2, 4, "etag", None))) == [2]
+
+    def test_an_answer_to_the_sending_of_other_bytes_is_not_believed(self) -> None:
+        parts = held(self.every) | {2: part(2, 4, crc64=99)}
+        assert self.lost(self.listed(bare=StoredPart(2, 4, "etag", None)), parts) == [2]
+
+    def test_without_a_checksum_an_etag_that_is_the_md5_proves(self) -> None:
+        those = [(self.every[0], Digest(4, 1, MD5))]
+        assert unproved(those, {1: StoredPart(1, 4, MD5, None)}, {}) == ()
+
+
+class TestScheduleAnew:
+    @pytest.mark.parametrize("schedule", [EQUAL, PartSchedule(1, growing=False), GROWING])
+    def test_it_holds_every_file_that_the_store_can_hold(self, schedule: PartSchedule) -> None:
+        for size in range(SMALL.max_part * SMALL.max_parts + 1):
+            anew = schedule_for(size, schedule, SMALL)
+            assert not anew.growing
+            assert anew.chunk_size >= schedule.chunk_size
+            assert capacity(anew, SMALL) >= size
+            assert anew.chunk_size <= SMALL.max_part
+
+    def test_its_parts_are_whole_mebibytes_and_leave_room_to_grow(self) -> None:
+        schedule = PartSchedule(10 * MIB, growing=False)
+        size = capacity(schedule) + 1
+        anew = schedule_for(size, schedule)
+        assert anew == PartSchedule(12 * MIB, growing=False)
+        assert len(list(chunks(anew, size))) <= PARTS_WHEN_ANEW
+        assert capacity(anew) > size
+
+    @pytest.mark.parametrize(("more", "mebibytes"), [(-1, 20), (0, 20), (1, 21)])
+    def test_the_boundary_between_two_part_sizes(self, more: int, mebibytes: int) -> None:
+        size = 20 * MIB * PARTS_WHEN_ANEW + more
+        assert schedule_for(size, PartSchedule(10 * MIB, growing=False)).chunk_size == mebibytes * MIB
+
+    def test_a_small_file_keeps_its_part_size(self) -> None:
+        assert schedule_for(1, PartSchedule(10 * MIB, growing=False)).chunk_size == 10 * MIB
+
+    def test_no_part_is_above_the_largest(self) -> None:
+        schedule = PartSchedule(10 * MIB, growing=False)
+        assert schedule_for(5 * GIB * 10_000, schedule).chunk_size == 5 * GIB
+
+
+class TestInFlight:
+    @pytest.mark.parametrize(
+        ("size", "expected"), [(1, 4), (24, 4), (25, 4), (26, 3), (34, 2), (50, 2), (51, 1), (100, 1), (101, 1)]
+    )
+    def test_parts_in_memory_stay_within_the_budget_but_one_always_goes(self, size: int, expected: int) -> None:
+        assert in_flight(size, budget=100, most=4) == expected
+
+    def test_a_part_of_no_bytes_divides_nothing(self) -> None:
+        assert in_flight(0, budget=100, most=4) == 4
+
+    def test_a_budget_of_nothing_still_lets_one_go(self) -> None:
+        assert in_flight(10, budget=0, most=4) == 1
+
+
+class TestNumbersBeyond:
+    def test_parts_above_the_last_chunk_are_left_over(self) -> None:
+        assert numbers_beyond([7, 1, 2, 5, 3], checked(chunks(EQUAL, 12, SMALL))) == (5, 7)
+
+    def test_a_file_that_did_not_shrink_leaves_none(self) -> None:
+        assert numbers_beyond([1, 2, 3], checked(chunks(EQUAL, 12, SMALL))) == ()
+
+    def test_an_empty_file_leaves_all(self) -> None:
+        assert numbers_beyond([2, 1], []) == (1, 2)
