@@ -1,0 +1,274 @@
+"""What conduct needs from the world, and what each method guarantees, also when it is called twice.
+
+Unless a method says otherwise it waits out transient trouble by itself (the one retry policy is applied at the
+edges) and raises only what the caller must decide about. Every method may be cancelled at any await; then it is
+unknown whether the effect happened, which is why every effect may be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from .part_plan import S3_LIMITS, Limits
+from .recording import (
+    Answer,
+    Checkpoint,
+    Chunk,
+    Digest,
+    Identity,
+    Manifest,
+    Marker,
+    OpenUpload,
+    Part,
+    PartSchedule,
+    Probe,
+    SendReason,
+    Snapshot,
+    StoredObject,
+    StoredPart,
+    Writers,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Hashes:
+    """Which digests beside CRC64NVME a store needs: MD5 where it keeps no CRC, SHA-256 where payloads are signed."""
+
+    md5: bool = False
+    sha256: bool = False
+
+
+class ChunkBody(Protocol):
+    """The bytes of one chunk as they were at one reading, ready to be sent any number of times."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def digest(self) -> Digest:
+        """Checksums of exactly the bytes that ``pieces`` gives."""
+
+    @property
+    def sha256(self) -> str | None:
+        """Hex digest, when it was asked for."""
+
+    def pieces(self) -> AsyncIterator[memoryview]:
+        """The bytes from the beginning, in pieces; the same bytes at every call.
+
+        A body too large for memory reads the file again. If it finds other bytes then, it raises ``FileChanged``
+        before the last piece, so that no request with wrong bytes is ever whole.
+        """
+
+    def release(self, *, reusable: bool) -> None:
+        """Give the memory back. ``reusable`` only when no connection can still refer to it."""
+
+
+class Recordings(Protocol):
+    """Files that may still grow. Never blocks the event loop."""
+
+    async def snapshot(self, path: str) -> Snapshot | None:
+        """What a stat says now; None when there is no regular file inside the tree at this path.
+
+        Raises ``ChunkProcessingError`` when nobody can say: the folder is away or may not be read.
+        """
+
+    async def read(self, path: str, identity: Identity, chunk: Chunk, hashes: Hashes) -> ChunkBody:
+        """Read exactly the chunk, once. Raises ``FileChanged`` when it is another file or ends before the chunk does,
+        ``ChunkProcessingError`` when it cannot be read now (EIO, permission)."""
+
+    async def digest(self, path: str, identity: Identity, chunk: Chunk, hashes: Hashes) -> Digest:
+        """Checksums of the chunk as it is on disk now, in bounded memory. Raises as ``read`` does."""
+
+    async def writers(self, path: str) -> Writers:
+        """Whether anybody has the file open for writing, as far as the operating system can prove it."""
+
+    async def born_at(self, path: str) -> datetime | None:
+        """Birth time of the file, where the file system keeps one."""
+
+
+class ObjectStore(Protocol):
+    """Multipart uploads and objects in one bucket. ETags are given and taken without quotes."""
+
+    @property
+    def bucket(self) -> str: ...
+
+    async def hashes(self) -> Hashes:
+        """Which digests this store needs; learnt from the store or set."""
+
+    async def create_upload(self, key: str, metadata: Mapping[str, str]) -> str:
+        """Begin a multipart upload, give its id. Twice: a second upload, the first is an orphan."""
+
+    async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
+        """Store one part and check the store's answer against the digest. Twice: the later one counts.
+        Raises ``UploadGone``; ``FileChanged`` when a body too large for memory found other bytes on disk."""
+
+    async def copy_part(
+        self, key: str, upload_id: str, chunk: Chunk, *, source_key: str, source_etag: str
+    ) -> StoredPart | None:
+        """Make a part out of a range of an object, inside the store. None where the store cannot, or the source
+        is no longer the one with this ETag. Raises ``UploadGone``."""
+
+    async def list_parts(self, key: str, upload_id: str) -> dict[int, StoredPart]:
+        """Every part, all pages. Raises ``UploadGone``."""
+
+    async def complete_upload(
+        self, key: str, upload_id: str, manifest: Manifest, parts: Sequence[StoredPart]
+    ) -> Answer:
+        """Send the completion once, conditional where the store can, and give its answer; never repeats by itself."""
+
+    async def abort_upload(self, key: str, upload_id: str) -> None:
+        """Throw the upload's parts away. An upload that is gone already is no error."""
+
+    async def list_uploads(self, key: str) -> list[OpenUpload]:
+        """The open uploads at exactly this key; what a store lists may be incomplete."""
+
+    async def head(self, key: str) -> StoredObject | None:
+        """The object now; None only when the store says that there is none."""
+
+    async def object_crc64(self, key: str, etag: str) -> int | None:
+        """CRC64NVME of the object's bytes by fetching them all; None when it is no longer the one with this ETag."""
+
+    async def put_document(self, key: str, body: bytes, *, replaces: str | None) -> bool:
+        """Store a small JSON document: only where none is (``replaces`` None) or in place of the one with this ETag.
+        False when the condition does not hold. Twice with the same bytes: the same document."""
+
+    async def get_document(self, key: str) -> tuple[bytes, str] | None:
+        """A small document with its ETag, or None."""
+
+
+class Checkpoints(Protocol):
+    """What must survive a crash of the daemon. Records are whole: each write says everything again."""
+
+    async def load(self) -> list[Checkpoint]:
+        """Every stream that is active, pending completion or failed. Records that cannot be read are set aside and
+        reported, never raised."""
+
+    async def save(self, checkpoint: Checkpoint) -> None:
+        """Write the whole record with its parts and its place in ``streams:*``, at once. Twice: the same."""
+
+    async def save_part(self, checkpoint: Checkpoint, parts: Sequence[Part]) -> None:
+        """Add parts to the record, in one attempt: raises ``RedisUnavailable`` at once, because a fact may be lost
+        (the store lists it) and sending need not wait for Redis."""
+
+    async def finish(self, checkpoint: Checkpoint, marker: Marker) -> None:
+        """Remove the stream's keys, leave the marker and a member of ``streams:completed``. Twice: the same."""
+
+    async def forget(self, stream_id: str) -> None:
+        """Remove a failed stream's keys: another recording took its place. Twice: the same."""
+
+    async def marker(self, identity: Identity) -> Marker | None:
+        """What is left of a completed stream of this file, under whatever name it was."""
+
+    async def put_marker(self, marker: Marker) -> None:
+        """Leave a marker without a stream (the object was proved after Redis had been emptied)."""
+
+
+class Prober(Protocol):
+    """Asks about the media inside a finished file."""
+
+    async def probe(self, path: str) -> Probe:
+        """Never raises for a bad file, a missing ffprobe or a time-out: the probe's ``error`` says it."""
+
+
+class Turn(Protocol):
+    """A stream's turn at the store."""
+
+    def over(self) -> bool:
+        """Whether others have waited long enough that this stream should let them in at the next boundary."""
+
+
+class Slots(Protocol):
+    """Turns at the store: at most so many streams do S3 work at once, the longest waiting first."""
+
+    def turn(self) -> AbstractAsyncContextManager[Turn]: ...
+
+
+class StreamTelemetry(Protocol):
+    """The noteworthy moments of one stream; each writes its log event and its metric together."""
+
+    def bind(self) -> AbstractContextManager[None]:
+        """Put ``stream_id`` and ``file_path`` on everything that is logged inside, also by the edges."""
+
+    def started(self, *, key: str, resumed: bool) -> None: ...
+    def part_stored(self, *, number: int, size: int, seconds: float, reason: SendReason) -> None: ...
+    def went_idle(self, *, quiet_seconds: float) -> None: ...
+    def grew_again(self) -> None: ...
+    def sealed(self, *, size: int, seconds: float, sent_again: int) -> None: ...
+    def object_proved(self, *, key: str, size: int, etag: str) -> None: ...
+    def replacing(self, *, key: str, etag: str) -> None: ...
+    def next_key(self, *, taken: str, key: str) -> None: ...
+    def upload_lost(self, *, upload_id: str) -> None: ...
+    def near_capacity(self, *, size: int, capacity: int) -> None: ...
+    def probe_failed(self, *, error: str) -> None: ...
+    def completed(self, *, key: str, size: int, duration_seconds: float, processing_seconds: float) -> None: ...
+    def already_stored(self, *, key: str) -> None: ...
+    def document_taken(self, *, key: str) -> None: ...
+    def failed(self, *, reason: str, hint: str) -> None: ...
+    def trouble(self, *, operation: str, error: BaseException, retry_seconds: float | None) -> None: ...
+
+
+class Telemetry(Protocol):
+    """The noteworthy moments of the daemon."""
+
+    def stream(self, stream_id: str, path: str) -> StreamTelemetry: ...
+    def active_streams(self, count: int) -> None: ...
+    def file_skipped(self, *, path: str, reason: str) -> None: ...
+    def empty_file(self, *, path: str) -> None: ...
+    def recovered(self, *, streams: int) -> None: ...
+    def draining(self, *, streams: int) -> None: ...
+    def unexpected(self, *, path: str, error: BaseException, retry_seconds: float) -> None: ...
+    def drained(self, *, dropped: int) -> None: ...
+
+
+class Clock(Protocol):
+    """Time. Intervals only ever come from ``monotonic``; ``utc_now`` is for documents and logs."""
+
+    def monotonic(self) -> float: ...
+    def utc_now(self) -> datetime: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How a stream is paced. Times are seconds, sizes bytes.
+
+    ``missing_grace`` is how long a file may be gone from its path before it counts as missing: a rename shows as
+    gone first. ``memory`` is what the parts in flight of one stream may hold together.
+    """
+
+    timeout: float = 30.0
+    min_age: float = 0.0
+    missing_grace: float = 15.0
+    first_pause: float = 1.0
+    longest_pause: float = 60.0
+    parts_in_flight: int = 2
+    memory: int = 20 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """Where objects go, and what happens when a name is used again. ``schedule`` is that of new streams."""
+
+    schedule: PartSchedule
+    key_prefix: str = ""
+    replace_reused_names: bool = False
+    limits: Limits = S3_LIMITS
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything that conduct needs from outside, built in one place."""
+
+    root: str
+    recordings: Recordings
+    store: ObjectStore
+    checkpoints: Checkpoints
+    prober: Prober
+    slots: Slots
+    telemetry: Telemetry
+    clock: Clock
+    rhythm: Rhythm
+    naming: Naming

@@ -1,0 +1,72 @@
+"""The one retry policy: transient trouble is waited out with capped, jittered back-off, without a last attempt.
+
+A recording is never given up because a count of retries ran out: it is safe on the local disk, and the store or
+Redis will be back. Only the edges use this, so that no call is ever repeated by two loops inside each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential, wait_random_exponential
+
+from .exceptions import Transient
+
+T = TypeVar("T")
+
+
+class RetryObserver(Protocol):
+    """Hears of each failed attempt and of the end of the trouble."""
+
+    def operation_failed(self, *, operation: str, error: BaseException, attempt: int, wait_seconds: float) -> None: ...
+    def operation_recovered(self, *, operation: str, failures: int, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Waits in seconds: the first is up to ``first_wait``, each further up to twice that, none above ``longest_wait``.
+
+    The jitter is full (anything between nothing and the bound), so that fifty streams do not come back at once;
+    the bound's lower half is left out after a refusal that only somebody's change can lift (wrong credentials).
+    """
+
+    first_wait: float = 0.5
+    longest_wait: float = 60.0
+
+    def wait_after(self, state: RetryCallState) -> float:
+        """Seconds until the next attempt."""
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, Transient) and error.misconfigured:
+            return wait_exponential(multiplier=self.first_wait, max=self.longest_wait)(state)
+        return wait_random_exponential(multiplier=self.first_wait, max=self.longest_wait)(state)
+
+
+async def until_it_works(
+    operation: str, call: Callable[[], Awaitable[T]], *, policy: RetryPolicy, observer: RetryObserver
+) -> T:
+    """The result of ``call``, however long it takes. Raises what is not transient at once; cancellation passes."""
+
+    def report(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        assert error is not None and state.next_action is not None
+        observer.operation_failed(
+            operation=operation, error=error, attempt=state.attempt_number, wait_seconds=state.next_action.sleep
+        )
+
+    attempts = AsyncRetrying(
+        retry=retry_if_exception_type(Transient), wait=policy.wait_after, before_sleep=report, reraise=True
+    )
+    async for attempt in attempts:
+        with attempt:
+            result = await call()
+            state = attempt.retry_state
+            if state.attempt_number > 1:
+                observer.operation_recovered(
+                    operation=operation,
+                    failures=state.attempt_number - 1,
+                    seconds=state.seconds_since_start or 0.0,
+                )
+            return result
+    raise AssertionError("unreachable: attempts never end without a result")

@@ -1,0 +1,86 @@
+"""What all tests share: real servers, one of each for a session, and an honest list of what was left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import servers
+
+_LEFT_OUT = "left out: "
+#: Which programs the tests with a marker need.
+_NEEDS = {"redis": ("redis-server",), "ffmpeg": ("ffmpeg", "ffprobe"), "versitygw": ("versitygw",)}
+
+
+def _tool(name: str) -> Path:
+    """Where the program is. Without it the test is skipped; where it was promised to be there, the test fails."""
+    try:
+        return servers.find_tool(name)
+    except servers.ToolMissing as exc:
+        missing = exc
+    if missing.required:
+        pytest.fail(str(missing), pytrace=False)
+    pytest.skip(_LEFT_OUT + str(missing))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers():
+        for tool in _NEEDS.get(marker.name, ()):
+            _tool(tool)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a Redis for all tests of this process; each takes a key prefix of its own."""
+    _tool("redis-server")
+    with servers.start_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.S3Server]:
+    """A real S3 server for all tests of this process; each takes a bucket of its own."""
+    _tool("versitygw")
+    with servers.start_versitygw(tmp_path_factory.mktemp("versitygw")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.S3Server]:
+    """moto's S3 for all tests of this process; each takes a bucket of its own."""
+    with servers.start_moto(tmp_path_factory.mktemp("moto")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> Path:
+    """The ffmpeg program."""
+    return _tool("ffmpeg")
+
+
+@pytest.fixture(scope="session")
+def ffprobe() -> Path:
+    """The ffprobe program."""
+    return _tool("ffprobe")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reasons: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        if isinstance(report.longrepr, tuple):
+            reason = report.longrepr[2].removeprefix("Skipped: ")
+            if reason.startswith(_LEFT_OUT):
+                reasons[reason.removeprefix(_LEFT_OUT)] += 1
+    if reasons:
+        terminalreporter.section("left out for lack of a tool")
+    for reason, tests in sorted(reasons.items()):
+        terminalreporter.line(f"{tests} tests: {reason}")
+    properties = [p for report in terminalreporter.stats.get("passed", []) for p in report.user_properties]
+    gaps = sorted({str(value) for name, value in properties if name == "gap"})
+    if gaps:
+        terminalreporter.section("what the stores lack, where the fallback was tested instead")
+    for gap in gaps:
+        terminalreporter.line(gap)

@@ -1,0 +1,151 @@
+"""Checkpoints in memory: the full twin of ``ports.Checkpoints``, with a fuse and the ways in which Redis forgets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from src.exceptions import RedisUnavailable
+from src.recording import Checkpoint, Identity, Marker, Part, Status
+
+#: Called around every effect with its name and "before" or "after"; what it raises is the crash.
+Fuse = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that "Redis" holds at one moment; nothing in it can change any more."""
+
+    records: Mapping[str, Checkpoint] = field(default_factory=lambda: MappingProxyType({}))
+    markers: Mapping[Identity, Marker] = field(default_factory=lambda: MappingProxyType({}))
+    completed: frozenset[str] = frozenset()
+
+
+class FakeCheckpoints:
+    """In memory. It outlives the "process" of a crash test: hand the same one to the next daemon.
+
+    ``bucket``: as with Redis, records and markers of another bucket are not given; None gives all.
+    """
+
+    def __init__(self, *, fuse: Fuse | None = None, bucket: str | None = None) -> None:
+        self.fuse = fuse
+        self.bucket = bucket
+        self.history: list[State] = [State()]
+        self.calls: list[str] = []
+        self._there = asyncio.Event()
+        self._there.set()
+
+    # -- the port -----------------------------------------------------------------------------------------------
+
+    async def load(self) -> list[Checkpoint]:
+        await self._wait("load")
+        records = self.state.records.values()
+        return [r for r in records if r.status is not Status.COMPLETED and self._ours(r.bucket)]
+
+    async def save(self, checkpoint: Checkpoint) -> None:
+        await self._wait("save")
+        self._effect("redis.save", self._with_record(checkpoint, checkpoint.parts))
+
+    async def save_part(self, checkpoint: Checkpoint, parts: Sequence[Part]) -> None:
+        self.calls.append("save_part")
+        await asyncio.sleep(0)
+        if self.is_away:
+            raise RedisUnavailable("redis.save_part: away", operation="redis.save_part")
+        before = self.state.records.get(checkpoint.stream_id)
+        kept = before.parts if before else {}
+        added = {part.number: part for part in parts}
+        self._effect("redis.save_part", self._with_record(checkpoint, {**kept, **checkpoint.parts, **added}))
+
+    async def finish(self, checkpoint: Checkpoint, marker: Marker) -> None:
+        await self._wait("finish")
+        records = {name: r for name, r in self.state.records.items() if name != checkpoint.stream_id}
+        after = State(
+            records=MappingProxyType(records),
+            markers=self._with_marker(marker),
+            completed=self.state.completed | {checkpoint.stream_id},
+        )
+        self._effect("redis.finish", after)
+
+    async def forget(self, stream_id: str) -> None:
+        await self._wait("forget")
+        records = {name: record for name, record in self.state.records.items() if name != stream_id}
+        completed = self.state.completed - {stream_id}
+        self._effect("redis.forget", replace(self.state, records=MappingProxyType(records), completed=completed))
+
+    async def marker(self, identity: Identity) -> Marker | None:
+        await self._wait("marker")
+        marker = self.state.markers.get(identity)
+        return marker if marker and self._ours(marker.bucket) else None
+
+    async def put_marker(self, marker: Marker) -> None:
+        await self._wait("put_marker")
+        completed = self.state.completed | {marker.stream_id}
+        self._effect("redis.put_marker", replace(self.state, markers=self._with_marker(marker), completed=completed))
+
+    # -- what a test does to it -----------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """What it holds now."""
+        return self.history[-1]
+
+    @property
+    def writes(self) -> int:
+        """How many writes it holds the history of (wiping and rolling back count as one each)."""
+        return len(self.history) - 1
+
+    def wipe(self) -> None:
+        """FLUSHALL, or a restart without persistence."""
+        self.history.append(State())
+
+    def roll_back(self, writes: int) -> None:
+        """Lose the last ``writes`` writes, as a failover or a lost second of the append-only file does."""
+        self.history.append(self.history[max(0, len(self.history) - 1 - writes)])
+
+    @property
+    def is_away(self) -> bool:
+        return not self._there.is_set()
+
+    def go_away(self) -> None:
+        """From now on ``save_part`` raises and everything else waits."""
+        self._there.clear()
+
+    def come_back(self) -> None:
+        self._there.set()
+
+    def members(self, status: Status) -> set[str]:
+        """The stream ids in the set of this status, as Redis would show them."""
+        pending = (Status.PENDING_COMPLETION, Status.S3_COMPLETED)
+        alike = pending if status in pending else (status,)
+        found = {name for name, record in self.state.records.items() if record.status in alike}
+        return found | set(self.state.completed - self.state.records.keys()) if status is Status.COMPLETED else found
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    async def _wait(self, call: str) -> None:
+        self.calls.append(call)
+        await asyncio.sleep(0)
+        await self._there.wait()
+
+    def _ours(self, bucket: str) -> bool:
+        return self.bucket in (None, bucket)
+
+    def _with_record(self, checkpoint: Checkpoint, parts: Mapping[int, Part]) -> State:
+        record = replace(checkpoint, parts=MappingProxyType(dict(sorted(parts.items()))))
+        return State(
+            records=MappingProxyType({**self.state.records, checkpoint.stream_id: record}),
+            markers=self.state.markers,
+            completed=self.state.completed - {checkpoint.stream_id},
+        )
+
+    def _with_marker(self, marker: Marker) -> Mapping[Identity, Marker]:
+        return MappingProxyType({**self.state.markers, marker.snapshot.identity: marker})
+
+    def _effect(self, name: str, after: State) -> None:
+        if self.fuse:
+            self.fuse(name, "before")
+        self.history.append(after)
+        if self.fuse:
+            self.fuse(name, "after")

@@ -1,0 +1,388 @@
+"""A store in memory: the full twin of ``ports.ObjectStore``, as strict as Amazon S3, with switches for other stores."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Literal
+
+from awscrt import checksums
+
+from src.exceptions import S3Rejected, UploadGone
+from src.part_plan import S3_LIMITS, Limits
+from src.ports import ChunkBody, Hashes
+from src.recording import Answer, Chunk, Manifest, OpenUpload, StoredObject, StoredPart
+
+#: Called around every effect with its name and "before" or "after"; what it raises is the crash.
+Fuse = Callable[[str, str], None]
+_BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class FakeObject:
+    """An object as an auditor sees it, whatever the store would tell of it."""
+
+    data: bytes
+    etag: str
+    metadata: Mapping[str, str]
+    modified_at: datetime
+    content_type: str = "binary/octet-stream"
+    part_sizes: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class FakeUpload:
+    """An open upload. ``parts`` holds each part's bytes beside what the store tells of it."""
+
+    upload_id: str
+    key: str
+    metadata: Mapping[str, str]
+    initiated_at: datetime
+    parts: dict[int, tuple[StoredPart, bytes]] = field(default_factory=dict)
+
+
+class Happens(StrEnum):
+    """What becomes of a completion whose answer a test has chosen."""
+
+    NOW = "now"
+    NEVER = "never"
+    LATER = "later"  # the upload is gone at once, the object appears with ``finish_assembling``
+
+
+class FakeStore:
+    """One bucket. It outlives the "process" of a crash test: hand the same one to the next daemon.
+
+    Switches: ``crc64`` the store checks and tells CRC64NVME · ``object_size`` it checks the size at completion ·
+    ``conditional`` it knows If-Match and If-None-Match (without: the client looks right before, and
+    ``before_completion`` is the window) · ``copy`` it knows UploadPartCopy · ``md5_etags`` ETags are MD5s ·
+    ``repeat_completion`` what it says to a completion that was answered before.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: Limits = S3_LIMITS,
+        bucket: str = "video-streams",
+        crc64: bool = True,
+        object_size: bool = True,
+        conditional: bool = True,
+        copy: bool = True,
+        md5_etags: bool = True,
+        repeat_completion: Literal["done", "gone", "precondition"] = "done",
+        fuse: Fuse | None = None,
+        now: Callable[[], datetime] | None = None,
+    ) -> None:
+        self.limits = limits
+        self.crc64 = crc64
+        self.object_size = object_size
+        self.conditional = conditional
+        self.copy = copy
+        self.md5_etags = md5_etags
+        self.repeat_completion = repeat_completion
+        self.fuse = fuse
+        self.before_completion: Callable[[str], None] | None = None
+        self.objects: dict[str, FakeObject] = {}
+        self.uploads: dict[str, FakeUpload] = {}
+        self.completed_uploads: dict[str, str] = {}  # upload id: key
+        self.calls: list[tuple[str, str]] = []  # (method, key), also of those that failed
+        self.sent_bytes = 0
+        self._bucket = bucket
+        self._now = now or self._tick
+        self._ticks = 0
+        self._names = 0
+        self._answers: deque[tuple[Answer, Happens]] = deque()
+        self._assembling: list[tuple[FakeUpload, tuple[StoredPart, ...]]] = []
+        self._there = asyncio.Event()
+        self._there.set()
+
+    # -- the port: uploads ----------------------------------------------------------------------------------------
+
+    @property
+    def bucket(self) -> str:
+        return self._bucket
+
+    async def hashes(self) -> Hashes:
+        return Hashes(md5=not self.crc64)
+
+    async def create_upload(self, key: str, metadata: Mapping[str, str]) -> str:
+        await self._call("create_upload", key)
+        self._blow("create_upload", "before")
+        upload = self.put_upload(key, metadata)
+        self._blow("create_upload", "after")
+        return upload
+
+    async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
+        await self._call("upload_part", key)
+        self._upload(key, upload_id)
+        data = b"".join([bytes(piece) async for piece in body.pieces()])
+        self.sent_bytes += len(data)
+        self._blow("upload_part", "before")
+        upload = self._upload(key, upload_id)  # it may have been aborted while the bytes were on their way
+        if len(data) != body.size or checksums.crc64nvme(data) != body.digest.crc64:
+            raise _rejected("BadDigest", "upload_part")
+        stored = self._store_part(upload, number, data)
+        self._blow("upload_part", "after")
+        return stored
+
+    async def copy_part(
+        self, key: str, upload_id: str, chunk: Chunk, *, source_key: str, source_etag: str
+    ) -> StoredPart | None:
+        await self._call("copy_part", key)
+        if not self.copy:
+            return None
+        upload = self._upload(key, upload_id)
+        source = self.objects.get(source_key)
+        if source is None or source.etag != source_etag:
+            return None
+        too_small = len(source.data) <= self.limits.min_part  # S3 copies ranges of larger objects only
+        if too_small or chunk.offset + chunk.size > len(source.data):
+            return None
+        self._blow("copy_part", "before")
+        stored = self._store_part(upload, chunk.number, source.data[chunk.offset : chunk.offset + chunk.size])
+        self._blow("copy_part", "after")
+        return stored
+
+    async def list_parts(self, key: str, upload_id: str) -> dict[int, StoredPart]:
+        await self._call("list_parts", key)
+        upload = self._upload(key, upload_id)
+        return {number: upload.parts[number][0] for number in sorted(upload.parts)}
+
+    async def complete_upload(
+        self, key: str, upload_id: str, manifest: Manifest, parts: Sequence[StoredPart]
+    ) -> Answer:
+        await self._call("complete_upload", key)
+        self._blow("complete_upload", "before")
+        answer = self._complete(key, upload_id, manifest, tuple(parts))
+        self._blow("complete_upload", "after")
+        return answer
+
+    async def abort_upload(self, key: str, upload_id: str) -> None:
+        await self._call("abort_upload", key)
+        self._blow("abort_upload", "before")
+        upload = self.uploads.get(upload_id)
+        if upload is not None and upload.key == key:
+            del self.uploads[upload_id]
+        self._blow("abort_upload", "after")
+
+    async def list_uploads(self, key: str) -> list[OpenUpload]:
+        await self._call("list_uploads", key)
+        found = [upload for upload in self.uploads.values() if upload.key == key]
+        return [OpenUpload(upload.upload_id, upload.initiated_at) for upload in found]
+
+    # -- the port: objects ----------------------------------------------------------------------------------------
+
+    async def head(self, key: str) -> StoredObject | None:
+        await self._call("head", key)
+        found = self.objects.get(key)
+        if found is None:
+            return None
+        crc64 = checksums.crc64nvme(found.data) if self.crc64 else None
+        return StoredObject(size=len(found.data), etag=found.etag, crc64=crc64, metadata=found.metadata)
+
+    async def object_crc64(self, key: str, etag: str) -> int | None:
+        await self._call("object_crc64", key)
+        found = self.objects.get(key)
+        return checksums.crc64nvme(found.data) if found is not None and found.etag == etag else None
+
+    async def put_document(self, key: str, body: bytes, *, replaces: str | None) -> bool:
+        await self._call("put_document", key)
+        self._blow("put_document", "before")
+        found = self.objects.get(key)
+        if self.conditional and (found.etag if found else None) != replaces:
+            return found is not None and found.data == body
+        self.put_object(key, body, content_type="application/json")
+        self._blow("put_document", "after")
+        return True
+
+    async def get_document(self, key: str) -> tuple[bytes, str] | None:
+        await self._call("get_document", key)
+        found = self.objects.get(key)
+        return (found.data, found.etag) if found else None
+
+    # -- what a test does to it -------------------------------------------------------------------------------------
+
+    def put_object(
+        self,
+        key: str,
+        data: bytes,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str = "binary/octet-stream",
+    ) -> str:
+        """Store an object past all conditions, as a stranger would; give its ETag."""
+        etag = self._etag(data)
+        self.objects[key] = FakeObject(data, etag, _lower(metadata or {}), self._now(), content_type)
+        return etag
+
+    def delete_object(self, key: str) -> None:
+        del self.objects[key]
+
+    def put_upload(self, key: str, metadata: Mapping[str, str] | None = None) -> str:
+        """Begin an upload past the fuse, as another process would; give its id."""
+        upload = FakeUpload(f"upload-{self._name()}", key, _lower(metadata or {}), self._now())
+        self.uploads[upload.upload_id] = upload
+        return upload.upload_id
+
+    def put_part(self, upload_id: str, number: int, data: bytes) -> StoredPart:
+        """Store a part past the fuse, as another process would."""
+        return self._store_part(self.uploads[upload_id], number, data)
+
+    def expire(self, upload_id: str) -> None:
+        """Throw an upload away, as a lifecycle rule does."""
+        del self.uploads[upload_id]
+
+    def answer_next_completion(self, answer: Answer, happens: Happens = Happens.NEVER) -> None:
+        """The next completion (then the one after it, …) gets this answer, whatever becomes of it.
+
+        With ``Happens.NOW`` and ``LATER`` it happens only if the store would have accepted it.
+        """
+        self._answers.append((answer, happens))
+
+    def finish_assembling(self) -> None:
+        """What ``Happens.LATER`` left open happens now."""
+        for upload, parts in self._assembling:
+            self._assemble(upload, parts)
+        self._assembling.clear()
+
+    @property
+    def is_away(self) -> bool:
+        return not self._there.is_set()
+
+    def go_away(self) -> None:
+        """From now on every call waits, as it does at the real edge; a completion answers ``Answer.NONE``."""
+        self._there.clear()
+
+    def come_back(self) -> None:
+        self._there.set()
+
+    def count(self, method: str, key: str | None = None) -> int:
+        """How often a method was called."""
+        return sum(1 for name, at in self.calls if name == method and key in (None, at))
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    async def _call(self, method: str, key: str) -> None:
+        self.calls.append((method, key))
+        await asyncio.sleep(0)
+        if method != "complete_upload":
+            await self._there.wait()
+
+    def _blow(self, effect: str, when: str) -> None:
+        if self.fuse:
+            self.fuse(f"store.{effect}", when)
+
+    def _upload(self, key: str, upload_id: str) -> FakeUpload:
+        upload = self.uploads.get(upload_id)
+        if upload is None or upload.key != key:
+            raise UploadGone(f"NoSuchUpload: {upload_id}", operation="store")
+        return upload
+
+    def _store_part(self, upload: FakeUpload, number: int, data: bytes) -> StoredPart:
+        if not 1 <= number <= self.limits.max_parts:
+            raise _rejected("InvalidArgument", "upload_part")
+        if len(data) > self.limits.max_part:
+            raise _rejected("EntityTooLarge", "upload_part")
+        crc64 = checksums.crc64nvme(data) if self.crc64 else None
+        stored = StoredPart(number, len(data), self._etag(data), crc64, self._now())
+        upload.parts[number] = (stored, data)
+        return stored
+
+    def _complete(self, key: str, upload_id: str, manifest: Manifest, parts: tuple[StoredPart, ...]) -> Answer:
+        if self.is_away:
+            return Answer.NONE
+        told, happens = self._answers.popleft() if self._answers else (None, Happens.NOW)
+        if happens is Happens.NEVER:
+            return told or Answer.NONE
+        answer = self._judge(key, upload_id, manifest, parts)
+        if answer is Answer.DONE and upload_id in self.uploads:
+            upload = self.uploads.pop(upload_id)
+            if happens is Happens.NOW:
+                self._assemble(upload, parts)
+            else:
+                self._assembling.append((upload, parts))
+        return told or answer
+
+    def _judge(self, key: str, upload_id: str, manifest: Manifest, parts: tuple[StoredPart, ...]) -> Answer:
+        """What S3 would answer; changes nothing. Raises ``S3Rejected`` for what only a bug can ask for."""
+        if not self.conditional and not self._condition_holds(key, manifest):
+            return Answer.PRECONDITION_FAILED
+        if self.before_completion:
+            self.before_completion(key)
+        upload = self.uploads.get(upload_id)
+        if upload is None or upload.key != key:
+            return self._repeated(upload_id)
+        if not self._parts_hold(upload, parts):
+            return Answer.INVALID_PART
+        if self.conditional and not self._condition_holds(key, manifest):
+            return Answer.PRECONDITION_FAILED
+        data = _joined(upload, parts)
+        wrong_size = self.object_size and len(data) != manifest.size
+        wrong_sum = self.crc64 and checksums.crc64nvme(data) != manifest.crc64
+        return Answer.WRONG_CONTENT if wrong_size or wrong_sum else Answer.DONE
+
+    def _repeated(self, upload_id: str) -> Answer:
+        if upload_id not in self.completed_uploads:
+            return Answer.UPLOAD_GONE
+        return {"done": Answer.DONE, "gone": Answer.UPLOAD_GONE, "precondition": Answer.PRECONDITION_FAILED}[
+            self.repeat_completion
+        ]
+
+    def _condition_holds(self, key: str, manifest: Manifest) -> bool:
+        found = self.objects.get(key)
+        return (found.etag if found else None) == manifest.replaces
+
+    def _parts_hold(self, upload: FakeUpload, parts: tuple[StoredPart, ...]) -> bool:
+        numbers = [part.number for part in parts]
+        if not parts:
+            raise _rejected("MalformedXML", "complete_upload")
+        if numbers != sorted(set(numbers)):
+            return False  # InvalidPartOrder
+        for part in parts:
+            held = upload.parts.get(part.number)
+            if held is None or held[0].etag != part.etag:
+                return False
+            if self.crc64 and part.crc64 is not None and held[0].crc64 != part.crc64:
+                return False
+        if any(upload.parts[number][0].size < self.limits.min_part for number in numbers[:-1]):
+            raise _rejected("EntityTooSmall", "complete_upload")
+        return True
+
+    def _assemble(self, upload: FakeUpload, parts: tuple[StoredPart, ...]) -> None:
+        data = _joined(upload, parts)
+        sizes = tuple(upload.parts[part.number][0].size for part in parts)
+        sums = b"".join(hashlib.md5(upload.parts[part.number][1]).digest() for part in parts)
+        etag = f"{hashlib.md5(sums).hexdigest() if self.md5_etags else self._opaque()}-{len(parts)}"
+        self.objects[upload.key] = FakeObject(data, etag, upload.metadata, self._now(), part_sizes=sizes)
+        self.completed_uploads[upload.upload_id] = upload.key
+
+    def _etag(self, data: bytes) -> str:
+        return hashlib.md5(data).hexdigest() if self.md5_etags else self._opaque()
+
+    def _opaque(self) -> str:
+        return base64.b32encode(f"opaque {self._name()}".encode()).decode().lower().rstrip("=")
+
+    def _name(self) -> int:
+        self._names += 1
+        return self._names
+
+    def _tick(self) -> datetime:
+        self._ticks += 1
+        return _BEGIN + timedelta(seconds=self._ticks)
+
+
+def _joined(upload: FakeUpload, parts: tuple[StoredPart, ...]) -> bytes:
+    return b"".join(upload.parts[part.number][1] for part in parts)
+
+
+def _lower(metadata: Mapping[str, str]) -> Mapping[str, str]:
+    return MappingProxyType({name.lower(): value for name, value in metadata.items()})
+
+
+def _rejected(code: str, operation: str) -> S3Rejected:
+    return S3Rejected(f"{operation}: {code}", operation=operation, code=code)

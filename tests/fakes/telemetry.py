@@ -1,0 +1,152 @@
+"""Telemetry that remembers: every moment as its name and its values, in the order in which they came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from src.recording import SendReason
+
+Moment = tuple[str, dict[str, Any]]
+
+
+class _Remembering:
+    def __init__(self) -> None:
+        self.moments: list[Moment] = []
+
+    def _note(self, moment: str, **values: Any) -> None:
+        self.moments.append((moment, values))
+
+    def names(self) -> list[str]:
+        """The names of the moments in their order."""
+        return [name for name, _ in self.moments]
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        """The values of each moment of this name."""
+        return [values for found, values in self.moments if found == name]
+
+
+class FakeStreamTelemetry(_Remembering):
+    """The twin of ``ports.StreamTelemetry``."""
+
+    def __init__(self, stream_id: str, path: str) -> None:
+        super().__init__()
+        self.stream_id = stream_id
+        self.path = path
+
+    def bind(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def started(self, *, key: str, resumed: bool) -> None:
+        self._note("started", key=key, resumed=resumed)
+
+    def part_stored(self, *, number: int, size: int, seconds: float, reason: SendReason) -> None:
+        self._note("part_stored", number=number, size=size, seconds=seconds, reason=reason)
+
+    def went_idle(self, *, quiet_seconds: float) -> None:
+        self._note("went_idle", quiet_seconds=quiet_seconds)
+
+    def grew_again(self) -> None:
+        self._note("grew_again")
+
+    def sealed(self, *, size: int, seconds: float, sent_again: int) -> None:
+        self._note("sealed", size=size, seconds=seconds, sent_again=sent_again)
+
+    def object_proved(self, *, key: str, size: int, etag: str) -> None:
+        self._note("object_proved", key=key, size=size, etag=etag)
+
+    def replacing(self, *, key: str, etag: str) -> None:
+        self._note("replacing", key=key, etag=etag)
+
+    def next_key(self, *, taken: str, key: str) -> None:
+        self._note("next_key", taken=taken, key=key)
+
+    def upload_lost(self, *, upload_id: str) -> None:
+        self._note("upload_lost", upload_id=upload_id)
+
+    def near_capacity(self, *, size: int, capacity: int) -> None:
+        self._note("near_capacity", size=size, capacity=capacity)
+
+    def probe_failed(self, *, error: str) -> None:
+        self._note("probe_failed", error=error)
+
+    def completed(self, *, key: str, size: int, duration_seconds: float, processing_seconds: float) -> None:
+        self._note(
+            "completed",
+            key=key,
+            size=size,
+            duration_seconds=duration_seconds,
+            processing_seconds=processing_seconds,
+        )
+
+    def already_stored(self, *, key: str) -> None:
+        self._note("already_stored", key=key)
+
+    def document_taken(self, *, key: str) -> None:
+        self._note("document_taken", key=key)
+
+    def failed(self, *, reason: str, hint: str) -> None:
+        self._note("failed", reason=reason, hint=hint)
+
+    def trouble(self, *, operation: str, error: BaseException, retry_seconds: float | None) -> None:
+        self._note("trouble", operation=operation, error=error, retry_seconds=retry_seconds)
+
+
+class FakeTelemetry(_Remembering):
+    """The twin of ``ports.Telemetry``; also hears what edges tell of retries and of Redis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.streams: list[FakeStreamTelemetry] = []
+
+    def stream(self, stream_id: str, path: str) -> FakeStreamTelemetry:
+        self.streams.append(FakeStreamTelemetry(stream_id, path))
+        return self.streams[-1]
+
+    def of_stream(self, stream_id: str) -> list[Moment]:
+        """All moments of one stream, over all processors that it had."""
+        return [moment for stream in self.streams if stream.stream_id == stream_id for moment in stream.moments]
+
+    def of_path(self, path: str) -> list[Moment]:
+        """All moments of the streams that were begun for this path."""
+        return [moment for stream in self.streams if stream.path == path for moment in stream.moments]
+
+    def everything(self) -> Iterable[Moment]:
+        """The daemon's moments, then those of each stream."""
+        yield from self.moments
+        for stream in self.streams:
+            yield from stream.moments
+
+    def active_streams(self, count: int) -> None:
+        self._note("active_streams", count=count)
+
+    def file_skipped(self, *, path: str, reason: str) -> None:
+        self._note("file_skipped", path=path, reason=reason)
+
+    def empty_file(self, *, path: str) -> None:
+        self._note("empty_file", path=path)
+
+    def recovered(self, *, streams: int) -> None:
+        self._note("recovered", streams=streams)
+
+    def draining(self, *, streams: int) -> None:
+        self._note("draining", streams=streams)
+
+    def unexpected(self, *, path: str, error: BaseException, retry_seconds: float) -> None:
+        self._note("unexpected", path=path, error=error, retry_seconds=retry_seconds)
+
+    def drained(self, *, dropped: int) -> None:
+        self._note("drained", dropped=dropped)
+
+    def operation_failed(self, *, operation: str, error: BaseException, attempt: int, wait_seconds: float) -> None:
+        self._note("operation_failed", operation=operation, error=error, attempt=attempt, wait_seconds=wait_seconds)
+
+    def operation_recovered(self, *, operation: str, failures: int, seconds: float) -> None:
+        self._note("operation_recovered", operation=operation, failures=failures, seconds=seconds)
+
+    def record_set_aside(self, *, key: str, reason: str) -> None:
+        self._note("record_set_aside", key=key, reason=reason)
+
+    def redis_may_lose(self, *, reason: str) -> None:
+        self._note("redis_may_lose", reason=reason)
