@@ -1,0 +1,215 @@
+"""How events become log lines: a line stays a line, and no secret is ever in one.
+
+Everything that is logged, by structlog or by the standard library, takes one road to standard output: for people in
+development, one JSON object a line in production. On that road secrets are masked and whatever could break a line
+or drive a terminal is escaped, so that a file's name can do neither.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, TextIO
+from urllib.parse import quote
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+MASK = "***"
+#: The fields that come first, in this order; the others follow as they were given.
+_FIRST = ("timestamp", "level", "logger_name", "event", "stream_id", "file_path")
+_TEXTS = {"exception", "stack"}
+
+_TELLTALE = r"secret|passw|token|authorization|credential|signature|api_?key|private_?key"
+_SECRET_KEY = re.compile(_TELLTALE, re.IGNORECASE)
+_NAMED_SECRET = re.compile(
+    rf"""([\w-]*(?:{_TELLTALE})[\w-]*["']?\s*[=:]\s*["']?)(?:(?:basic|bearer)\s+)?[^\s"'&,;{{}}()]+""",
+    re.IGNORECASE,
+)
+_USER_INFO = re.compile(r"""([a-z][a-z0-9+.-]*://)[^\s/?#"'<>]*@""", re.IGNORECASE)
+#: Shorter secrets are only masked where they stand alone: "a" would make every line unreadable.
+_LONG_ENOUGH = 6
+_DEEPEST = 6
+
+#: Control characters, line separators, marks that turn the reading direction, and bytes that are not UTF-8.
+_UNSAFE_BUT_ASCII = r"\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
+_UNSAFE_IN_JSON = re.compile(f"[{_UNSAFE_BUT_ASCII}]")
+_UNSAFE_ON_CONSOLE = re.compile(f"[\x00-\x1f{_UNSAFE_BUT_ASCII}]")
+
+
+def configure_logging(app_env: str, level: str, secrets: Sequence[str] = (), *, stream: TextIO | None = None) -> None:
+    """Send every log line to ``stream`` (standard output); a second call takes the place of the first.
+
+    ``app_env`` is development or production, ``level`` the least important level of the project's own lines; those
+    of libraries begin at WARNING. ``secrets`` are texts that must never appear.
+    """
+    stream = sys.stdout if stream is None else stream
+    arriving: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        _add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    leaving: list[Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        Redactor(secrets),
+        _in_order,
+        *(_json_lines(stream) if app_env == "production" else _console_lines(stream)),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *arriving,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    _install(_Lines(stream, structlog.stdlib.ProcessorFormatter(processors=leaving, foreign_pre_chain=arriving)), level)
+
+
+def _install(handler: logging.Handler, level: str) -> None:
+    root = logging.getLogger()
+    for old in [old for old in root.handlers if isinstance(old, _Lines)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    own_level: int = getattr(logging, level)
+    root.setLevel(max(logging.WARNING, own_level))
+    logging.getLogger(__name__.partition(".")[0]).setLevel(own_level)
+
+
+class _Lines(logging.StreamHandler[TextIO]):
+    """Writes lines; characters that the stream cannot encode are escaped, and trouble with one line stays its own."""
+
+    def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
+        super().__init__(stream)
+        self.setFormatter(formatter)
+
+    def format(self, record: logging.LogRecord) -> str:
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        return super().format(record).encode(encoding, "backslashreplace").decode(encoding)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say that a line was lost. The standard library would print its arguments, secrets included."""
+        lost = {
+            "timestamp": datetime.now(UTC).isoformat(),
+            "level": "error",
+            "logger_name": record.name,
+            "event": "log_line_lost",
+            "error_type": type(sys.exc_info()[1]).__name__,
+        }
+        with contextlib.suppress(OSError, ValueError):  # nobody reads any more: there is nowhere left to say it
+            self.stream.write(json.dumps(lost) + "\n")
+            self.flush()
+
+
+def _add_logger_name(logger: logging.Logger, _: str, event: EventDict) -> EventDict:
+    record: logging.LogRecord | None = event.get("_record")
+    event["logger_name"] = logger.name if record is None else record.name
+    return event
+
+
+def _in_order(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    return {**{name: event[name] for name in _FIRST if name in event}, **event}
+
+
+def _json_lines(stream: TextIO) -> Iterable[Processor]:
+    def safe(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        escaped: EventDict = _changed(event, _escape_for_json, _nothing_hidden)
+        return escaped
+
+    in_utf8 = (getattr(stream, "encoding", None) or "").lower().replace("-", "") == "utf8"
+    return safe, structlog.processors.JSONRenderer(ensure_ascii=not in_utf8)
+
+
+def _nothing_hidden(_: str) -> bool:
+    return False
+
+
+def _escape_for_json(text: str) -> str:
+    return _UNSAFE_IN_JSON.sub(_escaped, text)
+
+
+def _console_lines(stream: TextIO) -> Iterable[Processor]:
+    """Values are shown as Python writes them, which escapes them; names, the event and tracebacks are not.
+
+    A traceback's lines are indented, so that none inside an error's text can pass for a line of the log.
+    """
+
+    def safe(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        shown = {_escape_for_console(name): value for name, value in event.items()}
+        shown["event"] = _escape_for_console(str(event["event"]))
+        for name in _TEXTS & event.keys():
+            shown[name] = "\n".join(f"    {_escape_for_console(line)}" for line in str(event[name]).split("\n"))
+        return shown
+
+    colors = stream.isatty()
+    return safe, structlog.dev.ConsoleRenderer(colors=colors, repr_native_str=True, sort_keys=False)
+
+
+def _escape_for_console(text: str) -> str:
+    return _UNSAFE_ON_CONSOLE.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a name that is not UTF-8, as os.fsdecode gives it
+        return f"\\x{code - 0xDC00:02x}"
+    return match.group().encode("unicode_escape").decode()
+
+
+class Redactor:
+    """Masks secrets in an event: by the name of a field, by their shape in a text, and those that are known."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        known = sorted({form for secret in secrets if secret for form in _forms(secret)}, key=len, reverse=True)
+        patterns = [
+            re.escape(text) if len(text) >= _LONG_ENOUGH else rf"(?<!\w){re.escape(text)}(?!\w)" for text in known
+        ]
+        self._known = re.compile("|".join(patterns)) if patterns else None
+
+    def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        masked: EventDict = _changed(event, self.text, _names_a_secret)
+        return masked
+
+    def text(self, text: str) -> str:
+        """The text without secrets."""
+        if self._known is not None:
+            text = self._known.sub(MASK, text)
+        text = _USER_INFO.sub(rf"\1{MASK}@", text)
+        return _NAMED_SECRET.sub(rf"\1{MASK}", text)
+
+
+def _forms(secret: str) -> set[str]:
+    """How a secret looks in an address, in JSON and in Python's own way of writing."""
+    return {secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+
+
+def _names_a_secret(name: str) -> bool:
+    return _SECRET_KEY.search(name) is not None
+
+
+def _changed(
+    value: Any, text: Callable[[str], str], hidden: Callable[[str], bool], name: str = "", depth: int = 0
+) -> Any:
+    """The same value with every text in it changed and hidden names masked; what JSON does not know becomes text."""
+    if value is None or isinstance(value, bool):
+        return value
+    if hidden(name):
+        return MASK
+    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if depth < _DEEPEST and isinstance(value, Mapping):
+        return {text(str(key)): _changed(each, text, hidden, str(key), depth + 1) for key, each in value.items()}
+    if depth < _DEEPEST and isinstance(value, list | tuple | set | frozenset):
+        return [_changed(each, text, hidden, "", depth + 1) for each in value]
+    return text(str(value))

@@ -1,0 +1,502 @@
+"""Each moment is one log event and one metric; series stay bounded; repeated trouble is told at a limited rate."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from structlog.testing import capture_logs
+
+from src.exceptions import ChunkProcessingError, FileChanged, RedisUnavailable, S3Rejected, S3Unavailable
+from src.metrics import OPERATION_TYPES, QUIET_SECONDS, Metrics, StreamMoments, operation_type
+from src.ports import StreamTelemetry, Telemetry
+from src.recording import SendReason
+from src.retry import RetryObserver, RetryPolicy, until_it_works
+
+AWAY = S3Unavailable("nobody answers", operation="upload_part", hint="look at S3_ENDPOINT_URL")
+
+
+class Bench:
+    """Metrics with a clock that is moved by hand."""
+
+    def __init__(self, stream_max: int = 200, retention_seconds: float = 600) -> None:
+        self.now = 1000.0
+        self.metrics = Metrics(
+            version="1.2.3", stream_max=stream_max, retention_seconds=retention_seconds, now=lambda: self.now
+        )
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.metrics.registry.get_sample_value(name, labels)
+
+    def streams_with_series(self) -> set[str]:
+        return {
+            sample.labels["stream_id"]
+            for family in self.metrics.registry.collect()
+            for sample in family.samples
+            if sample.labels.get("stream_id", "none") != "none"
+        }
+
+    def series(self) -> int:
+        return sum(len(family.samples) for family in self.metrics.registry.collect())
+
+    def failure(self, operation: str = "s3.upload_part", error: BaseException = AWAY) -> None:
+        self.metrics.operation_failed(operation=operation, error=error, attempt=1, wait_seconds=1.25)
+
+    def recovery(self, operation: str = "s3.upload_part") -> None:
+        self.metrics.operation_recovered(operation=operation, failures=1, seconds=1)
+
+
+def part(stream: StreamTelemetry, number: int = 1, size: int = 5, reason: SendReason = SendReason.NEW) -> None:
+    stream.part_stored(number=number, size=size, seconds=0.25, reason=reason)
+
+
+def complete(stream: StreamTelemetry) -> None:
+    stream.completed(key="a.mp4", size=5, duration_seconds=70, processing_seconds=2)
+
+
+def test_the_ports_are_kept() -> None:
+    metrics = Metrics(version="1")
+    daemon: Telemetry = metrics
+    observer: RetryObserver = metrics
+    stream: StreamTelemetry = daemon.stream("s", "a.mp4")
+    assert observer is not None
+    assert isinstance(stream, StreamMoments)
+
+
+# ---- names ----
+
+
+def test_the_metrics_have_the_promised_names() -> None:
+    bench = Bench()
+    stream = bench.metrics.stream("s1", "a.mp4")
+    part(stream, size=7)
+    part(stream, number=2, size=3)
+    bench.metrics.active_streams(4)
+    stream.trouble(operation="file_read", error=OSError("EIO"), retry_seconds=1)
+    complete(stream)
+    bench.metrics.stream("s2", "b.mp4").failed(reason="gone", hint="")
+    assert bench.value("video_chunks_uploaded_total", stream_id="s1") == 2
+    assert bench.value("video_bytes_uploaded_total", stream_id="s1") == 10
+    assert bench.value("video_stream_duration_seconds_sum", stream_id="s1") == 70
+    assert bench.value("video_processing_time_seconds_sum", stream_id="s1") == 2
+    assert bench.value("video_failed_operations_total", stream_id="s1", operation_type="file_read") == 1
+    assert bench.value("active_streams_gauge") == 4
+    assert bench.value("streams_completed_total") == 1
+    assert bench.value("streams_failed_total") == 1
+    assert bench.value("cefmp4_bytes_uploaded_total") == 10
+    assert bench.value("cefmp4_parts_uploaded_total") == 2
+    assert bench.value("cefmp4_failed_operations_total", operation_type="file_read") == 1
+    text = generate_latest(bench.metrics.registry).decode()
+    assert 'cefmp4_build_info{python_version="' in text
+    assert 'version="1.2.3"' in text
+    assert "process_resident_memory_bytes" in text
+    assert "_created" not in text
+
+
+def test_everything_else_of_ours_begins_with_the_projects_name() -> None:
+    promised = {
+        *("video_chunks_uploaded", "video_bytes_uploaded", "video_stream_duration_seconds"),
+        *("video_processing_time_seconds", "video_failed_operations", "active_streams_gauge"),
+        *("streams_completed", "streams_failed"),
+    }
+    for family in Metrics(version="1").registry.collect():
+        assert family.name in promised or family.name.startswith(("cefmp4_", "process_"))
+
+
+def test_two_daemons_in_one_process_do_not_share_metrics() -> None:
+    first, second = Bench(), Bench()
+    part(first.metrics.stream("s", "a"))
+    assert second.value("cefmp4_parts_uploaded_total") == 0
+    own = CollectorRegistry()
+    assert Metrics(version="1", registry=own).registry is own
+
+
+def test_parts_sent_again_are_counted_by_their_reason() -> None:
+    bench = Bench()
+    stream = bench.metrics.stream("s", "a.mp4")
+    assert bench.value("cefmp4_parts_sent_again_total", reason="rewrite") == 0
+    part(stream, reason=SendReason.HEAD_PATCH)
+    part(stream, reason=SendReason.NEW)
+    assert bench.value("cefmp4_parts_sent_again_total", reason="head_patch") == 1
+    assert bench.value("cefmp4_parts_sent_again_total", reason="new") is None
+
+
+def test_a_part_copied_inside_the_store_is_no_upload() -> None:
+    bench = Bench()
+    with capture_logs() as logs:
+        part(bench.metrics.stream("s", "a.mp4"), reason=SendReason.COPIED)
+    assert bench.value("cefmp4_parts_copied_total") == 1
+    assert bench.value("cefmp4_bytes_uploaded_total") == 0
+    assert bench.streams_with_series() == set()
+    assert logs[0]["event"] == "part_copied"
+
+
+# ---- events ----
+
+STREAM_EVENTS: list[tuple[Callable[[StreamTelemetry], None], str, str]] = [
+    (lambda s: s.started(key="k", resumed=False), "stream_started", "info"),
+    (lambda s: s.started(key="k", resumed=True), "stream_resumed", "info"),
+    (lambda s: part(s), "part_stored", "info"),
+    (lambda s: s.went_idle(quiet_seconds=30), "stream_went_idle", "info"),
+    (lambda s: s.grew_again(), "stream_grew_again", "info"),
+    (lambda s: s.sealed(size=1, seconds=1, sent_again=1), "stream_sealed", "info"),
+    (lambda s: s.object_proved(key="k", size=1, etag="e"), "object_proved", "info"),
+    (lambda s: s.replacing(key="k", etag="e"), "object_being_replaced", "info"),
+    (lambda s: s.next_key(taken="k", key="k~2"), "key_taken", "warning"),
+    (lambda s: s.upload_lost(upload_id="u"), "upload_lost", "warning"),
+    (lambda s: s.near_capacity(size=9, capacity=10), "near_capacity", "warning"),
+    (lambda s: s.probe_failed(error="no moov"), "probe_failed", "warning"),
+    (lambda s: complete(s), "stream_completed", "info"),
+    (lambda s: s.already_stored(key="k"), "already_stored", "debug"),
+    (lambda s: s.document_taken(key="k"), "document_taken", "warning"),
+    (lambda s: s.failed(reason="gone", hint="look"), "stream_failed", "error"),
+    (lambda s: s.trouble(operation="save_part", error=AWAY, retry_seconds=None), "operation_failed", "warning"),
+]
+
+
+@pytest.mark.parametrize(("moment", "event", "level"), STREAM_EVENTS)
+def test_every_moment_of_a_stream_is_one_event_that_names_it(
+    moment: Callable[[StreamTelemetry], None], event: str, level: str
+) -> None:
+    with capture_logs() as logs:
+        moment(Bench().metrics.stream("s1", "cam/a.mp4"))
+    (log,) = logs
+    assert (log["event"], log["log_level"]) == (event, level)
+    assert (log["stream_id"], log["file_path"]) == ("s1", "cam/a.mp4")
+
+
+DAEMON_EVENTS: list[tuple[Callable[[Metrics], None], str, str]] = [
+    (lambda m: m.empty_file(path="a"), "empty_file", "info"),
+    (lambda m: m.recovered(streams=2), "streams_recovered", "info"),
+    (lambda m: m.draining(streams=2), "draining", "info"),
+    (lambda m: m.drained(dropped=0), "drained", "info"),
+    (lambda m: m.unexpected(path="a", error=KeyError("x"), retry_seconds=1), "unexpected_error", "error"),
+    (lambda m: m.daemon_stopped(), "daemon_stopped", "info"),
+    (lambda m: m.file_skipped(path="a", reason="a FIFO"), "file_skipped", "warning"),
+    (lambda m: m.watcher_restarted(error=OSError("x"), retry_seconds=1), "watcher_restarted", "warning"),
+    (lambda m: m.folder_missing(path="/in"), "folder_missing", "error"),
+    (lambda m: m.folder_back(path="/in"), "folder_back", "info"),
+    (lambda m: m.scanned(files=3, seconds=0.5), "folder_scanned", "debug"),
+    (lambda m: m.record_set_aside(key="k", reason="no JSON"), "record_set_aside", "warning"),
+    (lambda m: m.redis_may_lose(reason="allkeys-lru"), "redis_may_lose", "warning"),
+]
+
+
+@pytest.mark.parametrize(("moment", "event", "level"), DAEMON_EVENTS)
+def test_every_moment_of_the_daemon_is_one_event(moment: Callable[[Metrics], None], event: str, level: str) -> None:
+    with capture_logs() as logs:
+        moment(Bench().metrics)
+    assert [(log["event"], log["log_level"]) for log in logs] == [(event, level)]
+
+
+def test_the_folder_and_its_scan_are_gauges() -> None:
+    bench = Bench()
+    bench.metrics.scanned(files=3, seconds=0.5)
+    assert (bench.value("cefmp4_watched_files"), bench.value("cefmp4_scan_seconds")) == (3, 0.5)
+    assert bench.value("cefmp4_watched_folder_present") == 1
+    bench.metrics.folder_missing(path="/in")
+    assert bench.value("cefmp4_watched_folder_present") == 0
+    bench.metrics.folder_back(path="/in")
+    assert bench.value("cefmp4_watched_folder_present") == 1
+
+
+def test_the_start_is_one_line_with_the_settings_and_one_for_each_notice() -> None:
+    with capture_logs() as logs:
+        Bench().metrics.daemon_started(settings={"prom_port": 8000}, notices=("CHUNK_SIZE_MB is older",), ffprobe="7.1")
+    start, notice = logs
+    assert (start["event"], start["prom_port"], start["version"], start["ffprobe"]) == (
+        "daemon_started",
+        8000,
+        "1.2.3",
+        "7.1",
+    )
+    assert (notice["event"], notice["notice"]) == ("settings_notice", "CHUNK_SIZE_MB is older")
+
+
+def test_a_missing_ffprobe_is_said_at_the_start() -> None:
+    with capture_logs() as logs:
+        Bench().metrics.daemon_started(settings={}, notices=(), ffprobe=None)
+    assert [log["event"] for log in logs] == ["daemon_started", "ffprobe_missing"]
+
+
+def test_inside_bind_everything_that_is_logged_names_the_stream() -> None:
+    from structlog.contextvars import get_contextvars
+
+    with Bench().metrics.stream("s1", "a.mp4").bind():
+        assert get_contextvars() == {"stream_id": "s1", "file_path": "a.mp4"}
+    assert get_contextvars() == {}
+
+
+async def test_streams_side_by_side_do_not_mix_their_names() -> None:
+    from structlog.contextvars import get_contextvars
+
+    bench = Bench()
+    seen: list[Any] = []
+
+    async def work(name: str) -> None:
+        with bench.metrics.stream(name, name).bind():
+            await asyncio.sleep(0)
+            bench.failure()
+            seen.append(get_contextvars()["stream_id"])
+
+    await asyncio.gather(work("a"), work("b"))
+    assert sorted(seen) == ["a", "b"]
+    for name in ("a", "b"):
+        assert bench.value("video_failed_operations_total", stream_id=name, operation_type="s3_upload") == 1
+
+
+# ---- failed operations ----
+
+
+@pytest.mark.parametrize(
+    ("operation", "error", "kind"),
+    [
+        ("s3.upload_part", AWAY, "s3_upload"),
+        ("s3.complete_upload", AWAY, "s3_complete"),
+        ("complete_upload", AWAY, "s3_complete"),
+        ("s3.probe", AWAY, "s3_probe"),
+        ("s3.something_new", AWAY, "s3_something_new"),
+        ("redis.save_part", AWAY, "redis_update"),
+        ("redis.load", AWAY, "redis_read"),
+        ("redis_update", AWAY, "redis_update"),
+        ("file_read", AWAY, "file_read"),
+        ("probe", AWAY, "ffprobe"),
+        ("ffprobe", AWAY, "ffprobe"),
+        ("look", S3Rejected("no"), "s3_look"),
+        ("look", RedisUnavailable("no"), "redis_look"),
+        ("look", FileChanged("no"), "file_read"),
+        ("look", ChunkProcessingError("no"), "file_read"),
+        ("look", OSError("no"), "file_read"),
+        ("look", ValueError("no"), "look"),
+    ],
+)
+def test_operations_are_told_by_their_kind(operation: str, error: BaseException, kind: str) -> None:
+    assert operation_type(operation, error) == kind
+
+
+def test_every_kind_begins_with_its_family() -> None:
+    assert {kind.split("_")[0] for kind in OPERATION_TYPES.values()} == {"s3", "redis", "file", "ffprobe"}
+
+
+def test_a_failure_outside_every_stream_is_counted_under_none() -> None:
+    bench = Bench()
+    bench.failure("redis.load", RedisUnavailable("away"))
+    assert bench.value("video_failed_operations_total", stream_id="none", operation_type="redis_read") == 1
+    assert bench.value("cefmp4_failed_operations_total", operation_type="redis_read") == 1
+
+
+def test_a_failure_says_what_happened_what_to_change_and_when_it_is_tried_again() -> None:
+    with capture_logs() as logs:
+        Bench().failure()
+    assert logs == [
+        {
+            "event": "s3_unavailable",
+            "log_level": "warning",
+            "operation": "s3_upload",
+            "error": "nobody answers",
+            "error_type": "S3Unavailable",
+            "hint": "look at S3_ENDPOINT_URL",
+            "attempt": 1,
+            "failures": 1,
+            "retry_in_seconds": 1.2,
+        }
+    ]
+
+
+def test_repeated_failures_are_told_at_once_and_then_once_a_minute() -> None:
+    bench = Bench()
+    with capture_logs() as logs:
+        for _ in range(181):
+            bench.failure()
+            bench.now += 1
+    assert [log["failures"] for log in logs] == [1, 60, 60, 60]
+    assert bench.value("cefmp4_failed_operations_total", operation_type="s3_upload") == 181
+
+
+def test_each_operation_has_its_own_first_line() -> None:
+    bench = Bench()
+    with capture_logs() as logs:
+        for operation in ("s3.upload_part", "s3.list_parts", "redis.save", "s3.upload_part"):
+            bench.failure(operation)
+    assert [log["operation"] for log in logs] == ["s3_upload", "s3_list", "redis_update"]
+
+
+def test_the_end_of_an_outage_is_told_once_with_its_length() -> None:
+    bench = Bench()
+    for _ in range(5):
+        bench.failure()
+        bench.now += 10
+    with capture_logs() as logs:
+        for _ in range(5):
+            bench.recovery()
+    assert logs == [{"event": "s3_recovered", "log_level": "info", "failures": 5, "seconds": 50.0}]
+
+
+def test_redis_and_s3_recover_each_on_their_own() -> None:
+    bench = Bench()
+    bench.failure("s3.upload_part")
+    bench.failure("redis.save", RedisUnavailable("away"))
+    with capture_logs() as logs:
+        bench.recovery("redis.save")
+    assert [log["event"] for log in logs] == ["redis_recovered"]
+
+
+def test_a_service_that_comes_and_goes_does_not_fill_the_log() -> None:
+    bench = Bench()
+    with capture_logs() as logs:
+        for _ in range(int(10 * QUIET_SECONDS)):
+            bench.failure()
+            bench.now += 0.5
+            bench.recovery()
+            bench.now += 0.5
+    assert len(logs) <= 2 * 10
+    assert [log["event"] for log in logs[:2]] == ["s3_unavailable", "s3_recovered"]
+
+
+def test_an_outage_whose_end_nobody_told_does_not_lengthen_the_next() -> None:
+    bench = Bench()
+    bench.failure("complete_upload")
+    bench.now += 86_400
+    bench.failure()
+    bench.now += 2
+    with capture_logs() as logs:
+        bench.recovery()
+    assert (logs[0]["seconds"], logs[0]["failures"]) == (2, 1)
+
+
+def test_the_trouble_of_one_stream_does_not_hide_that_of_another() -> None:
+    bench = Bench()
+    with capture_logs() as logs:
+        for _ in range(3):
+            for name in ("a", "b"):
+                bench.metrics.stream(name, name).trouble(operation="file_read", error=OSError(), retry_seconds=2)
+    assert [(log["stream_id"], log["error"]) for log in logs] == [("a", "OSError"), ("b", "OSError")]
+
+
+def test_what_was_said_long_ago_is_forgotten() -> None:
+    bench = Bench()
+    for number in range(1000):
+        bench.metrics.stream(str(number), "a").trouble(operation="file_read", error=OSError("x"), retry_seconds=2)
+    bench.now += 86_400
+    bench.metrics.expire(bench.now)
+    assert bench.metrics._quiet._lines == {}
+
+
+async def test_a_real_retry_is_told_from_its_beginning_to_its_end() -> None:
+    bench = Bench()
+    failures = iter([AWAY, AWAY])
+
+    async def call() -> str:
+        if error := next(failures, None):
+            raise error
+        return "done"
+
+    policy = RetryPolicy(first_wait=0.001, longest_wait=0.002)
+    with capture_logs() as logs, bench.metrics.stream("s1", "a.mp4").bind():
+        assert await until_it_works("s3.upload_part", call, policy=policy, observer=bench.metrics) == "done"
+    assert [log["event"] for log in logs] == ["s3_unavailable", "s3_recovered"]
+    assert logs[1]["failures"] == 2
+    assert bench.value("video_failed_operations_total", stream_id="s1", operation_type="s3_upload") == 2
+
+
+# ---- bounds ----
+
+
+def test_ten_thousand_streams_leave_a_bounded_number_of_series() -> None:
+    bench = Bench(stream_max=50)
+    most = 0
+    for number in range(10_000):
+        stream = bench.metrics.stream(f"s{number}", "a.mp4")
+        part(stream)
+        stream.trouble(operation="file_read", error=OSError("x"), retry_seconds=1)
+        complete(stream)
+        bench.now += 0.01
+        if number % 500 == 0:
+            most = max(most, bench.series())
+    assert len(bench.streams_with_series()) == 50
+    assert most <= bench.series() < 50 * 40 + 200
+    assert bench.value("streams_completed_total") == 10_000
+    assert bench.value("cefmp4_parts_uploaded_total") == 10_000
+    bench.metrics.expire(bench.now + 600)
+    assert bench.streams_with_series() == set()
+    assert bench.value("cefmp4_parts_uploaded_total") == 10_000
+
+
+def test_finished_files_that_are_only_recognized_have_no_series() -> None:
+    bench = Bench()
+    for number in range(1000):
+        bench.metrics.stream(f"s{number}", "a.mp4").already_stored(key="a.mp4")
+    assert bench.streams_with_series() == set()
+
+
+def test_a_streams_series_go_some_time_after_its_end() -> None:
+    bench = Bench(retention_seconds=600)
+    stream, other = bench.metrics.stream("s1", "a.mp4"), bench.metrics.stream("s2", "b.mp4")
+    part(stream)
+    part(other)
+    complete(stream)
+    bench.metrics.expire(bench.now + 599)
+    assert bench.streams_with_series() == {"s1", "s2"}
+    bench.metrics.expire(bench.now + 600)
+    assert bench.streams_with_series() == {"s2"}
+
+
+def test_the_stream_that_ended_first_makes_room_and_then_the_oldest() -> None:
+    bench = Bench(stream_max=3)
+    streams = {name: bench.metrics.stream(name, name) for name in "abcdef"}
+    for name in "abc":
+        part(streams[name])
+    bench.now += 1
+    complete(streams["c"])
+    bench.now += 1
+    complete(streams["b"])
+    part(streams["d"])
+    assert bench.streams_with_series() == {"a", "b", "d"}
+    part(streams["e"])
+    assert bench.streams_with_series() == {"a", "d", "e"}
+    part(streams["f"])
+    assert bench.streams_with_series() == {"d", "e", "f"}
+
+
+def test_a_stream_that_lost_its_series_to_newer_ones_does_not_push_them_out() -> None:
+    bench = Bench(stream_max=1)
+    old, new = bench.metrics.stream("old", "a"), bench.metrics.stream("new", "b")
+    part(old)
+    part(new)
+    part(old)
+    old.trouble(operation="file_read", error=OSError("x"), retry_seconds=1)
+    complete(old)
+    assert bench.streams_with_series() == {"new"}
+    assert bench.value("cefmp4_parts_uploaded_total") == 3
+    assert bench.value("video_failed_operations_total", stream_id="none", operation_type="file_read") == 1
+
+
+def test_a_stream_that_goes_on_after_its_end_keeps_its_series() -> None:
+    bench = Bench()
+    stream = bench.metrics.stream("s", "a")
+    part(stream)
+    complete(stream)
+    part(stream)
+    bench.metrics.expire(bench.now + 10_000)
+    assert bench.value("video_chunks_uploaded_total", stream_id="s") == 2
+
+
+def test_no_streams_of_their_own_is_a_choice() -> None:
+    bench = Bench(stream_max=0)
+    stream = bench.metrics.stream("s", "a")
+    part(stream)
+    complete(stream)
+    assert bench.streams_with_series() == set()
+    assert bench.value("streams_completed_total") == 1
+
+
+def test_a_stream_without_a_name_yet_has_no_series() -> None:
+    bench = Bench()
+    stream = bench.metrics.stream("", "a.mp4")
+    part(stream)
+    stream.failed(reason="no key", hint="")
+    assert bench.streams_with_series() == set()
+    assert bench.value("video_chunks_uploaded_total", stream_id="") is None
