@@ -1,0 +1,607 @@
+"""Checkpoints in Redis: whole, versioned records, each written at once, none of them trusted blindly.
+
+Keys, all behind ``REDIS_KEY_PREFIX``:
+
+* ``stream:{id}:meta``: a hash of readable fields; what a stream does not have (yet) has no field. ``revision`` is
+  another one after each write.
+* ``stream:{id}:parts``: a hash of part number to JSON. Every value names its own stream, so that a value in the
+  wrong place, or a reply that belongs to another question, is noticed and not believed.
+* ``streams:active``, ``streams:pending_completion`` (holds s3_completed too), ``streams:completed`` and
+  ``streams:failed``: sets of stream ids.
+* ``streams:markers``: a hash of ``<inode>:<birth_ns>`` to the JSON of what a completed stream leaves.
+* ``bad:<key>``: what could not be read, kept for a human being.
+
+A Redis that was emptied or rolled back under a living daemon gets the whole record again with the next write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
+from types import MappingProxyType
+from typing import Any, Protocol, Self, TypeVar
+from weakref import WeakValueDictionary
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    InvalidResponse,
+    NoPermissionError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from .checkpoint_format import (
+    UNREADABLE,
+    decode_marker,
+    decode_meta,
+    decode_part,
+    encode_marker,
+    encode_meta,
+    encode_part,
+)
+from .exceptions import Permanent, RedisOperationError, RedisUnavailable
+from .recording import (
+    Checkpoint,
+    Identity,
+    Marker,
+    Part,
+    Status,
+)
+from .retry import RetryObserver, RetryPolicy, until_it_works
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+Command = tuple[bytes | str | int, ...]
+_Page = tuple[int, Mapping[bytes, bytes]]  # where to go on (0: nowhere), and what was found
+
+COMMAND_SECONDS = 15.0  # around everything: waiting for a connection, connecting, asking, reading the answer
+#: So many parts are encoded or decoded before other tasks get their turn: about 5 ms.
+PARTS_AT_ONCE = 500
+
+MARKERS = b"streams:markers"
+#: The set that a stream of this status is a member of.
+SETS: Mapping[Status, bytes] = {
+    Status.ACTIVE: b"streams:active",
+    Status.PENDING_COMPLETION: b"streams:pending_completion",
+    Status.S3_COMPLETED: b"streams:pending_completion",
+    Status.COMPLETED: b"streams:completed",
+    Status.FAILED: b"streams:failed",
+}
+ALL_SETS = tuple(dict.fromkeys(SETS.values()))
+
+
+class CheckpointTelemetry(Protocol):
+    """Hears what an operator should know of Redis itself."""
+
+    def record_set_aside(self, *, key: str, reason: str) -> None:
+        """Something under ``key`` could not be used; where it was moved, ``reason`` says where to."""
+
+    def redis_may_lose(self, *, reason: str) -> None:
+        """Redis is configured so that it can lose records."""
+
+
+class RedisRejected(RedisOperationError, Permanent):
+    """Redis understood the command and will never accept it. ``code`` is the first word of its answer."""
+
+    def __init__(self, message: str, *, operation: str = "", hint: str = "", code: str = "") -> None:
+        super().__init__(message, operation=operation, hint=hint)
+        self.code = code
+
+
+# -- errors: sorted by what the caller should do ------------------------------------------------------------------
+
+_HINTS: Mapping[str, tuple[bool, str]] = {  # Redis's word: (somebody must change something, what)
+    "NOAUTH": (True, "Redis wants a password: put it into REDIS_URL (redis://user:password@host:port/0)"),
+    "WRONGPASS": (True, "check the user name and the password in REDIS_URL"),
+    "NOPERM": (True, "give the Redis user of REDIS_URL the rights to read and write the keys behind REDIS_KEY_PREFIX"),
+    "MOVED": (True, "REDIS_URL names a Redis Cluster; let it name a single Redis server"),
+    "ASK": (True, "REDIS_URL names a Redis Cluster; let it name a single Redis server"),
+    "CROSSSLOT": (True, "REDIS_URL names a Redis Cluster; let it name a single Redis server"),
+    "READONLY": (False, "this Redis is a read-only replica: let REDIS_URL name the primary"),
+    "OOM": (False, "Redis is full: raise its maxmemory or remove other data (and keep maxmemory-policy noeviction)"),
+    "MISCONF": (False, "Redis cannot write to its disk: look into its log, make room there"),
+    "BUSY": (False, "a script keeps Redis busy: end it with SCRIPT KILL"),
+    "LOADING": (False, "Redis is still reading its data from disk"),
+    "MASTERDOWN": (False, "this Redis is a replica that lost its primary: let REDIS_URL name the primary"),
+    "CLUSTERDOWN": (False, ""),
+    "TRYAGAIN": (False, ""),
+}
+_AUTHENTICATION = (True, "check the user name and the password in REDIS_URL")
+_NO_DATABASE = (True, "the number at the end of REDIS_URL names a database that this Redis does not have")
+_NO_REDIS = (True, "what answers at REDIS_URL is no Redis; check host and port")
+_AWAY = (False, "check that Redis runs and that REDIS_URL names it")
+
+
+def translate(exc: Exception, *, operation: str) -> RedisOperationError:
+    """Sort redis-py's error. The message has Redis's own words, never a password (the URL is in none of them)."""
+    code, text = _said(exc)
+    found = _trouble(exc, code, text)
+    if found is None:
+        return RedisRejected(f"{operation}: {text}", operation=operation, code=code)
+    misconfigured, hint = found
+    return RedisUnavailable(f"{operation}: {text}", operation=operation, hint=hint, misconfigured=misconfigured)
+
+
+def _said(exc: Exception) -> tuple[str, str]:
+    """Redis's error word and sentence, without the command that redis-py puts before an error in a transaction."""
+    text = str(exc) or type(exc).__name__
+    if " of pipeline caused error: (" in text:
+        text = text.partition(" of pipeline caused error: (")[2].strip("(),'\"")
+    word = re.match(r"[A-Z]{2,}\b", text)
+    code = getattr(exc, "status_code", None) or (word.group() if word else "")
+    return code, text
+
+
+def _trouble(exc: Exception, code: str, text: str) -> tuple[bool, str] | None:
+    if code in _HINTS:
+        return _HINTS[code]
+    if isinstance(exc, AuthenticationError):
+        return _AUTHENTICATION
+    if isinstance(exc, InvalidResponse):
+        return _NO_REDIS
+    if isinstance(exc, RedisConnectionError | RedisTimeoutError | OSError):
+        return _AWAY
+    return _NO_DATABASE if "DB index" in text else None
+
+
+def _marker_field(identity: Identity) -> bytes:
+    return b"%d:%d" % (identity.inode, identity.birth_ns)
+
+
+def _why(exc: Exception) -> str:
+    return f"{exc} is missing" if isinstance(exc, KeyError) else str(exc) or type(exc).__name__
+
+
+def _shown(key: bytes) -> str:
+    return key.decode("utf-8", "backslashreplace")
+
+
+def _sliced(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[start : start + PARTS_AT_ONCE] for start in range(0, len(items), PARTS_AT_ONCE))
+
+
+# -- the checkpoints ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What this process last wrote of a stream. While Redis has the same revision, Redis has these parts."""
+
+    revision: bytes
+    parts: Mapping[int, Part]
+
+
+class RedisCheckpoints:
+    """``ports.Checkpoints`` in one Redis; an async context manager, one for the process.
+
+    Entering it asks Redis for nothing, so that the daemon starts while Redis is away. Every method but
+    ``save_part`` and ``ping`` waits until Redis is back.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        key_prefix: str,
+        bucket: str,
+        policy: RetryPolicy,
+        observer: RetryObserver,
+        telemetry: CheckpointTelemetry,
+        connections: int = 16,
+    ) -> None:
+        self._url = url
+        self._prefix = key_prefix.encode()
+        self._bucket = bucket
+        self._policy = policy
+        self._observer = observer
+        self._telemetry = telemetry
+        self._connections = connections
+        # Not left to redis-py's pool: there, a cancelled waiter can take another's wake-up with it.
+        self._turn_at_redis = asyncio.Semaphore(connections)
+        self._client: Redis | None = None
+        self._written: dict[str, _Written] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        nonce = secrets.token_hex(8)
+        self._revisions = (f"{nonce}-{number}".encode() for number in count(1))
+
+    async def __aenter__(self) -> Self:
+        self._client = Redis.from_pool(self._pool())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    def _pool(self) -> BlockingConnectionPool:
+        """Explicit about everything that a version of redis-py might change; the URL may set the time limits."""
+        try:
+            asked: dict[str, Any] = dict(parse_url(self._url))
+        except ValueError:  # its text may quote the password
+            raise RedisOperationError("REDIS_URL is no redis://, rediss:// or unix:// address") from None
+        limits = {"socket_timeout": 5.0, "socket_connect_timeout": 5.0, "health_check_interval": 15, "timeout": 5.0}
+        fixed = {
+            "max_connections": self._connections,
+            "retry": Retry(NoBackoff(), 0),  # repeated in one place only
+            "retry_on_timeout": False,
+            "decode_responses": False,
+            "protocol": 2,  # with 3, redis-py no longer refuses a connection that has an unread reply in it
+        }
+        return BlockingConnectionPool(**{**limits, **asked, **fixed})
+
+    # -- the port -----------------------------------------------------------------------------------------------
+
+    async def load(self) -> list[Checkpoint]:
+        """Every stream that is active, pending completion or failed; what cannot be read is set aside."""
+        await self._retried("load", lambda: self._set_aside_wrong_types("load"))
+        found = [await self._load_one(stream_id) for stream_id in sorted(await self._retried("load", self._members))]
+        return [checkpoint for checkpoint in found if checkpoint is not None]
+
+    async def save(self, checkpoint: Checkpoint) -> None:
+        """Write the whole record; of its parts only those that Redis does not have yet."""
+        await self._retried("save", lambda: self._write("save", checkpoint, checkpoint.parts, keep=False))
+
+    async def save_part(self, checkpoint: Checkpoint, parts: Sequence[Part]) -> None:
+        """Write the record with these parts added to those that it has. Raises ``RedisUnavailable`` at once."""
+        added = {**checkpoint.parts, **{part.number: part for part in parts}}
+        await self._write("save_part", checkpoint, added, keep=True)
+
+    async def finish(self, checkpoint: Checkpoint, marker: Marker) -> None:
+        """Remove the stream's keys, leave the marker and a member of ``streams:completed``."""
+        stream_id = checkpoint.stream_id.encode()
+        commands = [
+            *self._membership(stream_id, Status.COMPLETED),
+            ("HSET", self._key(MARKERS), _marker_field(marker.snapshot.identity), encode_marker(marker)),
+        ]
+        await self._retried("finish", lambda: self._remove("finish", checkpoint.stream_id, commands))
+
+    async def forget(self, stream_id: str) -> None:
+        """Remove all that Redis has of a stream."""
+        commands = [("SREM", self._key(name), stream_id.encode()) for name in ALL_SETS]
+        await self._retried("forget", lambda: self._remove("forget", stream_id, commands))
+
+    async def marker(self, identity: Identity) -> Marker | None:
+        """What a completed stream of this file left; None too when that was for another bucket."""
+        field = _marker_field(identity)
+        command = ("HGET", self._key(MARKERS), field)
+        (raw,) = await self._retried("marker", lambda: self._commit("marker", [command]))
+        if raw is None:
+            return None
+        try:
+            marker = decode_marker(identity, raw)
+        except UNREADABLE as exc:
+            await self._set_aside_marker(field, raw, _why(exc))
+            return None
+        return marker if marker.bucket == self._bucket else None
+
+    async def put_marker(self, marker: Marker) -> None:
+        """Leave a marker, and a member of ``streams:completed``, for an object that was proved without a record."""
+        commands = [
+            ("HSET", self._key(MARKERS), _marker_field(marker.snapshot.identity), encode_marker(marker)),
+            ("SADD", self._key(SETS[Status.COMPLETED]), marker.stream_id.encode()),
+        ]
+        await self._retried("put_marker", lambda: self._commit("put_marker", commands))
+
+    # -- beside the port ----------------------------------------------------------------------------------------
+
+    async def ping(self) -> None:
+        """Ask Redis once whether it is there. Raises ``RedisUnavailable``."""
+        await self._run("ping", [("PING",)], transaction=False)
+
+    async def warn_about_configuration(self) -> None:
+        """Tell telemetry when Redis may evict records or forget them in a restart; silent where CONFIG is forbidden."""
+        asked = [("CONFIG GET", name) for name in ("maxmemory-policy", "appendonly", "save")]
+        try:
+            replies = await self._retried("configuration", lambda: self._ask("configuration", asked))
+        except RedisRejected as exc:
+            log.debug("Redis does not tell its configuration: %s", exc)
+            return
+        told: dict[str, str] = {name: value for reply in replies for name, value in reply.items()}
+        policy = told.get("maxmemory-policy", "noeviction")
+        if policy != "noeviction":
+            self._telemetry.redis_may_lose(reason=f"maxmemory-policy is {policy}: set it to noeviction")
+        if told.get("appendonly") == "no" and told.get("save") == "":
+            self._telemetry.redis_may_lose(reason="nothing is kept on disk: set appendonly to yes")
+
+    async def _ask(self, operation: str, commands: Sequence[Command]) -> list[Any]:
+        try:
+            return await self._run(operation, commands, transaction=False)
+        except RedisUnavailable as exc:
+            if isinstance(exc.__cause__, NoPermissionError):  # this one right is not needed: do not wait for it
+                raise RedisRejected(str(exc), operation=operation, code="NOPERM") from exc
+            raise
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    async def _write(self, operation: str, checkpoint: Checkpoint, parts: Mapping[int, Part], *, keep: bool) -> None:
+        """One attempt. ``keep``: parts that were written before and are not named stay."""
+        async with self._turn(checkpoint.stream_id):
+            last = self._written.get(checkpoint.stream_id)
+            wanted = {**last.parts, **parts} if keep and last else dict(parts)
+            if last is None or not await self._write_changes(operation, checkpoint, wanted, last):
+                await self._write_whole(operation, checkpoint, wanted)
+
+    async def _write_changes(
+        self, operation: str, checkpoint: Checkpoint, wanted: Mapping[int, Part], last: _Written
+    ) -> bool:
+        """Write the fields whole, of the parts only what changed. False: Redis did not have what we last wrote.
+
+        The transaction itself tells what Redis had before it, so an emptied or rolled back Redis is noticed
+        without another round trip.
+        """
+        meta, parts = self._keys(checkpoint.stream_id.encode())
+        changed = [p for n, p in wanted.items() if last.parts.get(n) is not p and last.parts.get(n) != p]
+        gone = sorted(last.parts.keys() - wanted.keys())
+        revision = next(self._revisions)
+        had_revision, had_parts, *_ = await self._commit(
+            operation,
+            [
+                ("HGET", meta, "revision"),
+                ("HLEN", parts),
+                *self._meta_commands(checkpoint, revision),
+                *await self._part_commands(checkpoint.stream_id, changed),
+                *self._forget_commands(parts, gone),
+            ],
+        )
+        if (had_revision, had_parts) != (last.revision, len(last.parts)):
+            return False
+        self._written[checkpoint.stream_id] = _Written(revision, wanted)
+        return True
+
+    async def _write_whole(self, operation: str, checkpoint: Checkpoint, wanted: Mapping[int, Part]) -> None:
+        _, parts = self._keys(checkpoint.stream_id.encode())
+        revision = next(self._revisions)
+        await self._commit(
+            operation,
+            [
+                *self._meta_commands(checkpoint, revision),
+                ("DEL", parts),
+                *await self._part_commands(checkpoint.stream_id, list(wanted.values())),
+            ],
+        )
+        self._written[checkpoint.stream_id] = _Written(revision, wanted)
+
+    async def _remove(self, operation: str, stream_id: str, and_also: Sequence[Command]) -> None:
+        async with self._turn(stream_id):
+            await self._commit(operation, [("DEL", *self._keys(stream_id.encode())), *and_also])
+            self._written.pop(stream_id, None)
+
+    def _meta_commands(self, checkpoint: Checkpoint, revision: bytes) -> list[Command]:
+        stream_id = checkpoint.stream_id.encode()
+        meta, _ = self._keys(stream_id)
+        fields = {**encode_meta(checkpoint), "revision": revision}
+        return [
+            ("DEL", meta),
+            ("HSET", meta, *(item for field in fields.items() for item in field)),
+            *self._membership(stream_id, checkpoint.status),
+        ]
+
+    async def _part_commands(self, stream_id: str, parts: Sequence[Part]) -> list[Command]:
+        _, key = self._keys(stream_id.encode())
+        commands: list[Command] = []
+        for some in _sliced(parts):
+            fields = [item for part in some for item in (part.number, encode_part(stream_id, part))]
+            commands.append(("HSET", key, *fields))
+            await asyncio.sleep(0)
+        return commands
+
+    def _forget_commands(self, key: bytes, numbers: Sequence[int]) -> list[Command]:
+        return [("HDEL", key, *some) for some in _sliced(numbers)]
+
+    def _membership(self, stream_id: bytes, status: Status) -> list[Command]:
+        own = SETS[status]
+        others: list[Command] = [("SREM", self._key(name), stream_id) for name in ALL_SETS if name != own]
+        return [*others, ("SADD", self._key(own), stream_id)]
+
+    def _turn(self, stream_id: str) -> asyncio.Lock:
+        """Writes of one stream keep their order, although they may take different connections."""
+        return self._turns.setdefault(stream_id, asyncio.Lock())
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    async def _members(self) -> set[bytes]:
+        """The ids in all sets that hold streams with something left to do."""
+        found: set[bytes] = set()
+        for name in {SETS[Status.ACTIVE], SETS[Status.PENDING_COMPLETION], SETS[Status.FAILED]}:
+            cursor = None
+            while cursor != 0:
+                command = ("SSCAN", self._key(name), cursor or 0, "COUNT", 500)
+                ((cursor, ids),) = await self._run("load", [command], transaction=False)
+                found.update(ids)
+        return found
+
+    async def _load_one(self, stream_id: bytes) -> Checkpoint | None:
+        meta, parts = self._keys(stream_id)
+        commands = [("HGETALL", meta), ("HSCAN", parts, 0, "COUNT", PARTS_AT_ONCE)]
+        fields, page = await self._retried("load", lambda: self._run("load", commands, wrong_type_is_none=True))
+        try:
+            if fields is None:
+                raise ValueError("it is no hash")
+            if not fields:
+                raise ValueError("the stream's meta is missing")
+            name = stream_id.decode()
+            texts = {field.decode(): value for field, value in fields.items()}
+            checkpoint = decode_meta(name, texts)
+        except UNREADABLE as exc:
+            await self._set_aside_stream(stream_id, _why(exc))
+            return None
+        if checkpoint.bucket != self._bucket:
+            self._report(meta, f"left alone: it belongs to the bucket {checkpoint.bucket}")
+            return None
+        if page is None:
+            await self._retried("load", lambda: self._set_aside("load", parts, "it is no hash"))
+            page = (0, {})
+        held, whole = await self._load_parts(name, page)
+        # A part that was left out is still in Redis: then no revision fits, and the next write writes all anew.
+        self._written.setdefault(name, _Written(texts.get("revision", b"") if whole else b"", held))
+        return replace(checkpoint, parts=MappingProxyType(held))
+
+    async def _load_parts(self, stream_id: str, page: _Page) -> tuple[dict[int, Part], bool]:
+        """The parts in their order, page by page, so that other tasks get their turn; False: some were left out."""
+        held: dict[int, Part] = {}
+        whole = True
+        cursor, stored = page
+        while True:
+            for number, raw in stored.items():
+                found = self._decode_part(stream_id, number, raw)
+                if found is None:
+                    whole = False
+                else:
+                    held[found.number] = found
+            if cursor == 0:
+                return dict(sorted(held.items())), whole
+            cursor, stored = await self._retried("load", partial(self._next_parts, stream_id, cursor))
+
+    async def _next_parts(self, stream_id: str, cursor: int) -> _Page:
+        _, key = self._keys(stream_id.encode())
+        (page,) = await self._run("load", [("HSCAN", key, cursor, "COUNT", PARTS_AT_ONCE)], transaction=False)
+        found: _Page = page
+        return found
+
+    def _decode_part(self, stream_id: str, number: bytes, raw: bytes) -> Part | None:
+        """None for a part that cannot be read: it is reported and left out, since the store lists it."""
+        try:
+            return decode_part(stream_id, number, raw)
+        except UNREADABLE as exc:
+            _, key = self._keys(stream_id.encode())
+            self._report(key + b"[" + number + b"]", f"part left out: {_why(exc)}")
+            return None
+
+    # -- setting aside --------------------------------------------------------------------------------------------
+
+    async def _set_aside_stream(self, stream_id: bytes, reason: str) -> None:
+        async def move() -> None:
+            for key in self._keys(stream_id):
+                await self._set_aside("load", key, reason)
+            # Last: as long as it is a member, a start that was killed here finds it again.
+            await self._commit("load", [("SREM", self._key(name), stream_id) for name in ALL_SETS])
+
+        self._report(self._keys(stream_id)[0], reason)
+        await self._retried("load", move)
+
+    async def _set_aside_wrong_types(self, operation: str) -> None:
+        """Make way for our sets and hashes where something else has their name."""
+        wanted = {self._key(name): b"set" for name in ALL_SETS} | {self._key(MARKERS): b"hash"}
+        kinds = await self._run(operation, [("TYPE", key) for key in wanted])
+        for (key, kind), found in zip(wanted.items(), kinds, strict=True):
+            if found not in (kind, b"none"):
+                await self._set_aside(operation, key, f"it is a {_shown(found)}, not a {_shown(kind)}")
+
+    async def _set_aside(self, operation: str, key: bytes, reason: str) -> None:
+        """Rename to the first free ``bad:`` name. What is gone already is set aside already."""
+        for name in self._bad_names(key):
+            try:
+                (renamed,) = await self._run(operation, [("RENAMENX", key, name)])
+            except RedisRejected as exc:
+                if "no such key" not in str(exc):
+                    raise
+                return
+            if renamed:
+                self._report(key, f"{reason}; moved to {_shown(name)}")
+                return
+
+    async def _set_aside_marker(self, field: bytes, raw: bytes, reason: str) -> None:
+        key = self._key(MARKERS)
+
+        async def move() -> None:
+            for name in self._bad_names(key + b":" + field):
+                (stored,) = await self._run("marker", [("SET", name, raw, "NX")])
+                if stored:
+                    await self._run("marker", [("HDEL", key, field)])
+                    return
+
+        await self._retried("marker", move)
+        self._report(key + b"[" + field + b"]", reason)
+
+    def _bad_names(self, key: bytes) -> Iterator[bytes]:
+        name = self._prefix + b"bad:" + key.removeprefix(self._prefix)
+        yield name
+        yield from (name + b"~%d" % number for number in count(2))
+
+    def _report(self, key: bytes, reason: str) -> None:
+        self._telemetry.record_set_aside(key=_shown(key), reason=reason)
+
+    # -- asking Redis -----------------------------------------------------------------------------------------------
+
+    def _key(self, name: bytes) -> bytes:
+        return self._prefix + name
+
+    def _keys(self, stream_id: bytes) -> tuple[bytes, bytes]:
+        """The names of a stream's meta and of its parts."""
+        return self._key(b"stream:" + stream_id + b":meta"), self._key(b"stream:" + stream_id + b":parts")
+
+    async def _retried(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+        return await until_it_works(f"redis.{operation}", call, policy=self._policy, observer=self._observer)
+
+    async def _commit(self, operation: str, commands: Sequence[Command]) -> list[Any]:
+        """Run the transaction; where something of another type is in its way, set that aside and run it again."""
+        try:
+            return await self._run(operation, commands)
+        except RedisRejected as exc:
+            if exc.code != "WRONGTYPE":
+                raise
+        await self._set_aside_wrong_types(operation)
+        for key in dict.fromkeys(command[1] for command in commands if command[0] in ("HGET", "HLEN", "HSET")):
+            assert isinstance(key, bytes)
+            (kind,) = await self._run(operation, [("TYPE", key)])
+            if kind not in (b"hash", b"none"):
+                await self._set_aside(operation, key, f"it is a {_shown(kind)}, not a hash")
+        return await self._run(operation, commands)
+
+    async def _run(
+        self,
+        operation: str,
+        commands: Iterable[Command],
+        *,
+        transaction: bool = True,
+        wrong_type_is_none: bool = False,
+    ) -> list[Any]:
+        """One attempt at all commands together. Raises ``RedisUnavailable`` or ``RedisRejected``."""
+        assert self._client is not None, "used outside of its async with"
+        task = asyncio.current_task()
+        cancels = task.cancelling() if task else 0
+        # Always a pipeline: cancelled, it gives its connection back even when it is cancelled twice.
+        pipe = self._client.pipeline(transaction=transaction)
+        for command in commands:
+            pipe.execute_command(*command)
+        try:
+            async with asyncio.timeout(COMMAND_SECONDS), self._turn_at_redis:
+                replies = await pipe.execute(raise_on_error=not wrong_type_is_none)
+            replies = [_without_wrong_type(reply) for reply in replies]
+        except (RedisError, OSError) as exc:  # the built-in TimeoutError is an OSError
+            if isinstance(exc, ReadOnlyError):
+                await self._connect_anew()
+            raise translate(exc, operation=f"redis.{operation}") from exc
+        if task and task.cancelling() > cancels:
+            # redis-py sends inside wait_for, and Python 3.11's wait_for can swallow a cancellation.
+            raise asyncio.CancelledError
+        return replies
+
+    async def _connect_anew(self) -> None:
+        """After a failover the name in REDIS_URL leads to another server: old connections would never see it."""
+        assert self._client is not None
+        with suppress(RedisError, OSError):
+            await self._client.connection_pool.disconnect(inuse_connections=False)
+
+
+def _without_wrong_type(reply: Any) -> Any:
+    """None in place of the error that the key holds another type. Raises any other error."""
+    if isinstance(reply, ResponseError):
+        if _said(reply)[0] != "WRONGTYPE":
+            raise reply
+        return None
+    return reply
