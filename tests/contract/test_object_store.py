@@ -1,0 +1,379 @@
+"""The port ``ObjectStore``: one suite for the fake, moto's server and VersityGW.
+
+Where a store lacks an ability, the documented fallback is asserted and the gap is printed at the end of the run.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+
+import pytest
+
+from src.checksums import combine, multipart_etag
+from src.exceptions import FileChanged, S3Unavailable, UploadGone
+from src.ports import ChunkBody, Hashes, ObjectStore
+from src.recording import Answer, Chunk, Identity, Manifest, Snapshot, StoredPart
+from src.retry import RetryPolicy
+from src.s3_client import Choice, Deadlines, S3Client, StoreSettings, open_store
+from tests.fakes.recordings import FakeChunkBody
+from tests.fakes.store import FakeStore
+from tests.fakes.telemetry import FakeTelemetry
+from tests.servers import S3Server
+
+MIB = 1024 * 1024
+WHOLE = os.urandom(5 * MIB)
+TAIL = os.urandom(1000)
+SOME = Snapshot(Identity(1, 2), 3, 4, 5)
+
+
+@dataclass
+class Store:
+    """A store under test, and what it can do."""
+
+    port: ObjectStore
+    kind: str
+    node: pytest.Item
+    checks_crc: bool = True
+    checks_size: bool = True
+    knows_if_match: bool = True
+    copied_crc_is_right: bool = True
+
+    def lacks(self, ability: str) -> None:
+        """Note a gap for the end of the run, so that nobody takes a fallback for the real thing."""
+        self.node.user_properties.append(("gap", f"{self.kind} lacks {ability}"))
+
+
+def settings_of(server: S3Server, **more: object) -> StoreSettings:
+    """A bucket of its own on a real server."""
+    settings = StoreSettings(
+        bucket=f"test-{secrets.token_hex(6)}",
+        endpoint_url=server.endpoint,
+        access_key_id=server.access_key,
+        secret_access_key=server.secret_key,
+        region=server.region,
+    )
+    return replace(settings, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture(params=["fake", "moto", pytest.param("versitygw", marks=pytest.mark.versitygw)])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    if request.param == "fake":
+        yield Store(FakeStore(), "fake", request.node)
+        return
+    server = request.getfixturevalue("moto_server" if request.param == "moto" else "versitygw")
+    async with opened(server) as client:
+        abilities = await client.abilities()
+        yield Store(
+            client,
+            request.param,
+            request.node,
+            checks_crc=abilities.checksum,
+            checks_size=abilities.object_size,
+            knows_if_match=abilities.if_match,
+            copied_crc_is_right=request.param != "versitygw",
+        )
+
+
+def opened(server: S3Server, **more: object) -> AbstractAsyncContextManager[S3Client]:
+    """The real client on a bucket of its own."""
+    return opened_with(settings_of(server, **more))
+
+
+def opened_with(settings: StoreSettings) -> AbstractAsyncContextManager[S3Client]:
+    return open_store(
+        settings,
+        policy=RetryPolicy(0.05, 0.2),
+        observer=FakeTelemetry(),
+        deadlines=Deadlines(call=20, completion=60),
+    )
+
+
+async def body(port: ObjectStore, data: bytes) -> ChunkBody:
+    """A chunk's bytes with the digests that the store needs."""
+    hashes = await port.hashes()
+    return FakeChunkBody(data, Hashes(md5=True, sha256=hashes.sha256), piece=256 * 1024)
+
+
+def manifest_of(*chunks: bytes, replaces: str | None = None) -> Manifest:
+    digests = [FakeChunkBody(chunk, Hashes(md5=True)).digest for chunk in chunks]
+    return Manifest(
+        size=sum(digest.size for digest in digests),
+        crc64=combine((digest.crc64, digest.size) for digest in digests),
+        part_count=len(digests),
+        snapshot=SOME,
+        replaces=replaces,
+        etag_md5=multipart_etag([str(digest.md5) for digest in digests]),
+    )
+
+
+async def uploaded(port: ObjectStore, key: str, *chunks: bytes) -> tuple[str, list[StoredPart]]:
+    """An upload that holds these parts."""
+    upload_id = await port.create_upload(key, {"cefmp4-stream-id": "s1"})
+    parts = [
+        await port.upload_part(key, upload_id, number, await body(port, chunk))
+        for number, chunk in enumerate(chunks, 1)
+    ]
+    return upload_id, parts
+
+
+async def completed(port: ObjectStore, key: str, *chunks: bytes) -> str:
+    """An object made of these parts; its ETag."""
+    upload_id, parts = await uploaded(port, key, *chunks)
+    assert await port.complete_upload(key, upload_id, manifest_of(*chunks), parts) is Answer.DONE
+    there = await port.head(key)
+    assert there is not None
+    return there.etag
+
+
+@pytest.mark.parametrize("key", ["plain.mp4", "a b/ü%41+&=?#~2 .mp4", "-x.mp4", "'\"<>.mp4"])
+async def test_an_object_is_the_parts_in_order(store: Store, key: str) -> None:
+    upload_id, parts = await uploaded(store.port, key, WHOLE, TAIL)
+    manifest = manifest_of(WHOLE, TAIL)
+    assert await store.port.complete_upload(key, upload_id, manifest, parts) is Answer.DONE
+    there = await store.port.head(key)
+    assert there is not None
+    assert there.size == len(WHOLE) + len(TAIL)
+    assert there.metadata["cefmp4-stream-id"] == "s1"
+    assert await store.port.object_crc64(key, there.etag) == manifest.crc64
+    if store.checks_crc:
+        assert there.crc64 == manifest.crc64
+    else:
+        store.lacks("CRC64NVME: ETags, or fetching the object, prove it instead")
+        assert there.crc64 is None
+        assert there.etag == manifest.etag_md5
+
+
+async def test_a_part_sent_again_takes_the_place_of_the_first(store: Store) -> None:
+    upload_id, _ = await uploaded(store.port, "k", WHOLE, TAIL)
+    patched = b"head" + WHOLE[4:]
+    await store.port.upload_part("k", upload_id, 1, await body(store.port, patched))
+    parts = [part for _, part in sorted((await store.port.list_parts("k", upload_id)).items())]
+    assert await store.port.complete_upload("k", upload_id, manifest_of(patched, TAIL), parts) is Answer.DONE
+    there = await store.port.head("k")
+    assert there is not None
+    assert await store.port.object_crc64("k", there.etag) == manifest_of(patched, TAIL).crc64
+
+
+async def test_the_listing_shows_size_etag_and_checksum_of_every_part(store: Store) -> None:
+    upload_id, parts = await uploaded(store.port, "k", WHOLE, TAIL)
+    listed = await store.port.list_parts("k", upload_id)
+    assert sorted(listed) == [1, 2]
+    assert [listed[n].etag for n in (1, 2)] == [part.etag for part in parts]
+    assert [listed[n].size for n in (1, 2)] == [len(WHOLE), len(TAIL)]
+    if store.checks_crc:
+        assert [listed[n].crc64 for n in (1, 2)] == [part.crc64 for part in parts]
+
+
+async def test_a_stale_etag_in_the_completion_is_an_invalid_part(store: Store) -> None:
+    upload_id, parts = await uploaded(store.port, "k", WHOLE)
+    await store.port.upload_part("k", upload_id, 1, await body(store.port, b"x" + WHOLE[1:]))
+    assert await store.port.complete_upload("k", upload_id, manifest_of(WHOLE), parts) is Answer.INVALID_PART
+    assert await store.port.head("k") is None
+
+
+async def test_a_completion_with_a_wrong_whole_checksum_makes_no_object(store: Store) -> None:
+    if not store.checks_crc:
+        return store.lacks("checking the whole object's checksum: the object is compared afterwards")
+    upload_id, parts = await uploaded(store.port, "k", WHOLE)
+    wrong = replace(manifest_of(WHOLE), crc64=manifest_of(WHOLE).crc64 ^ 1)
+    assert await store.port.complete_upload("k", upload_id, wrong, parts) is Answer.WRONG_CONTENT
+    assert await store.port.head("k") is None
+    return None
+
+
+async def test_a_completion_with_a_wrong_size_makes_no_object(store: Store) -> None:
+    if not store.checks_size:
+        return store.lacks("checking the object's size: the object is compared afterwards")
+    upload_id, parts = await uploaded(store.port, "k", WHOLE)
+    wrong = replace(manifest_of(WHOLE), size=len(WHOLE) + 1)
+    assert await store.port.complete_upload("k", upload_id, wrong, parts) is Answer.WRONG_CONTENT
+    assert await store.port.head("k") is None
+    return None
+
+
+async def test_an_object_that_is_there_is_never_overwritten_by_accident(store: Store) -> None:
+    etag = await completed(store.port, "k", WHOLE)
+    upload_id, parts = await uploaded(store.port, "k", TAIL)
+    assert await store.port.complete_upload("k", upload_id, manifest_of(TAIL), parts) is Answer.PRECONDITION_FAILED
+    there = await store.port.head("k")
+    assert there is not None
+    assert there.etag == etag
+
+
+async def test_our_own_object_is_replaced_only_while_it_is_the_one_we_saw(store: Store) -> None:
+    etag = await completed(store.port, "k", WHOLE)
+    upload_id, parts = await uploaded(store.port, "k", TAIL)
+    if store.knows_if_match:
+        wrong = manifest_of(TAIL, replaces="0" * 32)
+        assert await store.port.complete_upload("k", upload_id, wrong, parts) is Answer.PRECONDITION_FAILED
+    else:
+        store.lacks("If-Match at completion: HEAD right before is all that can be had")
+    right = manifest_of(TAIL, replaces=etag)
+    assert await store.port.complete_upload("k", upload_id, right, parts) is Answer.DONE
+    there = await store.port.head("k")
+    assert there is not None
+    assert there.size == len(TAIL)
+
+
+async def test_a_repeated_completion_is_answered_and_changes_nothing(store: Store) -> None:
+    upload_id, parts = await uploaded(store.port, "k", WHOLE)
+    manifest = manifest_of(WHOLE)
+    assert await store.port.complete_upload("k", upload_id, manifest, parts) is Answer.DONE
+    again = await store.port.complete_upload("k", upload_id, manifest, parts)
+    assert again in (Answer.DONE, Answer.UPLOAD_GONE, Answer.PRECONDITION_FAILED)
+    there = await store.port.head("k")
+    assert there is not None
+    assert there.size == len(WHOLE)
+
+
+async def test_an_unknown_upload_is_gone_for_every_question(store: Store) -> None:
+    upload_id, parts = await uploaded(store.port, "k", WHOLE)
+    await store.port.abort_upload("k", upload_id)
+    await store.port.abort_upload("k", upload_id)
+    asks: list[Callable[[], Awaitable[object]]] = [lambda: store.port.list_parts("k", upload_id)]
+    if store.kind != "moto":  # moto answers a part for an aborted upload with an error of its own
+        asks.append(lambda: _send(store.port, upload_id))
+    for ask in asks:
+        with pytest.raises(UploadGone):
+            await ask()
+    answer = await store.port.complete_upload("k", upload_id, manifest_of(WHOLE), parts)
+    if store.kind == "moto":
+        store.lacks("a proper answer to the completion of an aborted upload: it counts as no answer")
+        assert answer is Answer.NONE
+    else:
+        assert answer is Answer.UPLOAD_GONE
+
+
+async def _send(port: ObjectStore, upload_id: str) -> object:
+    return await port.upload_part("k", upload_id, 1, await body(port, WHOLE))
+
+
+async def test_open_uploads_are_found_at_exactly_their_key(store: Store) -> None:
+    mine, _ = await uploaded(store.port, "folder/ü %.mp4", WHOLE)
+    await uploaded(store.port, "folder/ü %.mp4.other", WHOLE)
+    found = await store.port.list_uploads("folder/ü %.mp4")
+    assert [upload.upload_id for upload in found] == [mine]
+    assert found[0].initiated_at is not None
+
+
+async def test_a_range_of_the_old_object_becomes_a_part_of_the_new_one(store: Store) -> None:
+    etag = await completed(store.port, "k", WHOLE, TAIL)
+    upload_id = await store.port.create_upload("k", {})
+    chunk = Chunk(1, 0, len(WHOLE))
+    copied = await store.port.copy_part("k", upload_id, chunk, source_key="k", source_etag=etag)
+    assert copied is not None
+    assert copied.size == len(WHOLE)
+    expected = manifest_of(WHOLE)
+    if not store.copied_crc_is_right:
+        store.lacks("the right checksum of a copied range: such parts are sent instead")
+        assert copied.crc64 != expected.crc64
+        return
+    if store.checks_crc:
+        assert copied.crc64 == expected.crc64
+    answer = await store.port.complete_upload("k", upload_id, manifest_of(WHOLE, replaces=etag), [copied])
+    assert answer is Answer.DONE
+
+
+async def test_a_copy_from_an_object_that_changed_is_refused(store: Store) -> None:
+    if store.kind == "moto":
+        return store.lacks("If-Match on the source of a copy: the part is compared afterwards")
+    await completed(store.port, "k", WHOLE)
+    upload_id = await store.port.create_upload("k", {})
+    chunk = Chunk(1, 0, len(WHOLE))
+    assert await store.port.copy_part("k", upload_id, chunk, source_key="k", source_etag="0" * 32) is None
+    return None
+
+
+async def test_a_document_is_written_once_and_replaced_only_knowingly(store: Store) -> None:
+    port = store.port
+    assert await port.get_document("d.json") is None
+    assert await port.put_document("d.json", b"{}", replaces=None)
+    assert await port.put_document("d.json", b"{}", replaces=None), "the same bytes twice are the same document"
+    assert not await port.put_document("d.json", b"[]", replaces=None)
+    there = await port.get_document("d.json")
+    assert there is not None
+    assert there[0] == b"{}"
+    assert await port.put_document("d.json", b"[1]", replaces=there[1])
+    assert (await port.get_document("d.json") or (b"",))[0] == b"[1]"
+
+
+async def test_there_is_no_object_and_no_checksum_where_nothing_is(store: Store) -> None:
+    assert await store.port.head("nothing") is None
+    await completed(store.port, "k", WHOLE)
+    if store.kind != "moto":
+        assert await store.port.object_crc64("k", "0" * 32) is None
+
+
+@pytest.mark.versitygw
+@pytest.mark.parametrize("signing", [Choice.ON, Choice.OFF])
+async def test_payload_signing_uses_the_digest_that_came_with_the_body(versitygw: S3Server, signing: Choice) -> None:
+    async with opened(versitygw, payload_signing=signing) as port:
+        assert (await port.hashes()).sha256 is (signing is Choice.ON)
+        await completed(port, "signed", WHOLE, TAIL)
+
+
+@pytest.mark.versitygw
+async def test_a_wrong_digest_in_the_signature_is_refused_by_the_store(versitygw: S3Server) -> None:
+    class Lying(FakeChunkBody):
+        @property
+        def sha256(self) -> str | None:
+            return "0" * 64
+
+    async with opened(versitygw, payload_signing=Choice.ON) as port:
+        upload_id = await port.create_upload("k", {})
+        abilities = await port.abilities()
+        with pytest.raises(S3Unavailable, match=r"SHA256|BadDigest"):
+            await port._send_part("k", upload_id, 1, Lying(WHOLE), abilities)
+
+
+@pytest.mark.versitygw
+async def test_a_body_that_finds_other_bytes_on_disk_never_becomes_a_part(versitygw: S3Server) -> None:
+    class Changing(FakeChunkBody):
+        async def pieces(self) -> AsyncIterator[memoryview]:
+            yield memoryview(WHOLE)[:MIB]
+            raise FileChanged("changed under the reader")
+
+    async with opened(versitygw) as port:
+        upload_id = await port.create_upload("k", {})
+        with pytest.raises(FileChanged):
+            await port.upload_part("k", upload_id, 1, Changing(WHOLE))
+        assert await port.list_parts("k", upload_id) == {}
+
+
+@pytest.mark.versitygw
+async def test_wrong_credentials_say_which_setting_to_change(versitygw: S3Server) -> None:
+    async with opened(versitygw, secret_access_key="canary-wrong-secret") as port:
+        with pytest.raises(S3Unavailable) as caught:
+            await port.ping()
+    assert caught.value.misconfigured
+    assert "S3" in caught.value.hint
+    assert "canary-wrong-secret" not in str(caught.value)
+
+
+async def test_nobody_listening_is_transient_and_names_the_setting() -> None:
+    nobody = StoreSettings("bucket", "http://127.0.0.1:9", access_key_id="a", secret_access_key="b")
+    async with opened_with(nobody) as port:
+        with pytest.raises(S3Unavailable) as caught:
+            await port.ping()
+    assert "S3_ENDPOINT_URL" in caught.value.hint
+
+
+@pytest.mark.versitygw
+@pytest.mark.parametrize("checksum", [Choice.OFF, Choice.ON])
+@pytest.mark.parametrize("conditional", [Choice.OFF, Choice.ON])
+async def test_abilities_that_are_set_are_not_probed(
+    versitygw: S3Server, checksum: Choice, conditional: Choice
+) -> None:
+    async with opened(versitygw, checksum=checksum, conditional_writes=conditional) as port:
+        abilities = await port.abilities()
+        assert abilities.checksum is (checksum is Choice.ON)
+        assert abilities.if_none_match is (conditional is Choice.ON)
+        assert await port.head(".cefmp4-probe") is None
+        await completed(port, "k", WHOLE, TAIL)
+        upload_id, parts = await uploaded(port, "k", TAIL)
+        answer = await port.complete_upload("k", upload_id, manifest_of(TAIL), parts)
+        assert answer is Answer.PRECONDITION_FAILED, "with HEAD where the store is not asked for a condition"
