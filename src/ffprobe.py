@@ -1,0 +1,322 @@
+"""Asks ffprobe about a finished file, fenced in: the file is a stranger's, and ffprobe has had its share of holes.
+
+* ffprobe never sees the file's name. The file is opened here and becomes its standard input, which it opens again
+  under a fixed name: no option, protocol or playlist can hide in a name, and a rename meanwhile does not matter.
+* The demuxer is forced to MP4 and only the protocol ``file`` is allowed: a playlist or a concat script that calls
+  itself ``x.mp4`` is "invalid data", and neither another file nor a URL is opened. (Measured with ffprobe 5.1:
+  ``-protocol_whitelist file`` alone lets a playlist open other local files.) Tracks in other files stay closed.
+* Limits on memory, CPU time, open files and written files, none of the daemon's environment, ``/`` as directory, a
+  process group of its own. After the time limit, too much output or a cancellation the whole group is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+import os
+import re
+import resource
+import shutil
+import signal
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from .recording import MediaStream, Probe
+
+MEMORY_LIMIT_BYTES = 1 << 30  # address space; ffprobe's libraries alone map 400 MB
+OPEN_FILES_LIMIT = 16  # the shell moves descriptors of its own to 10 and above
+OUTPUT_LIMIT_BYTES = 8 << 20
+STREAMS_LIMIT = 64  # a document is no place for the thousands of streams that a file may claim to have
+ERROR_LIMIT = 300  # characters
+
+_COMPLAINTS_KEPT_BYTES = 4096
+_LONGEST_SECONDS = 100 * 366 * 86_400
+_REAP_SECONDS = 5.0
+
+# Limits are set by a shell that then becomes ffprobe: ``preexec_fn`` would run Python between fork and exec of a
+# program with threads, and ``prlimit`` on the running child would come too late. util-linux' setpriv, where it is
+# and can, has the kernel end ffprobe with the daemon. Output goes to pipes, so that no file need be written at all.
+_FENCE: Final = """
+ulimit -c 0
+ulimit -f 0
+ulimit -n "$1"
+ulimit -t "$2"
+ulimit -v "$3"
+shift 3
+setpriv --pdeathsig KILL --no-new-privs true 2>/dev/null &&
+    exec setpriv --pdeathsig KILL --no-new-privs "$@"
+exec "$@"
+"""
+_STANDARD_INPUT: Final = "/dev/fd/0"
+_QUESTION: Final = (
+    *("-v", "error"),
+    *("-protocol_whitelist", "file"),
+    *("-f", "mov"),
+    *("-enable_drefs", "0"),
+    *("-use_absolute_path", "0"),
+    *("-print_format", "json"),
+    "-show_entries",
+    "format=duration:stream=codec_type,codec_name,width,height,avg_frame_rate,r_frame_rate,sample_rate,channels",
+    *("-i", f"file:{_STANDARD_INPUT}"),
+)
+
+
+class Ffprobe:
+    """The ``Prober`` of the port. ``binary``: a name on the PATH or a path; ``root``: the watched folder."""
+
+    def __init__(self, binary: str, root: Path, *, timeout_seconds: float = 30.0) -> None:
+        self._binary = binary
+        self._root = root
+        self._timeout_seconds = timeout_seconds
+
+    async def available(self) -> str | None:
+        """ffprobe's version as it says it; None when there is none that can be run."""
+        program = await asyncio.to_thread(_find, self._binary)
+        if program is None:
+            return None
+        ending = await self._ask([program, "-version"], asyncio.subprocess.DEVNULL)
+        found = re.match(rb"ffprobe version (\S+)", ending.output)
+        if ending.trouble or ending.code or not found:
+            return None
+        return _printable(found.group(1))
+
+    async def probe(self, path: str) -> Probe:
+        """What ffprobe finds in the file at ``path`` (relative to the folder). Never raises for a bad file."""
+        program = await asyncio.to_thread(_find, self._binary)
+        if program is None:
+            return Probe(error=f"there is no program {self._binary!r}")
+        try:
+            descriptor = await self._opened(path)
+        except (OSError, ValueError) as error:
+            return Probe(error=f"the file cannot be opened: {_reason(error)}")
+        try:
+            ending = await self._ask([program, *_QUESTION], descriptor)
+        finally:
+            os.close(descriptor)
+        problem = ending.problem()
+        return Probe(error=problem) if problem else read_answer(ending.output)
+
+    async def _opened(self, path: str) -> int:
+        opening = asyncio.get_running_loop().run_in_executor(None, _open_inside, self._root, path)
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_result)  # a thread cannot be stopped: let it finish, keep nothing
+            raise
+
+    async def _ask(self, command: Sequence[str], standard_input: int) -> _Ending:
+        limits = _limits(self._timeout_seconds)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *("/bin/sh", "-c", _FENCE, "fence", *limits, *command),
+                stdin=standard_input,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env={},
+                cwd="/",
+                start_new_session=True,
+            )
+        except OSError as error:
+            return _Ending(trouble=f"ffprobe cannot be started: {_reason(error)}")
+        try:
+            return await self._listen(process)
+        finally:
+            await _end(process)
+
+    async def _listen(self, process: asyncio.subprocess.Process) -> _Ending:
+        assert process.stdout is not None and process.stderr is not None
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                # Both at once: a child that waits for room in the one pipe never closes the other.
+                async with asyncio.TaskGroup() as both:
+                    complaints = both.create_task(_last_of(process.stderr), name="ffprobe-stderr")
+                    output = await _all_of(process.stdout)
+                    if output is None:
+                        _kill_group(process)
+                code = await process.wait()
+        except TimeoutError:
+            return _Ending(trouble=f"ffprobe took longer than {self._timeout_seconds:g} s")
+        if output is None:
+            return _Ending(trouble=f"ffprobe wrote more than {OUTPUT_LIMIT_BYTES >> 20} MiB")
+        return _Ending(code=code, output=output, complaints=complaints.result())
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """How ffprobe ended: ``trouble`` when we ended it or it never began, else its code and what it wrote."""
+
+    trouble: str | None = None
+    code: int = 0
+    output: bytes = b""
+    complaints: bytes = b""
+
+    def problem(self) -> str | None:
+        if self.trouble or not self.code:
+            return self.trouble
+        how = f"ended by signal {-self.code}" if self.code < 0 else f"exit code {self.code}"
+        last = "; ".join(_complaint(line) for line in self.complaints.splitlines()[-2:])
+        return f"ffprobe: {last} ({how})"[:ERROR_LIMIT] if last else f"ffprobe: {how}"
+
+
+# --- The process --------------------------------------------------------------------------------------------------
+
+
+def _find(binary: str) -> str | None:
+    program = shutil.which(binary)
+    return None if program is None else os.path.abspath(program)  # it is started in another directory
+
+
+def _open_inside(root: Path, path: str) -> int:
+    """A descriptor of the regular file at ``path`` inside ``root``; a link may lead to it, but not out of the folder.
+
+    Raises ``OSError``, and ``ValueError`` for what is outside or no regular file. Never waits for a FIFO's writer.
+    """
+    folder = os.path.realpath(root)
+    real = os.path.realpath(os.path.join(folder, path))
+    if os.path.commonpath([folder, real]) != folder:
+        raise ValueError("it lies outside the watched folder")
+    descriptor = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ValueError("it is no regular file")
+    return descriptor
+
+
+def _close_result(opening: asyncio.Future[int]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        os.close(opening.result())
+
+
+def _limits(timeout_seconds: float) -> list[str]:
+    """Open files, CPU seconds and KiB of memory, as the fence takes them: never above the daemon's own hard limits."""
+    wanted = (
+        (resource.RLIMIT_NOFILE, OPEN_FILES_LIMIT, 1),
+        (resource.RLIMIT_CPU, math.ceil(timeout_seconds), 1),
+        (resource.RLIMIT_AS, MEMORY_LIMIT_BYTES, 1024),
+    )
+    return [str(_at_most_hard(kind, limit) // unit) for kind, limit, unit in wanted]
+
+
+def _at_most_hard(kind: int, limit: int) -> int:
+    hard = resource.getrlimit(kind)[1]
+    return limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+
+
+async def _all_of(stream: asyncio.StreamReader) -> bytes | None:
+    """Everything until the end; None when it is more than the limit."""
+    output = bytearray()
+    while piece := await stream.read(1 << 16):
+        output += piece
+        if len(output) > OUTPUT_LIMIT_BYTES:
+            return None
+    return bytes(output)
+
+
+async def _last_of(stream: asyncio.StreamReader) -> bytes:
+    """The last few KiB, however many there are."""
+    kept = b""
+    while piece := await stream.read(1 << 16):
+        kept = (kept + piece)[-_COMPLAINTS_KEPT_BYTES:]
+    return kept
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Leave nothing behind: kill what is left of the group and reap the child.
+
+    One that hangs in the kernel (a dead network file system) is not waited for; the loop reaps it when it ends.
+    """
+    assert process.stdout is not None and process.stderr is not None
+    over = process.returncode is not None and process.stdout.at_eof() and process.stderr.at_eof()
+    if over:
+        return  # its number may be another's already
+    _kill_group(process)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_REAP_SECONDS):
+            await process.wait()
+
+
+def _kill_group(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+# --- The answer ---------------------------------------------------------------------------------------------------
+
+
+def read_answer(body: bytes) -> Probe:
+    """ffprobe's JSON as a probe. What is not a plain, possible value is left out; never raises."""
+    try:
+        answer = json.loads(body.decode("utf-8", "replace"), parse_constant=lambda name: None)
+    except (ValueError, RecursionError):
+        return Probe(error="ffprobe's answer cannot be read")
+    if not isinstance(answer, dict):
+        return Probe(error="ffprobe's answer cannot be read")
+    streams = _streams(answer.get("streams"))
+    container = answer.get("format")
+    duration = _seconds(container.get("duration")) if isinstance(container, dict) else None
+    return Probe(duration, streams, None if duration is not None else "ffprobe found no duration")
+
+
+def _streams(items: object) -> tuple[MediaStream, ...]:
+    if not isinstance(items, list):
+        return ()
+    return tuple(_stream(item) for item in items[:STREAMS_LIMIT] if isinstance(item, dict))
+
+
+def _stream(item: Mapping[str, object]) -> MediaStream:
+    return MediaStream(
+        kind=_word(item.get("codec_type")) or "unknown",
+        codec=_word(item.get("codec_name")),
+        width=_count(item.get("width")),
+        height=_count(item.get("height")),
+        frame_rate=_rate(item.get("avg_frame_rate")) or _rate(item.get("r_frame_rate")),
+        sample_rate_hz=_count(item.get("sample_rate")),
+        channels=_count(item.get("channels")),
+    )
+
+
+def _word(value: object) -> str | None:
+    return value if isinstance(value, str) and re.fullmatch(r"[\w.-]{1,64}", value, re.ASCII) else None
+
+
+def _count(value: object) -> int | None:
+    """A number from 1 to 2^31-1, also as text; ffprobe writes 0 for what it does not know."""
+    if isinstance(value, str) and re.fullmatch(r"\d{1,10}", value, re.ASCII):
+        value = int(value)
+    possible = isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31
+    return value if possible and isinstance(value, int) else None
+
+
+def _rate(value: object) -> float | None:
+    """A fraction such as "30000/1001"; "0/0" is none. A picture that comes with the sound has "90000/1"."""
+    if not isinstance(value, str) or not re.fullmatch(r"\d{1,10}/\d{1,10}", value, re.ASCII):
+        return None
+    above, below = (int(number) for number in value.split("/"))
+    return above / below if above and below else None
+
+
+def _seconds(value: object) -> float | None:
+    if not isinstance(value, str) or not re.fullmatch(r"\d{1,12}(\.\d{1,12})?", value, re.ASCII):
+        return None
+    seconds = float(value)
+    return seconds if seconds <= _LONGEST_SECONDS else None
+
+
+def _complaint(line: bytes) -> str:
+    """A line for people: without the addresses in memory, which differ at each run, and without our file's name."""
+    text = re.sub(rb"^\[\S+ @ 0x[0-9a-f]+\] ", b"", line)
+    return _printable(text.replace(f"file:{_STANDARD_INPUT}: ".encode(), b""))
+
+
+def _printable(text: bytes) -> str:
+    decoded = text.decode("utf-8", "replace")
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in decoded).strip()
+
+
+def _reason(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)
