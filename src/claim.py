@@ -1,0 +1,271 @@
+"""What a file on disk is: done already, to be brought up to date, or new; and which key it gets.
+
+Redis is asked first because it is cheap, but it only remembers. Without it the object and the document beside it
+say the same; where they do not fit, the bytes decide. A stranger's object is never taken: the next key is.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+
+from .checksums import combine
+from .metadata_generator import StoredDescription, document_key, read_document
+from .object_keys import metadata_value, next_free, object_key
+from .part_plan import chunks
+from .ports import Hashes, World
+from .reconcile import Ownership, origin_of, whose_object
+from .recording import (
+    Checkpoint,
+    Manifest,
+    Marker,
+    Part,
+    PartSchedule,
+    Snapshot,
+    Status,
+    StoredObject,
+    Superseded,
+)
+
+
+class Keys:
+    """Which keys the living streams of this daemon have, so that two of them never meet at one."""
+
+    def __init__(self) -> None:
+        self._owners: dict[str, str] = {}
+
+    def take(self, key: str, stream_id: str) -> bool:
+        """True when the key is this stream's now; taking it twice is no error."""
+        return self._owners.setdefault(key, stream_id) == stream_id
+
+    def give_back(self, stream_id: str) -> None:
+        """The stream has ended."""
+        self._owners = {key: owner for key, owner in self._owners.items() if owner != stream_id}
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """The document beside an object: what it says, or that it is somebody else's."""
+
+    description: StoredDescription | None
+    foreign: bool
+
+
+class Claims:
+    """Decides for one file after the other. Holds no state but the keys that are taken."""
+
+    def __init__(self, world: World, keys: Keys) -> None:
+        self._world = world
+        self._keys = keys
+
+    async def claim(
+        self, path: str, snapshot: Snapshot, superseded: tuple[Superseded, ...] = ()
+    ) -> Marker | Checkpoint:
+        """A marker when the file is done as it is; otherwise the record to go on with (its key is taken).
+
+        Raises ``FileChanged`` when the file changed while its bytes were compared: look at it again.
+        """
+        marker = await self._world.checkpoints.marker(snapshot.identity)
+        if marker is not None and marker.bucket == self._world.store.bucket:
+            known = await self._claim_known(marker, path, snapshot)
+            if known is not None:
+                return known
+        for key in self._candidates(path):
+            found = await self._claim_at(key, path, snapshot)
+            if isinstance(found, Checkpoint):
+                return replace(found, superseded=superseded)
+            if found is not None:
+                return found
+        raise AssertionError("unreachable: there is always another key")
+
+    async def another_key(self, record: Checkpoint) -> str:
+        """The next key at which nothing is, for a stream whose own turned out to be somebody else's."""
+        for key in self._candidates(record.path):
+            if key != record.key and self._keys.take(key, record.stream_id) and await self._is_free(key):
+                return key
+        raise AssertionError("unreachable: there is always another key")
+
+    async def description(self, key: str) -> Described:
+        """The document beside the object at ``key``."""
+        async with self._world.slots.turn():
+            stored = await self._world.store.get_document(document_key(key))
+        if stored is None:
+            return Described(None, foreign=False)
+        read = read_document(stored[0])
+        return Described(read, foreign=read is None)
+
+    async def file_crc64(self, path: str, snapshot: Snapshot, schedule: PartSchedule) -> tuple[int, tuple[Part, ...]]:
+        """CRC64NVME of the whole file and of its chunks (as parts without ETag), by one pass over it."""
+        now = self._world.clock.utc_now()
+        parts = []
+        for chunk in chunks(schedule, snapshot.size, self._world.naming.limits):
+            digest = await self._world.recordings.digest(path, snapshot.identity, chunk, Hashes())
+            parts.append(Part(chunk.number, chunk.size, "", digest.crc64, now))
+        return combine((part.crc64 or 0, part.size) for part in parts), tuple(parts)
+
+    def _candidates(self, path: str) -> Iterator[str]:
+        natural = object_key(self._world.naming.key_prefix, path)
+        yield natural
+        yield from (next_free(natural, number) for number in count(2))
+
+    async def _is_free(self, key: str) -> bool:
+        async with self._world.slots.turn():
+            if await self._world.store.head(key) is not None:
+                return False
+        return not (await self.description(key)).foreign
+
+    # -- a file that Redis knows ------------------------------------------------------------------------------
+
+    async def _claim_known(self, marker: Marker, path: str, snapshot: Snapshot) -> Marker | Checkpoint | None:
+        """None: this file is not the one that was completed, or its object is no longer ours."""
+        if snapshot == marker.snapshot:
+            return await self._moved(marker, path)
+        if snapshot.size < marker.snapshot.size:
+            return None  # seen shorter than its object: a new recording in an old file
+        if snapshot.size == marker.snapshot.size:
+            crc64, _ = await self.file_crc64(path, snapshot, marker.schedule)
+            if crc64 == marker.crc64:  # renamed, or touched without a change
+                return await self._remember(replace(marker, path=path, snapshot=snapshot))
+        if not self._keys.take(marker.key, marker.stream_id):
+            return None
+        async with self._world.slots.turn():
+            stored = await self._world.store.head(marker.key)
+        origin = origin_of(stored.metadata) if stored else None
+        if stored is not None and stored.etag != marker.etag and (not origin or origin.stream_id != marker.stream_id):
+            return None
+        return self._replacement(marker, path, stored)
+
+    async def _moved(self, marker: Marker, path: str) -> Marker:
+        return marker if marker.path == path else await self._remember(replace(marker, path=path))
+
+    async def _remember(self, marker: Marker) -> Marker:
+        await self._world.checkpoints.put_marker(marker)
+        return marker
+
+    @staticmethod
+    def _replacement(marker: Marker, path: str, stored: StoredObject | None) -> Checkpoint:
+        return Checkpoint(
+            stream_id=marker.stream_id,
+            status=Status.ACTIVE,
+            path=path,
+            bucket=marker.bucket,
+            key=marker.key,
+            identity=marker.snapshot.identity,
+            schedule=marker.schedule,
+            started_at=marker.started_at,
+            replaces=stored.etag if stored else None,
+            replacements=marker.replacements + 1,
+        )
+
+    # -- a file that only the store can know ------------------------------------------------------------------
+
+    async def _claim_at(self, key: str, path: str, snapshot: Snapshot) -> Marker | Checkpoint | None:
+        """None: this key is somebody else's, try the next."""
+        stream_id = secrets.token_hex(16)
+        if not self._keys.take(key, stream_id):
+            return None
+        claimed = await self._decide_at(key, path, snapshot, stream_id)
+        if not isinstance(claimed, Checkpoint) or claimed.stream_id != stream_id:
+            self._keys.give_back(stream_id)
+        if isinstance(claimed, Checkpoint):
+            self._keys.take(key, claimed.stream_id)
+        return claimed
+
+    async def _decide_at(self, key: str, path: str, snapshot: Snapshot, stream_id: str) -> Marker | Checkpoint | None:
+        async with self._world.slots.turn():
+            stored = await self._world.store.head(key)
+        described = await self.description(key)
+        if stored is None:
+            return None if described.foreign else self._new(key, path, snapshot, stream_id)
+        description = described.description
+        if description and description.snapshot == snapshot and description.etag == stored.etag:
+            return await self._remember(description.marker(path))
+        return await self._decide_by_bytes(key, path, snapshot, stream_id, stored, description)
+
+    async def _decide_by_bytes(
+        self,
+        key: str,
+        path: str,
+        snapshot: Snapshot,
+        stream_id: str,
+        stored: StoredObject,
+        description: StoredDescription | None,
+    ) -> Marker | Checkpoint | None:
+        ours = metadata_value(path)
+        whose = whose_object(stored, path=ours, snapshot=snapshot, crc64=None, stored_crc64=None)
+        schedule = description.schedule if description else self._world.naming.schedule
+        parts: tuple[Part, ...] = ()
+        crc64 = 0
+        if whose is Ownership.UNKNOWN:
+            crc64, parts = await self.file_crc64(path, snapshot, schedule)
+            stored_crc64 = stored.crc64
+            if stored_crc64 is None:
+                async with self._world.slots.turn():
+                    stored_crc64 = await self._world.store.object_crc64(key, stored.etag)
+            whose = whose_object(
+                stored,
+                path=ours,
+                snapshot=snapshot,
+                crc64=crc64,
+                stored_crc64=-1 if stored_crc64 is None else stored_crc64,
+            )
+        origin = origin_of(stored.metadata)
+        fresh = self._new(key, path, snapshot, stream_id)
+        match whose:
+            case Ownership.SAME:
+                return _proved(fresh, snapshot, crc64, stored, schedule, parts, description)
+            case Ownership.OURS if origin:
+                return replace(
+                    fresh,
+                    stream_id=origin.stream_id,
+                    schedule=schedule,
+                    replaces=stored.etag,
+                    replacements=(description.replacements if description else 0) + 1,
+                    started_at=description.started_at if description else fresh.started_at,
+                )
+            case Ownership.EARLIER if self._world.naming.replace_reused_names:
+                return replace(fresh, replaces=stored.etag)
+            case _:
+                return None
+
+    def _new(self, key: str, path: str, snapshot: Snapshot, stream_id: str) -> Checkpoint:
+        return Checkpoint(
+            stream_id=stream_id,
+            status=Status.ACTIVE,
+            path=path,
+            bucket=self._world.store.bucket,
+            key=key,
+            identity=snapshot.identity,
+            schedule=self._world.naming.schedule,
+            started_at=self._world.clock.utc_now(),
+        )
+
+
+def _proved(
+    fresh: Checkpoint,
+    snapshot: Snapshot,
+    crc64: int,
+    stored: StoredObject,
+    schedule: PartSchedule,
+    parts: tuple[Part, ...],
+    description: StoredDescription | None,
+) -> Checkpoint:
+    """The record of a stream whose object is there and proved, and whose document is to be written (again).
+
+    Nobody remembers the ETags of its parts any more; the document has the object's in their place.
+    """
+    origin = origin_of(stored.metadata)
+    return replace(
+        fresh,
+        stream_id=origin.stream_id if origin else fresh.stream_id,
+        status=Status.S3_COMPLETED,
+        schedule=schedule,
+        started_at=description.started_at if description else fresh.started_at,
+        completed_at=description.completed_at if description else fresh.started_at,
+        replacements=description.replacements if description else 0,
+        manifest=Manifest(snapshot.size, crc64, len(parts), snapshot),
+        etag=stored.etag,
+        parts={part.number: replace(part, etag=stored.etag) for part in parts},
+    )

@@ -1,0 +1,389 @@
+"""Owns all streams and their tasks: one per recording, turns at the store, recovery at start, drain at stop.
+
+Hints come in by ``publish`` and are looked at one after the other; what a hint leads to runs in a task of its own,
+so that a store or a Redis that is away delays neither watching nor the other streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from .claim import Claims, Keys
+from .events import StreamEvent
+from .exceptions import ChunkProcessingError, FileChanged, Permanent, Stopped, Transient
+from .ports import Turn, World
+from .recording import Checkpoint, Identity, Marker, Snapshot, Status, Superseded
+
+#: Seconds that a stream may keep its turn while others wait.
+_TURN_SECONDS = 3.0
+#: Files looked up at once; the others wait, so that a folder of 100,000 files does not become 100,000 tasks.
+_CLAIMS_AT_ONCE = 16
+_LOOK_AGAIN_SECONDS = 30.0
+_FIRST_RETRY_SECONDS = 5.0
+_LONGEST_RETRY_SECONDS = 300.0
+
+
+class FairSlots:
+    """``count`` turns at the store; who waits longest is next. The port ``Slots``."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._draining = False
+
+    def drain(self) -> None:
+        """Every turn ends at its next boundary from now on."""
+        self._draining = True
+
+    @property
+    def contended(self) -> bool:
+        """Whether a turn should make room."""
+        return self._draining or bool(self._waiting)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[Turn]:
+        """Wait for a turn, hold it, pass it on."""
+        await self._acquire()
+        try:
+            yield _Turn(self, asyncio.get_running_loop().time())
+        finally:
+            self._release()
+
+    async def _acquire(self) -> None:
+        if self._free and not self._waiting:
+            self._free -= 1
+            return
+        mine = asyncio.get_running_loop().create_future()
+        self._waiting.append(mine)
+        try:
+            await mine
+        except asyncio.CancelledError:
+            if mine.done() and not mine.cancelled():
+                self._release()  # the turn had just been passed to us
+            else:
+                self._waiting.remove(mine)
+            raise
+
+    def _release(self) -> None:
+        while self._waiting:
+            following = self._waiting.popleft()
+            if not following.done():
+                following.set_result(None)
+                return
+        self._free += 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    slots: FairSlots
+    since: float
+
+    def over(self) -> bool:
+        return self.slots.contended and asyncio.get_running_loop().time() - self.since >= self._length
+
+    @property
+    def _length(self) -> float:
+        return 0.0 if self.slots._draining else _TURN_SECONDS
+
+
+class Processor(Protocol):
+    """What the dispatcher needs of a stream's processor."""
+
+    @property
+    def checkpoint(self) -> Checkpoint: ...
+    def hint(self) -> None: ...
+    def renamed(self, path: str) -> None: ...
+    def stop(self) -> None: ...
+    async def run(self) -> Marker | None: ...
+
+
+@dataclass(slots=True)
+class _Stream:
+    """A living recording: where it is now, who carries it, and in which task."""
+
+    path: str
+    identity: Identity
+    processor: Processor | None = None
+    waiting_paths: set[str] = field(default_factory=set)
+
+
+class Dispatcher:
+    """Turns hints into streams, and keeps every stream going until it is done, failed or asked to stop."""
+
+    def __init__(self, world: World, make_processor: Callable[[Checkpoint, Claims], Processor]) -> None:
+        self._world = world
+        self._make_processor = make_processor
+        self._keys = Keys()
+        self._claims = Claims(world, self._keys)
+        self._hints: OrderedDict[str, None] = OrderedDict()
+        self._hinted = asyncio.Event()
+        self._newcomers: OrderedDict[str, Snapshot] = OrderedDict()
+        self._arrived = asyncio.Event()
+        self._claiming = asyncio.Semaphore(_CLAIMS_AT_ONCE)
+        self._by_path: dict[str, _Stream] = {}
+        self._by_identity: dict[Identity, _Stream] = {}
+        self._settled: dict[str, Snapshot] = {}
+        self._empty: set[str] = set()
+        self._links: set[str] = set()
+        self._failed: dict[Identity, Checkpoint] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    def publish(self, event: StreamEvent) -> None:
+        """Take a hint; hints about one path that has not been looked at yet are one."""
+        self._hints[event.path] = None
+        self._hinted.set()
+
+    async def run(self) -> None:
+        """Recover, then take up new files, for ever. Looking at hints does not wait for the recovery."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._look_at_hints(), name="dispatcher-hints")
+            group.create_task(self._take_up(), name="dispatcher-newcomers")
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Let every stream come to a boundary within the time, drop the rest; their records say where to go on."""
+        self._stopping = True
+        running = set(self._tasks)
+        self._world.telemetry.draining(streams=len(running))
+        for stream in self._by_identity.values():
+            if stream.processor is not None:
+                stream.processor.stop()
+        late: set[asyncio.Task[None]] = set()
+        if running:
+            _, late = await asyncio.wait(running, timeout=grace_seconds)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        self._world.telemetry.drained(dropped=len(late))
+
+    # -- recovery ---------------------------------------------------------------------------------------------
+
+    async def _recover(self) -> None:
+        """Every stream that Redis knows as unfinished goes on where it stood."""
+        records = await self._world.checkpoints.load()
+        resumed = 0
+        for record in records:
+            if record.status is Status.FAILED:
+                self._failed.setdefault(record.identity, record)
+            elif record.identity not in self._by_identity:
+                self._keys.take(record.key, record.stream_id)
+                self._go_on(record)
+                resumed += 1
+        self._world.telemetry.recovered(streams=resumed)
+
+    def _go_on(self, record: Checkpoint) -> None:
+        stream = _Stream(record.path, record.identity)
+        self._register(stream)
+        self._spawn(self._carry(stream, record), name=f"stream-{record.stream_id}")
+
+    # -- hints ------------------------------------------------------------------------------------------------
+
+    async def _look_at_hints(self) -> None:
+        while True:
+            await self._hinted.wait()
+            while self._hints:
+                path, _ = self._hints.popitem(last=False)
+                try:
+                    await self._look_at(path)
+                except ChunkProcessingError as exc:
+                    self._look_again_later(path, exc)
+            self._hinted.clear()
+
+    def _look_again_later(self, path: str, error: ChunkProcessingError) -> None:
+        """A folder that may not be read, or is away: a file in it is neither there nor gone."""
+        self._world.telemetry.stream("", path).trouble(
+            operation="file_read", error=error, retry_seconds=_LOOK_AGAIN_SECONDS
+        )
+        asyncio.get_running_loop().call_later(_LOOK_AGAIN_SECONDS, self._hint_all, {path})
+
+    async def _look_at(self, path: str) -> None:
+        """Decide by the file itself what a hint is worth."""
+        snapshot = await self._world.recordings.snapshot(path)
+        at_path = self._by_path.get(path)
+        if snapshot is None:
+            self._forget(path)
+            if at_path is not None and at_path.processor is not None:
+                at_path.processor.hint()
+            return
+        known = self._by_identity.get(snapshot.identity)
+        if known is not None:
+            await self._look_at_living(known, path)
+        elif at_path is not None:
+            # Another file lies where a recording was: what became of that one must be known first.
+            at_path.waiting_paths.add(path)
+            if at_path.processor is not None:
+                at_path.processor.hint()
+        else:
+            self._look_at_other(path, snapshot)
+
+    def _forget(self, path: str) -> None:
+        self._settled.pop(path, None)
+        self._newcomers.pop(path, None)
+        self._empty.discard(path)
+        self._links.discard(path)
+
+    async def _look_at_living(self, stream: _Stream, path: str) -> None:
+        if path != stream.path:
+            there = await self._world.recordings.snapshot(stream.path)
+            if there is not None and there.identity == stream.identity:
+                if path not in self._links:
+                    self._links.add(path)
+                    self._world.telemetry.file_skipped(path=path, reason="another name (hard link) of a recording")
+                return
+            self._rename(stream, path)
+        if stream.processor is not None:
+            stream.processor.hint()
+
+    def _rename(self, stream: _Stream, path: str) -> None:
+        if self._by_path.get(stream.path) is stream:
+            del self._by_path[stream.path]
+        self._hint_all(stream.waiting_paths)
+        stream.waiting_paths.clear()
+        stream.path = path
+        self._by_path[path] = stream
+        if stream.processor is not None:
+            stream.processor.renamed(path)
+
+    def _look_at_other(self, path: str, snapshot: Snapshot) -> None:
+        if snapshot.size == 0:
+            if path not in self._empty:
+                self._empty.add(path)
+                self._world.telemetry.empty_file(path=path)
+            return
+        self._empty.discard(path)
+        if self._settled.get(path) != snapshot:
+            self._newcomers[path] = snapshot
+            self._arrived.set()
+
+    def _hint_all(self, paths: set[str]) -> None:
+        for path in paths:
+            self._hints[path] = None
+            self._hinted.set()
+
+    # -- new files --------------------------------------------------------------------------------------------
+
+    async def _take_up(self) -> None:
+        await self._recover()
+        while True:
+            await self._arrived.wait()
+            while self._newcomers:
+                await self._claiming.acquire()
+                if not self._newcomers:
+                    self._claiming.release()
+                    break
+                path, snapshot = self._newcomers.popitem(last=False)
+                self._start(path, snapshot)
+            self._arrived.clear()
+
+    def _start(self, path: str, snapshot: Snapshot) -> None:
+        if self._stopping or path in self._by_path or snapshot.identity in self._by_identity:
+            self._claiming.release()
+            return
+        stream = _Stream(path, snapshot.identity)
+        self._register(stream)
+        self._spawn(self._claim_and_carry(stream, snapshot), name=f"claim-{path!r}")
+
+    async def _claim_and_carry(self, stream: _Stream, snapshot: Snapshot) -> None:
+        try:
+            claimed = await self._claim(stream, snapshot)
+        finally:
+            self._claiming.release()
+        if isinstance(claimed, Checkpoint):
+            await self._carry(stream, claimed)
+            return
+        if claimed is not None:
+            self._world.telemetry.stream(claimed.stream_id, stream.path).already_stored(key=claimed.key)
+        self._end(stream, claimed)
+
+    async def _claim(self, stream: _Stream, snapshot: Snapshot) -> Checkpoint | Marker | None:
+        """The record to go on with, the marker of a file that is done, or None: look again at the next change."""
+        kept = self._failed.pop(snapshot.identity, None)
+        if kept is not None:
+            self._keys.take(kept.key, kept.stream_id)
+            return kept
+        retry = _FIRST_RETRY_SECONDS
+        while True:
+            try:
+                return await self._claims.claim(stream.path, snapshot, self._replaced_at(stream.path))
+            except FileChanged:
+                self._hint_all({stream.path})
+                return None
+            except Permanent as exc:
+                self._world.telemetry.stream("", stream.path).failed(reason=str(exc), hint=exc.hint)
+                self._settled[stream.path] = snapshot
+                return None
+            except Transient as exc:
+                telemetry = self._world.telemetry.stream("", stream.path)
+                telemetry.trouble(operation="file_read", error=exc, retry_seconds=retry)
+                await asyncio.sleep(retry)
+                retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
+            except Exception as exc:  # noqa: BLE001 - one bad file never stops the others; it is reported whole
+                self._world.telemetry.unexpected(path=stream.path, error=exc, retry_seconds=retry)
+                await asyncio.sleep(retry)
+                retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
+
+    def _replaced_at(self, path: str) -> tuple[Superseded, ...]:
+        """Uploads of recordings that this file has taken the place of before they were complete."""
+        gone = [record for record in self._failed.values() if record.path == path and record.upload_id is not None]
+        for record in gone:
+            del self._failed[record.identity]
+            self._keys.give_back(record.stream_id)
+        return tuple(
+            Superseded(record.key, str(record.upload_id), record.stream_id, record.started_at) for record in gone
+        )
+
+    # -- streams ----------------------------------------------------------------------------------------------
+
+    async def _carry(self, stream: _Stream, record: Checkpoint) -> None:
+        """Until the stream ends; an error that nobody foresaw costs only this stream a pause."""
+        retry = _FIRST_RETRY_SECONDS
+        while True:
+            if record.path != stream.path:
+                record = replace(record, path=stream.path)
+            processor = self._make_processor(record, self._claims)
+            stream.processor = processor
+            if self._stopping:
+                return
+            try:
+                marker = await processor.run()
+            except Stopped:
+                return
+            except Exception as exc:  # noqa: BLE001 - one failing stream never stops the others
+                self._world.telemetry.unexpected(path=stream.path, error=exc, retry_seconds=retry)
+                await asyncio.sleep(retry)
+                retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
+                record = processor.checkpoint
+                continue
+            if marker is None:
+                ended = processor.checkpoint
+                self._failed[ended.identity] = ended
+            else:
+                self._keys.give_back(marker.stream_id)
+            self._end(stream, marker)
+            return
+
+    def _register(self, stream: _Stream) -> None:
+        self._by_path[stream.path] = stream
+        self._by_identity[stream.identity] = stream
+        self._world.telemetry.active_streams(len(self._by_identity))
+
+    def _end(self, stream: _Stream, marker: Marker | None) -> None:
+        """Take the stream off the books; look once more, because hints meanwhile went to its processor."""
+        self._by_identity.pop(stream.identity, None)
+        if self._by_path.get(stream.path) is stream:
+            del self._by_path[stream.path]
+        if marker is not None:
+            self._settled[stream.path] = marker.snapshot
+        self._world.telemetry.active_streams(len(self._by_identity))
+        if marker is not None or stream.waiting_paths:
+            self._hint_all({stream.path, *stream.waiting_paths})
+
+    def _spawn(self, work: asyncio._CoroutineLike[None], *, name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

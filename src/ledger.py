@@ -1,0 +1,72 @@
+"""A stream's record in memory, and its way into Redis: intent before, fact after.
+
+The record here is always the newest; what Redis holds may be older by the facts that could not be written, never
+by an intent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from .exceptions import RedisUnavailable
+from .lifecycle import Fact, after
+from .ports import Checkpoints, StreamTelemetry
+from .recording import Checkpoint, Part
+
+
+class Ledger:
+    """Owns one stream's checkpoint; every change goes through it."""
+
+    def __init__(self, record: Checkpoint, checkpoints: Checkpoints, telemetry: StreamTelemetry) -> None:
+        self._record = replace(record, parts={})
+        self._parts: dict[int, Part] = dict(record.parts)
+        self._unsaved: dict[int, Part] = {}
+        self._checkpoints = checkpoints
+        self._telemetry = telemetry
+
+    @property
+    def record(self) -> Checkpoint:
+        """The checkpoint without its parts."""
+        return self._record
+
+    @property
+    def parts(self) -> dict[int, Part]:
+        """What S3 is known to hold of this upload; to be changed by ``part_stored`` and ``begin_upload`` alone."""
+        return self._parts
+
+    async def write(self, fact: Fact | None = None, **changes: Any) -> None:
+        """Apply ``fact`` and ``changes`` and save the whole record; returns when Redis has it.
+
+        Raises ``IllegalTransition`` before anything is changed.
+        """
+        status = after(self._record.status, fact) if fact else self._record.status
+        self._record = replace(self._record, status=status, **changes)
+        self._unsaved.clear()  # the whole record has them all
+        await self._checkpoints.save(self.snapshot())
+
+    async def begin_upload(self, fact: Fact | None, upload_id: str | None, parts: dict[int, Part], **more: Any) -> None:
+        """Go on with another upload, or with none yet: its parts take the place of the old ones."""
+        self._parts = dict(parts)
+        await self.write(fact, upload_id=upload_id, manifest=None, unanswered=False, etag=None, **more)
+
+    async def part_stored(self, part: Part) -> None:
+        """Note a part that S3 holds. While Redis is away it is kept and written with the next one."""
+        self._parts[part.number] = part
+        self._unsaved[part.number] = part
+        saved = dict(self._unsaved)
+        try:
+            await self._checkpoints.save_part(self._record, tuple(saved.values()))
+        except RedisUnavailable as exc:
+            self._telemetry.trouble(operation="redis_update", error=exc, retry_seconds=None)
+        else:
+            # Others may have been stored meanwhile: forget only what was written.
+            self._unsaved = {n: part for n, part in self._unsaved.items() if saved.get(n) is not part}
+
+    def renamed(self, path: str) -> None:
+        """The recording has another name now; the key stays. Written with the next write."""
+        self._record = replace(self._record, path=path)
+
+    def snapshot(self) -> Checkpoint:
+        """The whole record as it is to be saved."""
+        return replace(self._record, parts=dict(sorted(self._parts.items())))

@@ -1,0 +1,581 @@
+"""``StreamProcessor``: carries one recording from new to done.
+
+The only place that awaits effects in order, and the order is the promise: say in Redis what is about to be done,
+do it, say what came of it. Whatever is killed between two lines, the next start finds out by asking the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+from . import lifecycle, part_plan, reconcile
+from .claim import Claims
+from .exceptions import (
+    ChunkProcessingError,
+    FileChanged,
+    Permanent,
+    SourceMissing,
+    Stopped,
+    UploadGone,
+)
+from .ledger import Ledger
+from .lifecycle import Fact
+from .metadata_generator import document_key, encode_document, metadata_document, read_document
+from .object_keys import metadata_value
+from .part_plan import OverCapacity
+from .ports import World
+from .reconcile import CompletionFacts, Resume, Step
+from .recording import (
+    Answer,
+    Checkpoint,
+    Chunk,
+    Digest,
+    Manifest,
+    Marker,
+    Part,
+    Probe,
+    Snapshot,
+    Status,
+    StoredPart,
+    Superseded,
+)
+from .upload import Sealed, Upload
+
+#: The store's clock and ours may differ, and it gives whole seconds.
+_CLOCK_SKEW = timedelta(minutes=1)
+
+_Way = Callable[[], Awaitable[bool]]
+
+#: A schedule of equal parts is reported as nearly full from this share of its capacity on.
+_NEARLY_FULL = 0.9
+
+
+class StreamProcessor:
+    """One recording's life. ``run`` may be called again on a new processor with the last ``checkpoint``."""
+
+    def __init__(self, world: World, claims: Claims, checkpoint: Checkpoint) -> None:
+        self._world = world
+        self._claims = claims
+        self._telemetry = world.telemetry.stream(checkpoint.stream_id, checkpoint.path)
+        self._ledger = Ledger(checkpoint, world.checkpoints, self._telemetry)
+        self._upload = Upload(world, self._ledger, self._telemetry)
+        self._hint = asyncio.Event()
+        self._stopping = False
+        self._first_seen_at = self._changed_at = world.clock.monotonic()
+        self._idle_since: float | None = None
+        self._seen: Snapshot | None = None
+        self._warned_of_capacity = False
+        self._replaced_parts: Mapping[int, Part] = {}
+        self._copied = False
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Where the stream stands."""
+        return self._ledger.snapshot()
+
+    def hint(self) -> None:
+        """The file deserves a look."""
+        self._hint.set()
+
+    def renamed(self, path: str) -> None:
+        """The recording is at another path now."""
+        self._ledger.renamed(path)
+        self._hint.set()
+
+    def stop(self) -> None:
+        """Come to an end at the next boundary: ``run`` raises ``Stopped``."""
+        self._stopping = True
+        self._hint.set()
+
+    async def run(self) -> Marker | None:
+        """Until the recording is done (its marker) or has failed (None). Raises ``Stopped`` when asked to stop."""
+        with self._telemetry.bind():
+            try:
+                return await self._carry()
+            except SourceMissing as exc:
+                await self._fail(Fact.SOURCE_MISSING, "source_missing", exc.hint)
+            except Permanent as exc:
+                await self._fail(Fact.CANNOT_CONTINUE, str(exc), exc.hint)
+        return None
+
+    async def _fail(self, fact: Fact, reason: str, hint: str) -> None:
+        await self._ledger.write(fact, failure=reason)
+        self._telemetry.failed(reason=reason, hint=hint)
+
+    # -- the whole way ----------------------------------------------------------------------------------------
+
+    async def _carry(self) -> Marker:
+        proved = await self._patiently(self._resume)
+        while not proved:
+            proved = await self._patiently(self._record_and_finish)
+        return await self._describe()
+
+    async def _patiently(self, step: _Way) -> bool:
+        """One step of the way; what the file or the upload did meanwhile leads back to its beginning."""
+        failures = 0
+        while True:
+            try:
+                return await step()
+            except FileChanged:
+                return False
+            except ChunkProcessingError as exc:
+                failures += 1
+                await self._pause(failures, operation="file_read", error=exc)
+            except UploadGone:
+                return await self._upload_is_gone()
+            except OverCapacity:
+                await self._anew_with_larger_parts()
+                return False
+
+    async def _record_and_finish(self) -> bool:
+        """Send while the recording grows, then finish; False when it has to go on. True: the object is proved."""
+        if self._ledger.record.status is Status.S3_COMPLETED:
+            return await self._still_proved()
+        if self._ledger.record.status is Status.PENDING_COMPLETION:
+            await self._ledger.write(Fact.GREW, manifest=None, unanswered=False)
+        if self._ledger.record.upload_id is None:
+            await self._open_upload()
+        replaces = self._ledger.record.replaces
+        if replaces is not None and not self._copied:
+            await self._copy_unchanged(replaces)
+        snapshot = await self._grow()
+        return await self._finish(snapshot)
+
+    # -- beginning and resuming -------------------------------------------------------------------------------
+
+    async def _resume(self) -> bool:
+        record = self._ledger.record
+        where = reconcile.where_to_resume(record)
+        if record.status is Status.FAILED:
+            await self._ledger.write(Fact.SEEN_AGAIN, failure=None)
+        self._telemetry.started(key=record.key, resumed=where is not Resume.BEGIN)
+        match where:
+            case Resume.BEGIN:
+                await self._ledger.write()  # the intent, before anything is created
+                return False
+            case Resume.UPLOAD:
+                await self._rejoin_upload()
+                return False
+            case Resume.RESOLVE_COMPLETION:
+                return await self._resolve(Answer.NONE)
+            case Resume.DESCRIBE:
+                return await self._still_proved()
+
+    async def _rejoin_upload(self) -> None:
+        record = self._ledger.record
+        fact = Fact.GREW if record.status is Status.PENDING_COMPLETION else None
+        listed = await self._list_parts()
+        parts = reconcile.merge_parts(self._ledger.parts, listed, self._world.clock.utc_now())
+        await self._ledger.begin_upload(fact, record.upload_id, parts)
+
+    async def _still_proved(self) -> bool:
+        record = self._ledger.record
+        manifest = _manifest(record)
+        async with self._world.slots.turn():
+            stored = await self._world.store.head(record.key)
+        if stored is None or stored.etag != record.etag:
+            await self._upload_anew(Fact.UPLOAD_LOST, replaces=None)
+            return False
+        if record.status is not Status.S3_COMPLETED:  # it had failed after its object was proved
+            await self._ledger.write(Fact.OBJECT_PROVED)
+        return await self._file_is_still(manifest, stored.etag)
+
+    async def _open_upload(self) -> None:
+        record = self._ledger.record
+        metadata = reconcile.object_metadata(
+            record.stream_id, metadata_value(record.path), record.identity, record.schedule
+        )
+        async with self._world.slots.turn():
+            upload_id = await self._world.store.create_upload(record.key, metadata)
+        self._replaced_parts = self._ledger.parts
+        await self._ledger.begin_upload(None, upload_id, {})
+
+    async def _copy_unchanged(self, etag: str) -> None:
+        """Whole chunks that the object to be replaced already has are copied inside the store."""
+        self._copied = True
+        snapshot = await self._look()
+        stored = await self._chunks_of_replaced(etag)
+        checked = await self._upload.read_all(snapshot) if stored else None
+        limits = self._world.naming.limits
+        record = self._ledger.record
+
+        def is_copyable(chunk: Chunk, digest: Digest) -> bool:
+            whole = chunk.size == part_plan.part_size(record.schedule, chunk.number, limits) >= limits.min_part
+            missing = not part_plan.matches(self._ledger.parts.get(chunk.number), digest)
+            return whole and missing and stored.get(chunk.number) == (chunk.size, digest.crc64)
+
+        unchanged = [(chunk, digest) for chunk, digest in checked or () if is_copyable(chunk, digest)]
+        await self._upload.copy_unchanged(unchanged, etag)
+
+    async def _chunks_of_replaced(self, etag: str) -> dict[int, tuple[int, int | None]]:
+        """Size and checksum of each part of the object that is replaced, as far as anybody remembers."""
+        described = (await self._claims.description(self._ledger.record.key)).description
+        if described is not None and described.etag == etag:
+            return {chunk.number: (chunk.size, chunk.crc64) for chunk in described.chunks}
+        return {part.number: (part.size, part.crc64) for part in self._replaced_parts.values()}
+
+    # -- growing ----------------------------------------------------------------------------------------------
+
+    async def _grow(self) -> Snapshot:
+        """Send what is whole on disk until the recording has been quiet for its time."""
+        while True:
+            snapshot = await self._look()
+            self._warn_near_capacity(snapshot)
+            if await self._upload.send_whole_chunks(snapshot):
+                continue
+            idle_at = lifecycle.idle_at(
+                self._changed_at,
+                self._first_seen_at,
+                quiet_for=self._quiet_seconds(),
+                min_age=self._world.rhythm.min_age,
+            )
+            now = self._world.clock.monotonic()
+            if snapshot.size and now >= idle_at:
+                return snapshot
+            await self._wait(idle_at - now if snapshot.size else None)
+
+    async def _look(self) -> Snapshot:
+        """The file as it is now; waits for a file that is gone. Raises ``SourceMissing`` when it does not come back."""
+        missing_since: float | None = None
+        while True:
+            self._check_stop()
+            record = self._ledger.record
+            snapshot = await self._world.recordings.snapshot(record.path)
+            now = self._world.clock.monotonic()
+            if snapshot is not None and snapshot.identity == record.identity:
+                if snapshot != self._seen:
+                    self._seen, self._changed_at = snapshot, now
+                return snapshot
+            missing_since = now if missing_since is None else missing_since
+            remaining = missing_since + self._world.rhythm.missing_grace - now
+            if remaining <= 0:
+                hint = "what S3 holds of it is kept; put the file back and it goes on"
+                raise SourceMissing(f"{record.path!r} is gone", hint=hint)
+            await self._wait(remaining)
+
+    async def _wait(self, seconds: float | None) -> None:
+        """Until somebody hints at a change, at most so long."""
+        self._check_stop()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._hint.wait()
+        except TimeoutError:
+            return
+        self._hint.clear()
+        self._check_stop()
+
+    def _check_stop(self) -> None:
+        if self._stopping:
+            raise Stopped
+
+    async def _pause(self, failures: int, *, operation: str, error: BaseException | None = None) -> None:
+        rhythm = self._world.rhythm
+        seconds = min(rhythm.longest_pause, rhythm.first_pause * 2.0 ** min(failures - 1, 16))
+        if error is not None:
+            self._telemetry.trouble(operation=operation, error=error, retry_seconds=seconds)
+        await self._wait(seconds)
+
+    def _quiet_seconds(self) -> float:
+        return lifecycle.quiet_seconds(self._world.rhythm.timeout, self._ledger.record.replacements)
+
+    def _warn_near_capacity(self, snapshot: Snapshot) -> None:
+        most = part_plan.capacity(self._ledger.record.schedule, self._world.naming.limits)
+        if snapshot.size > _NEARLY_FULL * most and not self._warned_of_capacity:
+            self._warned_of_capacity = True
+            self._telemetry.near_capacity(size=snapshot.size, capacity=most)
+
+    # -- finishing --------------------------------------------------------------------------------------------
+
+    async def _finish(self, snapshot: Snapshot) -> bool:
+        clock = self._world.clock
+        started = self._idle_since = clock.monotonic()
+        self._telemetry.went_idle(quiet_seconds=self._quiet_seconds())
+        await self._ledger.write(Fact.WENT_IDLE)
+        sealed = await self._upload.seal(snapshot)
+        if sealed is None:
+            self._telemetry.grew_again()
+            return False
+        self._check_stop()
+        self._telemetry.sealed(size=snapshot.size, seconds=clock.monotonic() - started, sent_again=sealed.sent_again)
+        return await self._complete(sealed)
+
+    async def _complete(self, sealed: Sealed) -> bool:
+        manifest = sealed.manifest(self._ledger.record.replaces)
+        return await self._resolve(await self._send_completion(manifest, sealed.parts))
+
+    async def _send_completion(self, manifest: Manifest, parts: tuple[StoredPart, ...]) -> Answer:
+        record = self._ledger.record
+        await self._ledger.write(manifest=manifest, unanswered=True)  # the intent, before the request
+        async with self._world.slots.turn():
+            return await self._world.store.complete_upload(record.key, str(record.upload_id), manifest, parts)
+
+    async def _resolve(self, answer: Answer) -> bool:
+        """Find out what a completion came to, whatever was answered. True: the object is proved and the file is it."""
+        clock = self._world.clock
+        asked_since = clock.monotonic()
+        unanswered, attempts = answer is Answer.NONE, 0
+        while True:
+            manifest = _manifest(self._ledger.record)
+            waited_out = clock.monotonic() - asked_since > reconcile.assembling_seconds(manifest.size)
+            step, etag = await self._next_step(answer, unanswered=unanswered, waited_out=waited_out)
+            match step:
+                case Step.VERIFIED:
+                    return await self._object_is_proved(manifest, etag)
+                case Step.WAIT | Step.FETCH_AND_COMPARE:
+                    attempts += 1
+                    await self._pause(attempts, operation="complete_upload")
+                case Step.COMPLETE_AGAIN | Step.COMPLETE_WHERE_NOTHING_IS:
+                    attempts += 1
+                    await self._pause(attempts, operation="complete_upload")
+                    answer = await self._complete_again(manifest, step)
+                    unanswered = unanswered or answer is Answer.NONE
+                case _:
+                    await self._go_back(step, etag)
+                    return False
+
+    async def _next_step(self, answer: Answer, *, unanswered: bool, waited_out: bool) -> tuple[Step, str]:
+        record = self._ledger.record
+        manifest = _manifest(record)
+        store = self._world.store
+        async with self._world.slots.turn():
+            stored = await store.head(record.key)
+            equals = reconcile.equals_manifest(stored, manifest) if stored else False
+            if stored is not None and equals is None:
+                crc64 = await store.object_crc64(record.key, stored.etag)
+                equals = None if crc64 is None else crc64 == manifest.crc64
+        facts = CompletionFacts(answer, stored, equals, None, unanswered, waited_out)
+        step = reconcile.after_completion(facts, manifest, record.stream_id)
+        if step is Step.LOOK_AT_UPLOAD:
+            facts = replace(facts, upload_open=await self._upload_is_open())
+            step = reconcile.after_completion(facts, manifest, record.stream_id)
+        return step, stored.etag if stored else ""
+
+    async def _complete_again(self, manifest: Manifest, step: Step) -> Answer:
+        if step is Step.COMPLETE_WHERE_NOTHING_IS:
+            manifest = replace(manifest, replaces=None)
+        try:
+            listed = await self._list_parts()
+        except UploadGone:
+            return Answer.UPLOAD_GONE
+        known = self._ledger.parts
+        numbers = range(1, manifest.part_count + 1)
+        if not all(number in listed for number in numbers):
+            return Answer.INVALID_PART
+        named = [replace(listed[n], crc64=known[n].crc64 if n in known else listed[n].crc64) for n in numbers]
+        return await self._send_completion(manifest, tuple(named))
+
+    async def _go_back(self, step: Step, etag: str) -> None:
+        """Back to growing, with the same upload or with another."""
+        match step:
+            case Step.PROVE_AGAIN | Step.SEAL_AGAIN:
+                await self._ledger.write(Fact.GREW, manifest=None, unanswered=False)
+            case Step.UPLOAD_ANEW:
+                await self._upload_anew(Fact.UPLOAD_LOST, replaces=self._ledger.record.replaces)
+            case Step.BRING_UP_TO_DATE:
+                await self._upload_anew(Fact.UPLOAD_LOST, replaces=etag)
+            case Step.NEXT_KEY:
+                await self._to_another_key()
+
+    async def _to_another_key(self) -> None:
+        taken = self._ledger.record.key
+        key = await self._claims.another_key(self._ledger.record)
+        self._telemetry.next_key(taken=taken, key=key)
+        await self._upload_anew(Fact.UPLOAD_LOST, replaces=None, key=key)
+
+    async def _upload_is_gone(self) -> bool:
+        """The store does not know the upload: completed by somebody, aborted or expired. The object tells."""
+        record = self._ledger.record
+        self._telemetry.upload_lost(upload_id=str(record.upload_id))
+        async with self._world.slots.turn():
+            stored = await self._world.store.head(record.key)
+        if stored is None or stored.etag == record.replaces:
+            await self._upload_anew(Fact.UPLOAD_LOST, replaces=stored.etag if stored else None)
+            return False
+        origin = reconcile.origin_of(stored.metadata)
+        if origin is None or origin.stream_id != record.stream_id:
+            await self._to_another_key()
+            return False
+        await self._upload_anew(Fact.UPLOAD_LOST, replaces=stored.etag)
+        return False
+
+    async def _upload_anew(self, fact: Fact, *, replaces: str | None, **changes: object) -> None:
+        """Leave the upload for another one. What it holds is thrown away only when the new object is proved."""
+        self._copied = False
+        record = self._ledger.record
+        superseded = record.superseded
+        if record.upload_id is not None:
+            superseded += (Superseded(record.key, record.upload_id, record.stream_id, record.started_at),)
+        await self._ledger.begin_upload(
+            fact,
+            None,
+            self._ledger.parts if replaces else {},
+            replaces=replaces,
+            superseded=superseded,
+            completed_at=None,
+            processed_at=None,
+            **changes,
+        )
+
+    async def _anew_with_larger_parts(self) -> None:
+        """Equal parts are used up: upload the file again with larger ones, once it is closed."""
+        snapshot = await self._look()
+        schedule = part_plan.schedule_for(snapshot.size, self._ledger.record.schedule, self._world.naming.limits)
+        await self._upload_anew(Fact.UPLOAD_LOST, replaces=self._ledger.record.replaces, schedule=schedule)
+
+    # -- the object is there ----------------------------------------------------------------------------------
+
+    async def _object_is_proved(self, manifest: Manifest, etag: str) -> bool:
+        self._telemetry.object_proved(key=self._ledger.record.key, size=manifest.size, etag=etag)
+        now = self._world.clock.utc_now()
+        await self._ledger.write(Fact.OBJECT_PROVED, etag=etag, unanswered=False, completed_at=now)
+        return await self._file_is_still(manifest, etag)
+
+    async def _file_is_still(self, manifest: Manifest, etag: str) -> bool:
+        """Whether the file is still what the object is. Otherwise the object is brought up to date."""
+        record = self._ledger.record
+        snapshot = await self._world.recordings.snapshot(record.path)
+        if snapshot is None or snapshot.identity != record.identity or snapshot == manifest.snapshot:
+            return True  # unchanged, or gone: then this object is all that there is
+        if snapshot.size == manifest.size and await self._has_bytes_of(manifest, snapshot):
+            await self._ledger.write(manifest=replace(manifest, snapshot=snapshot))
+            return True
+        self._copied = False
+        self._telemetry.replacing(key=record.key, etag=etag)
+        await self._ledger.begin_upload(
+            Fact.CHANGED_AFTER_COMPLETION,
+            None,
+            self._ledger.parts,
+            replaces=etag,
+            replacements=record.replacements + 1,
+            completed_at=None,
+            processed_at=None,
+        )
+        self._changed_at = self._world.clock.monotonic()
+        return False
+
+    async def _has_bytes_of(self, manifest: Manifest, snapshot: Snapshot) -> bool:
+        """Whether a file with another stat has the manifest's bytes all the same (renamed, touched)."""
+        record = self._ledger.record
+        try:
+            crc64, _ = await self._claims.file_crc64(record.path, snapshot, record.schedule)
+        except FileChanged:
+            return False
+        return crc64 == manifest.crc64 and await self._world.recordings.snapshot(record.path) == snapshot
+
+    async def _describe(self) -> Marker:
+        """Write the document beside the object, clean up, and leave a marker."""
+        if self._ledger.record.processed_at is None:
+            await self._ledger.write(processed_at=self._world.clock.utc_now())
+        record = self._ledger.snapshot()
+        probe = await self._world.prober.probe(record.path)
+        if probe.error is not None:
+            self._telemetry.probe_failed(error=probe.error)
+        original = os.path.join(self._world.root, record.path)
+        document = await asyncio.to_thread(_document, record, original, probe)  # 10,000 parts take too long here
+        await self._put_document(record, document)
+        await self._clean_up(record)
+        marker = _marker(record)
+        finished = replace(record, status=lifecycle.after(record.status, Fact.METADATA_STORED))
+        await self._world.checkpoints.finish(finished, marker)
+        self._report_completed(record, marker)
+        return marker
+
+    async def _put_document(self, record: Checkpoint, document: bytes) -> None:
+        """Where none is, or in place of one that names this stream; never over somebody else's."""
+        key = document_key(record.key)
+        store = self._world.store
+        async with self._world.slots.turn():
+            while not await store.put_document(key, document, replaces=None):
+                there = await store.get_document(key)
+                if there is None:
+                    continue
+                described = read_document(there[0])
+                if described is None or described.stream_id != record.stream_id:
+                    self._telemetry.document_taken(key=key)
+                    return
+                if await store.put_document(key, document, replaces=there[1]):
+                    return
+
+    async def _clean_up(self, record: Checkpoint) -> None:
+        """Abort uploads that the record names and nothing needs, and those that lost answers left at this key."""
+        store = self._world.store
+        async with self._world.slots.turn():
+            for old in record.superseded:
+                await store.abort_upload(old.key, old.upload_id)
+                if old.stream_id != record.stream_id:
+                    await self._world.checkpoints.forget(old.stream_id)
+            since = min([record.started_at, *(old.since for old in record.superseded)]) - _CLOCK_SKEW
+            for upload in await store.list_uploads(record.key):
+                recent = upload.initiated_at is not None and upload.initiated_at >= since
+                if recent and upload.upload_id != record.upload_id and await self._is_ours(record, upload.upload_id):
+                    await store.abort_upload(record.key, upload.upload_id)
+
+    async def _is_ours(self, record: Checkpoint, upload_id: str) -> bool:
+        """Whether an upload at our key holds nothing but bytes of our file (or nothing)."""
+        try:
+            listed = await self._world.store.list_parts(record.key, upload_id)
+        except UploadGone:
+            return False
+        return all(
+            number in record.parts
+            and part.crc64 is not None
+            and (part.size, part.crc64) == (record.parts[number].size, record.parts[number].crc64)
+            for number, part in listed.items()
+        )
+
+    def _report_completed(self, record: Checkpoint, marker: Marker) -> None:
+        now = self._world.clock.utc_now()
+        idle_since = self._idle_since
+        self._telemetry.completed(
+            key=record.key,
+            size=marker.snapshot.size,
+            duration_seconds=max(0.0, (now - record.started_at).total_seconds()),
+            processing_seconds=0.0 if idle_since is None else self._world.clock.monotonic() - idle_since,
+        )
+
+    # -- asking the store -------------------------------------------------------------------------------------
+
+    async def _list_parts(self) -> dict[int, StoredPart]:
+        record = self._ledger.record
+        async with self._world.slots.turn():
+            return await self._world.store.list_parts(record.key, str(record.upload_id))
+
+    async def _upload_is_open(self) -> bool:
+        try:
+            await self._list_parts()
+        except UploadGone:
+            return False
+        return True
+
+
+def _document(record: Checkpoint, original: str, probe: Probe) -> bytes:
+    return encode_document(metadata_document(record, original_file_path=original, probe=probe))
+
+
+def _manifest(record: Checkpoint) -> Manifest:
+    if record.manifest is None:
+        raise AssertionError("a completion without a manifest")
+    return record.manifest
+
+
+def _marker(record: Checkpoint) -> Marker:
+    manifest = _manifest(record)
+    if record.etag is None or record.completed_at is None:
+        raise AssertionError("a marker of an object that was not proved")
+    return Marker(
+        stream_id=record.stream_id,
+        path=record.path,
+        bucket=record.bucket,
+        key=record.key,
+        snapshot=manifest.snapshot,
+        crc64=manifest.crc64,
+        etag=record.etag,
+        schedule=record.schedule,
+        started_at=record.started_at,
+        completed_at=record.completed_at,
+        replacements=record.replacements,
+    )

@@ -1,0 +1,204 @@
+"""One multipart upload of one recording: send chunks, compare every part with the file, prove it by the listing.
+
+Stored is not final: a recorder goes back and patches bytes that were uploaded, so nothing here counts as done
+before a whole pass over the file lies between two equal stats and every part equals what the pass read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from . import part_plan
+from .checksums import combine, multipart_etag
+from .exceptions import FileChanged
+from .ledger import Ledger
+from .part_plan import Stale
+from .ports import Hashes, StreamTelemetry, Turn, World
+from .recording import Chunk, Digest, Manifest, Part, SendReason, Snapshot, StoredPart
+
+#: Chunks that a pass reads before it looks whether the file has changed meanwhile, which would make it worthless.
+_CHUNKS_BETWEEN_LOOKS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """The proof: these digests are the file's and the store's at once. ``snapshot`` held during the whole pass."""
+
+    snapshot: Snapshot
+    checked: tuple[tuple[Chunk, Digest], ...]
+    parts: tuple[StoredPart, ...]
+    sent_again: int
+
+    def manifest(self, replaces: str | None) -> Manifest:
+        """What completing this upload will make."""
+        digests = [digest for _, digest in self.checked]
+        md5s = [digest.md5 for digest in digests if digest.md5 is not None]
+        return Manifest(
+            size=self.snapshot.size,
+            crc64=combine((digest.crc64, digest.size) for digest in digests),
+            part_count=len(digests),
+            snapshot=self.snapshot,
+            replaces=replaces,
+            etag_md5=multipart_etag(md5s) if len(md5s) == len(digests) else None,
+        )
+
+
+class Upload:
+    """Moves the bytes of one recording into its upload. The ledger says which upload and which parts."""
+
+    def __init__(self, world: World, ledger: Ledger, telemetry: StreamTelemetry) -> None:
+        self._world = world
+        self._ledger = ledger
+        self._telemetry = telemetry
+
+    async def send_whole_chunks(self, snapshot: Snapshot) -> bool:
+        """Send what is whole on disk and not in S3, for one turn; False when there is nothing to send."""
+        record = self._ledger.record
+        todo = part_plan.to_send(
+            record.schedule,
+            snapshot.size,
+            self._ledger.parts,
+            most=_CHUNKS_BETWEEN_LOOKS,
+            limits=self._world.naming.limits,
+        )
+        if not todo:
+            return False
+        async with self._world.slots.turn() as turn:
+            await self._send([Stale(chunk, SendReason.NEW) for chunk in todo], turn)
+        return True
+
+    async def seal(self, snapshot: Snapshot) -> Sealed | None:
+        """Make S3 hold exactly the file of ``snapshot``, and prove it. None as soon as the file is seen changed."""
+        checked = await self.read_all(snapshot)
+        if checked is None:
+            return None
+        sent_again = 0
+        stale = part_plan.stale_parts(checked, self._ledger.parts)
+        while True:
+            sent_again += sum(item.reason is not SendReason.NEW for item in stale)
+            await self._send_all(stale)
+            async with self._world.slots.turn():
+                record = self._ledger.record
+                listed = await self._world.store.list_parts(record.key, str(record.upload_id))
+            if await self._world.recordings.snapshot(record.path) != snapshot:
+                return None
+            stale = part_plan.unproved(checked, listed, self._ledger.parts)
+            if not stale:
+                parts = tuple(self._named(listed[chunk.number], digest) for chunk, digest in checked)
+                return Sealed(snapshot, checked, parts, sent_again)
+            if not self._holds_what_was_read(checked):
+                return None  # a part was sent with other bytes than the pass read: only a new pass can tell
+
+    async def read_all(self, snapshot: Snapshot) -> tuple[tuple[Chunk, Digest], ...] | None:
+        """One pass over the file; None when it changed meanwhile."""
+        record = self._ledger.record
+        hashes = await self._hashes_for_comparing()
+        checked: list[tuple[Chunk, Digest]] = []
+        for chunk in part_plan.chunks(record.schedule, snapshot.size, self._world.naming.limits):
+            digest = await self._world.recordings.digest(record.path, record.identity, chunk, hashes)
+            checked.append((chunk, digest))
+            if chunk.number % _CHUNKS_BETWEEN_LOOKS == 0 and await self._changed(snapshot):
+                return None
+        return None if await self._changed(snapshot) else tuple(checked)
+
+    async def copy_unchanged(self, unchanged: Sequence[tuple[Chunk, Digest]], source_etag: str) -> None:
+        """Take over parts from the object that this upload replaces, without sending them."""
+        record = self._ledger.record
+        for chunk, digest in unchanged:
+            async with self._world.slots.turn():
+                stored = await self._world.store.copy_part(
+                    record.key, str(record.upload_id), chunk, source_key=record.key, source_etag=source_etag
+                )
+            if stored is None:
+                return
+            if stored.crc64 is not None and stored.crc64 != digest.crc64:
+                continue
+            now = self._world.clock.utc_now()
+            copied = Part(chunk.number, chunk.size, stored.etag, stored.crc64, now, None, (SendReason.COPIED,))
+            await self._ledger.part_stored(copied)
+
+    async def _changed(self, snapshot: Snapshot) -> bool:
+        return await self._world.recordings.snapshot(self._ledger.record.path) != snapshot
+
+    async def _hashes_for_comparing(self) -> Hashes:
+        """MD5 is slow: only where the store keeps no CRC, or a part is known by nothing but its ETag."""
+        wanted = await self._world.store.hashes()
+        unknown = any(part.crc64 is None for part in self._ledger.parts.values())
+        return Hashes(md5=wanted.md5 or unknown)
+
+    def _holds_what_was_read(self, checked: Sequence[tuple[Chunk, Digest]]) -> bool:
+        parts = self._ledger.parts
+        return all(part_plan.matches(parts.get(chunk.number), digest) for chunk, digest in checked)
+
+    @staticmethod
+    def _named(stored: StoredPart, digest: Digest) -> StoredPart:
+        """The part as the completion names it: with the checksum also where the listing leaves it out."""
+        return StoredPart(stored.number, stored.size, stored.etag, digest.crc64)
+
+    async def _send_all(self, stale: Sequence[Stale]) -> None:
+        remaining = list(stale)
+        while remaining:
+            async with self._world.slots.turn() as turn:
+                sent = await self._send(remaining, turn)
+            remaining = remaining[sent:]
+
+    async def _send(self, stale: Sequence[Stale], turn: Turn) -> int:
+        """Send parts, several at once within the memory budget, until the turn is over; how many were begun."""
+        rhythm = self._world.rhythm
+        largest = max(item.chunk.size for item in stale)
+        workers = part_plan.in_flight(largest, rhythm.memory, rhythm.parts_in_flight)
+        hashes = await self._world.store.hashes()
+        queue = iter(stale)
+        counts = [0] * min(workers, len(stale))
+
+        async def work(worker: int) -> None:
+            for item in self._until_over(queue, turn):
+                counts[worker] += 1
+                await self._send_part(item, hashes)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for worker in range(len(counts)):
+                    group.create_task(work(worker), name=f"part-sender-{worker}")
+        except BaseExceptionGroup as failures:
+            raise _first(failures) from None
+        return sum(counts)
+
+    @staticmethod
+    def _until_over(queue: Iterator[Stale], turn: Turn) -> Iterator[Stale]:
+        """At least one part a turn, so that nobody starves, and none begun after it is over."""
+        for item in queue:
+            yield item
+            if turn.over():
+                return
+
+    async def _send_part(self, stale: Stale, hashes: Hashes) -> None:
+        record, clock = self._ledger.record, self._world.clock
+        chunk = stale.chunk
+        started = clock.monotonic()
+        body = await self._world.recordings.read(record.path, record.identity, chunk, hashes)
+        answered = False
+        try:
+            stored = await self._world.store.upload_part(record.key, str(record.upload_id), chunk.number, body)
+            digest = body.digest
+            answered = True
+        finally:
+            # After a failure a connection may still hold the memory: then it must not be used again.
+            body.release(reusable=answered)
+        before = self._ledger.parts.get(chunk.number)
+        again = before.sent_again if before else ()
+        if stale.reason is not SendReason.NEW:
+            again += (stale.reason,)
+        part = Part(chunk.number, chunk.size, stored.etag, digest.crc64, clock.utc_now(), digest.md5, again)
+        self._telemetry.part_stored(
+            number=chunk.number, size=chunk.size, seconds=clock.monotonic() - started, reason=stale.reason
+        )
+        await self._ledger.part_stored(part)
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The failure to decide by: any other than ``FileChanged`` says more."""
+    found = list(failures.exceptions)
+    return next((exc for exc in found if not isinstance(exc, FileChanged)), found[0])
