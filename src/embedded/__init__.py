@@ -1,0 +1,14 @@
+"""A private Redis and a local S3 for trying the daemon out: processes of their own that end with it."""
+
+from .child import EmbeddedServiceError
+from .redis_server import EmbeddedRedis, embedded_redis
+from .s3_server import EmbeddedS3, embedded_s3, find_versitygw
+
+__all__ = [
+    "EmbeddedRedis",
+    "EmbeddedS3",
+    "EmbeddedServiceError",
+    "embedded_redis",
+    "embedded_s3",
+    "find_versitygw",
+]

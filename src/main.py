@@ -1,0 +1,304 @@
+"""The daemon: reads the settings, builds everything, runs until it is asked to stop.
+
+``python -m src.main``. Exit code 0 after a stop, 2 for settings that cannot be used, 1 when the daemon cannot go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from . import __version__
+from .config import Loaded, Settings, load_settings, without_user_info
+from .dispatcher import Dispatcher, FairSlots
+from .embedded import EmbeddedServiceError, embedded_redis, embedded_s3, find_versitygw
+from .exceptions import ConfigurationError
+from .ffprobe import Ffprobe
+from .http_server import serve
+from .logging_config import configure_logging
+from .metrics import Metrics
+from .ports import Naming, Rhythm, World
+from .recording import PartSchedule
+from .recording_file import RecordingFiles
+from .redis_client import RedisCheckpoints
+from .retry import RetryPolicy
+from .s3_client import Choice, StoreSettings, open_store
+from .stream_processor import StreamProcessor
+from .watcher import Watcher
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
+_EXPIRE_SECONDS = 15.0
+#: A chunk above this is sent from the file in sections, so that one part never takes a slot's whole memory.
+_LARGEST_IN_MEMORY = 64 * 1024 * 1024
+
+
+class SystemClock:
+    """The port ``Clock``."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def utc_now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What stands in for an embedded service in the settings, and what to tell the user about it."""
+
+    settings: Settings
+    copies: str
+    browse: str | None
+    notice: str | None = None
+
+
+def main() -> int:
+    """Run the daemon; the process's exit code."""
+    try:
+        loaded = load_settings(os.environ, Path(".env"))
+    except ConfigurationError as exc:
+        return _refuse(exc)
+    _log(loaded.settings)
+    try:
+        asyncio.run(_run(loaded))
+    except ConfigurationError as exc:
+        return _refuse(exc)
+    except EmbeddedServiceError as exc:
+        print(f"cefmp4: {exc}\n{exc.hint}".rstrip(), file=sys.stderr)
+        return 1
+    return 0
+
+
+def _log(settings: Settings) -> None:
+    configure_logging(settings.app_env, settings.log_level, settings.secrets())
+
+
+def _refuse(exc: ConfigurationError) -> int:
+    print("cefmp4 cannot start with these settings:", file=sys.stderr)
+    for problem in exc.problems:
+        print(f"  - {problem}", file=sys.stderr)
+    return 2
+
+
+async def _run(loaded: Loaded) -> None:
+    stop = asyncio.Event()
+    _listen_to_signals(stop)
+    metrics = Metrics(
+        version=__version__,
+        stream_max=loaded.settings.metrics_stream_max,
+        retention_seconds=loaded.settings.metrics_stream_retention_seconds,
+    )
+    async with AsyncExitStack() as stack:
+        place = await _embed(loaded.settings, stack)
+        _log(place.settings)  # once more: an embedded store has a secret of its own
+        await _serve_until(stop, place, loaded.notices, metrics, stack)
+
+
+def _listen_to_signals(stop: asyncio.Event) -> None:
+    """The first signal asks for an orderly stop, the second ends the process at once."""
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(1)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+
+
+async def _serve_until(
+    stop: asyncio.Event, place: _Place, notices: tuple[str, ...], metrics: Metrics, stack: AsyncExitStack
+) -> None:
+    settings = place.settings
+    policy = RetryPolicy()
+    store = await stack.enter_async_context(open_store(_store_settings(settings), policy=policy, observer=metrics))
+    checkpoints = await stack.enter_async_context(_checkpoints(settings, policy, metrics))
+    recordings = await stack.enter_async_context(_recordings(settings))
+    slots = FairSlots(settings.max_concurrent_streams)
+    prober = Ffprobe(settings.ffprobe_path, settings.watch_dir, timeout_seconds=settings.ffprobe_timeout_seconds)
+    world = World(
+        root=str(settings.watch_dir.absolute()),
+        recordings=recordings,
+        store=store,
+        checkpoints=checkpoints,
+        prober=prober,
+        slots=slots,
+        telemetry=metrics,
+        clock=SystemClock(),
+        rhythm=_rhythm(settings),
+        naming=_naming(settings),
+    )
+    dispatcher = Dispatcher(world, lambda record, claims: StreamProcessor(world, claims, record))
+    watcher = Watcher(
+        settings.watch_dir,
+        globs=settings.watch_filter_globs,
+        scan_seconds=settings.watch_scan_seconds,
+        force_polling=settings.watch_force_polling,
+        stat=recordings.stat,
+        telemetry=metrics,
+    )
+    checks = {"s3": store.ping, "redis": checkpoints.ping}
+    port = await stack.enter_async_context(
+        serve(settings.prom_host, settings.prom_port, registry=metrics.registry, checks=checks)
+    )
+    metrics.daemon_started(settings=settings.summary(), notices=notices, ffprobe=await prober.available())
+    _tell(place, port)
+    async with asyncio.TaskGroup() as group:
+        running = [
+            group.create_task(watcher.run(dispatcher.publish), name="watcher"),
+            group.create_task(dispatcher.run(), name="dispatcher"),
+            group.create_task(_expire(metrics), name="metrics"),
+            group.create_task(checkpoints.warn_about_configuration(), name="redis-check"),
+            group.create_task(store.abilities(), name="bucket"),  # the daemon is not ready before it exists
+        ]
+        await stop.wait()
+        slots.drain()
+        running[0].cancel()
+        await dispatcher.drain(settings.shutdown_grace_seconds)
+        for task in running:
+            task.cancel()
+    metrics.daemon_stopped()
+
+
+def _tell(place: _Place, port: int) -> None:
+    """The lines that somebody who tries the daemon out needs; the log says the same to everybody else."""
+    settings = place.settings
+    if settings.embedded_services != "auto":
+        return
+    if place.notice:
+        print(place.notice)
+    print(f"Drop recordings into   {settings.watch_dir.absolute()}")
+    print(f"Their copies lie in    {place.copies}")
+    print(f"Browse the bucket at   {place.browse or 'no page: the store has none'}")
+    print(f"Metrics                http://{settings.prom_host}:{port}/metrics", flush=True)
+
+
+async def _expire(metrics: Metrics) -> None:
+    while True:
+        await asyncio.sleep(_EXPIRE_SECONDS)
+        metrics.expire(time.monotonic())
+
+
+@asynccontextmanager
+async def _recordings(settings: Settings) -> AsyncIterator[RecordingFiles]:
+    _make_folder(settings.watch_dir)
+    in_memory = max(settings.chunk_size_bytes, min(_memory_of_a_stream(settings), _LARGEST_IN_MEMORY))
+    files = RecordingFiles(settings.watch_dir, in_memory_limit=in_memory)
+    try:
+        yield files
+    finally:
+        await files.close()
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigurationError([f"WATCH_DIR is '{path}', but that folder cannot be made: {exc.strerror}."]) from exc
+
+
+def _checkpoints(settings: Settings, policy: RetryPolicy, metrics: Metrics) -> RedisCheckpoints:
+    return RedisCheckpoints(
+        settings.redis_url,
+        key_prefix=settings.redis_key_prefix,
+        bucket=settings.s3_bucket_name,
+        policy=policy,
+        observer=metrics,
+        telemetry=metrics,
+    )
+
+
+def _memory_of_a_stream(settings: Settings) -> int:
+    return settings.parts_in_flight * settings.chunk_size_bytes
+
+
+def _rhythm(settings: Settings) -> Rhythm:
+    return Rhythm(
+        timeout=settings.stream_timeout_seconds,
+        min_age=settings.watch_file_min_age_seconds_for_idle,
+        missing_grace=settings.watch_scan_seconds + 5.0,
+        parts_in_flight=settings.parts_in_flight,
+        memory=_memory_of_a_stream(settings),
+    )
+
+
+def _naming(settings: Settings) -> Naming:
+    return Naming(
+        schedule=PartSchedule(settings.chunk_size_bytes, growing=not _store_settings(settings).wants_equal_parts),
+        key_prefix=settings.s3_key_prefix,
+        replace_reused_names=settings.on_name_reused == "replace",
+    )
+
+
+def _store_settings(settings: Settings) -> StoreSettings:
+    checksum = {"auto": Choice.AUTO, "crc64nvme": Choice.ON, "none": Choice.OFF}[settings.s3_checksum]
+    secret = settings.s3_secret_access_key
+    return StoreSettings(
+        bucket=settings.s3_bucket_name,
+        endpoint_url=settings.s3_endpoint_url,
+        access_key_id=settings.s3_access_key_id,
+        secret_access_key=secret.get_secret_value() if secret else None,
+        region=settings.s3_region_name,
+        key_prefix=settings.s3_key_prefix,
+        addressing_style=settings.s3_addressing_style,
+        checksum=checksum,
+        conditional_writes=Choice(settings.s3_conditional_writes),
+        part_copy=Choice(settings.s3_part_copy),
+        equal_parts=Choice(settings.s3_equal_parts),
+        payload_signing=Choice(settings.s3_payload_signing),
+        connections=settings.max_concurrent_streams * settings.parts_in_flight + 4,
+    )
+
+
+# -- trying it out ----------------------------------------------------------------------------------------------------
+
+
+async def _embed(settings: Settings, stack: AsyncExitStack) -> _Place:
+    """Start what the settings do not name, when asked to; the settings then name it."""
+    place = _Place(settings, copies=_where_copies_are(settings), browse=None)
+    if settings.embedded_services != "auto":
+        return place
+    data = settings.embedded_data_dir.absolute()
+    persistent = True
+    if not settings.s3_endpoint_url_given:
+        place, persistent = await _embed_s3(place, data, stack)
+    if not settings.redis_url_given:
+        redis = await stack.enter_async_context(embedded_redis(data, persistent=persistent))
+        place = replace(place, settings=place.settings.model_copy(update={"redis_url": redis.url}))
+    return place
+
+
+def _where_copies_are(settings: Settings) -> str:
+    where = f"bucket {settings.s3_bucket_name}"
+    return f"{where} at {without_user_info(settings.s3_endpoint_url)}" if settings.s3_endpoint_url else where
+
+
+async def _embed_s3(place: _Place, data: Path, stack: AsyncExitStack) -> tuple[_Place, bool]:
+    s3 = await stack.enter_async_context(embedded_s3(data, versitygw=find_versitygw(_CHECKOUT)))
+    settings = place.settings
+    # Built anew rather than copied, so that the secret becomes a secret.
+    given = {name: getattr(settings, name) for name in settings.model_fields_set}
+    given |= {
+        "s3_endpoint_url": s3.endpoint_url,
+        "s3_access_key_id": s3.access_key_id,
+        "s3_secret_access_key": s3.secret_access_key,
+        "s3_region_name": s3.region,
+    }
+    notice = None
+    if s3.objects_dir is None:
+        notice = "VersityGW is not there: copies are in memory only (moto), and nothing is kept after the stop."
+    copies = str(s3.objects_dir / settings.s3_bucket_name) if s3.objects_dir else f"memory, at {s3.endpoint_url}"
+    return _Place(Settings(**given), copies, s3.browse_url, notice), s3.objects_dir is not None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
