@@ -12,13 +12,15 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from .checksums import combine
+from .exceptions import FileChanged, UploadGone
 from .metadata_generator import StoredDescription, document_key, read_document
 from .object_keys import metadata_value, next_free, object_key
-from .part_plan import chunks
+from .part_plan import chunks, matches, offset_of
 from .ports import Hashes, World
-from .reconcile import Ownership, origin_of, whose_object
+from .reconcile import Ownership, origin_of, schedule_of, whose_object
 from .recording import (
     Checkpoint,
+    Chunk,
     Manifest,
     Marker,
     Part,
@@ -51,6 +53,15 @@ class Described:
 
     description: StoredDescription | None
     foreign: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """An upload that nobody remembers, and those of its parts that equal the file."""
+
+    upload_id: str
+    schedule: PartSchedule
+    parts: dict[int, Part]
 
 
 class Claims:
@@ -114,7 +125,39 @@ class Claims:
         async with self._world.slots.turn():
             if await self._world.store.head(key) is not None:
                 return False
-        return not (await self.description(key)).foreign
+        return await self.description(key) == Described(None, foreign=False)
+
+    async def adoptable(self, record: Checkpoint) -> Adopted | None:
+        """An open upload at the record's key that already holds bytes of its file; the one with the most of them.
+
+        Redis may have lost its record. Nothing of it is believed but what the file's own bytes confirm.
+        """
+        async with self._world.slots.turn():
+            uploads = await self._world.store.list_uploads(record.key)
+        found = [adopted for upload in uploads if (adopted := await self._compared(record, upload.upload_id))]
+        return max(found, key=lambda adopted: sum(part.size for part in adopted.parts.values()), default=None)
+
+    async def _compared(self, record: Checkpoint, upload_id: str) -> Adopted | None:
+        limits, now = self._world.naming.limits, self._world.clock.utc_now()
+        try:
+            async with self._world.slots.turn():
+                listed = await self._world.store.list_parts(record.key, upload_id)
+        except UploadGone:
+            return None
+        schedule = schedule_of(listed, record.schedule, limits)
+        if schedule is None:
+            return None
+        parts = {}
+        hashes = Hashes(md5=any(part.crc64 is None for part in listed.values()))
+        for number, stored in sorted(listed.items()):
+            chunk = Chunk(number, offset_of(schedule, number, limits), stored.size)
+            try:
+                digest = await self._world.recordings.digest(record.path, record.identity, chunk, hashes)
+            except FileChanged:
+                break  # the file ends before this part does
+            if matches(stored, digest):
+                parts[number] = Part(number, stored.size, stored.etag, digest.crc64, stored.modified_at or now)
+        return Adopted(upload_id, schedule, parts) if parts else None
 
     # -- a file that Redis knows ------------------------------------------------------------------------------
 
@@ -177,12 +220,20 @@ class Claims:
         async with self._world.slots.turn():
             stored = await self._world.store.head(key)
         described = await self.description(key)
-        if stored is None:
-            return None if described.foreign else self._new(key, path, snapshot, stream_id)
         description = described.description
+        if stored is None:
+            return self._where_nothing_is(self._new(key, path, snapshot, stream_id), described)
         if description and description.snapshot == snapshot and description.etag == stored.etag:
             return await self._remember(description.marker(path))
         return await self._decide_by_bytes(key, path, snapshot, stream_id, stored, description)
+
+    @staticmethod
+    def _where_nothing_is(fresh: Checkpoint, described: Described) -> Checkpoint | None:
+        """A key is free when there is no document either, or one of this very file whose object was deleted."""
+        description = described.description
+        if description is not None and description.snapshot.identity == fresh.identity and fresh.identity.birth_ns:
+            return replace(fresh, stream_id=description.stream_id)
+        return None if description is not None or described.foreign else fresh
 
     async def _decide_by_bytes(
         self,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from .claim import Claims, Keys
 from .events import StreamEvent
@@ -29,11 +29,16 @@ _LONGEST_RETRY_SECONDS = 300.0
 
 
 class FairSlots:
-    """``count`` turns at the store; who waits longest is next. The port ``Slots``."""
+    """``count`` turns at the store; who waits longest is next, small requests first. The port ``Slots``.
+
+    A new recording needs three or four small requests before its first part: if each waited behind the parts of
+    fifty others, its first byte would be sent minutes later.
+    """
 
     def __init__(self, count: int) -> None:
         self._free = count
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._asking: deque[asyncio.Future[None]] = deque()
+        self._sending: deque[asyncio.Future[None]] = deque()
         self._draining = False
 
     def drain(self) -> None:
@@ -43,38 +48,47 @@ class FairSlots:
     @property
     def contended(self) -> bool:
         """Whether a turn should make room."""
-        return self._draining or bool(self._waiting)
+        return self._draining or bool(self._asking or self._sending)
+
+    def turn(self) -> AbstractAsyncContextManager[Turn]:
+        """A turn for a few small requests."""
+        return self._held(self._asking)
+
+    def sending(self) -> AbstractAsyncContextManager[Turn]:
+        """A turn for parts."""
+        return self._held(self._sending)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[Turn]:
-        """Wait for a turn, hold it, pass it on."""
-        await self._acquire()
+    async def _held(self, queue: deque[asyncio.Future[None]]) -> AsyncIterator[Turn]:
+        await self._acquire(queue)
         try:
             yield _Turn(self, asyncio.get_running_loop().time())
         finally:
             self._release()
 
-    async def _acquire(self) -> None:
-        if self._free and not self._waiting:
+    async def _acquire(self, queue: deque[asyncio.Future[None]]) -> None:
+        if self._free:
             self._free -= 1
             return
         mine = asyncio.get_running_loop().create_future()
-        self._waiting.append(mine)
+        queue.append(mine)
         try:
             await mine
         except asyncio.CancelledError:
             if mine.done() and not mine.cancelled():
                 self._release()  # the turn had just been passed to us
-            else:
-                self._waiting.remove(mine)
+            elif mine in queue:
+                queue.remove(mine)
             raise
 
     def _release(self) -> None:
-        while self._waiting:
-            following = self._waiting.popleft()
-            if not following.done():
-                following.set_result(None)
-                return
+        """Pass the turn on; a free turn and somebody who waits never exist together."""
+        for queue in (self._asking, self._sending):
+            while queue:
+                following = queue.popleft()
+                if not following.done():
+                    following.set_result(None)
+                    return
         self._free += 1
 
 
@@ -109,6 +123,7 @@ class _Stream:
     path: str
     identity: Identity
     processor: Processor | None = None
+    task: asyncio.Task[None] | None = None
     waiting_paths: set[str] = field(default_factory=set)
 
 
@@ -153,6 +168,8 @@ class Dispatcher:
         for stream in self._by_identity.values():
             if stream.processor is not None:
                 stream.processor.stop()
+            elif stream.task is not None:
+                stream.task.cancel()  # nothing of it is in flight yet
         late: set[asyncio.Task[None]] = set()
         if running:
             _, late = await asyncio.wait(running, timeout=grace_seconds)
@@ -179,7 +196,7 @@ class Dispatcher:
     def _go_on(self, record: Checkpoint) -> None:
         stream = _Stream(record.path, record.identity)
         self._register(stream)
-        self._spawn(self._carry(stream, record), name=f"stream-{record.stream_id}")
+        self._spawn(stream, self._carry(stream, record), name=f"stream-{record.stream_id}")
 
     # -- hints ------------------------------------------------------------------------------------------------
 
@@ -207,6 +224,7 @@ class Dispatcher:
         at_path = self._by_path.get(path)
         if snapshot is None:
             self._forget(path)
+            self._hint_all(self._links)  # one of them may be all that is left of the recording
             if at_path is not None and at_path.processor is not None:
                 at_path.processor.hint()
             return
@@ -260,7 +278,7 @@ class Dispatcher:
             self._newcomers[path] = snapshot
             self._arrived.set()
 
-    def _hint_all(self, paths: set[str]) -> None:
+    def _hint_all(self, paths: Iterable[str]) -> None:
         for path in paths:
             self._hints[path] = None
             self._hinted.set()
@@ -286,7 +304,7 @@ class Dispatcher:
             return
         stream = _Stream(path, snapshot.identity)
         self._register(stream)
-        self._spawn(self._claim_and_carry(stream, snapshot), name=f"claim-{path!r}")
+        self._spawn(stream, self._claim_and_carry(stream, snapshot), name=f"claim-{path!r}")
 
     async def _claim_and_carry(self, stream: _Stream, snapshot: Snapshot) -> None:
         try:
@@ -345,8 +363,8 @@ class Dispatcher:
         while True:
             if record.path != stream.path:
                 record = replace(record, path=stream.path)
-            processor = self._make_processor(record, self._claims)
-            stream.processor = processor
+            processor = stream.processor = self._make_processor(record, self._claims)
+            self._count_active()
             if self._stopping:
                 return
             try:
@@ -370,7 +388,11 @@ class Dispatcher:
     def _register(self, stream: _Stream) -> None:
         self._by_path[stream.path] = stream
         self._by_identity[stream.identity] = stream
-        self._world.telemetry.active_streams(len(self._by_identity))
+
+    def _count_active(self) -> None:
+        """Streams that are carried; a file that is only looked up is none."""
+        carried = sum(stream.processor is not None for stream in self._by_identity.values())
+        self._world.telemetry.active_streams(carried)
 
     def _end(self, stream: _Stream, marker: Marker | None) -> None:
         """Take the stream off the books; look once more, because hints meanwhile went to its processor."""
@@ -379,11 +401,11 @@ class Dispatcher:
             del self._by_path[stream.path]
         if marker is not None:
             self._settled[stream.path] = marker.snapshot
-        self._world.telemetry.active_streams(len(self._by_identity))
+        self._count_active()
         if marker is not None or stream.waiting_paths:
             self._hint_all({stream.path, *stream.waiting_paths})
 
-    def _spawn(self, work: asyncio._CoroutineLike[None], *, name: str) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=name)
+    def _spawn(self, stream: _Stream, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        task = stream.task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

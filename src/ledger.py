@@ -50,6 +50,11 @@ class Ledger:
         self._parts = dict(parts)
         await self.write(fact, upload_id=upload_id, manifest=None, unanswered=False, etag=None, **more)
 
+    async def object_found(self, parts: dict[int, Part], **facts: Any) -> None:
+        """The object is there and proved although this upload did not make it: these are its parts."""
+        self._parts = dict(parts)
+        await self.write(Fact.OBJECT_PROVED, unanswered=False, **facts)
+
     async def part_stored(self, part: Part) -> None:
         """Note a part that S3 holds. While Redis is away it is kept and written with the next one."""
         self._parts[part.number] = part

@@ -191,8 +191,7 @@ async def _expire(metrics: Metrics) -> None:
 @asynccontextmanager
 async def _recordings(settings: Settings) -> AsyncIterator[RecordingFiles]:
     _make_folder(settings.watch_dir)
-    in_memory = max(settings.chunk_size_bytes, min(_memory_of_a_stream(settings), _LARGEST_IN_MEMORY))
-    files = RecordingFiles(settings.watch_dir, in_memory_limit=in_memory)
+    files = RecordingFiles(settings.watch_dir, in_memory_limit=min(_memory_of_a_stream(settings), _LARGEST_IN_MEMORY))
     try:
         yield files
     finally:

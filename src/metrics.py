@@ -268,6 +268,9 @@ class StreamMoments:
             instruments.stream_bytes.labels(self._stream_id).inc(size)
         self._log().info("part_stored", **fields, reason=str(reason))
 
+    def adopted(self, *, upload_id: str, parts: int) -> None:
+        self._log().info("upload_adopted", upload_id=upload_id, parts=parts)
+
     def went_idle(self, *, quiet_seconds: float) -> None:
         self._log().info("stream_went_idle", quiet_seconds=round(quiet_seconds, 1))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from .part_plan import S3_LIMITS, Limits, part_size
 from .recording import Answer, Checkpoint, Identity, Manifest, Part, PartSchedule, Snapshot, StoredObject, StoredPart
 
 FORMAT_VERSION = "1"
@@ -135,7 +136,8 @@ def after_completion(facts: CompletionFacts, manifest: Manifest, stream_id: str)
         if facts.object_equals:
             return Step.VERIFIED
         if manifest.replaces is None or stored.etag != manifest.replaces:
-            return _other_object(stored, stream_id)
+            ours = is_ours(stored, stream_id, manifest.snapshot.identity)
+            return Step.BRING_UP_TO_DATE if ours else Step.NEXT_KEY
     # Nothing there, or still the object that was to be replaced: this completion has not happened (yet).
     if facts.upload_open is None:
         return Step.LOOK_AT_UPLOAD
@@ -144,10 +146,12 @@ def after_completion(facts: CompletionFacts, manifest: Manifest, stream_id: str)
     return _upload_still_open(facts.answer, gone=stored is None and manifest.replaces is not None)
 
 
-def _other_object(stored: StoredObject, stream_id: str) -> Step:
+def is_ours(stored: StoredObject, stream_id: str, identity: Identity) -> bool:
+    """Whether an object was made by this stream, or by one of this very file whose record was lost."""
     origin = origin_of(stored.metadata)
-    ours = origin is not None and origin.stream_id == stream_id
-    return Step.BRING_UP_TO_DATE if ours else Step.NEXT_KEY
+    if origin is None:
+        return False
+    return origin.stream_id == stream_id or (origin.identity == identity and identity.birth_ns != 0)
 
 
 def _upload_still_open(answer: Answer, *, gone: bool) -> Step:
@@ -186,6 +190,27 @@ def merge_parts(recorded: Mapping[int, Part], listed: Mapping[int, StoredPart], 
         else:
             merged[number] = Part(number, stored.size, stored.etag, stored.crc64, stored.modified_at or now)
     return merged
+
+
+def schedule_of(
+    listed: Mapping[int, StoredPart], preferred: PartSchedule, limits: Limits = S3_LIMITS
+) -> PartSchedule | None:
+    """The schedule by which the listed parts were cut; None when no schedule of ours explains them.
+
+    It follows from the parts alone, never from today's chunk size; only whether further parts would grow is taken
+    from ``preferred`` where the parts do not tell. The highest number may be a tail.
+    """
+    if not listed:
+        return None
+    first, last = min(listed), max(listed)
+    size = listed[first].size
+    growing = PartSchedule(size >> ((first - 1) // limits.parts_per_step), growing=True)
+    candidates = [growing, PartSchedule(size, growing=False)]
+    for schedule in sorted(candidates, key=lambda candidate: candidate.growing is not preferred.growing):
+        whole = all(part.size == part_size(schedule, n, limits) for n, part in listed.items() if n != last)
+        if whole and listed[last].size <= part_size(schedule, last, limits) and schedule.chunk_size >= limits.min_part:
+            return schedule
+    return None
 
 
 class Resume(StrEnum):

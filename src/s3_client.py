@@ -236,7 +236,8 @@ def translate(exc: Exception, *, operation: str) -> S3OperationError:
         if code in _MISCONFIGURED or status in (301, 401, 403):
             hint = _MISCONFIGURED.get(code, "check the S3 credentials and their rights on this bucket")
             return S3Unavailable(text, operation=operation, hint=hint, misconfigured=True)
-        if code in _TRANSIENT or status >= 500 or status in (0, 408, 429):
+        # A HEAD has no body that could say more than 400: an expired token, for one.
+        if code in _TRANSIENT or code == "400" or status >= 500 or status in (0, 408, 429):
             return S3Unavailable(text, operation=operation)
         return S3Rejected(text, operation=operation, code=code or str(status))
     if isinstance(exc, NoCredentialsError | PartialCredentialsError):
@@ -599,7 +600,8 @@ class _Probe:
         """One attempt; trouble is raised for the caller to retry."""
         checksum = await self._refuses_wrong(crc=self._crc ^ 1)
         size = await self._refuses_wrong(checksum=checksum, size=2)
-        await self._store._call("put_object", Key=self._key, Body=self._BYTE)
+        if await self._store._head(self._key) is None:
+            await self._store._call("put_object", Key=self._key, Body=self._BYTE)
         fresh = await self._refuses_wrong(checksum=checksum, condition={"IfNoneMatch": "*"})
         same = await self._refuses_wrong(checksum=checksum, condition={"IfMatch": '"' + "0" * 32 + '"'})
         return Abilities(checksum, fresh, same, size, part_copy=True)

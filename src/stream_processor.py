@@ -40,6 +40,7 @@ from .recording import (
     Probe,
     Snapshot,
     Status,
+    StoredObject,
     StoredPart,
     Superseded,
 )
@@ -156,6 +157,8 @@ class StreamProcessor:
         match where:
             case Resume.BEGIN:
                 await self._ledger.write()  # the intent, before anything is created
+                if record.replaces is None:
+                    await self._adopt_upload()
                 return False
             case Resume.UPLOAD:
                 await self._rejoin_upload()
@@ -164,6 +167,13 @@ class StreamProcessor:
                 return await self._resolve(Answer.NONE)
             case Resume.DESCRIBE:
                 return await self._still_proved()
+
+    async def _adopt_upload(self) -> None:
+        """Parts that are in S3 already, from before a loss of Redis, need not be sent again."""
+        adopted = await self._claims.adoptable(self._ledger.record)
+        if adopted is not None:
+            await self._ledger.begin_upload(None, adopted.upload_id, adopted.parts, schedule=adopted.schedule)
+            self._telemetry.adopted(upload_id=adopted.upload_id, parts=len(adopted.parts))
 
     async def _rejoin_upload(self) -> None:
         record = self._ledger.record
@@ -395,12 +405,40 @@ class StreamProcessor:
         if stored is None or stored.etag == record.replaces:
             await self._upload_anew(Fact.UPLOAD_LOST, replaces=stored.etag if stored else None)
             return False
-        origin = reconcile.origin_of(stored.metadata)
-        if origin is None or origin.stream_id != record.stream_id:
+        if await self._is_this_recording(stored):
+            return await self._record_and_finish()
+        if not reconcile.is_ours(stored, record.stream_id, record.identity):
             await self._to_another_key()
             return False
         await self._upload_anew(Fact.UPLOAD_LOST, replaces=stored.etag)
         return False
+
+    async def _is_this_recording(self, stored: StoredObject) -> bool:
+        """Whether the object is the file, byte for byte, whoever completed it; then it is recorded as proved."""
+        record = self._ledger.record
+        snapshot = await self._look()
+        if stored.size != snapshot.size:
+            return False
+        crc64, read = await self._claims.file_crc64(record.path, snapshot, record.schedule)
+        stored_crc64 = stored.crc64
+        if stored_crc64 is None:
+            async with self._world.slots.turn():
+                stored_crc64 = await self._world.store.object_crc64(record.key, stored.etag)
+        if stored_crc64 != crc64:
+            return False
+        known = self._ledger.parts
+        parts = {
+            part.number: known[part.number]
+            if part.number in known and known[part.number].crc64 == part.crc64
+            else replace(part, etag=stored.etag)
+            for part in read
+        }
+        manifest = Manifest(snapshot.size, crc64, len(parts), snapshot, record.replaces)
+        await self._ledger.object_found(
+            parts, manifest=manifest, etag=stored.etag, completed_at=self._world.clock.utc_now()
+        )
+        self._telemetry.object_proved(key=record.key, size=snapshot.size, etag=stored.etag)
+        return True
 
     async def _upload_anew(self, fact: Fact, *, replaces: str | None, **changes: object) -> None:
         """Leave the upload for another one. What it holds is thrown away only when the new object is proved."""
@@ -485,7 +523,7 @@ class StreamProcessor:
         return marker
 
     async def _put_document(self, record: Checkpoint, document: bytes) -> None:
-        """Where none is, or in place of one that names this stream; never over somebody else's."""
+        """Where none is, or in place of one that names this stream or the object that it replaced."""
         key = document_key(record.key)
         store = self._world.store
         async with self._world.slots.turn():
@@ -494,7 +532,10 @@ class StreamProcessor:
                 if there is None:
                     continue
                 described = read_document(there[0])
-                if described is None or described.stream_id != record.stream_id:
+                ours = described is not None and (
+                    described.stream_id == record.stream_id or described.etag == record.replaces
+                )
+                if not ours:
                     self._telemetry.document_taken(key=key)
                     return
                 if await store.put_document(key, document, replaces=there[1]):

@@ -65,7 +65,7 @@ class Upload:
         )
         if not todo:
             return False
-        async with self._world.slots.turn() as turn:
+        async with self._world.slots.sending() as turn:
             await self._send([Stale(chunk, SendReason.NEW) for chunk in todo], turn)
         return True
 
@@ -140,7 +140,7 @@ class Upload:
     async def _send_all(self, stale: Sequence[Stale]) -> None:
         remaining = list(stale)
         while remaining:
-            async with self._world.slots.turn() as turn:
+            async with self._world.slots.sending() as turn:
                 sent = await self._send(remaining, turn)
             remaining = remaining[sent:]
 

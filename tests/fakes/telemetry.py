@@ -44,6 +44,9 @@ class FakeStreamTelemetry(_Remembering):
     def part_stored(self, *, number: int, size: int, seconds: float, reason: SendReason) -> None:
         self._note("part_stored", number=number, size=size, seconds=seconds, reason=reason)
 
+    def adopted(self, *, upload_id: str, parts: int) -> None:
+        self._note("adopted", upload_id=upload_id, parts=parts)
+
     def went_idle(self, *, quiet_seconds: float) -> None:
         self._note("went_idle", quiet_seconds=quiet_seconds)
 
