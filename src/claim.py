@@ -9,9 +9,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import chain, count
 
 from .checksums import combine
+from .elsewhere import Elsewhere
 from .exceptions import FileChanged, UploadGone
 from .metadata_generator import StoredDescription, document_key, read_document
 from .object_keys import metadata_value, next_free, object_key
@@ -70,6 +71,7 @@ class Claims:
     def __init__(self, world: World, keys: Keys) -> None:
         self._world = world
         self._keys = keys
+        self._elsewhere = Elsewhere(world)
 
     async def claim(
         self, path: str, snapshot: Snapshot, superseded: tuple[Superseded, ...] = ()
@@ -83,7 +85,7 @@ class Claims:
             known = await self._claim_known(marker, path, snapshot)
             if known is not None:
                 return known
-        for key in self._candidates(path):
+        for key in chain(await self._elsewhere.keys_of(snapshot), self._candidates(path)):
             found = await self._claim_at(key, path, snapshot)
             if isinstance(found, Checkpoint):
                 return replace(found, superseded=superseded)

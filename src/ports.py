@@ -20,6 +20,7 @@ from .recording import (
     Chunk,
     Digest,
     Identity,
+    ListedObject,
     Manifest,
     Marker,
     OpenUpload,
@@ -128,6 +129,9 @@ class ObjectStore(Protocol):
 
     async def head(self, key: str) -> StoredObject | None:
         """The object now; None only when the store says that there is none."""
+
+    async def list_objects(self, prefix: str) -> list[ListedObject]:
+        """Every object whose key begins with the prefix, all pages; what a store lists may be a little old."""
 
     async def object_crc64(self, key: str, etag: str) -> int | None:
         """CRC64NVME of the object's bytes by fetching them all; None when it is no longer the one with this ETag."""

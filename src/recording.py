@@ -115,6 +115,15 @@ class StoredObject:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedObject:
+    """What a listing of the bucket says of an object."""
+
+    key: str
+    size: int
+    modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class OpenUpload:
     """A multipart upload that the store lists as not completed."""
 

@@ -42,7 +42,7 @@ from botocore.exceptions import (
 from .checksums import crc64_from_base64, crc64_to_base64
 from .exceptions import FileChanged, S3OperationError, S3Rejected, S3Unavailable, UploadGone
 from .ports import ChunkBody, Hashes
-from .recording import Answer, Chunk, Manifest, OpenUpload, StoredObject, StoredPart
+from .recording import Answer, Chunk, ListedObject, Manifest, OpenUpload, StoredObject, StoredPart
 from .retry import RetryObserver, RetryPolicy, until_it_works
 
 T = TypeVar("T")
@@ -390,6 +390,22 @@ class S3Client:
 
     async def head(self, key: str) -> StoredObject | None:
         return await self._retried("head", lambda: self._head(key))
+
+    async def list_objects(self, prefix: str) -> list[ListedObject]:
+        async def list_all() -> list[ListedObject]:
+            found: list[ListedObject] = []
+            marker: dict[str, Any] = {}
+            while True:
+                page = await self._call("list_objects_v2", Prefix=prefix, **marker)
+                found += [
+                    ListedObject(entry["Key"], entry["Size"], entry["LastModified"])
+                    for entry in page.get("Contents", [])
+                ]
+                if not page.get("IsTruncated"):
+                    return found
+                marker = {"ContinuationToken": page["NextContinuationToken"]}
+
+        return await self._retried("list_objects", list_all)
 
     async def object_crc64(self, key: str, etag: str) -> int | None:
         async def fetch() -> int | None:

@@ -301,6 +301,14 @@ async def test_a_document_is_written_once_and_replaced_only_knowingly(store: Sto
     assert (await port.get_document("d.json") or (b"",))[0] == b"[1]"
 
 
+async def test_the_listing_has_every_object_below_a_prefix(store: Store) -> None:
+    await completed(store.port, "folder/ü %41 +.mp4", WHOLE, TAIL)
+    await completed(store.port, "other.mp4", TAIL)
+    (listed,) = await store.port.list_objects("folder/")
+    assert (listed.key, listed.size) == ("folder/ü %41 +.mp4", len(WHOLE) + len(TAIL))
+    assert listed.modified_at.tzinfo is not None
+
+
 async def test_there_is_no_object_and_no_checksum_where_nothing_is(store: Store) -> None:
     assert await store.port.head("nothing") is None
     await completed(store.port, "k", WHOLE)

@@ -1,8 +1,4 @@
-"""Redis wiped or rolled back between two processes, at every kill: the object is right, parts in S3 are used again.
-
-A limit that ``docs/guarantees.md`` names: a recording that was renamed, completed under the key of its first name and
-then lost its Redis is uploaded once more, under the key of its new name.
-"""
+"""Redis wiped or rolled back between two processes, at every kill: the object is right, parts in S3 are used again."""
 
 from __future__ import annotations
 
@@ -41,11 +37,6 @@ def _calm(recorder: Recorder) -> Simulation:
         return simulation
 
     return run(live())
-
-
-def _is_the_named_limit(problem: str) -> bool:
-    twice = problem == "'cam/final.mp4' is at 2 keys: ['cam/take 1.mp4', 'cam/final.mp4']"
-    return twice or problem == "cam/take 1.mp4 has no document"
 
 
 @pytest.mark.parametrize("fate", FATES)

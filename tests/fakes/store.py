@@ -18,7 +18,7 @@ from awscrt import checksums
 from src.exceptions import S3Rejected, UploadGone
 from src.part_plan import S3_LIMITS, Limits
 from src.ports import ChunkBody, Hashes
-from src.recording import Answer, Chunk, Manifest, OpenUpload, StoredObject, StoredPart
+from src.recording import Answer, Chunk, ListedObject, Manifest, OpenUpload, StoredObject, StoredPart
 
 #: Called around every effect with its name and "before" or "after"; what it raises is the crash.
 Fuse = Callable[[str, str], None]
@@ -185,6 +185,11 @@ class FakeStore:
             return None
         crc64 = checksums.crc64nvme(found.data) if self.crc64 else None
         return StoredObject(size=len(found.data), etag=found.etag, crc64=crc64, metadata=found.metadata)
+
+    async def list_objects(self, prefix: str) -> list[ListedObject]:
+        await self._call("list_objects", prefix)
+        found = sorted((key, there) for key, there in self.objects.items() if key.startswith(prefix))
+        return [ListedObject(key, len(there.data), there.modified_at) for key, there in found]
 
     async def object_crc64(self, key: str, etag: str) -> int | None:
         await self._call("object_crc64", key)

@@ -1,0 +1,56 @@
+"""Finds the object of a file that has another name now, when Redis no longer remembers it.
+
+Only a file that is older than this process can have such an object, and only an object that is younger than the
+file can be it: so the bucket is listed once, at the first such file, and few objects are asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from .object_keys import METADATA_SUFFIX
+from .ports import World
+from .reconcile import origin_of
+from .recording import ListedObject, Snapshot
+
+#: The clocks of the store and of this machine may differ by so much.
+_CLOCK_SKEW = timedelta(minutes=5)
+
+
+class Elsewhere:
+    """Remembers the bucket as it was when this process first needed it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._began = world.clock.utc_now()
+        self._listed: tuple[ListedObject, ...] | None = None
+        self._listing = asyncio.Lock()
+
+    async def keys_of(self, snapshot: Snapshot) -> tuple[str, ...]:
+        """Keys of objects that were made from this very file; none where the file system keeps no birth times."""
+        birth_ns = snapshot.identity.birth_ns
+        born = datetime.fromtimestamp(birth_ns / 1e9, UTC)
+        if not birth_ns or born > self._began:
+            return ()
+        candidates = [
+            listed.key
+            for listed in await self._objects()
+            if listed.size <= snapshot.size
+            and listed.modified_at >= born - _CLOCK_SKEW
+            and not listed.key.endswith(METADATA_SUFFIX)
+        ]
+        return tuple([key for key in candidates if await self._is_of(key, snapshot)])
+
+    async def _objects(self) -> tuple[ListedObject, ...]:
+        async with self._listing:
+            if self._listed is None:
+                async with self._world.slots.turn():
+                    self._listed = tuple(await self._world.store.list_objects(self._world.naming.key_prefix))
+        return self._listed
+
+    async def _is_of(self, key: str, snapshot: Snapshot) -> bool:
+        async with self._world.slots.turn():
+            stored = await self._world.store.head(key)
+        origin = origin_of(stored.metadata) if stored else None
+        return origin is not None and origin.identity == snapshot.identity
