@@ -360,6 +360,7 @@ class _MemoryBody:
         self._buffers = buffers
         self._buffer: mmap.mmap | None = buffer
         self._view = memoryview(buffer)[:size]
+        self._sendings = 0
         self._digest = hasher.digest
         self._sha256 = hasher.sha256
 
@@ -377,6 +378,7 @@ class _MemoryBody:
 
     async def pieces(self) -> AsyncIterator[memoryview]:
         """Raises ValueError after ``release``."""
+        self._sendings += 1
         for start in range(0, self.size, PIECE):
             yield self._view[start : start + PIECE]
 
@@ -385,7 +387,8 @@ class _MemoryBody:
         if self._buffer is None:
             return
         self._view.release()
-        self._buffers.give_back(self._buffer, reusable=reusable)
+        # Sent again after a failure: the connection that failed may still be sending from this memory.
+        self._buffers.give_back(self._buffer, reusable=reusable and self._sendings <= 1)
         self._buffer = None
 
 

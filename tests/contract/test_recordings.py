@@ -353,6 +353,15 @@ class TestReading:
         assert body.digest == await files.digest("a.mp4", identity, Chunk(3, 7, size), hashes)
         body.release(reusable=True)
 
+    async def test_memory_that_a_failed_connection_may_still_send_from_is_not_used_again(
+        self, files: RecordingFiles, tmp_path: Path
+    ) -> None:
+        (tmp_path / "a.mp4").write_bytes(noise(100))
+        body = await files.read("a.mp4", await identity_of(files, "a.mp4"), Chunk(1, 0, 100), NO_HASHES)
+        assert await everything(body) == await everything(body)
+        body.release(reusable=True)
+        assert files.spare_bytes == 0
+
     async def test_the_checksum_is_crc64nvme(self, files: RecordingFiles, tmp_path: Path) -> None:
         (tmp_path / "a.mp4").write_bytes(b"123456789")
         digest = await files.digest("a.mp4", await identity_of(files, "a.mp4"), Chunk(1, 0, 9), NO_HASHES)
