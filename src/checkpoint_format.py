@@ -177,7 +177,7 @@ def _superseded_from(raw: bytes) -> tuple[Superseded, ...]:
     return tuple(
         Superseded(
             key=_text(values["key"]),
-            upload_id=_text(values["upload_id"]),
+            upload_id=_optional(_text, values["upload_id"]),
             stream_id=_text(values["stream_id"]),
             since=_moment(values["since"]),
         )

@@ -7,13 +7,15 @@ say the same; where they do not fit, the bytes decide. A stranger's object is ne
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, count
 
 from .checksums import combine
 from .elsewhere import Elsewhere
 from .exceptions import FileChanged, UploadGone
+from .lifecycle import Fact, after
 from .metadata_generator import StoredDescription, document_key, read_document
 from .object_keys import metadata_value, next_free, object_key
 from .part_plan import chunks, matches, offset_of
@@ -83,15 +85,29 @@ class Claims:
         marker = await self._world.checkpoints.marker(snapshot.identity)
         if marker is not None and marker.bucket == self._world.store.bucket:
             known = await self._claim_known(marker, path, snapshot)
+            if isinstance(known, Checkpoint):
+                self._keys.take(known.key, known.stream_id)
+                return replace(known, superseded=superseded)
             if known is not None:
                 return known
         for key in chain(await self._elsewhere.keys_of(snapshot), self._candidates(path)):
             found = await self._claim_at(key, path, snapshot)
             if isinstance(found, Checkpoint):
+                self._keys.take(found.key, found.stream_id)
                 return replace(found, superseded=superseded)
             if found is not None:
                 return found
         raise AssertionError("unreachable: there is always another key")
+
+    @asynccontextmanager
+    async def _reserved(self, key: str, stream_id: str) -> AsyncIterator[bool]:
+        """Whether the key is free for this stream; nobody else gets it inside."""
+        free = self._keys.take(key, stream_id)
+        try:
+            yield free
+        finally:
+            if free:
+                self._keys.give_back(stream_id)
 
     async def another_key(self, record: Checkpoint) -> str:
         """The next key at which nothing is, for a stream whose own turned out to be somebody else's."""
@@ -173,14 +189,10 @@ class Claims:
             crc64, _ = await self.file_crc64(path, snapshot, marker.schedule)
             if crc64 == marker.crc64:  # renamed, or touched without a change
                 return await self._remember(replace(marker, path=path, snapshot=snapshot))
-        if not self._keys.take(marker.key, marker.stream_id):
-            return None
-        async with self._world.slots.turn():
-            stored = await self._world.store.head(marker.key)
-        origin = origin_of(stored.metadata) if stored else None
-        if stored is not None and stored.etag != marker.etag and (not origin or origin.stream_id != marker.stream_id):
-            return None
-        return self._replacement(marker, path, stored)
+        if not snapshot.identity.birth_ns:
+            return None  # an inode may have been used again: only the bytes could have made it the same file
+        async with self._reserved(marker.key, marker.stream_id) as free:
+            return await self._replacement(marker, path) if free else None
 
     async def _moved(self, marker: Marker, path: str) -> Marker:
         return marker if marker.path == path else await self._remember(replace(marker, path=path))
@@ -189,11 +201,16 @@ class Claims:
         await self._world.checkpoints.put_marker(marker)
         return marker
 
-    @staticmethod
-    def _replacement(marker: Marker, path: str, stored: StoredObject | None) -> Checkpoint:
+    async def _replacement(self, marker: Marker, path: str) -> Checkpoint | None:
+        """The record that brings the marker's object up to date; None when a stranger's is there by now."""
+        async with self._world.slots.turn():
+            stored = await self._world.store.head(marker.key)
+        origin = origin_of(stored.metadata) if stored else None
+        if stored is not None and stored.etag != marker.etag and (not origin or origin.stream_id != marker.stream_id):
+            return None
         return Checkpoint(
             stream_id=marker.stream_id,
-            status=Status.ACTIVE,
+            status=after(Status.COMPLETED, Fact.CHANGED_AFTER_COMPLETION),
             path=path,
             bucket=marker.bucket,
             key=marker.key,
@@ -209,14 +226,8 @@ class Claims:
     async def _claim_at(self, key: str, path: str, snapshot: Snapshot) -> Marker | Checkpoint | None:
         """None: this key is somebody else's, try the next."""
         stream_id = secrets.token_hex(16)
-        if not self._keys.take(key, stream_id):
-            return None
-        claimed = await self._decide_at(key, path, snapshot, stream_id)
-        if not isinstance(claimed, Checkpoint) or claimed.stream_id != stream_id:
-            self._keys.give_back(stream_id)
-        if isinstance(claimed, Checkpoint):
-            self._keys.take(key, claimed.stream_id)
-        return claimed
+        async with self._reserved(key, stream_id) as free:
+            return await self._decide_at(key, path, snapshot, stream_id) if free else None
 
     async def _decide_at(self, key: str, path: str, snapshot: Snapshot, stream_id: str) -> Marker | Checkpoint | None:
         async with self._world.slots.turn():

@@ -17,7 +17,7 @@ from .claim import Claims, Keys
 from .events import StreamEvent
 from .exceptions import ChunkProcessingError, FileChanged, Permanent, Stopped, Transient
 from .ports import Turn, World
-from .recording import Checkpoint, Identity, Marker, Snapshot, Status, Superseded
+from .recording import SOURCE_MISSING, Checkpoint, Identity, Marker, Snapshot, Status, Superseded
 
 #: Seconds that a stream may keep its turn while others wait.
 _TURN_SECONDS = 3.0
@@ -301,6 +301,7 @@ class Dispatcher:
     def _start(self, path: str, snapshot: Snapshot) -> None:
         if self._stopping or path in self._by_path or snapshot.identity in self._by_identity:
             self._claiming.release()
+            self._hint_all({path})  # the recovery has met the path or the file meanwhile: look at it in that light
             return
         stream = _Stream(path, snapshot.identity)
         self._register(stream)
@@ -324,10 +325,14 @@ class Dispatcher:
         if kept is not None:
             self._keys.take(kept.key, kept.stream_id)
             return kept
+        replaced = self._replaced_at(stream.path)
         retry = _FIRST_RETRY_SECONDS
         while True:
             try:
-                return await self._claims.claim(stream.path, snapshot, self._replaced_at(stream.path))
+                claimed = await self._claims.claim(stream.path, snapshot, _uploads_of(replaced))
+                if isinstance(claimed, Checkpoint):
+                    self._forget_failed(replaced)
+                return claimed
             except FileChanged:
                 self._hint_all({stream.path})
                 return None
@@ -345,15 +350,17 @@ class Dispatcher:
                 await asyncio.sleep(retry)
                 retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
 
-    def _replaced_at(self, path: str) -> tuple[Superseded, ...]:
-        """Uploads of recordings that this file has taken the place of before they were complete."""
-        gone = [record for record in self._failed.values() if record.path == path and record.upload_id is not None]
+    def _replaced_at(self, path: str) -> list[Checkpoint]:
+        """Recordings that this file has taken the place of before they were complete; their keys are free."""
+        gone = [record for record in self._failed.values() if record.path == path]
         for record in gone:
-            del self._failed[record.identity]
             self._keys.give_back(record.stream_id)
-        return tuple(
-            Superseded(record.key, str(record.upload_id), record.stream_id, record.started_at) for record in gone
-        )
+        return gone
+
+    def _forget_failed(self, records: list[Checkpoint]) -> None:
+        """A new stream's record names their uploads from now on."""
+        for record in records:
+            self._failed.pop(record.identity, None)
 
     # -- streams ----------------------------------------------------------------------------------------------
 
@@ -373,13 +380,16 @@ class Dispatcher:
                 return
             except Exception as exc:  # noqa: BLE001 - one failing stream never stops the others
                 self._world.telemetry.unexpected(path=stream.path, error=exc, retry_seconds=retry)
+                record = processor.checkpoint
+                stream.processor = None  # nothing is in flight while it rests
                 await asyncio.sleep(retry)
                 retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
-                record = processor.checkpoint
                 continue
             if marker is None:
                 ended = processor.checkpoint
                 self._failed[ended.identity] = ended
+                if ended.failure == SOURCE_MISSING:
+                    stream.waiting_paths.add(stream.path)  # it may have been put back while the failure was written
             else:
                 self._keys.give_back(marker.stream_id)
             self._end(stream, marker)
@@ -409,3 +419,9 @@ class Dispatcher:
         task = stream.task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _uploads_of(records: list[Checkpoint]) -> tuple[Superseded, ...]:
+    """What the successor of these recordings is to clean up after it: their uploads, and those they had left before."""
+    own = [Superseded(r.key, r.upload_id, r.stream_id, r.started_at) for r in records]
+    return (*own, *(old for record in records for old in record.superseded))

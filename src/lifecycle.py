@@ -53,7 +53,6 @@ TRANSITIONS: Mapping[Status, Mapping[Fact, Status]] = MappingProxyType(
         Status.S3_COMPLETED: MappingProxyType(
             {
                 Fact.METADATA_STORED: Status.COMPLETED,
-                Fact.CHANGED_AFTER_COMPLETION: Status.ACTIVE,
                 Fact.UPLOAD_LOST: Status.ACTIVE,
                 Fact.CANNOT_CONTINUE: Status.FAILED,
             }

@@ -136,7 +136,7 @@ def after_completion(facts: CompletionFacts, manifest: Manifest, stream_id: str)
         if facts.object_equals:
             return Step.VERIFIED
         if manifest.replaces is None or stored.etag != manifest.replaces:
-            ours = is_ours(stored, stream_id, manifest.snapshot.identity)
+            ours = is_ours(stored, stream_id, manifest.snapshot.identity, manifest.size)
             return Step.BRING_UP_TO_DATE if ours else Step.NEXT_KEY
     # Nothing there, or still the object that was to be replaced: this completion has not happened (yet).
     if facts.upload_open is None:
@@ -146,12 +146,16 @@ def after_completion(facts: CompletionFacts, manifest: Manifest, stream_id: str)
     return _upload_still_open(facts.answer, gone=stored is None and manifest.replaces is not None)
 
 
-def is_ours(stored: StoredObject, stream_id: str, identity: Identity) -> bool:
-    """Whether an object was made by this stream, or by one of this very file whose record was lost."""
+def is_ours(stored: StoredObject, stream_id: str, identity: Identity, size: int) -> bool:
+    """Whether an object was made by this stream, or by one of this very file whose record was lost.
+
+    An object that is longer than the file was an earlier recording in it.
+    """
     origin = origin_of(stored.metadata)
     if origin is None:
         return False
-    return origin.stream_id == stream_id or (origin.identity == identity and identity.birth_ns != 0)
+    of_this_file = origin.identity == identity and identity.birth_ns != 0 and stored.size <= size
+    return origin.stream_id == stream_id or of_this_file
 
 
 def _upload_still_open(answer: Answer, *, gone: bool) -> Step:

@@ -26,6 +26,10 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
+#: The failure of a stream whose file is gone; it goes on when the file is seen again.
+SOURCE_MISSING = "source_missing"
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Which file this is, whatever it is called: inode and birth time (0 where the platform has none)."""
@@ -163,11 +167,12 @@ class Manifest:
 class Superseded:
     """An upload of ours that nothing needs any more once the stream's new object is proved.
 
-    ``since``: when its stream began, which may have left uploads that it never knew of.
+    ``since``: when its stream began, which may have left uploads that it never knew of. ``upload_id`` is None for
+    a stream that ended before it had one.
     """
 
     key: str
-    upload_id: str
+    upload_id: str | None
     stream_id: str
     since: datetime
 

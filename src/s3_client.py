@@ -81,7 +81,7 @@ class StoreSettings:
     def is_aws(self) -> bool:
         """Whether this is Amazon's own S3, whose abilities need no probe."""
         host = urlsplit(self.endpoint_url or "").hostname
-        return host is None or host.endswith(("amazonaws.com", "amazonaws.com.cn"))
+        return host is None or host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
     @property
     def wants_equal_parts(self) -> bool:

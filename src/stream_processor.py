@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -18,8 +19,10 @@ from .exceptions import (
     ChunkProcessingError,
     FileChanged,
     Permanent,
+    S3Unavailable,
     SourceMissing,
     Stopped,
+    StreamInitializationError,
     UploadGone,
 )
 from .ledger import Ledger
@@ -30,10 +33,9 @@ from .part_plan import OverCapacity
 from .ports import World
 from .reconcile import CompletionFacts, Resume, Step
 from .recording import (
+    SOURCE_MISSING,
     Answer,
     Checkpoint,
-    Chunk,
-    Digest,
     Manifest,
     Marker,
     Part,
@@ -55,6 +57,14 @@ _Way = Callable[[], Awaitable[bool]]
 _NEARLY_FULL = 0.9
 
 
+class _BegunAnew(Exception):
+    """The file became shorter than the object that was to be brought up to date: another recording is in it."""
+
+    def __init__(self, marker: Marker) -> None:
+        super().__init__()
+        self.marker = marker
+
+
 class StreamProcessor:
     """One recording's life. ``run`` may be called again on a new processor with the last ``checkpoint``."""
 
@@ -63,14 +73,16 @@ class StreamProcessor:
         self._claims = claims
         self._telemetry = world.telemetry.stream(checkpoint.stream_id, checkpoint.path)
         self._ledger = Ledger(checkpoint, world.checkpoints, self._telemetry)
-        self._upload = Upload(world, self._ledger, self._telemetry)
+        self._upload = Upload(world, self._ledger, self._telemetry, self._check_stop)
         self._hint = asyncio.Event()
-        self._stopping = False
+        self._stopping = asyncio.Event()
+        self._refusals = 0
         self._first_seen_at = self._changed_at = world.clock.monotonic()
         self._idle_since: float | None = None
         self._seen: Snapshot | None = None
         self._warned_of_capacity = False
         self._replaced_parts: Mapping[int, Part] = {}
+        self._replaced_size = 0
         self._copied = False
 
     @property
@@ -89,7 +101,7 @@ class StreamProcessor:
 
     def stop(self) -> None:
         """Come to an end at the next boundary: ``run`` raises ``Stopped``."""
-        self._stopping = True
+        self._stopping.set()
         self._hint.set()
 
     async def run(self) -> Marker | None:
@@ -97,8 +109,10 @@ class StreamProcessor:
         with self._telemetry.bind():
             try:
                 return await self._carry()
+            except _BegunAnew as exc:
+                return exc.marker
             except SourceMissing as exc:
-                await self._fail(Fact.SOURCE_MISSING, "source_missing", exc.hint)
+                await self._fail(Fact.SOURCE_MISSING, SOURCE_MISSING, exc.hint)
             except Permanent as exc:
                 await self._fail(Fact.CANNOT_CONTINUE, str(exc), exc.hint)
         return None
@@ -135,7 +149,7 @@ class StreamProcessor:
     async def _record_and_finish(self) -> bool:
         """Send while the recording grows, then finish; False when it has to go on. True: the object is proved."""
         if self._ledger.record.status is Status.S3_COMPLETED:
-            return await self._still_proved()
+            return True
         if self._ledger.record.status is Status.PENDING_COMPLETION:
             await self._ledger.write(Fact.GREW, manifest=None, unanswered=False)
         if self._ledger.record.upload_id is None:
@@ -154,6 +168,8 @@ class StreamProcessor:
         if record.status is Status.FAILED:
             await self._ledger.write(Fact.SEEN_AGAIN, failure=None)
         self._telemetry.started(key=record.key, resumed=where is not Resume.BEGIN)
+        if record.replaces is not None:
+            self._telemetry.replacing(key=record.key, etag=record.replaces)
         match where:
             case Resume.BEGIN:
                 await self._ledger.write()  # the intent, before anything is created
@@ -184,7 +200,6 @@ class StreamProcessor:
 
     async def _still_proved(self) -> bool:
         record = self._ledger.record
-        manifest = _manifest(record)
         async with self._world.slots.turn():
             stored = await self._world.store.head(record.key)
         if stored is None or stored.etag != record.etag:
@@ -192,7 +207,7 @@ class StreamProcessor:
             return False
         if record.status is not Status.S3_COMPLETED:  # it had failed after its object was proved
             await self._ledger.write(Fact.OBJECT_PROVED)
-        return await self._file_is_still(manifest, stored.etag)
+        return True
 
     async def _open_upload(self) -> None:
         record = self._ledger.record
@@ -207,19 +222,14 @@ class StreamProcessor:
     async def _copy_unchanged(self, etag: str) -> None:
         """Whole chunks that the object to be replaced already has are copied inside the store."""
         self._copied = True
-        snapshot = await self._look()
-        stored = await self._chunks_of_replaced(etag)
-        checked = await self._upload.read_all(snapshot) if stored else None
-        limits = self._world.naming.limits
         record = self._ledger.record
-
-        def is_copyable(chunk: Chunk, digest: Digest) -> bool:
-            whole = chunk.size == part_plan.part_size(record.schedule, chunk.number, limits) >= limits.min_part
-            missing = not part_plan.matches(self._ledger.parts.get(chunk.number), digest)
-            return whole and missing and stored.get(chunk.number) == (chunk.size, digest.crc64)
-
-        unchanged = [(chunk, digest) for chunk, digest in checked or () if is_copyable(chunk, digest)]
-        await self._upload.copy_unchanged(unchanged, etag)
+        async with self._world.slots.turn():
+            stored = await self._world.store.head(record.key)
+        if stored is None or stored.etag != etag:
+            return  # somebody was faster: the completion's condition will tell
+        self._replaced_size = stored.size
+        snapshot = await self._look()
+        await self._upload.copy_unchanged(snapshot.size, await self._chunks_of_replaced(etag), etag)
 
     async def _chunks_of_replaced(self, etag: str) -> dict[int, tuple[int, int | None]]:
         """Size and checksum of each part of the object that is replaced, as far as anybody remembers."""
@@ -228,12 +238,29 @@ class StreamProcessor:
             return {chunk.number: (chunk.size, chunk.crc64) for chunk in described.chunks}
         return {part.number: (part.size, part.crc64) for part in self._replaced_parts.values()}
 
+    async def _leave_to_another_recording(self) -> None:
+        """The object stays what it is; the file is taken up anew, under the next key, when this stream has ended."""
+        record = self._ledger.record
+        described = (await self._claims.description(record.key)).description
+        if described is None or described.etag != record.replaces:
+            await self._to_another_key()
+            self._replaced_size = 0
+            return
+        if record.upload_id is not None:
+            async with self._world.slots.turn():
+                await self._world.store.abort_upload(record.key, record.upload_id)
+        marker = described.marker(record.path)
+        await self._world.checkpoints.finish(replace(record, status=Status.COMPLETED), marker)
+        raise _BegunAnew(marker)
+
     # -- growing ----------------------------------------------------------------------------------------------
 
     async def _grow(self) -> Snapshot:
         """Send what is whole on disk until the recording has been quiet for its time."""
         while True:
             snapshot = await self._look()
+            if snapshot.size < self._replaced_size:
+                await self._leave_to_another_recording()
             self._warn_near_capacity(snapshot)
             if await self._upload.send_whole_chunks(snapshot):
                 continue
@@ -279,7 +306,7 @@ class StreamProcessor:
         self._check_stop()
 
     def _check_stop(self) -> None:
-        if self._stopping:
+        if self._stopping.is_set():
             raise Stopped
 
     async def _pause(self, failures: int, *, operation: str, error: BaseException | None = None) -> None:
@@ -287,7 +314,10 @@ class StreamProcessor:
         seconds = min(rhythm.longest_pause, rhythm.first_pause * 2.0 ** min(failures - 1, 16))
         if error is not None:
             self._telemetry.trouble(operation=operation, error=error, retry_seconds=seconds)
-        await self._wait(seconds)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        self._check_stop()
 
     def _quiet_seconds(self) -> float:
         return lifecycle.quiet_seconds(self._world.rhythm.timeout, self._ledger.record.replacements)
@@ -379,10 +409,14 @@ class StreamProcessor:
         return await self._send_completion(manifest, tuple(named))
 
     async def _go_back(self, step: Step, etag: str) -> None:
-        """Back to growing, with the same upload or with another."""
+        """Back to growing, with the same upload or with another; more slowly each time the store refuses."""
+        self._refusals += 1
+        refused = S3Unavailable(f"the completion was refused: {step}", operation="complete_upload")
+        await self._pause(self._refusals, operation="complete_upload", error=refused)
         match step:
             case Step.PROVE_AGAIN | Step.SEAL_AGAIN:
-                await self._ledger.write(Fact.GREW, manifest=None, unanswered=False)
+                fact = Fact.GREW if self._ledger.record.status is Status.PENDING_COMPLETION else None
+                await self._ledger.write(fact, manifest=None, unanswered=False)
             case Step.UPLOAD_ANEW:
                 await self._upload_anew(Fact.UPLOAD_LOST, replaces=self._ledger.record.replaces)
             case Step.BRING_UP_TO_DATE:
@@ -407,7 +441,8 @@ class StreamProcessor:
             return False
         if await self._is_this_recording(stored):
             return await self._record_and_finish()
-        if not reconcile.is_ours(stored, record.stream_id, record.identity):
+        size = self._seen.size if self._seen else 0
+        if not reconcile.is_ours(stored, record.stream_id, record.identity, size):
             await self._to_another_key()
             return False
         await self._upload_anew(Fact.UPLOAD_LOST, replaces=stored.etag)
@@ -461,7 +496,10 @@ class StreamProcessor:
     async def _anew_with_larger_parts(self) -> None:
         """Equal parts are used up: upload the file again with larger ones, once it is closed."""
         snapshot = await self._look()
-        schedule = part_plan.schedule_for(snapshot.size, self._ledger.record.schedule, self._world.naming.limits)
+        limits = self._world.naming.limits
+        schedule = part_plan.schedule_for(snapshot.size, self._ledger.record.schedule, limits)
+        if part_plan.capacity(schedule, limits) < snapshot.size:
+            raise StreamInitializationError(f"{snapshot.size} bytes are more than S3 can hold in one object")
         await self._upload_anew(Fact.UPLOAD_LOST, replaces=self._ledger.record.replaces, schedule=schedule)
 
     # -- the object is there ----------------------------------------------------------------------------------
@@ -470,39 +508,7 @@ class StreamProcessor:
         self._telemetry.object_proved(key=self._ledger.record.key, size=manifest.size, etag=etag)
         now = self._world.clock.utc_now()
         await self._ledger.write(Fact.OBJECT_PROVED, etag=etag, unanswered=False, completed_at=now)
-        return await self._file_is_still(manifest, etag)
-
-    async def _file_is_still(self, manifest: Manifest, etag: str) -> bool:
-        """Whether the file is still what the object is. Otherwise the object is brought up to date."""
-        record = self._ledger.record
-        snapshot = await self._world.recordings.snapshot(record.path)
-        if snapshot is None or snapshot.identity != record.identity or snapshot == manifest.snapshot:
-            return True  # unchanged, or gone: then this object is all that there is
-        if snapshot.size == manifest.size and await self._has_bytes_of(manifest, snapshot):
-            await self._ledger.write(manifest=replace(manifest, snapshot=snapshot))
-            return True
-        self._copied = False
-        self._telemetry.replacing(key=record.key, etag=etag)
-        await self._ledger.begin_upload(
-            Fact.CHANGED_AFTER_COMPLETION,
-            None,
-            self._ledger.parts,
-            replaces=etag,
-            replacements=record.replacements + 1,
-            completed_at=None,
-            processed_at=None,
-        )
-        self._changed_at = self._world.clock.monotonic()
-        return False
-
-    async def _has_bytes_of(self, manifest: Manifest, snapshot: Snapshot) -> bool:
-        """Whether a file with another stat has the manifest's bytes all the same (renamed, touched)."""
-        record = self._ledger.record
-        try:
-            crc64, _ = await self._claims.file_crc64(record.path, snapshot, record.schedule)
-        except FileChanged:
-            return False
-        return crc64 == manifest.crc64 and await self._world.recordings.snapshot(record.path) == snapshot
+        return True  # a file that has changed meanwhile is found changed when the stream has ended
 
     async def _describe(self) -> Marker:
         """Write the document beside the object, clean up, and leave a marker."""
@@ -546,14 +552,16 @@ class StreamProcessor:
         store = self._world.store
         async with self._world.slots.turn():
             for old in record.superseded:
-                await store.abort_upload(old.key, old.upload_id)
-                if old.stream_id != record.stream_id:
-                    await self._world.checkpoints.forget(old.stream_id)
+                if old.upload_id is not None:
+                    await store.abort_upload(old.key, old.upload_id)
             since = min([record.started_at, *(old.since for old in record.superseded)]) - _CLOCK_SKEW
             for upload in await store.list_uploads(record.key):
                 recent = upload.initiated_at is not None and upload.initiated_at >= since
                 if recent and upload.upload_id != record.upload_id and await self._is_ours(record, upload.upload_id):
                     await store.abort_upload(record.key, upload.upload_id)
+
+        for stream_id in {old.stream_id for old in record.superseded} - {record.stream_id}:
+            await self._world.checkpoints.forget(stream_id)
 
     async def _is_ours(self, record: Checkpoint, upload_id: str) -> bool:
         """Whether an upload at our key holds nothing but bytes of our file (or nothing)."""

@@ -7,7 +7,7 @@ before a whole pass over the file lies between two equal stats and every part eq
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from . import part_plan
@@ -48,7 +48,10 @@ class Sealed:
 class Upload:
     """Moves the bytes of one recording into its upload. The ledger says which upload and which parts."""
 
-    def __init__(self, world: World, ledger: Ledger, telemetry: StreamTelemetry) -> None:
+    def __init__(
+        self, world: World, ledger: Ledger, telemetry: StreamTelemetry, check_stop: Callable[[], None]
+    ) -> None:
+        self._check_stop = check_stop
         self._world = world
         self._ledger = ledger
         self._telemetry = telemetry
@@ -97,26 +100,36 @@ class Upload:
         hashes = await self._hashes_for_comparing()
         checked: list[tuple[Chunk, Digest]] = []
         for chunk in part_plan.chunks(record.schedule, snapshot.size, self._world.naming.limits):
+            self._check_stop()
             digest = await self._world.recordings.digest(record.path, record.identity, chunk, hashes)
             checked.append((chunk, digest))
             if chunk.number % _CHUNKS_BETWEEN_LOOKS == 0 and await self._changed(snapshot):
                 return None
         return None if await self._changed(snapshot) else tuple(checked)
 
-    async def copy_unchanged(self, unchanged: Sequence[tuple[Chunk, Digest]], source_etag: str) -> None:
-        """Take over parts from the object that this upload replaces, without sending them."""
-        record = self._ledger.record
-        for chunk, digest in unchanged:
+    async def copy_unchanged(self, size: int, stored: Mapping[int, tuple[int, int | None]], source_etag: str) -> None:
+        """Take over parts from the object that this upload replaces, without sending them.
+
+        ``stored``: size and CRC64NVME of the object's parts. A recorder may still write; the seal proves it all.
+        """
+        record, limits = self._ledger.record, self._world.naming.limits
+        for chunk in part_plan.whole_chunks(record.schedule, size, limits):
+            self._check_stop()
+            if stored.get(chunk.number, (0, None))[0] != chunk.size or chunk.size < limits.min_part:
+                continue
+            digest = await self._world.recordings.digest(record.path, record.identity, chunk, Hashes())
+            held = part_plan.matches(self._ledger.parts.get(chunk.number), digest)
+            if held or stored[chunk.number][1] != digest.crc64:
+                continue
             async with self._world.slots.turn():
-                stored = await self._world.store.copy_part(
+                copy = await self._world.store.copy_part(
                     record.key, str(record.upload_id), chunk, source_key=record.key, source_etag=source_etag
                 )
-            if stored is None:
-                return
-            if stored.crc64 is not None and stored.crc64 != digest.crc64:
-                continue
+            if copy is None or copy.crc64 not in (None, digest.crc64):
+                return  # the store cannot, or tells another checksum than the range's: send instead
             now = self._world.clock.utc_now()
-            copied = Part(chunk.number, chunk.size, stored.etag, stored.crc64, now, None, (SendReason.COPIED,))
+            copied = Part(chunk.number, chunk.size, copy.etag, copy.crc64, now, None, (SendReason.COPIED,))
+            self._telemetry.part_stored(number=chunk.number, size=chunk.size, seconds=0.0, reason=SendReason.COPIED)
             await self._ledger.part_stored(copied)
 
     async def _changed(self, snapshot: Snapshot) -> bool:
@@ -140,6 +153,7 @@ class Upload:
     async def _send_all(self, stale: Sequence[Stale]) -> None:
         remaining = list(stale)
         while remaining:
+            self._check_stop()
             async with self._world.slots.sending() as turn:
                 sent = await self._send(remaining, turn)
             remaining = remaining[sent:]

@@ -1,0 +1,196 @@
+"""The one retry policy, in virtual time: it never gives up, and only what may pass is repeated."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+
+import pytest
+
+from src.exceptions import (
+    ChunkProcessingError,
+    RedisUnavailable,
+    S3Rejected,
+    S3Unavailable,
+    StreamInitializationError,
+    UploadGone,
+)
+from src.retry import RetryPolicy, until_it_works
+from tests.crash.virtual_time import run
+from tests.fakes.telemetry import FakeTelemetry
+
+POLICY = RetryPolicy(first_wait=0.5, longest_wait=60.0)
+
+
+class _Server:
+    """Fails so many times, then answers."""
+
+    def __init__(self, failures: int, error: Callable[[], BaseException]) -> None:
+        self.failures = failures
+        self.error = error
+        self.asked: list[float] = []
+
+    async def ask(self) -> str:
+        self.asked.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(0)
+        if len(self.asked) <= self.failures:
+            raise self.error()
+        return "answer"
+
+    @property
+    def waits(self) -> list[float]:
+        return [later - earlier for earlier, later in pairwise(self.asked)]
+
+
+def _away() -> BaseException:
+    return S3Unavailable("503 SlowDown", operation="head")
+
+
+def _asked(server: _Server, policy: RetryPolicy = POLICY) -> FakeTelemetry:
+    telemetry = FakeTelemetry()
+
+    async def ask() -> None:
+        assert await until_it_works("s3.head", server.ask, policy=policy, observer=telemetry) == "answer"
+
+    run(ask())
+    return telemetry
+
+
+def test_what_works_at_once_is_asked_once_and_nobody_is_told() -> None:
+    server = _Server(0, _away)
+    assert _asked(server).moments == []
+    assert server.asked == [0.0]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [_away, lambda: RedisUnavailable("away"), lambda: ChunkProcessingError("EIO")],
+    ids=["store", "redis", "disk"],
+)
+def test_transient_trouble_is_waited_out(error: Callable[[], BaseException]) -> None:
+    server = _Server(3, error)
+    _asked(server)
+    assert len(server.asked) == 4
+
+
+def test_a_store_that_is_away_for_days_is_never_given_up() -> None:
+    server = _Server(20_000, _away)
+    telemetry = _asked(server)
+    assert server.asked[-1] > 5 * 24 * 3600
+    assert len(telemetry.named("operation_failed")) == 20_000
+
+
+def test_no_wait_is_longer_than_the_longest() -> None:
+    server = _Server(2_000, _away)
+    _asked(server)
+    assert max(server.waits) <= 60.0
+    assert max(server.waits) > 50.0
+
+
+def test_the_first_waits_are_short_and_the_bound_doubles() -> None:
+    for _ in range(50):
+        server = _Server(6, _away)
+        _asked(server)
+        for attempt, wait in enumerate(server.waits):
+            assert wait <= 0.5 * 2**attempt
+
+
+def test_waits_are_jittered_so_that_fifty_streams_do_not_come_back_at_once() -> None:
+    servers = [_Server(8, _away) for _ in range(50)]
+    for server in servers:
+        _asked(server)
+    lasts = sorted(server.waits[-1] for server in servers)
+    assert len(set(lasts)) == 50
+    assert lasts[0] < 20 < 40 < lasts[-1]
+
+
+def test_a_refusal_that_only_somebodys_change_can_lift_is_asked_slowly() -> None:
+    server = _Server(12, lambda: S3Unavailable("403", operation="head", misconfigured=True))
+    _asked(server)
+    assert server.waits == [0.5, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        S3Rejected("InvalidArgument", code="InvalidArgument"),
+        StreamInitializationError("no"),
+        UploadGone("NoSuchUpload"),
+        RuntimeError("a bug"),
+        KeyError("another"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_is_not_transient_is_raised_at_once_and_as_it_is(error: Exception) -> None:
+    server, telemetry = _Server(1, lambda: error), FakeTelemetry()
+
+    async def ask() -> None:
+        await until_it_works("s3.head", server.ask, policy=POLICY, observer=telemetry)
+
+    with pytest.raises(type(error)) as raised:
+        run(ask())
+    assert raised.value is error
+    assert len(server.asked) == 1
+    assert telemetry.moments == []
+
+
+def test_what_is_not_transient_ends_the_waiting_also_after_transient_trouble() -> None:
+    errors: list[BaseException] = [S3Rejected("no", code="InvalidArgument"), _away(), _away()]
+    server, telemetry = _Server(3, errors.pop), FakeTelemetry()
+
+    async def ask() -> None:
+        await until_it_works("s3.head", server.ask, policy=POLICY, observer=telemetry)
+
+    with pytest.raises(S3Rejected):
+        run(ask())
+    assert telemetry.names() == ["operation_failed", "operation_failed"]
+
+
+def test_each_failure_is_told_with_its_number_and_the_wait_that_follows() -> None:
+    server = _Server(3, _away)
+    failures = _asked(server).named("operation_failed")
+    assert [failure["attempt"] for failure in failures] == [1, 2, 3]
+    assert [failure["wait_seconds"] for failure in failures] == pytest.approx(server.waits)
+    assert {failure["operation"] for failure in failures} == {"s3.head"}
+    assert all(isinstance(failure["error"], S3Unavailable) for failure in failures)
+
+
+def test_the_end_of_the_trouble_is_told_once() -> None:
+    telemetry = _asked(_Server(4, _away))
+    (recovered,) = telemetry.named("operation_recovered")
+    assert (recovered["operation"], recovered["failures"]) == ("s3.head", 4)
+    assert telemetry.names()[-1] == "operation_recovered"
+
+
+def _cancelled(call: Callable[[], Awaitable[str]], after: float) -> tuple[bool, FakeTelemetry]:
+    telemetry = FakeTelemetry()
+
+    async def live() -> bool:
+        asking = asyncio.create_task(_ask())
+        await asyncio.sleep(after)
+        asking.cancel()
+        await asyncio.wait([asking])
+        return asking.cancelled()
+
+    async def _ask() -> None:
+        await until_it_works("s3.head", call, policy=POLICY, observer=telemetry)
+
+    return run(live()), telemetry
+
+
+def test_cancellation_passes_while_the_call_is_under_way() -> None:
+    async def hang() -> str:
+        await asyncio.sleep(1000)
+        return "late"
+
+    cancelled, telemetry = _cancelled(hang, 10)
+    assert cancelled
+    assert telemetry.moments == []
+
+
+def test_cancellation_passes_while_the_next_attempt_is_waited_for() -> None:
+    server = _Server(1_000, lambda: S3Unavailable("403", operation="head", misconfigured=True))
+    cancelled, telemetry = _cancelled(server.ask, 100)
+    assert cancelled
+    assert telemetry.named("operation_recovered") == []
