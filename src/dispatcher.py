@@ -286,7 +286,10 @@ class Dispatcher:
     # -- new files --------------------------------------------------------------------------------------------
 
     async def _take_up(self) -> None:
-        await self._recover()
+        try:
+            await self._recover()
+        except Stopped:
+            return
         while True:
             await self._arrived.wait()
             while self._newcomers:
@@ -333,6 +336,8 @@ class Dispatcher:
                 if isinstance(claimed, Checkpoint):
                     self._forget_failed(replaced)
                 return claimed
+            except Stopped:
+                return None
             except FileChanged:
                 self._hint_all({stream.path})
                 return None

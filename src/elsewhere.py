@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from .object_keys import METADATA_SUFFIX
 from .ports import World
 from .reconcile import origin_of
-from .recording import ListedObject, Snapshot
+from .recording import Identity, ListedObject, Snapshot
 
 #: The clocks of the store and of this machine may differ by so much.
 _CLOCK_SKEW = timedelta(minutes=5)
@@ -26,6 +26,7 @@ class Elsewhere:
         self._began = world.clock.utc_now()
         self._listed: tuple[ListedObject, ...] | None = None
         self._listing = asyncio.Lock()
+        self._identities: dict[str, Identity | None] = {}
 
     async def keys_of(self, snapshot: Snapshot) -> tuple[str, ...]:
         """Keys of objects that were made from this very file; none where the file system keeps no birth times."""
@@ -50,7 +51,10 @@ class Elsewhere:
         return self._listed
 
     async def _is_of(self, key: str, snapshot: Snapshot) -> bool:
-        async with self._world.slots.turn():
-            stored = await self._world.store.head(key)
-        origin = origin_of(stored.metadata) if stored else None
-        return origin is not None and origin.identity == snapshot.identity
+        """Each object is asked once, whatever the number of files."""
+        if key not in self._identities:
+            async with self._world.slots.turn():
+                stored = await self._world.store.head(key)
+            origin = origin_of(stored.metadata) if stored else None
+            self._identities[key] = origin.identity if origin else None
+        return self._identities[key] == snapshot.identity

@@ -10,8 +10,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from . import __version__
 from .config import Loaded, Settings, load_settings, without_user_info
 from .dispatcher import Dispatcher, FairSlots
 from .embedded import EmbeddedServiceError, embedded_redis, embedded_s3, find_versitygw
-from .exceptions import ConfigurationError
+from .exceptions import ConfigurationError, Stopped
 from .ffprobe import Ffprobe
 from .http_server import serve
 from .logging_config import configure_logging
@@ -119,7 +119,7 @@ async def _serve_until(
     stop: asyncio.Event, place: _Place, notices: tuple[str, ...], metrics: Metrics, stack: AsyncExitStack
 ) -> None:
     settings = place.settings
-    policy = RetryPolicy()
+    policy = RetryPolicy(stopping=stop)
     store = await stack.enter_async_context(open_store(_store_settings(settings), policy=policy, observer=metrics))
     checkpoints = await stack.enter_async_context(_checkpoints(settings, policy, metrics))
     recordings = await stack.enter_async_context(_recordings(settings))
@@ -157,8 +157,8 @@ async def _serve_until(
             group.create_task(watcher.run(dispatcher.publish), name="watcher"),
             group.create_task(dispatcher.run(), name="dispatcher"),
             group.create_task(_expire(metrics), name="metrics"),
-            group.create_task(checkpoints.warn_about_configuration(), name="redis-check"),
-            group.create_task(store.abilities(), name="bucket"),  # the daemon is not ready before it exists
+            group.create_task(_unless_stopped(checkpoints.warn_about_configuration()), name="redis-check"),
+            group.create_task(_unless_stopped(store.abilities()), name="bucket"),  # not ready before it exists
         ]
         await stop.wait()
         slots.drain()
@@ -180,6 +180,11 @@ def _tell(place: _Place, port: int) -> None:
     print(f"Their copies lie in    {place.copies}")
     print(f"Browse the bucket at   {place.browse or 'no page: the store has none'}")
     print(f"Metrics                http://{settings.prom_host}:{port}/metrics", flush=True)
+
+
+async def _unless_stopped(work: Awaitable[object]) -> None:
+    with suppress(Stopped):
+        await work
 
 
 async def _expire(metrics: Metrics) -> None:

@@ -313,7 +313,7 @@ class StreamMoments:
             "stream_completed",
             key=key,
             size=size,
-            duration_seconds=round(duration_seconds, 3),
+            stream_seconds=round(duration_seconds, 3),
             processing_seconds=round(processing_seconds, 3),
         )
 

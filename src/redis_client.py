@@ -105,7 +105,10 @@ class RedisRejected(RedisOperationError, Permanent):
 # -- errors: sorted by what the caller should do ------------------------------------------------------------------
 
 _HINTS: Mapping[str, tuple[bool, str]] = {  # Redis's word: (somebody must change something, what)
-    "NOAUTH": (True, "Redis wants a password: put it into REDIS_URL (redis://user:password@host:port/0)"),
+    "NOAUTH": (
+        True,
+        "Redis wants a password, and REDIS_URL has none; it belongs before the host, between a colon and an @",
+    ),
     "WRONGPASS": (True, "check the user name and the password in REDIS_URL"),
     "NOPERM": (True, "give the Redis user of REDIS_URL the rights to read and write the keys behind REDIS_KEY_PREFIX"),
     "MOVED": (True, "REDIS_URL names a Redis Cluster; let it name a single Redis server"),
@@ -486,12 +489,12 @@ class RedisCheckpoints:
     async def _set_aside_stream(self, stream_id: bytes, reason: str) -> None:
         async def move() -> None:
             for key in self._keys(stream_id):
-                await self._set_aside("load", key, reason)
+                await self._move_aside("load", key)
             # Last: as long as it is a member, a start that was killed here finds it again.
             await self._commit("load", [("SREM", self._key(name), stream_id) for name in ALL_SETS])
 
-        self._report(self._keys(stream_id)[0], reason)
         await self._retried("load", move)
+        self._report(self._keys(stream_id)[0], f"{reason}; kept under {_shown(self._key(b'bad:'))}…")
 
     async def _set_aside_wrong_types(self, operation: str) -> None:
         """Make way for our sets and hashes where something else has their name."""
@@ -502,17 +505,21 @@ class RedisCheckpoints:
                 await self._set_aside(operation, key, f"it is a {_shown(found)}, not a {_shown(kind)}")
 
     async def _set_aside(self, operation: str, key: bytes, reason: str) -> None:
-        """Rename to the first free ``bad:`` name. What is gone already is set aside already."""
+        if name := await self._move_aside(operation, key):
+            self._report(key, f"{reason}; moved to {_shown(name)}")
+
+    async def _move_aside(self, operation: str, key: bytes) -> bytes | None:
+        """Rename to the first free ``bad:`` name, which is returned. What is gone already is set aside already."""
         for name in self._bad_names(key):
             try:
                 (renamed,) = await self._run(operation, [("RENAMENX", key, name)])
             except RedisRejected as exc:
                 if "no such key" not in str(exc):
                     raise
-                return
+                return None
             if renamed:
-                self._report(key, f"{reason}; moved to {_shown(name)}")
-                return
+                return name
+        raise AssertionError("unreachable: there is always another name")
 
     async def _set_aside_marker(self, field: bytes, raw: bytes, reason: str) -> None:
         key = self._key(MARKERS)

@@ -6,13 +6,15 @@ Redis will be back. Only the edges use this, so that no call is ever repeated by
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential, wait_random_exponential
 
-from .exceptions import Transient
+from .exceptions import Stopped, Transient
 
 T = TypeVar("T")
 
@@ -29,11 +31,13 @@ class RetryPolicy:
     """Waits in seconds: the first is up to ``first_wait``, each further up to twice that, none above ``longest_wait``.
 
     The jitter is full (anything between nothing and the bound), so that fifty streams do not come back at once;
-    the bound's lower half is left out after a refusal that only somebody's change can lift (wrong credentials).
+    there is none after a refusal that only somebody's change can lift (wrong credentials). Once ``stopping`` is set
+    nothing is waited for any more: ``Stopped`` is raised.
     """
 
     first_wait: float = 0.5
     longest_wait: float = 60.0
+    stopping: asyncio.Event | None = None
 
     def wait_after(self, state: RetryCallState) -> float:
         """Seconds until the next attempt."""
@@ -41,6 +45,17 @@ class RetryPolicy:
         if isinstance(error, Transient) and error.misconfigured:
             return wait_exponential(multiplier=self.first_wait, max=self.longest_wait)(state)
         return wait_random_exponential(multiplier=self.first_wait, max=self.longest_wait)(state)
+
+    async def rest(self, seconds: float) -> None:
+        """Wait so long, or until the daemon stops."""
+        if self.stopping is None:
+            await asyncio.sleep(seconds)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.stopping.wait()
+        if self.stopping.is_set():
+            raise Stopped
 
 
 async def until_it_works(
@@ -56,7 +71,11 @@ async def until_it_works(
         )
 
     attempts = AsyncRetrying(
-        retry=retry_if_exception_type(Transient), wait=policy.wait_after, before_sleep=report, reraise=True
+        retry=retry_if_exception_type(Transient),
+        wait=policy.wait_after,
+        sleep=policy.rest,
+        before_sleep=report,
+        reraise=True,
     )
     async for attempt in attempts:
         with attempt:

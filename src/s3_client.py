@@ -343,7 +343,8 @@ class S3Client:
         self, key: str, upload_id: str, manifest: Manifest, parts: Sequence[StoredPart]
     ) -> Answer:
         abilities = await self.abilities()
-        if not abilities.if_none_match and not await self._condition_holds(key, manifest):
+        conditional = abilities.if_none_match if manifest.replaces is None else abilities.if_match
+        if not conditional and not await self._condition_holds(key, manifest):
             return Answer.PRECONDITION_FAILED
         arguments = _completion_arguments(manifest, parts, abilities)
         deadline = self._deadlines.completion + manifest.size / self._deadlines.slowest / 64

@@ -27,7 +27,7 @@ from .exceptions import (
 )
 from .ledger import Ledger
 from .lifecycle import Fact
-from .metadata_generator import document_key, encode_document, metadata_document, read_document
+from .metadata_generator import StoredDescription, document_key, encode_document, metadata_document, read_document
 from .object_keys import metadata_value
 from .part_plan import OverCapacity
 from .ports import World
@@ -80,6 +80,7 @@ class StreamProcessor:
         self._first_seen_at = self._changed_at = world.clock.monotonic()
         self._idle_since: float | None = None
         self._seen: Snapshot | None = None
+        self._idle_told: Snapshot | None = None
         self._warned_of_capacity = False
         self._replaced_parts: Mapping[int, Part] = {}
         self._replaced_size = 0
@@ -290,7 +291,7 @@ class StreamProcessor:
             missing_since = now if missing_since is None else missing_since
             remaining = missing_since + self._world.rhythm.missing_grace - now
             if remaining <= 0:
-                hint = "what S3 holds of it is kept; put the file back and it goes on"
+                hint = "what S3 holds of it is kept; it goes on when the file is moved back (no copy)"
                 raise SourceMissing(f"{record.path!r} is gone", hint=hint)
             await self._wait(remaining)
 
@@ -333,7 +334,9 @@ class StreamProcessor:
     async def _finish(self, snapshot: Snapshot) -> bool:
         clock = self._world.clock
         started = self._idle_since = clock.monotonic()
-        self._telemetry.went_idle(quiet_seconds=self._quiet_seconds())
+        if self._idle_told != snapshot:  # once, however often the file cannot be read then
+            self._idle_told = snapshot
+            self._telemetry.went_idle(quiet_seconds=self._quiet_seconds())
         await self._ledger.write(Fact.WENT_IDLE)
         sealed = await self._upload.seal(snapshot)
         if sealed is None:
@@ -538,10 +541,7 @@ class StreamProcessor:
                 if there is None:
                     continue
                 described = read_document(there[0])
-                ours = described is not None and (
-                    described.stream_id == record.stream_id or described.etag == record.replaces
-                )
-                if not ours:
+                if described is None or not _describes_ours(described, record):
                     self._telemetry.document_taken(key=key)
                     return
                 if await store.put_document(key, document, replaces=there[1]):
@@ -599,6 +599,12 @@ class StreamProcessor:
         except UploadGone:
             return False
         return True
+
+
+def _describes_ours(described: StoredDescription, record: Checkpoint) -> bool:
+    """Whether a document is this stream's, or of the object or the file that the stream has taken over."""
+    same_file = described.snapshot.identity == record.identity and record.identity.birth_ns != 0
+    return described.stream_id == record.stream_id or described.etag in (record.replaces, record.etag) or same_file
 
 
 def _document(record: Checkpoint, original: str, probe: Probe) -> bytes:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import signal
 import socket
@@ -24,6 +25,7 @@ from pathlib import Path
 
 from ..exceptions import Permanent
 
+log = logging.getLogger(__name__)
 TETHER = Path(__file__).with_name("tether.py")
 LOG_LIMIT_BYTES = 1024 * 1024
 POLL_SECONDS = 0.05
@@ -98,6 +100,13 @@ class ChildProcess:
         if self.has_ended():
             raise self._error(f"ended at its start with exit code {self._process.returncode}")
 
+    async def tell_when_it_ends(self) -> None:
+        """One line in the log when the program ends although nobody asked it to."""
+        code = await self._process.wait()
+        log.error(
+            "the embedded %s ended with code %s; stop the daemon and start it again: %s", self.name, code, self.log
+        )
+
     def lost_its_port(self) -> bool:
         return "address already in use" in self.last_lines().lower()
 
@@ -135,9 +144,11 @@ async def listening_child(
     child, ports = await _start_on_free_ports(
         name, command, answers, preferred_ports, log=log, lock=lock, env=env, seconds=seconds
     )
+    watching = asyncio.create_task(child.tell_when_it_ends(), name=f"watch-{name}")
     try:
         yield ports
     finally:
+        watching.cancel()
         await child.stop()
 
 

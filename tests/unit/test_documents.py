@@ -1,0 +1,227 @@
+"""The documents say what the code does: their links lead somewhere, and the names in them exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from src.config import _OLD_NAMES, Settings, example_env
+from src.lifecycle import TRANSITIONS
+from src.metrics import Metrics
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+#: What users read and what runs; tests may need to name more.
+PUBLISHED = sorted(
+    path
+    for path in [*DOCUMENTS, *(ROOT / "docs").rglob("*"), *(ROOT / "src").rglob("*"), *(ROOT / "scripts").rglob("*")]
+    if path.is_file() and path.suffix != ".pyc"
+)
+
+#: Names in capitals that belong to other programs.
+OTHERS_NAMES = frozenset({"AWS_CONFIG_FILE", "MINIO_API_STALE_UPLOADS_EXPIRY", "RUSTFS_API_STALE_UPLOADS_EXPIRY"})
+#: Names of the code, not of the environment.
+CODE_NAMES = frozenset({"AUTH_TYPE_MAPS", "UNKNOWN", "FORMAT_VERSION"})
+#: Hosts that a reader may be sent to, beside his own machine.
+HOSTS = frozenset(
+    {
+        "127.0.0.1",
+        "localhost",
+        "github.com",
+        "keepachangelog.com",
+        "semver.org",
+        "json-schema.org",
+        "creativecommons.org",
+    }
+)
+#: Events that are written elsewhere than in the telemetry.
+OTHER_EVENTS = frozenset({"log_line_lost"})
+
+_LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+_FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
+_HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
+_METRIC = re.compile(r"\b(?:video|cefmp4|streams|active_streams)_[a-z0-9_]+\b")
+#: A loud name with an underscore, as settings have; not a piece of a longer word.
+_LOUD = re.compile(r"(?<![\w.$-])[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+(?![\w-])")
+
+
+def _id(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def _prose(document: Path) -> str:
+    return _FENCE.sub("", document.read_text(encoding="utf-8"))
+
+
+def _anchors(document: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    plain = (re.sub(r"[`*]", "", heading) for heading in _HEADING.findall(_prose(document)))
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in plain}
+
+
+def _section(document: Path, heading: str) -> str:
+    """The text below a heading of the second level, up to the next one."""
+    text = document.read_text(encoding="utf-8")
+    return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def _rows(text: str) -> Iterator[list[str]]:
+    """The cells of each row of the tables in ``text``, without their headings."""
+    for line in text.splitlines():
+        if line.startswith("| ") and not set(line) <= set("|-: "):
+            yield [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def _first_names(text: str, pattern: str) -> set[str]:
+    """The names in backticks at the beginning of each row."""
+    found = (re.match(pattern, cells[0]) for cells in _rows(text))
+    return {match.group(1) for match in found if match}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_id)
+def test_every_link_inside_the_checkout_leads_somewhere(document: Path) -> None:
+    lost = []
+    for target in _LINK.findall(_prose(document)):
+        if target.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = target.partition("#")
+        there = (document.parent / name).resolve() if name else document
+        inside = there == ROOT or ROOT in there.parents
+        if not inside or not there.exists() or (anchor and anchor not in _anchors(there)):
+            lost.append(target)
+    assert lost == []
+
+
+def test_every_document_is_reached_from_the_readme() -> None:
+    reached, waiting = set[Path](), [ROOT / "README.md"]
+    while waiting:
+        document = waiting.pop()
+        reached.add(document)
+        targets = (target.partition("#")[0] for target in _LINK.findall(_prose(document)))
+        found = {(document.parent / target).resolve() for target in targets if target.endswith(".md")}
+        waiting += [path for path in found - reached if path.exists()]
+    assert [_id(path) for path in DOCUMENTS if path not in reached] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_id)
+def test_every_setting_that_is_named_exists(document: Path) -> None:
+    settings = {name.upper() for name in Settings.model_fields}
+    allowed = settings | set(_OLD_NAMES) | OTHERS_NAMES | CODE_NAMES
+    named = set(_LOUD.findall(document.read_text(encoding="utf-8")))
+    shown_as_wrong = {"CHUNK_SIZE_BYTE"} if document.name == "README.md" else set[str]()
+    assert sorted(named - allowed - shown_as_wrong) == []
+
+
+def test_the_readme_shows_the_defaults_of_the_settings() -> None:
+    defaults = dict(re.findall(r"^([A-Z0-9_]+)=(.*)$", example_env(), re.MULTILINE))
+    shown = 0
+    for cells in _rows(_section(ROOT / "README.md", "Configuration")):
+        for name in re.findall(r"`([A-Z0-9_]+)`", cells[0]):
+            assert cells[1].strip("`") == defaults[name], name
+            shown += 1
+    assert shown > 10
+
+
+def _registered() -> dict[str, str]:
+    """Name as it is scraped → type, of the metrics that are ours."""
+    found = {}
+    for metric in Metrics(version="test").registry.collect():
+        if not metric.name.startswith("process_"):
+            found[metric.name + ("_total" if metric.type == "counter" else "")] = metric.type
+    return found
+
+
+def test_operations_lists_the_metrics_that_there_are_and_no_others() -> None:
+    listed = _first_names(_section(ROOT / "docs" / "operations.md", "Metrics"), r"`([a-z0-9_]+)(?:\{[a-z_,]+\})?`")
+    assert listed == set(_registered())
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_id)
+def test_every_metric_that_is_named_exists(document: Path) -> None:
+    named = set(_METRIC.findall(document.read_text(encoding="utf-8")))
+    assert sorted(named - set(_registered()) - _events()) == []
+
+
+def _events() -> set[str]:
+    """All events that the telemetry writes, of any level."""
+    return {event for events in _events_by_level().values() for event in events}
+
+
+def _events_by_level() -> Mapping[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    tree = ast.parse((ROOT / "src" / "metrics.py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+            found.setdefault(node.func.attr, set()).update(_texts(node.args[0]))
+    levels = ("debug", "info", "warning", "error", "critical", "exception")
+    return {level: found[level] for level in levels if level in found}
+
+
+def _texts(node: ast.expr) -> set[str]:
+    """The texts that an event's expression can become; services that can be away are S3 and Redis."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return {text}
+        case ast.IfExp(body=body, orelse=orelse):
+            return _texts(body) | _texts(orelse)
+        case ast.JoinedStr(values=[ast.FormattedValue(), ast.Constant(value=str(end))]):
+            return {f"{family}{end}" for family in ("s3", "redis")}
+    return set()
+
+
+def test_operations_tells_what_to_do_at_every_event_that_warns() -> None:
+    levels = {"warning": "warning", "error": "error", "critical": "critical", "exception": "error"}
+    by_level = _events_by_level()
+    written = {(event, shown) for level, shown in levels.items() for event in by_level.get(level, ())}
+    assert len(written) > 10
+    listed = set()
+    for cells in _rows(_section(ROOT / "docs" / "operations.md", "Log events")):
+        if cells[0].startswith("`"):
+            assert all(cells[:4]), cells
+            listed.add((cells[0].strip("`"), cells[1]))
+    assert {row for row in listed if row[0] not in OTHER_EVENTS} == written
+
+
+def test_the_other_events_are_really_written() -> None:
+    source = (ROOT / "src" / "logging_config.py").read_text(encoding="utf-8")
+    assert [event for event in OTHER_EVENTS if f'"{event}"' not in source] == []
+
+
+def test_the_architecture_shows_the_whole_lifecycle() -> None:
+    table = _rows(_section(ROOT / "docs" / "architecture.md", "Lifecycle"))
+    shown = [tuple(cell.strip("`") for cell in cells) for cells in table][1:]
+    real = [
+        (str(status), str(fact), str(after)) for status, facts in TRANSITIONS.items() for fact, after in facts.items()
+    ]
+    assert sorted(shown) == sorted(real)
+
+
+def test_readme_and_architecture_know_every_module() -> None:
+    modules = {path.stem for path in (ROOT / "src").glob("*.py")} - {"__init__"}
+    structure = _first_names(_section(ROOT / "README.md", "Structure"), r"`(\w+)\.py`")
+    assert structure == modules
+    floors = [cells[1] for cells in _rows(_section(ROOT / "docs" / "architecture.md", "The floors"))]
+    assert {name for cell in floors for name in re.findall(r"`(\w+)`", cell)} == modules
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=_id)
+def test_nothing_depends_on_the_machine_where_it_was_made(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert re.findall(r"(?<![\w.}~-])/(?:work|root|home|tmp)\b[\w./-]*", text) == []
+    outward = [found for found in re.findall(r"(?<![\w./])(?:\.\./)+[\w.-]+", text) if not _inside(path, found)]
+    assert outward == []
+
+
+def _inside(path: Path, relative: str) -> bool:
+    there = (path.parent / relative).resolve()
+    return ROOT in there.parents and there.exists()
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=_id)
+def test_nobody_is_sent_to_an_unexpected_host(path: Path) -> None:
+    found = re.findall(r"https?://([A-Za-z0-9.-]+)", path.read_text(encoding="utf-8"))
+    assert sorted(set(found) - HOSTS) == []
