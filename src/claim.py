@@ -24,6 +24,7 @@ from .reconcile import Ownership, origin_of, schedule_of, whose_object
 from .recording import (
     Checkpoint,
     Chunk,
+    Identity,
     Manifest,
     Marker,
     Part,
@@ -36,18 +37,18 @@ from .recording import (
 
 
 class Keys:
-    """Which keys the living streams of this daemon have, so that two of them never meet at one."""
+    """Which keys the files of this daemon's living streams have, so that two of them never meet at one."""
 
     def __init__(self) -> None:
-        self._owners: dict[str, str] = {}
+        self._owners: dict[str, Identity] = {}
 
-    def take(self, key: str, stream_id: str) -> bool:
-        """True when the key is this stream's now; taking it twice is no error."""
-        return self._owners.setdefault(key, stream_id) == stream_id
+    def take(self, key: str, identity: Identity) -> bool:
+        """True when the key is this file's now; taking it twice is no error."""
+        return self._owners.setdefault(key, identity) == identity
 
-    def give_back(self, stream_id: str) -> None:
-        """The stream has ended."""
-        self._owners = {key: owner for key, owner in self._owners.items() if owner != stream_id}
+    def give_back(self, identity: Identity) -> None:
+        """The file's stream has ended."""
+        self._owners = {key: owner for key, owner in self._owners.items() if owner != identity}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class Claims:
         self._world = world
         self._keys = keys
         self._elsewhere = Elsewhere(world)
+        self._kept_uploads: set[str] = set()
 
     async def claim(
         self, path: str, snapshot: Snapshot, superseded: tuple[Superseded, ...] = ()
@@ -86,33 +88,33 @@ class Claims:
         if marker is not None and marker.bucket == self._world.store.bucket:
             known = await self._claim_known(marker, path, snapshot)
             if isinstance(known, Checkpoint):
-                self._keys.take(known.key, known.stream_id)
+                self._keys.take(known.key, known.identity)
                 return replace(known, superseded=superseded)
             if known is not None:
                 return known
         for key in chain(await self._elsewhere.keys_of(snapshot), self._candidates(path)):
             found = await self._claim_at(key, path, snapshot)
             if isinstance(found, Checkpoint):
-                self._keys.take(found.key, found.stream_id)
+                self._keys.take(found.key, found.identity)
                 return replace(found, superseded=superseded)
             if found is not None:
                 return found
         raise AssertionError("unreachable: there is always another key")
 
     @asynccontextmanager
-    async def _reserved(self, key: str, stream_id: str) -> AsyncIterator[bool]:
-        """Whether the key is free for this stream; nobody else gets it inside."""
-        free = self._keys.take(key, stream_id)
+    async def _reserved(self, key: str, identity: Identity) -> AsyncIterator[bool]:
+        """Whether the key is free for this file; nobody else gets it inside."""
+        free = self._keys.take(key, identity)
         try:
             yield free
         finally:
             if free:
-                self._keys.give_back(stream_id)
+                self._keys.give_back(identity)
 
     async def another_key(self, record: Checkpoint) -> str:
         """The next key at which nothing is, for a stream whose own turned out to be somebody else's."""
         for key in self._candidates(record.path):
-            if key != record.key and self._keys.take(key, record.stream_id) and await self._is_free(key):
+            if key != record.key and self._keys.take(key, record.identity) and await self._is_free(key):
                 return key
         raise AssertionError("unreachable: there is always another key")
 
@@ -145,6 +147,11 @@ class Claims:
                 return False
         return await self.description(key) == Described(None, foreign=False)
 
+    def keep_uploads(self, record: Checkpoint) -> None:
+        """Uploads that a record names belong to it, also when its stream has failed: nobody else adopts them."""
+        named = (record.upload_id, *(old.upload_id for old in record.superseded))
+        self._kept_uploads.update(upload_id for upload_id in named if upload_id is not None)
+
     async def adoptable(self, record: Checkpoint) -> Adopted | None:
         """An open upload at the record's key that already holds bytes of its file; the one with the most of them.
 
@@ -152,7 +159,9 @@ class Claims:
         """
         async with self._world.slots.turn():
             uploads = await self._world.store.list_uploads(record.key)
-        found = [adopted for upload in uploads if (adopted := await self._compared(record, upload.upload_id))]
+        self.keep_uploads(record)
+        unknown = [upload.upload_id for upload in uploads if upload.upload_id not in self._kept_uploads]
+        found = [adopted for upload_id in unknown if (adopted := await self._compared(record, upload_id))]
         return max(found, key=lambda adopted: sum(part.size for part in adopted.parts.values()), default=None)
 
     async def _compared(self, record: Checkpoint, upload_id: str) -> Adopted | None:
@@ -191,7 +200,7 @@ class Claims:
                 return await self._remember(replace(marker, path=path, snapshot=snapshot))
         if not snapshot.identity.birth_ns:
             return None  # an inode may have been used again: only the bytes could have made it the same file
-        async with self._reserved(marker.key, marker.stream_id) as free:
+        async with self._reserved(marker.key, snapshot.identity) as free:
             return await self._replacement(marker, path) if free else None
 
     async def _moved(self, marker: Marker, path: str) -> Marker:
@@ -225,9 +234,8 @@ class Claims:
 
     async def _claim_at(self, key: str, path: str, snapshot: Snapshot) -> Marker | Checkpoint | None:
         """None: this key is somebody else's, try the next."""
-        stream_id = secrets.token_hex(16)
-        async with self._reserved(key, stream_id) as free:
-            return await self._decide_at(key, path, snapshot, stream_id) if free else None
+        async with self._reserved(key, snapshot.identity) as free:
+            return await self._decide_at(key, path, snapshot, secrets.token_hex(16)) if free else None
 
     async def _decide_at(self, key: str, path: str, snapshot: Snapshot, stream_id: str) -> Marker | Checkpoint | None:
         async with self._world.slots.turn():
@@ -275,12 +283,14 @@ class Claims:
                 crc64=crc64,
                 stored_crc64=-1 if stored_crc64 is None else stored_crc64,
             )
+        if whose in (Ownership.EARLIER, Ownership.STRANGER) and _is_described_as(description, stored, snapshot):
+            whose = Ownership.OURS  # made from an adopted upload, whose metadata name another stream
         origin = origin_of(stored.metadata)
         fresh = self._new(key, path, snapshot, stream_id)
         match whose:
             case Ownership.SAME:
                 return _proved(fresh, snapshot, crc64, stored, schedule, parts, description)
-            case Ownership.OURS if origin:
+            case Ownership.OURS if origin is not None:
                 return replace(
                     fresh,
                     stream_id=origin.stream_id,
@@ -305,6 +315,13 @@ class Claims:
             schedule=self._world.naming.schedule,
             started_at=self._world.clock.utc_now(),
         )
+
+
+def _is_described_as(description: StoredDescription | None, stored: StoredObject, snapshot: Snapshot) -> bool:
+    """Whether the document says that this very object was made from this very file."""
+    if description is None or description.etag != stored.etag or not snapshot.identity.birth_ns:
+        return False
+    return description.snapshot.identity == snapshot.identity and stored.size <= snapshot.size
 
 
 def _proved(

@@ -184,11 +184,15 @@ class Dispatcher:
         """Every stream that Redis knows as unfinished goes on where it stood."""
         records = await self._world.checkpoints.load()
         resumed = 0
+        gone = {old.stream_id for record in records for old in record.superseded if old.stream_id != record.stream_id}
         for record in records:
+            if record.stream_id in gone:
+                continue  # its successor forgets it when it is done
+            self._claims.keep_uploads(record)
             if record.status is Status.FAILED:
                 self._failed.setdefault(record.identity, record)
             elif record.identity not in self._by_identity:
-                self._keys.take(record.key, record.stream_id)
+                self._keys.take(record.key, record.identity)
                 self._go_on(record)
                 resumed += 1
         self._world.telemetry.recovered(streams=resumed)
@@ -326,7 +330,7 @@ class Dispatcher:
         """The record to go on with, the marker of a file that is done, or None: look again at the next change."""
         kept = self._failed.pop(snapshot.identity, None)
         if kept is not None:
-            self._keys.take(kept.key, kept.stream_id)
+            self._keys.take(kept.key, kept.identity)
             return kept
         replaced = self._replaced_at(stream.path)
         retry = _FIRST_RETRY_SECONDS
@@ -359,7 +363,7 @@ class Dispatcher:
         """Recordings that this file has taken the place of before they were complete; their keys are free."""
         gone = [record for record in self._failed.values() if record.path == path]
         for record in gone:
-            self._keys.give_back(record.stream_id)
+            self._keys.give_back(record.identity)
         return gone
 
     def _forget_failed(self, records: list[Checkpoint]) -> None:
@@ -393,10 +397,11 @@ class Dispatcher:
             if marker is None:
                 ended = processor.checkpoint
                 self._failed[ended.identity] = ended
+                self._claims.keep_uploads(ended)
                 if ended.failure == SOURCE_MISSING:
                     stream.waiting_paths.add(stream.path)  # it may have been put back while the failure was written
             else:
-                self._keys.give_back(marker.stream_id)
+                self._keys.give_back(stream.identity)
             self._end(stream, marker)
             return
 

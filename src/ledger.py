@@ -12,7 +12,7 @@ from typing import Any
 from .exceptions import RedisUnavailable
 from .lifecycle import Fact, after
 from .ports import Checkpoints, StreamTelemetry
-from .recording import Checkpoint, Part
+from .recording import Checkpoint, Part, Superseded
 
 
 class Ledger:
@@ -54,6 +54,12 @@ class Ledger:
         """The object is there and proved although this upload did not make it: these are its parts."""
         self._parts = dict(parts)
         await self.write(Fact.OBJECT_PROVED, unanswered=False, **facts)
+
+    async def take_id(self, stream_id: str) -> None:
+        """Go on under the id that the object's own metadata name, so that object, document and marker agree."""
+        record = self._record
+        before = Superseded(record.key, None, record.stream_id, record.started_at)
+        await self.write(stream_id=stream_id, superseded=(*record.superseded, before))
 
     async def part_stored(self, part: Part) -> None:
         """Note a part that S3 holds. While Redis is away it is kept and written with the next one."""

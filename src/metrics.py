@@ -283,6 +283,9 @@ class StreamMoments:
     def object_proved(self, *, key: str, size: int, etag: str) -> None:
         self._log().info("object_proved", key=key, size=size, etag=etag)
 
+    def took_id(self, *, stream_id: str) -> None:
+        self._log().info("stream_id_taken", object_stream_id=stream_id)
+
     def replacing(self, *, key: str, etag: str) -> None:
         self._log().info("object_being_replaced", key=key, etag=etag)
 
@@ -322,7 +325,11 @@ class StreamMoments:
         self._log().debug("already_stored", key=key)
 
     def document_taken(self, *, key: str) -> None:
-        self._log().warning("document_taken", key=key, hint="another program's object is where the metadata belongs")
+        self._log().warning(
+            "document_taken",
+            key=key,
+            hint="what lies where the metadata belongs is not ours",
+        )
 
     def failed(self, *, reason: str, hint: str) -> None:
         self._shared.instruments.failed.inc()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -204,6 +205,8 @@ _MISCONFIGURED = {
     "RequestTimeTooSkewed": "set this machine's clock",
     "SignatureDoesNotMatch": "check S3_SECRET_ACCESS_KEY",
 }
+#: A HEAD that is refused says no more than 403.
+_REFUSED = "check S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY and S3_BUCKET_NAME, and the key's rights on the bucket"
 _TRANSIENT = {
     "BadDigest",
     "IncompleteBody",
@@ -226,6 +229,12 @@ def _code_of(exc: ClientError) -> tuple[str, int]:
     return str(error.get("Code", "")), int(status)
 
 
+def _was_cut(cause: object) -> bool:
+    """aiobotocore says "could not connect" of a connection that broke, too."""
+    never_stood = isinstance(cause, aiohttp.ClientConnectorError | socket.gaierror)
+    return isinstance(cause, OSError | aiohttp.ClientError) and not never_stood
+
+
 def translate(exc: Exception, *, operation: str) -> S3OperationError:
     """Sort botocore's error by what the caller should do. The message names code and operation, never a secret."""
     if isinstance(exc, ClientError):
@@ -234,7 +243,7 @@ def translate(exc: Exception, *, operation: str) -> S3OperationError:
         if code == "NoSuchUpload":
             return UploadGone(text, operation=operation)
         if code in _MISCONFIGURED or status in (301, 401, 403):
-            hint = _MISCONFIGURED.get(code, "check the S3 credentials and their rights on this bucket")
+            hint = _MISCONFIGURED.get(code, _REFUSED)
             return S3Unavailable(text, operation=operation, hint=hint, misconfigured=True)
         # A HEAD has no body that could say more than 400: an expired token, for one.
         if code in _TRANSIENT or code == "400" or status >= 500 or status in (0, 408, 429):
@@ -243,6 +252,8 @@ def translate(exc: Exception, *, operation: str) -> S3OperationError:
     if isinstance(exc, NoCredentialsError | PartialCredentialsError):
         hint = "set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY, or give the machine a role"
         return S3Unavailable(f"{operation}: no S3 credentials", operation=operation, hint=hint, misconfigured=True)
+    if isinstance(exc, EndpointConnectionError) and _was_cut(exc.kwargs.get("error")):
+        return S3Unavailable(f"{operation}: the connection was cut", operation=operation)
     if isinstance(exc, EndpointConnectionError | ConnectTimeoutError):
         hint = "check S3_ENDPOINT_URL and that the store runs"
         return S3Unavailable(f"{operation}: {exc}", operation=operation, hint=hint)

@@ -208,6 +208,7 @@ class StreamProcessor:
             return False
         if record.status is not Status.S3_COMPLETED:  # it had failed after its object was proved
             await self._ledger.write(Fact.OBJECT_PROVED)
+        await self._take_id_of(stored)  # a kill may have come in between
         return True
 
     async def _open_upload(self) -> None:
@@ -364,10 +365,10 @@ class StreamProcessor:
         while True:
             manifest = _manifest(self._ledger.record)
             waited_out = clock.monotonic() - asked_since > reconcile.assembling_seconds(manifest.size)
-            step, etag = await self._next_step(answer, unanswered=unanswered, waited_out=waited_out)
+            step, stored = await self._next_step(answer, unanswered=unanswered, waited_out=waited_out)
             match step:
-                case Step.VERIFIED:
-                    return await self._object_is_proved(manifest, etag)
+                case Step.VERIFIED if stored is not None:
+                    return await self._object_is_proved(manifest, stored)
                 case Step.WAIT | Step.FETCH_AND_COMPARE:
                     attempts += 1
                     await self._pause(attempts, operation="complete_upload")
@@ -377,10 +378,12 @@ class StreamProcessor:
                     answer = await self._complete_again(manifest, step)
                     unanswered = unanswered or answer is Answer.NONE
                 case _:
-                    await self._go_back(step, etag)
+                    await self._go_back(step, stored.etag if stored else "")
                     return False
 
-    async def _next_step(self, answer: Answer, *, unanswered: bool, waited_out: bool) -> tuple[Step, str]:
+    async def _next_step(
+        self, answer: Answer, *, unanswered: bool, waited_out: bool
+    ) -> tuple[Step, StoredObject | None]:
         record = self._ledger.record
         manifest = _manifest(record)
         store = self._world.store
@@ -395,7 +398,7 @@ class StreamProcessor:
         if step is Step.LOOK_AT_UPLOAD:
             facts = replace(facts, upload_open=await self._upload_is_open())
             step = reconcile.after_completion(facts, manifest, record.stream_id)
-        return step, stored.etag if stored else ""
+        return step, stored
 
     async def _complete_again(self, manifest: Manifest, step: Step) -> Answer:
         if step is Step.COMPLETE_WHERE_NOTHING_IS:
@@ -476,6 +479,7 @@ class StreamProcessor:
             parts, manifest=manifest, etag=stored.etag, completed_at=self._world.clock.utc_now()
         )
         self._telemetry.object_proved(key=record.key, size=snapshot.size, etag=stored.etag)
+        await self._take_id_of(stored)
         return True
 
     async def _upload_anew(self, fact: Fact, *, replaces: str | None, **changes: object) -> None:
@@ -507,11 +511,19 @@ class StreamProcessor:
 
     # -- the object is there ----------------------------------------------------------------------------------
 
-    async def _object_is_proved(self, manifest: Manifest, etag: str) -> bool:
-        self._telemetry.object_proved(key=self._ledger.record.key, size=manifest.size, etag=etag)
+    async def _object_is_proved(self, manifest: Manifest, stored: StoredObject) -> bool:
+        self._telemetry.object_proved(key=self._ledger.record.key, size=manifest.size, etag=stored.etag)
         now = self._world.clock.utc_now()
-        await self._ledger.write(Fact.OBJECT_PROVED, etag=etag, unanswered=False, completed_at=now)
+        await self._ledger.write(Fact.OBJECT_PROVED, etag=stored.etag, unanswered=False, completed_at=now)
+        await self._take_id_of(stored)
         return True  # a file that has changed meanwhile is found changed when the stream has ended
+
+    async def _take_id_of(self, stored: StoredObject) -> None:
+        """An adopted upload, or another's completion, has the id of the stream that began it in its metadata."""
+        origin = reconcile.origin_of(stored.metadata)
+        if origin is not None and origin.stream_id != self._ledger.record.stream_id:
+            await self._ledger.take_id(origin.stream_id)
+            self._telemetry.took_id(stream_id=origin.stream_id)
 
     async def _describe(self) -> Marker:
         """Write the document beside the object, clean up, and leave a marker."""
@@ -548,7 +560,10 @@ class StreamProcessor:
                     return
 
     async def _clean_up(self, record: Checkpoint) -> None:
-        """Abort uploads that the record names and nothing needs, and those that lost answers left at this key."""
+        """Abort uploads that the record names and nothing needs, and those that lost answers left at this key.
+
+        The stream's own is among the latter when somebody else's completion has won.
+        """
         store = self._world.store
         async with self._world.slots.turn():
             for old in record.superseded:
@@ -557,7 +572,7 @@ class StreamProcessor:
             since = min([record.started_at, *(old.since for old in record.superseded)]) - _CLOCK_SKEW
             for upload in await store.list_uploads(record.key):
                 recent = upload.initiated_at is not None and upload.initiated_at >= since
-                if recent and upload.upload_id != record.upload_id and await self._is_ours(record, upload.upload_id):
+                if recent and await self._is_ours(record, upload.upload_id):
                     await store.abort_upload(record.key, upload.upload_id)
 
         for stream_id in {old.stream_id for old in record.superseded} - {record.stream_id}:

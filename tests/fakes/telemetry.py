@@ -59,6 +59,9 @@ class FakeStreamTelemetry(_Remembering):
     def object_proved(self, *, key: str, size: int, etag: str) -> None:
         self._note("object_proved", key=key, size=size, etag=etag)
 
+    def took_id(self, *, stream_id: str) -> None:
+        self._note("took_id", stream_id=stream_id)
+
     def replacing(self, *, key: str, etag: str) -> None:
         self._note("replacing", key=key, etag=etag)
 

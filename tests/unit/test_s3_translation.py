@@ -73,9 +73,9 @@ def test_an_upload_that_the_store_does_not_know_is_gone_and_nothing_else_is_said
         ("PermanentRedirect", 301, "S3_REGION_NAME"),
         ("RequestTimeTooSkewed", 403, "clock"),
         ("SignatureDoesNotMatch", 403, "S3_SECRET_ACCESS_KEY"),
-        ("403", 403, "credentials"),
-        ("SomethingNew", 401, "credentials"),
-        ("301", 301, "credentials"),
+        ("403", 403, "S3_SECRET_ACCESS_KEY"),
+        ("SomethingNew", 401, "S3_ACCESS_KEY_ID"),
+        ("301", 301, "S3_BUCKET_NAME"),
     ],
 )
 def test_what_a_changed_setting_can_lift_is_waited_for_and_says_what_to_change(

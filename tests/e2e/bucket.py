@@ -1,0 +1,150 @@
+"""The bucket as somebody sees it who knows nothing of the daemon: boto3, and the plain files of VersityGW."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+import jsonschema
+from awscrt.checksums import crc64nvme
+from botocore.config import Config
+
+from tests.servers import ROOT, S3Server
+
+SUFFIX = ".metadata.json"
+PROBE = ".cefmp4-probe"
+_SCHEMA = json.loads((ROOT / "docs" / "metadata.schema.json").read_text())
+
+Document = dict[str, Any]
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """One bucket of a VersityGW."""
+
+    server: S3Server
+    name: str
+
+    @cached_property
+    def client(self) -> Any:
+        return boto3.client(
+            "s3",
+            endpoint_url=self.server.endpoint,
+            aws_access_key_id=self.server.access_key,
+            aws_secret_access_key=self.server.secret_key,
+            region_name=self.server.region,
+            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 5}),
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where the objects lie as plain files."""
+        assert self.server.data is not None
+        return self.server.data / self.name
+
+    def objects(self) -> list[str]:
+        """The keys of the objects that are copies of recordings: no documents, no probe."""
+        return sorted(key for key in self._all_keys() if not key.endswith(SUFFIX) and key != PROBE)
+
+    def documents(self) -> dict[str, Document]:
+        """Every document by the key of the object that it describes."""
+        found = {}
+        for key in self._all_keys():
+            if key.endswith(SUFFIX):
+                try:
+                    found[key.removesuffix(SUFFIX)] = json.loads((self.folder / key).read_bytes())
+                except (FileNotFoundError, ValueError):
+                    continue  # just being written
+        return found
+
+    def open_uploads(self) -> list[str]:
+        """The keys of all multipart uploads that were neither completed nor aborted."""
+        answer = self.client.list_multipart_uploads(Bucket=self.name)
+        return [upload["Key"] for upload in answer.get("Uploads", [])]
+
+    def get(self, key: str) -> bytes:
+        return bytes(self.client.get_object(Bucket=self.name, Key=key)["Body"].read())
+
+    def metadata(self, key: str) -> dict[str, str]:
+        return dict(self.client.head_object(Bucket=self.name, Key=key)["Metadata"])
+
+    def put(self, key: str, body: bytes) -> None:
+        self.client.put_object(Bucket=self.name, Key=key, Body=body)
+
+    def _all_keys(self) -> list[str]:
+        """From the disk: a listing shows control characters otherwise than they are."""
+        keys = []
+        for folder, below, names in os.walk(self.folder):
+            if ".sgwtmp" in below:
+                below.remove(".sgwtmp")  # uploads that are under way
+            keys += [os.path.relpath(os.path.join(folder, name), self.folder) for name in names]
+        return keys
+
+    # -- comparing ----------------------------------------------------------------------------------------------
+
+    def holds(self, key: str, recording: Path) -> bool:
+        """Whether the object is the file, on the store's disk and as it is fetched."""
+        expected = sha256(recording)
+        plain = self.folder / key
+        return plain.is_file() and sha256(plain) == expected and hashlib.sha256(self.get(key)).hexdigest() == expected
+
+    def check_document(self, key: str, recording: Path, *, parts_known: bool = True) -> Document:
+        """Hold every fact in the document of ``key`` against the file and the store; gives the document.
+
+        ``parts_known`` False: Redis was emptied after the completion, and nobody remembers the ETags of the parts.
+        """
+        document: Document = json.loads(self.get(key + SUFFIX))
+        jsonschema.validate(document, _SCHEMA, format_checker=jsonschema.FormatChecker())
+        status = recording.stat()
+        assert document["stream_id"] == self.metadata(key)["cefmp4-stream-id"]
+        assert _path_of(document) == os.fsencode(recording)
+        assert (document["s3_bucket"], document["s3_key_prefix"]) == (self.name, key)
+        assert document["total_size_bytes"] == document["file"]["size_bytes"] == status.st_size
+        assert document["file"]["inode"] == status.st_ino
+        assert document["file"]["mtime_ns"] == status.st_mtime_ns
+        times = [document[f"{name}_at_utc"] for name in ("stream_started", "stream_completed", "processed")]
+        assert times == sorted(times)
+        head = self.client.head_object(Bucket=self.name, Key=key, ChecksumMode="ENABLED")
+        assert document["object"]["etag"] == head["ETag"].strip('"')
+        assert document["object"]["checksum_crc64nvme"] == head["ChecksumCRC64NVME"] == _crc(recording.read_bytes())
+        assert head["ContentType"] == "video/mp4"
+        _check_chunks(document["chunks"], recording, etag=document["object"]["etag"], parts_known=parts_known)
+        return document
+
+
+def _path_of(document: Document) -> bytes:
+    exact = document.get("original_file_path_bytes_base64")
+    return base64.b64decode(exact) if exact else str(document["original_file_path"]).encode()
+
+
+def _check_chunks(chunks: Sequence[Document], recording: Path, *, etag: str, parts_known: bool) -> None:
+    """VersityGW's ETag of a part is the MD5 of its bytes, and that of an object follows from its parts'."""
+    body = recording.read_bytes()
+    offset = 0
+    md5s = []
+    for number, chunk in enumerate(chunks, start=1):
+        piece = body[offset : offset + chunk["size_bytes"]]
+        assert (chunk["part_number"], chunk["offset_bytes"]) == (number, offset)
+        assert chunk["checksum_crc64nvme"] == _crc(piece)
+        md5s.append(hashlib.md5(piece))
+        assert chunk["etag"] == (md5s[-1].hexdigest() if parts_known else etag)
+        offset += len(piece)
+    assert offset == len(body)
+    assert etag == f"{hashlib.md5(b''.join(md5.digest() for md5 in md5s)).hexdigest()}-{len(md5s)}"
+
+
+def _crc(body: bytes) -> str:
+    return base64.b64encode(int(crc64nvme(body)).to_bytes(8, "big")).decode()

@@ -1,0 +1,162 @@
+"""SIGKILL at named moments of an upload: nothing is lost, nothing is doubled, nothing is left behind."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.daemon import eventually
+from tests.e2e.gate import Gate
+from tests.e2e.recorders import CHUNK, Shape, Writer, recording, write
+from tests.e2e.stage import Stage, frozen
+
+pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
+
+PARTS_IN_FLIGHT = 2
+
+
+@pytest.mark.ffmpeg
+def test_kills_while_a_recording_grows_cost_at_most_the_parts_in_flight(stage: Stage, ffmpeg: Path) -> None:
+    path, daemon = stage.folder / "live.mp4", stage.daemon
+    sent: list[int] = []
+    daemon.start_and_wait(STREAM_TIMEOUT_SECONDS="2")
+    with recording(ffmpeg, path, Shape.ORDINARY, seconds=9) as recorder:
+        for part in (1, 3):
+            stage.wait_until_sent(path, part)
+            daemon.kill()
+            sent += stage.sent(path)
+            daemon.start(STREAM_TIMEOUT_SECONDS="2")
+            daemon.wait_for("stream_resumed", file_path="live.mp4")
+        assert recorder.poll() is None, "the recording ended too early for this test"
+        recorder.wait()
+    document = stage.wait_until_done(path)
+    stage.wait_until_clean("live.mp4")
+    sent += stage.sent(path)
+    repeated = len(sent) - len(set(sent))
+    assert repeated <= 1 + 2 * PARTS_IN_FLIGHT  # the patched head, and what each of the two kills may cost
+    assert document["chunks"][0]["sent_again"] == ["head_patch"]
+
+
+def test_a_kill_during_the_seal_repeats_no_part_that_was_stored(own_stage: Stage) -> None:
+    stage, daemon, path = own_stage, own_stage.daemon, own_stage.folder / "sealed.mp4"
+    daemon.start_and_wait()
+    write(path, 3 * CHUNK + 1000)
+    stage.wait_until_sent(path, 1, 2, 3)
+    with frozen(stage.store):
+        daemon.wait_for("stream_went_idle")
+        assert stage.members("pending_completion")
+        daemon.kill()
+    daemon.start()
+    stage.wait_until_done(path)
+    stage.wait_until_clean("sealed.mp4")
+    assert stage.sent(path) in ([4], [])  # the gateway may have had the tail when it was frozen
+    assert daemon.lines("stream_resumed", file_path="sealed.mp4")
+
+
+def test_a_kill_between_completion_and_document_sends_nothing_again(stage: Stage, tmp_path: Path) -> None:
+    slow_probe = tmp_path / "slow-ffprobe"
+    slow_probe.write_text('#!/bin/sh\n[ "$1" = -version ] || sleep 30\nexec ffprobe "$@"\n')
+    slow_probe.chmod(0o755)
+    daemon, path = stage.daemon, stage.folder / "proved.mp4"
+    daemon.start_and_wait(FFPROBE_PATH=str(slow_probe))
+    write(path, CHUNK + 1000)
+    daemon.wait_for("object_proved")
+    daemon.kill()
+    assert stage.bucket.documents() == {}
+    etag = stage.bucket.client.head_object(Bucket=stage.bucket.name, Key="proved.mp4")["ETag"]
+    daemon.start()
+    document = stage.wait_until_done(path)
+    daemon.wait_for("stream_completed")
+    assert document["object"]["etag"] == etag.strip('"')
+    assert stage.sent(path) == []
+    assert daemon.metric("video_bytes_uploaded_total") == 0
+    stage.wait_until_clean("proved.mp4")
+
+
+@pytest.mark.parametrize("wiped", [False, True], ids=["", "and Redis is empty"])
+def test_a_kill_while_the_answer_to_the_completion_is_on_its_way_is_resolved_by_the_object(
+    own_stage: Stage, wiped: bool
+) -> None:
+    stage, path = own_stage, own_stage.folder / "answer.mp4"
+    write(path, CHUNK + 1000)
+    with Gate(stage.store.port) as gate:
+        gate.hold_answers(b"POST /%s/answer.mp4?uploadId=" % stage.bucket.name.encode())
+        daemon = stage.daemon
+        daemon.start(S3_ENDPOINT_URL=gate.url)
+        eventually(lambda: gate.held, "the store has answered the completion")
+        daemon.kill()
+    assert stage.bucket.holds("answer.mp4", path)
+    if wiped:
+        stage.redis.flushall()
+    daemon.start()
+    stage.wait_until_done(path, parts_known=not wiped)
+    daemon.wait_for("stream_completed")
+    assert stage.sent(path) == []
+    stage.wait_until_clean("answer.mp4")
+
+
+def test_a_completion_whose_answer_is_lost_does_not_trouble_a_living_daemon(stage: Stage) -> None:
+    path = stage.folder / "cut.mp4"
+    write(path, CHUNK + 1000)
+    with Gate(stage.store.port) as gate:
+        gate.hold_answers(b"POST /%s/cut.mp4?uploadId=" % stage.bucket.name.encode())
+        stage.daemon.start(S3_ENDPOINT_URL=gate.url)
+        eventually(lambda: gate.held, "the store has answered the completion")
+        gate.cut()
+        stage.wait_until_done(path)
+        stage.wait_until_clean("cut.mp4")
+        assert sorted(stage.sent(path)) == [1, 2]
+
+
+def test_a_kill_while_an_object_is_brought_up_to_date_is_made_good(stage: Stage) -> None:
+    daemon, path = stage.daemon, stage.folder / "late.mp4"
+    daemon.start_and_wait()
+    write(path, 2 * CHUNK + 10)
+    first = stage.wait_until_done(path)
+    daemon.wait_for("stream_completed")
+    with Writer(path, new=False, seed=1) as writer:
+        writer.patch(CHUNK + 5, 4)
+        writer.append(CHUNK)
+    daemon.wait_for("stream_started", count=2)
+    daemon.kill()
+    assert stage.bucket.holds("late.mp4", path) is False
+    daemon.start()
+    document = stage.wait_until_done(path)
+    stage.wait_until_clean("late.mp4")
+    assert document["stream_id"] == first["stream_id"]
+
+
+def test_kills_at_any_moment_of_several_recordings_leave_equal_objects_and_nothing_else(stage: Stage) -> None:
+    chance, daemon = random.Random(3), stage.daemon
+    paths = [stage.folder / f"take {number}.mp4" for number in range(3)]
+    writers = [Writer(path, seed=number) for number, path in enumerate(paths)]
+    try:
+        for _ in range(3):
+            daemon.start()
+            _record_for(chance.uniform(1.5, 3.0), writers, chance)
+            daemon.kill()
+    finally:
+        for writer in writers:
+            writer.patch(0, 4)
+            writer.close()
+    for _ in range(3):  # the seals and completions are killed too
+        daemon.start()
+        time.sleep(chance.uniform(1.5, 3.5))  # any moment is right
+        daemon.kill()
+    daemon.start()
+    for path in paths:
+        stage.wait_until_done(path)
+    stage.wait_until_clean(*(path.name for path in paths))
+
+
+def _record_for(seconds: float, writers: list[Writer], chance: random.Random) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for writer in writers:
+            writer.append(CHUNK // 8)
+            if chance.random() < 0.2:
+                writer.patch_anywhere()
+        time.sleep(0.2)  # the pace of a recorder
