@@ -21,8 +21,13 @@ from .recording import SOURCE_MISSING, Checkpoint, Identity, Marker, Snapshot, S
 
 #: Seconds that a stream may keep its turn while others wait.
 _TURN_SECONDS = 3.0
-#: Files looked up at once; the others wait, so that a folder of 100,000 files does not become 100,000 tasks.
+_ASKS_IN_A_ROW = 16
+#: Recordings that may be growing and are looked up at once; once that is done they are under way, all of them.
 _CLAIMS_AT_ONCE = 16
+#: Files lying ready that are under way at once; the others wait, also a folder of 100,000.
+_RESTING_AT_ONCE = 16
+#: A file that was written to so recently may be growing.
+_FRESH_SECONDS = 120.0
 _LOOK_AGAIN_SECONDS = 30.0
 _FIRST_RETRY_SECONDS = 5.0
 _LONGEST_RETRY_SECONDS = 300.0
@@ -39,6 +44,7 @@ class FairSlots:
         self._free = count
         self._asking: deque[asyncio.Future[None]] = deque()
         self._sending: deque[asyncio.Future[None]] = deque()
+        self._asked_in_a_row = 0
         self._draining = False
 
     def drain(self) -> None:
@@ -82,11 +88,17 @@ class FairSlots:
             raise
 
     def _release(self) -> None:
-        """Pass the turn on; a free turn and somebody who waits never exist together."""
-        for queue in (self._asking, self._sending):
+        """Pass the turn on; a free turn and somebody who waits never exist together.
+
+        After so many small requests in a row one turn is for parts, so that thousands of lookups do not keep live
+        recordings waiting.
+        """
+        parts_first = self._asked_in_a_row >= _ASKS_IN_A_ROW
+        for queue in (self._sending, self._asking) if parts_first else (self._asking, self._sending):
             while queue:
                 following = queue.popleft()
                 if not following.done():
+                    self._asked_in_a_row = self._asked_in_a_row + 1 if queue is self._asking else 0
                     following.set_result(None)
                     return
         self._free += 1
@@ -103,6 +115,25 @@ class _Turn:
     @property
     def _length(self) -> float:
         return 0.0 if self.slots._draining else _TURN_SECONDS
+
+
+class _Queue:
+    """Files that wait to be taken up, by path; ``room`` is held by those that have been."""
+
+    def __init__(self, room: asyncio.Semaphore) -> None:
+        self.room = room
+        self.files: OrderedDict[str, Snapshot] = OrderedDict()
+        self._arrived = asyncio.Event()
+
+    def put(self, path: str, snapshot: Snapshot) -> None:
+        self.files[path] = snapshot
+        self._arrived.set()
+
+    async def get(self) -> tuple[str, Snapshot]:
+        while not self.files:
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self.files.popitem(last=False)
 
 
 class Processor(Protocol):
@@ -137,9 +168,8 @@ class Dispatcher:
         self._claims = Claims(world, self._keys)
         self._hints: OrderedDict[str, None] = OrderedDict()
         self._hinted = asyncio.Event()
-        self._newcomers: OrderedDict[str, Snapshot] = OrderedDict()
-        self._arrived = asyncio.Event()
-        self._claiming = asyncio.Semaphore(_CLAIMS_AT_ONCE)
+        self._fresh = _Queue(asyncio.Semaphore(_CLAIMS_AT_ONCE))
+        self._resting = _Queue(asyncio.Semaphore(_RESTING_AT_ONCE))
         self._by_path: dict[str, _Stream] = {}
         self._by_identity: dict[Identity, _Stream] = {}
         self._settled: dict[str, Snapshot] = {}
@@ -179,6 +209,17 @@ class Dispatcher:
         self._world.telemetry.drained(dropped=len(late))
 
     # -- recovery ---------------------------------------------------------------------------------------------
+
+    async def _recover_at_last(self) -> None:
+        """New files are not taken up before it is known which of them are under way."""
+        retry = _FIRST_RETRY_SECONDS
+        while True:
+            try:
+                return await self._recover()
+            except Permanent as exc:
+                self._world.telemetry.unexpected(path="", error=exc, retry_seconds=retry)
+                await asyncio.sleep(retry)
+                retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
 
     async def _recover(self) -> None:
         """Every stream that Redis knows as unfinished goes on where it stood."""
@@ -245,13 +286,17 @@ class Dispatcher:
 
     def _forget(self, path: str) -> None:
         self._settled.pop(path, None)
-        self._newcomers.pop(path, None)
+        self._fresh.files.pop(path, None)
+        self._resting.files.pop(path, None)
         self._empty.discard(path)
         self._links.discard(path)
 
     async def _look_at_living(self, stream: _Stream, path: str) -> None:
         if path != stream.path:
             there = await self._world.recordings.snapshot(stream.path)
+            if self._by_identity.get(stream.identity) is not stream:
+                self._hint_all({path})  # it ended while we looked
+                return
             if there is not None and there.identity == stream.identity:
                 if path not in self._links:
                     self._links.add(path)
@@ -279,8 +324,14 @@ class Dispatcher:
             return
         self._empty.discard(path)
         if self._settled.get(path) != snapshot:
-            self._newcomers[path] = snapshot
-            self._arrived.set()
+            fresh = self._is_fresh(snapshot)
+            (self._resting if fresh else self._fresh).files.pop(path, None)
+            (self._fresh if fresh else self._resting).put(path, snapshot)
+
+    def _is_fresh(self, snapshot: Snapshot) -> bool:
+        """Whether the file may still be growing. Only the order depends on it, never what becomes of the file."""
+        age = self._world.clock.utc_now().timestamp() - snapshot.mtime_ns / 1e9
+        return age < _FRESH_SECONDS
 
     def _hint_all(self, paths: Iterable[str]) -> None:
         for path in paths:
@@ -291,37 +342,44 @@ class Dispatcher:
 
     async def _take_up(self) -> None:
         try:
-            await self._recover()
+            await self._recover_at_last()
         except Stopped:
             return
-        while True:
-            await self._arrived.wait()
-            while self._newcomers:
-                await self._claiming.acquire()
-                if not self._newcomers:
-                    self._claiming.release()
-                    break
-                path, snapshot = self._newcomers.popitem(last=False)
-                self._start(path, snapshot)
-            self._arrived.clear()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._start_from(self._fresh), name="dispatcher-fresh")
+            group.create_task(self._start_from(self._resting), name="dispatcher-resting")
 
-    def _start(self, path: str, snapshot: Snapshot) -> None:
-        if self._stopping or path in self._by_path or snapshot.identity in self._by_identity:
-            self._claiming.release()
+    async def _start_from(self, queue: _Queue) -> None:
+        while True:
+            await queue.room.acquire()
+            path, snapshot = await queue.get()
+            if self._stopping or not self._start(path, snapshot, queue):
+                queue.room.release()
+
+    def _start(self, path: str, snapshot: Snapshot, queue: _Queue) -> bool:
+        if path in self._by_path or snapshot.identity in self._by_identity:
             self._hint_all({path})  # the recovery has met the path or the file meanwhile: look at it in that light
-            return
+            return False
         stream = _Stream(path, snapshot.identity)
         self._register(stream)
-        self._spawn(stream, self._claim_and_carry(stream, snapshot), name=f"claim-{path!r}")
+        self._spawn(stream, self._claim_and_carry(stream, snapshot, queue), name=f"claim-{path!r}")
+        return True
 
-    async def _claim_and_carry(self, stream: _Stream, snapshot: Snapshot) -> None:
+    async def _claim_and_carry(self, stream: _Stream, snapshot: Snapshot, queue: _Queue) -> None:
+        """A recording that may be growing makes room for the next as soon as it is claimed, however many there are; of
+        those that lie ready only so many are under way at once, so that each is there soon after it was begun."""
+        holds_room = True
         try:
             claimed = await self._claim(stream, snapshot)
+            if queue is self._fresh:
+                holds_room = False
+                queue.room.release()
+            if isinstance(claimed, Checkpoint):
+                await self._carry(stream, claimed)
+                return
         finally:
-            self._claiming.release()
-        if isinstance(claimed, Checkpoint):
-            await self._carry(stream, claimed)
-            return
+            if holds_room:
+                queue.room.release()
         if claimed is not None:
             self._world.telemetry.stream(claimed.stream_id, stream.path).already_stored(key=claimed.key)
         self._end(stream, claimed)
@@ -345,13 +403,9 @@ class Dispatcher:
             except FileChanged:
                 self._hint_all({stream.path})
                 return None
-            except Permanent as exc:
-                self._world.telemetry.stream("", stream.path).failed(reason=str(exc), hint=exc.hint)
-                self._settled[stream.path] = snapshot
-                return None
-            except Transient as exc:
+            except (Permanent, Transient) as exc:
                 telemetry = self._world.telemetry.stream("", stream.path)
-                telemetry.trouble(operation="file_read", error=exc, retry_seconds=retry)
+                telemetry.trouble(operation=exc.operation or "claim", error=exc, retry_seconds=retry)
                 await asyncio.sleep(retry)
                 retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
             except Exception as exc:  # noqa: BLE001 - one bad file never stops the others; it is reported whole

@@ -14,6 +14,7 @@ from .ports import World
 from .reconcile import origin_of
 from .recording import Identity, ListedObject, Snapshot
 
+_BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 #: The clocks of the store and of this machine may differ by so much.
 _CLOCK_SKEW = timedelta(minutes=5)
 
@@ -30,9 +31,8 @@ class Elsewhere:
 
     async def keys_of(self, snapshot: Snapshot) -> tuple[str, ...]:
         """Keys of objects that were made from this very file; none where the file system keeps no birth times."""
-        birth_ns = snapshot.identity.birth_ns
-        born = datetime.fromtimestamp(birth_ns / 1e9, UTC)
-        if not birth_ns or born > self._began:
+        born = _BEGIN + timedelta(microseconds=snapshot.identity.birth_ns // 1000)
+        if born == _BEGIN or born > self._began:
             return ()
         candidates = [
             listed.key

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from .exceptions import RedisUnavailable
+from .exceptions import RedisOperationError
 from .lifecycle import Fact, after
 from .ports import Checkpoints, StreamTelemetry
 from .recording import Checkpoint, Part, Superseded
@@ -68,7 +68,7 @@ class Ledger:
         saved = dict(self._unsaved)
         try:
             await self._checkpoints.save_part(self._record, tuple(saved.values()))
-        except RedisUnavailable as exc:
+        except RedisOperationError as exc:
             self._telemetry.trouble(operation="redis_update", error=exc, retry_seconds=None)
         else:
             # Others may have been stored meanwhile: forget only what was written.

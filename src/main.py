@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from . import __version__
 from .config import Loaded, Settings, load_settings, without_user_info
 from .dispatcher import Dispatcher, FairSlots
 from .embedded import EmbeddedServiceError, embedded_redis, embedded_s3, find_versitygw
-from .exceptions import ConfigurationError, Stopped
+from .exceptions import ConfigurationError, Permanent, Stopped
 from .ffprobe import Ffprobe
 from .http_server import serve
 from .logging_config import configure_logging
@@ -36,6 +36,7 @@ from .watcher import Watcher
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _EXPIRE_SECONDS = 15.0
+_REFUSED_SECONDS = 60.0
 #: A chunk above this is sent from the file in sections, so that one part never takes a slot's whole memory.
 _LARGEST_IN_MEMORY = 64 * 1024 * 1024
 
@@ -157,8 +158,8 @@ async def _serve_until(
             group.create_task(watcher.run(dispatcher.publish), name="watcher"),
             group.create_task(dispatcher.run(), name="dispatcher"),
             group.create_task(_expire(metrics), name="metrics"),
-            group.create_task(_unless_stopped(checkpoints.warn_about_configuration()), name="redis-check"),
-            group.create_task(_unless_stopped(store.abilities()), name="bucket"),  # not ready before it exists
+            group.create_task(_once(checkpoints.warn_about_configuration, metrics), name="redis-check"),
+            group.create_task(_once(store.abilities, metrics), name="bucket"),  # created before the first recording
         ]
         await stop.wait()
         slots.drain()
@@ -182,9 +183,16 @@ def _tell(place: _Place, port: int) -> None:
     print(f"Metrics                http://{settings.prom_host}:{port}/metrics", flush=True)
 
 
-async def _unless_stopped(work: Awaitable[object]) -> None:
+async def _once(work: Callable[[], Awaitable[object]], metrics: Metrics) -> None:
+    """Do what is to be done once at start; a refusal is told, and it is tried again until somebody mends it."""
     with suppress(Stopped):
-        await work
+        while True:
+            try:
+                await work()
+                return
+            except Permanent as exc:
+                metrics.unexpected(path="", error=exc, retry_seconds=_REFUSED_SECONDS)
+                await asyncio.sleep(_REFUSED_SECONDS)
 
 
 async def _expire(metrics: Metrics) -> None:

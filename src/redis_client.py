@@ -158,7 +158,10 @@ def _trouble(exc: Exception, code: str, text: str) -> tuple[bool, str] | None:
         return _NO_REDIS
     if isinstance(exc, RedisConnectionError | RedisTimeoutError | OSError):
         return _AWAY
-    return _NO_DATABASE if "DB index" in text else None
+    if "DB index" in text:
+        return _NO_DATABASE
+    # The rest of Redis's own words is about its state (NOREPLICAS, DENIED, …); these two are about the command.
+    return None if code in ("ERR", "WRONGTYPE", "") else (True, "see what Redis says, and mend it there")
 
 
 def _marker_field(identity: Identity) -> bytes:

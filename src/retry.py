@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential, wait_random_exponential
 
-from .exceptions import Stopped, Transient
+from .exceptions import ChunkProcessingError, Stopped, Transient
 
 T = TypeVar("T")
 
@@ -58,6 +58,11 @@ class RetryPolicy:
             raise Stopped
 
 
+def _is_ours_to_wait_out(error: BaseException) -> bool:
+    """A file that cannot be read is for the one who reads it, not for the call that would have sent it."""
+    return isinstance(error, Transient) and not isinstance(error, ChunkProcessingError)
+
+
 async def until_it_works(
     operation: str, call: Callable[[], Awaitable[T]], *, policy: RetryPolicy, observer: RetryObserver
 ) -> T:
@@ -71,7 +76,7 @@ async def until_it_works(
         )
 
     attempts = AsyncRetrying(
-        retry=retry_if_exception_type(Transient),
+        retry=retry_if_exception(_is_ours_to_wait_out),
         wait=policy.wait_after,
         sleep=policy.rest,
         before_sleep=report,

@@ -18,7 +18,7 @@ import asyncio
 import io
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -41,7 +41,15 @@ from botocore.exceptions import (
 )
 
 from .checksums import crc64_from_base64, crc64_to_base64
-from .exceptions import FileChanged, S3OperationError, S3Rejected, S3Unavailable, UploadGone
+from .exceptions import (
+    ChunkProcessingError,
+    ConfigurationError,
+    FileChanged,
+    S3OperationError,
+    S3Rejected,
+    S3Unavailable,
+    UploadGone,
+)
 from .ports import ChunkBody, Hashes
 from .recording import Answer, Chunk, ListedObject, Manifest, OpenUpload, StoredObject, StoredPart
 from .retry import RetryObserver, RetryPolicy, until_it_works
@@ -49,6 +57,7 @@ from .retry import RetryObserver, RetryPolicy, until_it_works
 T = TypeVar("T")
 
 PROBE_KEY = ".cefmp4-probe"
+_PARTS_A_PAGE = 200  # a page of 1,000 keeps the event loop busy for 50 ms
 _DOCUMENT_LIMIT = 64 * 1024 * 1024
 
 
@@ -134,7 +143,7 @@ class _BodyFile:
 
     def __init__(self, body: ChunkBody) -> None:
         self.body = body
-        self.broken: FileChanged | None = None
+        self.broken: FileChanged | ChunkProcessingError | None = None
         self._position = 0
 
     def __len__(self) -> int:
@@ -168,7 +177,7 @@ class _BodyPayload(aiohttp.payload.Payload):
         try:
             async for piece in self._value.body.pieces():
                 await writer.write(piece)
-        except FileChanged as exc:
+        except (FileChanged, ChunkProcessingError) as exc:
             self._value.broken = exc
             raise
 
@@ -195,6 +204,7 @@ botocore.auth.AUTH_TYPE_MAPS[_SIGNER] = _PresummedSigV4
 _MISCONFIGURED = {
     "AccessDenied": "give these credentials the rights listed in docs/operations.md on this bucket",
     "AllAccessDisabled": "the account or bucket is disabled",
+    "301": "set S3_REGION_NAME to the bucket's region",
     "AuthorizationHeaderMalformed": "set S3_REGION_NAME to the bucket's region",
     "ExpiredToken": "the session token has expired; supply new credentials",
     "InvalidAccessKeyId": "check S3_ACCESS_KEY_ID",
@@ -242,15 +252,19 @@ def translate(exc: Exception, *, operation: str) -> S3OperationError:
         text = f"{operation}: {code or status} {exc.response.get('Error', {}).get('Message', '')}".strip()
         if code == "NoSuchUpload":
             return UploadGone(text, operation=operation)
-        if code in _MISCONFIGURED or status in (301, 401, 403):
+        if code == "InvalidObjectState":  # an archived object, as a source
+            return S3Rejected(text, operation=operation, code=code)
+        if code in _MISCONFIGURED or code.startswith("KMS.") or status in (301, 401, 403):
             hint = _MISCONFIGURED.get(code, _REFUSED)
             return S3Unavailable(text, operation=operation, hint=hint, misconfigured=True)
         # A HEAD has no body that could say more than 400: an expired token, for one.
+        if status == 501 or code == "NotImplemented":  # some stores answer so to what they do not know
+            return S3Rejected(text, operation=operation, code="NotImplemented")
         if code in _TRANSIENT or code == "400" or status >= 500 or status in (0, 408, 429):
             return S3Unavailable(text, operation=operation)
         return S3Rejected(text, operation=operation, code=code or str(status))
     if isinstance(exc, NoCredentialsError | PartialCredentialsError):
-        hint = "set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY, or give the machine a role"
+        hint = "set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY, or give the machine a role, and start the daemon again"
         return S3Unavailable(f"{operation}: no S3 credentials", operation=operation, hint=hint, misconfigured=True)
     if isinstance(exc, EndpointConnectionError) and _was_cut(exc.kwargs.get("error")):
         return S3Unavailable(f"{operation}: the connection was cut", operation=operation)
@@ -340,7 +354,7 @@ class S3Client:
             found: dict[int, StoredPart] = {}
             marker: dict[str, Any] = {}
             while True:
-                page = await self._call("list_parts", Key=key, UploadId=upload_id, **marker)
+                page = await self._call("list_parts", Key=key, UploadId=upload_id, MaxParts=_PARTS_A_PAGE, **marker)
                 for entry in page.get("Parts", []):
                     number = entry["PartNumber"]
                     found[number] = _stored_part(number, entry["Size"], entry)
@@ -364,7 +378,10 @@ class S3Client:
         except UploadGone:
             return Answer.UPLOAD_GONE
         except S3Rejected as exc:
-            return _completion_answer(exc)
+            answer = _completion_answer(exc)
+            if answer is not Answer.PRECONDITION_FAILED:
+                self._observer.operation_failed(operation="complete_upload", error=exc, attempt=1, wait_seconds=0.0)
+            return answer
         except S3Unavailable as exc:
             if "BadDigest" in str(exc):
                 return Answer.WRONG_CONTENT
@@ -376,8 +393,13 @@ class S3Client:
         async def abort() -> None:
             try:
                 await self._call("abort_multipart_upload", Key=key, UploadId=upload_id)
-            except UploadGone:
+            except (UploadGone, S3Rejected):
                 return
+            except S3Unavailable as exc:
+                if not exc.misconfigured:
+                    raise
+                # Tidying up is worth no waiting for a right that may never be given; a lifecycle rule does it too.
+                self._observer.operation_failed(operation="abort_upload", error=exc, attempt=1, wait_seconds=0.0)
 
         await self._retried("abort_upload", abort)
 
@@ -394,9 +416,15 @@ class S3Client:
                 ]
                 if not page.get("IsTruncated"):
                     return found
-                marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+                following = page["NextKeyMarker"]
+                if page.get("EncodingType") == "url":
+                    following = unquote_plus(following)
+                marker = {"KeyMarker": following, "UploadIdMarker": page["NextUploadIdMarker"]}
 
-        return await self._retried("list_uploads", list_all)
+        try:
+            return await self._retried("list_uploads", list_all)
+        except S3Rejected:
+            return []  # a store that cannot list them: nothing is found, and nothing aborted
 
     # -- objects ----------------------------------------------------------------------------------------------
 
@@ -440,6 +468,8 @@ class S3Client:
                 arguments["ChecksumCRC64NVME"] = crc64_to_base64(crt.crc64nvme(body))
             if replaces is None and abilities.if_none_match:
                 arguments["IfNoneMatch"] = "*"
+            elif replaces is None and (there := await self._get_document(key)) is not None:
+                return there[0] == body
             if replaces is not None and abilities.if_match:
                 arguments["IfMatch"] = f'"{replaces}"'
             try:
@@ -448,27 +478,14 @@ class S3Client:
                 if exc.code not in ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "412", "404"):
                     raise
                 # Our own earlier attempt may have got through and lost its answer.
-                stored = await self.get_document(key)
+                stored = await self._get_document(key)
                 return stored is not None and stored[0] == body
             return True
 
         return await self._retried("put_document", put)
 
     async def get_document(self, key: str) -> tuple[bytes, str] | None:
-        async def get() -> tuple[bytes, str] | None:
-            try:
-                answer = await self._call("get_object", Key=key)
-            except S3Rejected as exc:
-                if exc.code in ("NoSuchKey", "404"):
-                    return None
-                raise
-            if answer["ContentLength"] > _DOCUMENT_LIMIT:
-                answer["Body"].close()
-                return b"", _bare(answer["ETag"])
-            body = b"".join([piece async for piece in self._pieces(answer["Body"])])
-            return body, _bare(answer["ETag"])
-
-        return await self._retried("get_document", get)
+        return await self._retried("get_document", lambda: self._get_document(key))
 
     # -- how a call is made -----------------------------------------------------------------------------------
 
@@ -500,6 +517,19 @@ class S3Client:
             raise translate(exc, operation="get_object") from exc
         finally:
             body.close()
+
+    async def _get_document(self, key: str) -> tuple[bytes, str] | None:
+        try:
+            answer = await self._call("get_object", Key=key)
+        except S3Rejected as exc:
+            if exc.code in ("NoSuchKey", "404"):
+                return None
+            raise
+        if answer["ContentLength"] > _DOCUMENT_LIMIT:
+            answer["Body"].close()
+            return b"", _bare(answer["ETag"])
+        body = b"".join([piece async for piece in self._pieces(answer["Body"])])
+        return body, _bare(answer["ETag"])
 
     async def _create(self, key: str, metadata: Mapping[str, str], *, checksum: bool) -> str:
         arguments: dict[str, Any] = {"Metadata": dict(metadata), "ContentType": "video/mp4"}
@@ -581,14 +611,24 @@ class S3Client:
         except S3Unavailable as exc:
             if "NoSuchBucket" not in str(exc):
                 raise
-        arguments: dict[str, Any] = {}
-        if self._settings.is_aws and self._settings.region not in (None, "us-east-1"):
-            arguments["CreateBucketConfiguration"] = {"LocationConstraint": self._settings.region}
         try:
-            await self._call("create_bucket", **arguments)
+            await self._create_bucket()
         except S3Rejected as exc:
             if exc.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                hint = "create the bucket, or check S3_ENDPOINT_URL, S3_BUCKET_NAME and S3_REGION_NAME"
+                raise S3Unavailable(str(exc), operation="create_bucket", hint=hint, misconfigured=True) from exc
+
+    async def _create_bucket(self) -> None:
+        region = self._client.meta.region_name
+        if region == "us-east-1":
+            await self._call("create_bucket")
+            return
+        try:
+            await self._call("create_bucket", CreateBucketConfiguration={"LocationConstraint": region})
+        except S3Rejected as exc:
+            if exc.code not in ("InvalidLocationConstraint", "MalformedXML", "NotImplemented"):
                 raise
+            await self._call("create_bucket")  # a store of one region that knows no others
 
     async def _learn(self) -> Abilities:
         settings = self._settings
@@ -670,8 +710,6 @@ class _Probe:
             await self._aborted(upload_id)
             if "BadDigest" in str(exc):
                 return True
-            if "NotImplemented" in str(exc):
-                return False
             raise
         return False
 
@@ -740,20 +778,28 @@ async def open_store(
     config = AioConfig(
         max_pool_connections=settings.connections,
         connect_timeout=5,
-        read_timeout=limits.completion,  # the deadline around each call is the one that counts
+        read_timeout=24 * 3600,  # the deadline around each call is the one that counts
+        ignore_configured_endpoint_urls=True,  # what the operator did not name here is not used
         retries={"mode": "standard", "total_max_attempts": 1},
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         signature_version="s3v4",
         s3={"addressing_style": _addressing(settings), "payload_signing_enabled": settings.signs_payloads},
     )
-    session = aioboto3.Session(
-        aws_access_key_id=settings.access_key_id,
-        aws_secret_access_key=settings.secret_access_key,
-        region_name=settings.region,
-    )
-    region = settings.region or session.region_name or "us-east-1"
-    async with session.client("s3", endpoint_url=settings.endpoint_url, region_name=region, config=config) as client:
+    try:
+        session = aioboto3.Session(
+            aws_access_key_id=settings.access_key_id,
+            aws_secret_access_key=settings.secret_access_key,
+            region_name=settings.region,
+        )
+        region = settings.region or session.region_name or "us-east-1"
+        opening = session.client("s3", endpoint_url=settings.endpoint_url, region_name=region, config=config)
+        opened = await opening.__aenter__()
+    except (BotoCoreError, ValueError) as exc:
+        raise ConfigurationError([f"The S3 client cannot be made from these settings and AWS profiles: {exc}"]) from exc
+    async with AsyncExitStack() as stack:
+        stack.push_async_exit(opening)
+        client = opened
         client.meta.events.unregister("before-call.s3", botocore.handlers.add_expect_header)
         client.meta.events.register("choose-signer.s3", lambda **_: _SIGNER)
         yield S3Client(client, settings, policy=policy, observer=observer, deadlines=limits)

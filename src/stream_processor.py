@@ -29,7 +29,7 @@ from .ledger import Ledger
 from .lifecycle import Fact
 from .metadata_generator import StoredDescription, document_key, encode_document, metadata_document, read_document
 from .object_keys import metadata_value
-from .part_plan import OverCapacity
+from .part_plan import Limits, OverCapacity
 from .ports import World
 from .reconcile import CompletionFacts, Resume, Step
 from .recording import (
@@ -81,6 +81,8 @@ class StreamProcessor:
         self._idle_since: float | None = None
         self._seen: Snapshot | None = None
         self._idle_told: Snapshot | None = None
+        self._seen_in_vain: Snapshot | None = None
+        self._in_vain = 0
         self._warned_of_capacity = False
         self._replaced_parts: Mapping[int, Part] = {}
         self._replaced_size = 0
@@ -131,21 +133,28 @@ class StreamProcessor:
         return await self._describe()
 
     async def _patiently(self, step: _Way) -> bool:
-        """One step of the way; what the file or the upload did meanwhile leads back to its beginning."""
+        """One step of the way; what the file or the upload did meanwhile leads to another one, or back."""
         failures = 0
         while True:
             try:
                 return await step()
-            except FileChanged:
+            except FileChanged as exc:
+                await self._pause_unless_changed(exc)
                 return False
             except ChunkProcessingError as exc:
                 failures += 1
                 await self._pause(failures, operation="file_read", error=exc)
             except UploadGone:
-                return await self._upload_is_gone()
+                step = self._upload_is_gone
             except OverCapacity:
-                await self._anew_with_larger_parts()
-                return False
+                step = self._anew_with_larger_parts
+
+    async def _pause_unless_changed(self, error: FileChanged) -> None:
+        """A file that reads as changed while every look at it says the same (a stale network mount) is not hurried."""
+        self._in_vain = self._in_vain + 1 if self._seen == self._seen_in_vain else 0
+        self._seen_in_vain = self._seen
+        if self._in_vain:
+            await self._pause(self._in_vain, operation="file_read", error=error)
 
     async def _record_and_finish(self) -> bool:
         """Send while the recording grows, then finish; False when it has to go on. True: the object is proved."""
@@ -247,10 +256,9 @@ class StreamProcessor:
         if described is None or described.etag != record.replaces:
             await self._to_another_key()
             self._replaced_size = 0
-            return
-        if record.upload_id is not None:
-            async with self._world.slots.turn():
-                await self._world.store.abort_upload(record.key, record.upload_id)
+            raise FileChanged("another recording is in the file")
+        own = Superseded(record.key, record.upload_id, record.stream_id, record.started_at)
+        await self._clean_up(replace(record, superseded=(*record.superseded, own)))
         marker = described.marker(record.path)
         await self._world.checkpoints.finish(replace(record, status=Status.COMPLETED), marker)
         raise _BegunAnew(marker)
@@ -419,6 +427,8 @@ class StreamProcessor:
         self._refusals += 1
         refused = S3Unavailable(f"the completion was refused: {step}", operation="complete_upload")
         await self._pause(self._refusals, operation="complete_upload", error=refused)
+        if step is Step.SEAL_AGAIN and self._refusals > 1:
+            step = Step.UPLOAD_ANEW  # the file was read again whole and the store still objects: it is the upload
         match step:
             case Step.PROVE_AGAIN | Step.SEAL_AGAIN:
                 fact = Fact.GREW if self._ledger.record.status is Status.PENDING_COMPLETION else None
@@ -500,7 +510,7 @@ class StreamProcessor:
             **changes,
         )
 
-    async def _anew_with_larger_parts(self) -> None:
+    async def _anew_with_larger_parts(self) -> bool:
         """Equal parts are used up: upload the file again with larger ones, once it is closed."""
         snapshot = await self._look()
         limits = self._world.naming.limits
@@ -508,6 +518,7 @@ class StreamProcessor:
         if part_plan.capacity(schedule, limits) < snapshot.size:
             raise StreamInitializationError(f"{snapshot.size} bytes are more than S3 can hold in one object")
         await self._upload_anew(Fact.UPLOAD_LOST, replaces=self._ledger.record.replaces, schedule=schedule)
+        return False
 
     # -- the object is there ----------------------------------------------------------------------------------
 
@@ -529,7 +540,7 @@ class StreamProcessor:
         """Write the document beside the object, clean up, and leave a marker."""
         if self._ledger.record.processed_at is None:
             await self._ledger.write(processed_at=self._world.clock.utc_now())
-        record = self._ledger.snapshot()
+        record = _with_all_parts(self._ledger.snapshot(), self._world.naming.limits)
         probe = await self._world.prober.probe(record.path)
         if probe.error is not None:
             self._telemetry.probe_failed(error=probe.error)
@@ -551,6 +562,7 @@ class StreamProcessor:
             while not await store.put_document(key, document, replaces=None):
                 there = await store.get_document(key)
                 if there is None:
+                    await self._pause(1, operation="put_document")
                     continue
                 described = read_document(there[0])
                 if described is None or not _describes_ours(described, record):
@@ -614,6 +626,18 @@ class StreamProcessor:
         except UploadGone:
             return False
         return True
+
+
+def _with_all_parts(record: Checkpoint, limits: Limits) -> Checkpoint:
+    """A part whose entry was lost in Redis after the object had been proved: its place and size follow from the
+    schedule, its checksum nobody knows any more, and the object's ETag stands in for its own."""
+    manifest = _manifest(record)
+    parts = {
+        chunk.number: record.parts.get(chunk.number)
+        or Part(chunk.number, chunk.size, str(record.etag), None, record.completed_at or record.started_at)
+        for chunk in part_plan.chunks(record.schedule, manifest.size, limits)
+    }
+    return replace(record, parts=parts)
 
 
 def _describes_ours(described: StoredDescription, record: Checkpoint) -> bool:

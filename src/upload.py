@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from . import part_plan
 from .checksums import combine, multipart_etag
-from .exceptions import FileChanged
+from .exceptions import FileChanged, S3Unavailable
 from .ledger import Ledger
 from .part_plan import Stale
 from .ports import Hashes, StreamTelemetry, Turn, World
@@ -77,15 +77,13 @@ class Upload:
         checked = await self.read_all(snapshot)
         if checked is None:
             return None
-        sent_again = 0
+        sent_again = rounds = 0
         stale = part_plan.stale_parts(checked, self._ledger.parts)
         while True:
             sent_again += sum(item.reason is not SendReason.NEW for item in stale)
             await self._send_all(stale)
-            async with self._world.slots.turn():
-                record = self._ledger.record
-                listed = await self._world.store.list_parts(record.key, str(record.upload_id))
-            if await self._world.recordings.snapshot(record.path) != snapshot:
+            listed = await self._listed()
+            if await self._changed(snapshot):
                 return None
             stale = part_plan.unproved(checked, listed, self._ledger.parts)
             if not stale:
@@ -93,6 +91,27 @@ class Upload:
                 return Sealed(snapshot, checked, parts, sent_again)
             if not self._holds_what_was_read(checked):
                 return None  # a part was sent with other bytes than the pass read: only a new pass can tell
+            rounds += 1
+            await self._pause_for_listing(rounds, len(stale))
+
+    async def _listed(self) -> dict[int, StoredPart]:
+        async with self._world.slots.turn():
+            return await self._world.store.list_parts(self._ledger.record.key, self._upload_id())
+
+    async def _pause_for_listing(self, rounds: int, missing: int) -> None:
+        """A store that took parts and does not list them is asked again more and more slowly."""
+        rhythm = self._world.rhythm
+        seconds = min(rhythm.longest_pause, rhythm.first_pause * 2.0 ** min(rounds - 1, 16))
+        error = S3Unavailable(f"{missing} stored parts are not listed as they were sent", operation="list_parts")
+        self._telemetry.trouble(operation="list_parts", error=error, retry_seconds=seconds)
+        await asyncio.sleep(seconds)
+        self._check_stop()
+
+    def _upload_id(self) -> str:
+        upload_id = self._ledger.record.upload_id
+        if upload_id is None:
+            raise AssertionError("parts belong to an upload")
+        return upload_id
 
     async def read_all(self, snapshot: Snapshot) -> tuple[tuple[Chunk, Digest], ...] | None:
         """One pass over the file; None when it changed meanwhile."""
@@ -123,7 +142,7 @@ class Upload:
                 continue
             async with self._world.slots.turn():
                 copy = await self._world.store.copy_part(
-                    record.key, str(record.upload_id), chunk, source_key=record.key, source_etag=source_etag
+                    record.key, self._upload_id(), chunk, source_key=record.key, source_etag=source_etag
                 )
             if copy is None or copy.crc64 not in (None, digest.crc64):
                 return  # the store cannot, or tells another checksum than the range's: send instead
@@ -195,7 +214,7 @@ class Upload:
         body = await self._world.recordings.read(record.path, record.identity, chunk, hashes)
         answered = False
         try:
-            stored = await self._world.store.upload_part(record.key, str(record.upload_id), chunk.number, body)
+            stored = await self._world.store.upload_part(record.key, self._upload_id(), chunk.number, body)
             digest = body.digest
             answered = True
         finally:

@@ -92,6 +92,9 @@ def _any_of(patterns: Sequence[str]) -> re.Pattern[str]:
 Facts = tuple[int, int, int, int]
 
 
+_NEVER_SEEN: Facts = (-1, -1, -1, -1)
+
+
 @dataclass(slots=True)
 class _Seen:
     """What is remembered of a file, and in which scan it was seen last."""
@@ -158,6 +161,10 @@ class Tree:
         if other_device:
             yield self._folder_is(missing=True)
         found = self._folder_is(missing=False)
+        if found.missing is False:
+            # Whoever follows a file saw it gone meanwhile: every one of them deserves a look, changed or not.
+            for seen in self._seen.values():
+                seen.facts = _NEVER_SEEN
         found.other_root |= before is not None and (before.device, before.inode) != (root.device, root.inode)
         yield found
         self._scan += 1

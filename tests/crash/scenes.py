@@ -59,7 +59,8 @@ def is_settled(simulation: Simulation) -> bool:
     """Whether no stream is alive and nothing waits for a look."""
     dispatcher = simulation.dispatcher
     assert dispatcher is not None
-    return not (dispatcher._by_identity or dispatcher._hints or dispatcher._newcomers or simulation.fuse.blown.is_set())
+    waiting = dispatcher._hints or dispatcher._fresh.files or dispatcher._resting.files
+    return not (dispatcher._by_identity or waiting or simulation.fuse.blown.is_set())
 
 
 async def settled(simulation: Simulation, *, seconds: float = 20_000.0) -> None:

@@ -61,6 +61,11 @@ class Disk(FakeRecordings):
     async def pause(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
+    def _tick(self) -> int:
+        """File times follow the virtual clock, so that a file that grows looks as if it does."""
+        self.now_ns = max(self.now_ns + 1000, int(VirtualClock().utc_now().timestamp() * 1e9))
+        return self.now_ns
+
 
 @dataclass
 class Simulation:

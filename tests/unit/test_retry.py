@@ -65,13 +65,20 @@ def test_what_works_at_once_is_asked_once_and_nobody_is_told() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [_away, lambda: RedisUnavailable("away"), lambda: ChunkProcessingError("EIO")],
-    ids=["store", "redis", "disk"],
+    [_away, lambda: RedisUnavailable("away")],
+    ids=["store", "redis"],
 )
 def test_transient_trouble_is_waited_out(error: Callable[[], BaseException]) -> None:
     server = _Server(3, error)
     _asked(server)
     assert len(server.asked) == 4
+
+
+def test_a_file_that_cannot_be_read_is_for_its_reader_to_wait_for() -> None:
+    server = _Server(1, lambda: ChunkProcessingError("EIO"))
+    with pytest.raises(ChunkProcessingError):
+        _asked(server)
+    assert len(server.asked) == 1
 
 
 def test_a_store_that_is_away_for_days_is_never_given_up() -> None:

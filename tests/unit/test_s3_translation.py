@@ -75,7 +75,8 @@ def test_an_upload_that_the_store_does_not_know_is_gone_and_nothing_else_is_said
         ("SignatureDoesNotMatch", 403, "S3_SECRET_ACCESS_KEY"),
         ("403", 403, "S3_SECRET_ACCESS_KEY"),
         ("SomethingNew", 401, "S3_ACCESS_KEY_ID"),
-        ("301", 301, "S3_BUCKET_NAME"),
+        ("301", 301, "S3_REGION_NAME"),
+        ("KMS.DisabledException", 400, "S3_ACCESS_KEY_ID"),
     ],
 )
 def test_what_a_changed_setting_can_lift_is_waited_for_and_says_what_to_change(
@@ -102,7 +103,6 @@ def test_what_a_changed_setting_can_lift_is_waited_for_and_says_what_to_change(
         ("IncompleteBody", 400),
         ("XAmzContentChecksumMismatch", 400),
         ("XMinioStorageFull", 507),
-        ("NotImplementedYet", 501),
         ("", 0),
         ("408", 408),
         ("400", 400),  # a HEAD has no body that could say more
@@ -126,6 +126,8 @@ def test_trouble_of_the_store_or_the_line_may_pass(code: str, status: int) -> No
         ("KeyTooLongError", 400),
         ("InvalidArgument", 400),
         ("SomethingNew", 418),
+        ("NotImplemented", 501),
+        ("InvalidObjectState", 403),
     ],
 )
 def test_what_the_store_understood_and_refuses_is_never_repeated(code: str, status: int) -> None:
