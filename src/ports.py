@@ -87,6 +87,9 @@ class Recordings(Protocol):
     async def writers(self, path: str) -> Writers:
         """Whether anybody has the file open for writing, as far as the operating system can prove it."""
 
+    async def is_whole(self, path: str, identity: Identity, size: int) -> bool:
+        """Whether the MP4's top-level boxes, an index among them, end exactly at ``size``. Raises as ``read`` does."""
+
     async def born_at(self, path: str) -> datetime | None:
         """Birth time of the file, where the file system keeps one."""
 

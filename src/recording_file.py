@@ -36,6 +36,7 @@ from typing import ParamSpec, TypeVar
 
 from awscrt.checksums import crc64nvme
 
+from . import boxes
 from .exceptions import ChunkProcessingError, FileChanged, StreamProcessorError
 from .part_plan import KIB, MIB
 from .ports import ChunkBody, Hashes
@@ -248,6 +249,11 @@ class _Source:
         view = memoryview(bytearray(size))
         self.fill(view, offset, hasher)
         return view
+
+    def is_whole(self, size: int) -> bool:
+        """Whether the MP4's boxes end exactly at ``size``."""
+        with self._opened() as fd:
+            return boxes.is_whole(lambda offset, count: os.pread(fd, count, offset), size)
 
     @contextmanager
     def _opened(self) -> Iterator[int]:
@@ -509,6 +515,9 @@ class RecordingFiles:
         """NONE: at this moment no process has the file open for writing, nor mapped so. Proved only on file systems
         of this machine, and for files of our own user (or with CAP_LEASE)."""
         return await _in(self._looking, self._ask_for_writers, path)
+
+    async def is_whole(self, path: str, identity: Identity, size: int) -> bool:
+        return await _in(self._looking, _Source(self._root, path, identity).is_whole, size)
 
     def _ask_for_writers(self, path: str) -> Writers:
         try:

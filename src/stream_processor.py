@@ -45,11 +45,15 @@ from .recording import (
     StoredObject,
     StoredPart,
     Superseded,
+    Writers,
 )
 from .upload import Sealed, Upload
 
 #: The store's clock and ours may differ, and it gives whole seconds.
 _CLOCK_SKEW = timedelta(minutes=1)
+
+#: A recording that is proved closed must also have been unchanged for so long; and the proof is tried so often.
+_CLOSED_SECONDS = 2.0
 
 _Way = Callable[[], Awaitable[bool]]
 
@@ -281,9 +285,24 @@ class StreamProcessor:
                 min_age=self._world.rhythm.min_age,
             )
             now = self._world.clock.monotonic()
-            if snapshot.size and now >= idle_at:
+            if snapshot.size and (now >= idle_at or await self._is_closed(snapshot, now)):
                 return snapshot
-            await self._wait(idle_at - now if snapshot.size else None)
+            await self._wait(min(idle_at - now, _CLOSED_SECONDS) if snapshot.size else None)
+
+    async def _is_closed(self, snapshot: Snapshot, now: float) -> bool:
+        """Proof that the recorder is done, so that the quiet time need not pass: nobody has the file open for writing,
+        it ends where its boxes do, and it has not changed for two seconds.
+
+        Not for a recording that went on after its completion: it may be closed and opened again every minute.
+        """
+        quiet = now - self._changed_at >= _CLOSED_SECONDS
+        old_enough = now - self._first_seen_at >= self._world.rhythm.min_age
+        record = self._ledger.record
+        if not (quiet and old_enough) or record.replacements:
+            return False
+        if await self._world.recordings.writers(record.path) is not Writers.NONE:
+            return False
+        return await self._world.recordings.is_whole(record.path, record.identity, snapshot.size)
 
     async def _look(self) -> Snapshot:
         """The file as it is now; waits for a file that is gone. Raises ``SourceMissing`` when it does not come back."""
@@ -348,12 +367,18 @@ class StreamProcessor:
             self._telemetry.went_idle(quiet_seconds=self._quiet_seconds())
         await self._ledger.write(Fact.WENT_IDLE)
         sealed = await self._upload.seal(snapshot)
-        if sealed is None:
+        if sealed is None or not await self._may_complete(snapshot):
             self._telemetry.grew_again()
             return False
         self._check_stop()
         self._telemetry.sealed(size=snapshot.size, seconds=clock.monotonic() - started, sent_again=sealed.sent_again)
         return await self._complete(sealed)
+
+    async def _may_complete(self, snapshot: Snapshot) -> bool:
+        """Before its quiet time has passed a recording is completed only while still nobody writes."""
+        if self._world.clock.monotonic() - self._changed_at >= self._quiet_seconds():
+            return True
+        return await self._world.recordings.writers(self._ledger.record.path) is Writers.NONE
 
     async def _complete(self, sealed: Sealed) -> bool:
         manifest = sealed.manifest(self._ledger.record.replaces)

@@ -62,6 +62,20 @@ def test_recordings_of_every_shape_are_sent_while_they_grow_and_equal_their_file
     assert len(stage.markers()) == 4
 
 
+@pytest.mark.ffmpeg
+def test_a_recording_that_is_proved_closed_need_not_be_quiet_for_long(stage: Stage, ffmpeg: Path) -> None:
+    stage.daemon.start_and_wait(STREAM_TIMEOUT_SECONDS="600")
+    files = {shape: stage.folder / f"early-{shape}.mp4" for shape in Shape}
+    with ExitStack() as recorders:
+        for shape, path in files.items():
+            recorders.enter_context(recording(ffmpeg, path, shape, seconds=3))
+        copied = stage.folder / "no-film.mp4"
+        write(copied, 1000)
+    for path in files.values():
+        assert stage.wait_until_done(path)["total_size_bytes"] == path.stat().st_size
+    assert not stage.bucket.holds(copied.name, copied), "what is no film has to be quiet for its whole time"
+
+
 def test_what_is_sent_is_what_the_metrics_say(stage: Stage) -> None:
     daemon, path = stage.daemon, stage.folder / "counted.mp4"
     daemon.start_and_wait()

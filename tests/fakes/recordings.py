@@ -11,6 +11,7 @@ from itertools import count
 
 from awscrt import checksums
 
+from src import boxes
 from src.exceptions import ChunkProcessingError, FileChanged
 from src.ports import Hashes
 from src.recording import Chunk, Digest, Identity, Snapshot, Writers
@@ -164,6 +165,13 @@ class FakeRecordings:
         await asyncio.sleep(0)
         file = self.files.get(path)
         return file.writers if file else Writers.UNKNOWN
+
+    async def is_whole(self, path: str, identity: Identity, size: int) -> bool:
+        await asyncio.sleep(0)
+        file = self.files.get(path)
+        if file is None or file.identity != identity:
+            raise FileChanged(f"{path!r} is another file now")
+        return boxes.is_whole(lambda offset, count: bytes(file.data[offset : offset + count]), size)
 
     async def born_at(self, path: str) -> datetime | None:
         await asyncio.sleep(0)

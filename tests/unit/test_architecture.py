@@ -16,7 +16,7 @@ SRC = ROOT / "src"
 FLOORS: dict[str, frozenset[str]] = {
     "words": frozenset({"recording", "events", "exceptions", "checksums"}),
     "rules": frozenset(
-        {"lifecycle", "part_plan", "reconcile", "metadata_generator", "object_keys", "checkpoint_format"}
+        {"lifecycle", "part_plan", "reconcile", "metadata_generator", "object_keys", "checkpoint_format", "boxes"}
     ),
     "promises": frozenset({"ports"}),
     "edges": frozenset(

@@ -1,0 +1,100 @@
+"""Where nobody writes any more and the file's boxes are complete, finishing does not wait for the quiet time."""
+
+from __future__ import annotations
+
+import pytest
+
+from src.recording import Writers
+from tests.crash.scenes import PATH, lived, until
+from tests.crash.simulation import CHUNK, SCAN, TIMEOUT, Simulation
+
+
+def _box(kind: bytes, size: int) -> bytes:
+    return (size + 8).to_bytes(4, "big") + kind + bytes(size)
+
+
+FILM = _box(b"ftyp", 4) + _box(b"mdat", 5 * CHUNK) + _box(b"moov", 6)
+EARLY = 2.0 + 2 * SCAN
+
+
+def _seconds_until_stored(simulation: Simulation, since: float) -> float:
+    modified = simulation.store.objects[PATH].modified_at
+    return modified.timestamp() - simulation.clock.utc_now().timestamp() + simulation.clock.monotonic() - since
+
+
+def _stored_after(film: bytes, writers: Writers, *, min_age: float = 0.0, closes_after: float | None = None) -> float:
+    """Seconds from the last byte to the object."""
+    seconds: list[float] = []
+
+    async def script(simulation: Simulation) -> None:
+        object.__setattr__(simulation.rhythm, "min_age", min_age)
+        since = simulation.clock.monotonic()
+        simulation.disk.write(PATH, film)
+        simulation.disk.files[PATH].writers = writers
+        if closes_after is not None:
+            await simulation.disk.pause(closes_after)
+            simulation.disk.files[PATH].writers = Writers.NONE
+        await until(lambda: PATH in simulation.store.objects, "the object")
+        seconds.append(_seconds_until_stored(simulation, since))
+
+    simulation = lived(script)
+    assert simulation.problems() == []
+    return seconds[0]
+
+
+def test_a_closed_and_complete_film_is_there_after_two_quiet_seconds() -> None:
+    assert 2.0 <= _stored_after(FILM, Writers.NONE) <= EARLY
+
+
+def test_a_film_that_is_closed_later_is_there_soon_after() -> None:
+    assert 10.0 <= _stored_after(FILM, Writers.PRESENT, closes_after=10.0) <= 10.0 + EARLY
+
+
+@pytest.mark.parametrize("writers", [Writers.PRESENT, Writers.UNKNOWN])
+def test_without_proof_that_nobody_writes_the_quiet_time_must_pass(writers: Writers) -> None:
+    assert _stored_after(FILM, writers) >= TIMEOUT
+
+
+def test_a_film_without_its_index_must_wait() -> None:
+    assert _stored_after(FILM[:-14], Writers.NONE) >= TIMEOUT
+
+
+def test_a_film_below_its_smallest_age_must_wait() -> None:
+    assert _stored_after(FILM, Writers.NONE, min_age=20.0) >= 20.0
+
+
+def test_a_writer_that_comes_during_the_seal_is_waited_for() -> None:
+    async def script(simulation: Simulation) -> None:
+        simulation.disk.write(PATH, FILM)
+        simulation.disk.files[PATH].writers = Writers.NONE
+
+        def opened(path: str, _: object) -> None:
+            simulation.disk.on_read = None
+            simulation.disk.files[path].writers = Writers.PRESENT
+
+        simulation.disk.on_read = opened
+        await simulation.disk.pause(TIMEOUT / 2)
+        assert PATH not in simulation.store.objects
+        simulation.disk.patch(PATH, 20, b"\1\2\3")
+        simulation.disk.files[PATH].writers = Writers.NONE
+
+    simulation = lived(script)
+    assert simulation.problems() == []
+    assert simulation.store.count("complete_upload", PATH) == 1
+
+
+def test_a_film_that_went_on_after_its_completion_has_its_whole_quiet_time() -> None:
+    stored_at: list[float] = []
+
+    async def script(simulation: Simulation) -> None:
+        simulation.disk.write(PATH, FILM)
+        simulation.disk.files[PATH].writers = Writers.NONE
+        await until(lambda: PATH in simulation.store.objects, "the object")
+        await simulation.disk.pause(TIMEOUT)
+        before, since = simulation.store.objects[PATH].etag, simulation.clock.monotonic()
+        simulation.disk.append(PATH, _box(b"free", 3))
+        await until(lambda: simulation.store.objects[PATH].etag != before, "the object, up to date")
+        stored_at.append(simulation.clock.monotonic() - since)
+
+    assert lived(script).problems() == []
+    assert stored_at[0] >= 2 * TIMEOUT

@@ -1,0 +1,89 @@
+"""Whether an MP4 file is structurally complete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.boxes import is_whole
+
+SAMPLES = sorted((Path(__file__).parents[2] / "test_data").glob("*.mp4"))
+BOXES = st.lists(st.tuples(st.sampled_from([b"ftyp", b"free", b"mdat", b"moof"]), st.integers(0, 40)), max_size=6)
+
+
+def box(kind: bytes, content: bytes, *, large: bool = False) -> bytes:
+    if large:
+        return b"\0\0\0\1" + kind + (len(content) + 16).to_bytes(8, "big") + content
+    return (len(content) + 8).to_bytes(4, "big") + kind + content
+
+
+def whole(data: bytes) -> bool:
+    return is_whole(lambda offset, count: data[offset : offset + count], len(data))
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
+def test_a_closed_recording_of_any_shape_is_whole(sample: Path) -> None:
+    assert whole(sample.read_bytes())
+
+
+def boundaries(data: bytes) -> set[int]:
+    found, offset = set(), 0
+    while offset < len(data):
+        offset += int.from_bytes(data[offset : offset + 4], "big")
+        found.add(offset)
+    return found
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
+def test_a_recording_that_was_cut_inside_a_box_is_not_whole(sample: Path) -> None:
+    data = sample.read_bytes()
+    ends = boundaries(data)
+    cuts = [cut for end in ends for cut in (end - 1, end + 1, end + 7) if cut not in ends and cut < len(data)]
+    assert cuts
+    assert not any(whole(data[:cut]) for cut in cuts)
+
+
+def test_ffmpegs_file_under_way_is_not_whole() -> None:
+    assert not whole(box(b"ftyp", b"isom") + box(b"free", b"") + b"\0\0\0\0mdat" + bytes(100))
+
+
+def test_without_an_index_it_is_no_film() -> None:
+    assert not whole(box(b"ftyp", b"isom") + box(b"mdat", bytes(100)))
+    assert not whole(b"")
+
+
+@pytest.mark.parametrize("size", [0, 1, 7])
+def test_a_box_that_says_less_than_its_own_header_ends_the_walk(size: int) -> None:
+    assert not whole(box(b"moov", b"") + size.to_bytes(4, "big") + b"mdat")
+
+
+def test_a_large_box_needs_its_long_size() -> None:
+    assert whole(box(b"moov", b"x") + box(b"mdat", bytes(50), large=True))
+    assert not whole(box(b"moov", b"x") + b"\0\0\0\1mdat" + (15).to_bytes(8, "big"))
+    assert not whole(box(b"moov", b"x") + b"\0\0\0\1mdat" + bytes(3))
+
+
+def test_what_is_no_type_is_no_box() -> None:
+    assert not whole(box(b"moov", b"") + box(b"\0\xff\x01\x02", b""))
+    assert whole(box(b"moov", b"") + box(b"cv  ", b"x")), "a space is part of some types"
+
+
+def test_a_file_of_more_boxes_than_any_recording_ends_the_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.boxes._MOST_BOXES", 3)
+    assert whole(box(b"moov", b"") + box(b"free", b""))
+    assert not whole(box(b"moov", b"") + 3 * box(b"free", b""))
+
+
+@given(BOXES, BOXES)
+def test_any_boxes_around_an_index_are_whole_and_with_more_or_less_of_the_last_are_not(
+    before: list[tuple[bytes, int]], after: list[tuple[bytes, int]]
+) -> None:
+    parts = [box(kind, bytes(size)) for kind, size in before]
+    parts += [box(b"moov", b"index")] + [box(kind, bytes(size)) for kind, size in after]
+    data = b"".join(parts)
+    assert whole(data)
+    assert not whole(data[:-1])
+    assert not whole(data + b"\0")
