@@ -67,10 +67,10 @@ def test_a_recording_that_is_proved_closed_need_not_be_quiet_for_long(stage: Sta
     stage.daemon.start_and_wait(STREAM_TIMEOUT_SECONDS="600")
     files = {shape: stage.folder / f"early-{shape}.mp4" for shape in Shape}
     with ExitStack() as recorders:
-        for shape, path in files.items():
-            recorders.enter_context(recording(ffmpeg, path, shape, seconds=3))
+        running = [recorders.enter_context(recording(ffmpeg, path, s, seconds=3)) for s, path in files.items()]
         copied = stage.folder / "no-film.mp4"
         write(copied, 1000)
+        eventually(lambda: all(recorder.poll() == 0 for recorder in running), "the recorders are done")
     for path in files.values():
         assert stage.wait_until_done(path)["total_size_bytes"] == path.stat().st_size
     assert not stage.bucket.holds(copied.name, copied), "what is no film has to be quiet for its whole time"
