@@ -110,7 +110,8 @@ def _run(demo: Demo, seconds: int, mbit: int) -> int:
         quiet = DEMO_SETTINGS["STREAM_TIMEOUT_SECONDS"]
         progress.note(
             "recorded",
-            f"The recorder has closed the file. After two quiet seconds, or {quiet} where that cannot be proved, it is compared with the parts, "
+            f"The recorder has closed the file. After two quiet seconds, or {quiet} where that cannot be proved, "
+            "it is compared with the parts, "
             "what the recorder patched is sent again, and the object is completed.",
         )
         _wait_until_finished(demo, daemon, progress)
