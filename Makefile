@@ -37,7 +37,7 @@ test-fast: $(DEV)
 lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict src tests
+	$(BIN)/mypy --strict src tests bench
 
 bench: $(DEV)
 	$(BIN)/python -m bench

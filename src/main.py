@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -153,6 +154,9 @@ async def _serve_until(
     )
     metrics.daemon_started(settings=settings.summary(), notices=notices, ffprobe=await prober.available())
     _tell(place, port)
+    # What start-up built stays for ever: a full collection would walk through it for 60 ms on the event loop.
+    gc.collect()
+    gc.freeze()
     async with asyncio.TaskGroup() as group:
         running = [
             group.create_task(watcher.run(dispatcher.publish), name="watcher"),
