@@ -61,7 +61,7 @@ class FakeStore:
 
     Switches: ``crc64`` the store checks and tells CRC64NVME · ``object_size`` it checks the size at completion ·
     ``conditional`` it knows If-Match and If-None-Match (without: the client looks right before, and
-    ``before_completion`` is the window; a document is never put where one is unseen) · ``copy`` it knows UploadPartCopy · ``md5_etags`` ETags are MD5s ·
+    ``before_completion`` is the window) · ``copy`` it knows UploadPartCopy · ``md5_etags`` ETags are MD5s ·
     ``repeat_completion`` what it says to a completion that was answered before.
     """
 
