@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from .claim import Claims, Keys
 from .events import StreamEvent
-from .exceptions import ChunkProcessingError, FileChanged, Permanent, Stopped, Transient
+from .exceptions import ChunkProcessingError, FileChanged, Permanent, Stopped, StreamProcessorError, Transient
 from .ports import Turn, World
 from .recording import SOURCE_MISSING, Checkpoint, Identity, Marker, Snapshot, Status, Superseded
 
@@ -117,6 +117,19 @@ class _Turn:
         return 0.0 if self.slots._draining else _TURN_SECONDS
 
 
+class _Room:
+    """A place among those under way; given back once, however often."""
+
+    def __init__(self, places: asyncio.Semaphore) -> None:
+        self._places = places
+        self._held = True
+
+    def give_back(self) -> None:
+        if self._held:
+            self._held = False
+            self._places.release()
+
+
 class _Queue:
     """Files that wait to be taken up, by path; ``room`` is held by those that have been."""
 
@@ -143,6 +156,7 @@ class Processor(Protocol):
     def checkpoint(self) -> Checkpoint: ...
     def hint(self) -> None: ...
     def renamed(self, path: str) -> None: ...
+    def when_it_takes_long(self, call: Callable[[], None]) -> None: ...
     def stop(self) -> None: ...
     async def run(self) -> Marker | None: ...
 
@@ -155,6 +169,7 @@ class _Stream:
     identity: Identity
     processor: Processor | None = None
     task: asyncio.Task[None] | None = None
+    room: _Room | None = None
     waiting_paths: set[str] = field(default_factory=set)
 
 
@@ -324,7 +339,8 @@ class Dispatcher:
             return
         self._empty.discard(path)
         if self._settled.get(path) != snapshot:
-            fresh = self._is_fresh(snapshot)
+            # File times may be wrong (a share's clock): what changes while it waits is growing.
+            fresh = self._is_fresh(snapshot) or self._resting.files.get(path, snapshot) != snapshot
             (self._resting if fresh else self._fresh).files.pop(path, None)
             (self._fresh if fresh else self._resting).put(path, snapshot)
 
@@ -353,38 +369,37 @@ class Dispatcher:
         while True:
             await queue.room.acquire()
             path, snapshot = await queue.get()
-            if self._stopping or not self._start(path, snapshot, queue):
-                queue.room.release()
+            room = _Room(queue.room)
+            if self._stopping or not self._start(path, snapshot, room, growing=queue is self._fresh):
+                room.give_back()
 
-    def _start(self, path: str, snapshot: Snapshot, queue: _Queue) -> bool:
+    def _start(self, path: str, snapshot: Snapshot, room: _Room, *, growing: bool) -> bool:
         if path in self._by_path or snapshot.identity in self._by_identity:
             self._hint_all({path})  # the recovery has met the path or the file meanwhile: look at it in that light
             return False
-        stream = _Stream(path, snapshot.identity)
+        stream = _Stream(path, snapshot.identity, room=room)
         self._register(stream)
-        self._spawn(stream, self._claim_and_carry(stream, snapshot, queue), name=f"claim-{path!r}")
+        self._spawn(stream, self._claim_and_carry(stream, snapshot, room, growing=growing), name=f"claim-{path!r}")
         return True
 
-    async def _claim_and_carry(self, stream: _Stream, snapshot: Snapshot, queue: _Queue) -> None:
+    async def _claim_and_carry(self, stream: _Stream, snapshot: Snapshot, room: _Room, *, growing: bool) -> None:
         """A recording that may be growing makes room for the next as soon as it is claimed, however many there are; of
-        those that lie ready only so many are under way at once, so that each is there soon after it was begun."""
-        holds_room = True
+        those that lie ready only so many are under way at once, so that each is there soon after it was begun. One that
+        has to wait, or is seen growing, keeps nobody else waiting."""
         try:
-            claimed = await self._claim(stream, snapshot)
-            if queue is self._fresh:
-                holds_room = False
-                queue.room.release()
+            claimed = await self._claim(stream, snapshot, room)
+            if growing:
+                room.give_back()
             if isinstance(claimed, Checkpoint):
                 await self._carry(stream, claimed)
                 return
         finally:
-            if holds_room:
-                queue.room.release()
+            room.give_back()
         if claimed is not None:
             self._world.telemetry.stream(claimed.stream_id, stream.path).already_stored(key=claimed.key)
         self._end(stream, claimed)
 
-    async def _claim(self, stream: _Stream, snapshot: Snapshot) -> Checkpoint | Marker | None:
+    async def _claim(self, stream: _Stream, snapshot: Snapshot, room: _Room) -> Checkpoint | Marker | None:
         """The record to go on with, the marker of a file that is done, or None: look again at the next change."""
         kept = self._failed.pop(snapshot.identity, None)
         if kept is not None:
@@ -400,18 +415,34 @@ class Dispatcher:
                 return claimed
             except Stopped:
                 return None
-            except FileChanged:
-                self._hint_all({stream.path})
-                return None
+            except FileChanged as exc:
+                if not await self._is_unchanged(stream.path, snapshot):
+                    self._hint_all({stream.path})
+                    return None
+                self._report_claim(stream, exc, retry)  # reads say changed and stats do not: a stale network mount
+                room.give_back()
+                await asyncio.sleep(retry)
+                retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
             except (Permanent, Transient) as exc:
-                telemetry = self._world.telemetry.stream("", stream.path)
-                telemetry.trouble(operation=exc.operation or "claim", error=exc, retry_seconds=retry)
+                self._report_claim(stream, exc, retry)
+                room.give_back()
                 await asyncio.sleep(retry)
                 retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
             except Exception as exc:  # noqa: BLE001 - one bad file never stops the others; it is reported whole
                 self._world.telemetry.unexpected(path=stream.path, error=exc, retry_seconds=retry)
+                room.give_back()
                 await asyncio.sleep(retry)
                 retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
+
+    def _report_claim(self, stream: _Stream, error: StreamProcessorError, retry_seconds: float) -> None:
+        telemetry = self._world.telemetry.stream("", stream.path)
+        telemetry.trouble(operation=error.operation or "claim", error=error, retry_seconds=retry_seconds)
+
+    async def _is_unchanged(self, path: str, snapshot: Snapshot) -> bool:
+        try:
+            return await self._world.recordings.snapshot(path) == snapshot
+        except ChunkProcessingError:
+            return False
 
     def _replaced_at(self, path: str) -> list[Checkpoint]:
         """Recordings that this file has taken the place of before they were complete; their keys are free."""
@@ -434,6 +465,8 @@ class Dispatcher:
             if record.path != stream.path:
                 record = replace(record, path=stream.path)
             processor = stream.processor = self._make_processor(record, self._claims)
+            if stream.room is not None:
+                processor.when_it_takes_long(stream.room.give_back)
             self._count_active()
             if self._stopping:
                 return
@@ -445,6 +478,8 @@ class Dispatcher:
                 self._world.telemetry.unexpected(path=stream.path, error=exc, retry_seconds=retry)
                 record = processor.checkpoint
                 stream.processor = None  # nothing is in flight while it rests
+                if stream.room is not None:
+                    stream.room.give_back()
                 await asyncio.sleep(retry)
                 retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
                 continue

@@ -52,6 +52,8 @@ from .upload import Sealed, Upload
 #: The store's clock and ours may differ, and it gives whole seconds.
 _CLOCK_SKEW = timedelta(minutes=1)
 
+#: A store that goes on refusing is sent the whole file again this rarely.
+_LONGEST_REFUSAL_SECONDS = 4 * 3600.0
 #: A recording that is proved closed must also have been unchanged for so long; and the proof is tried so often.
 _CLOSED_SECONDS = 2.0
 
@@ -91,6 +93,7 @@ class StreamProcessor:
         self._replaced_parts: Mapping[int, Part] = {}
         self._replaced_size = 0
         self._copied = False
+        self._make_room: Callable[[], None] = lambda: None
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -105,6 +108,10 @@ class StreamProcessor:
         """The recording is at another path now."""
         self._ledger.renamed(path)
         self._hint.set()
+
+    def when_it_takes_long(self, call: Callable[[], None]) -> None:
+        """``call`` when the stream has to wait for something, or its file is seen growing: others need not wait."""
+        self._make_room = call
 
     def stop(self) -> None:
         """Come to an end at the next boundary: ``run`` raises ``Stopped``."""
@@ -314,6 +321,8 @@ class StreamProcessor:
             now = self._world.clock.monotonic()
             if snapshot is not None and snapshot.identity == record.identity:
                 if snapshot != self._seen:
+                    if self._seen is not None:
+                        self._make_room()
                     self._seen, self._changed_at = snapshot, now
                 return snapshot
             missing_since = now if missing_since is None else missing_since
@@ -338,9 +347,12 @@ class StreamProcessor:
         if self._stopping.is_set():
             raise Stopped
 
-    async def _pause(self, failures: int, *, operation: str, error: BaseException | None = None) -> None:
+    async def _pause(
+        self, failures: int, *, operation: str, error: BaseException | None = None, longest: float | None = None
+    ) -> None:
+        self._make_room()
         rhythm = self._world.rhythm
-        seconds = min(rhythm.longest_pause, rhythm.first_pause * 2.0 ** min(failures - 1, 16))
+        seconds = min(longest or rhythm.longest_pause, rhythm.first_pause * 2.0 ** min(failures - 1, 16))
         if error is not None:
             self._telemetry.trouble(operation=operation, error=error, retry_seconds=seconds)
         with suppress(TimeoutError):
@@ -451,7 +463,7 @@ class StreamProcessor:
         """Back to growing, with the same upload or with another; more slowly each time the store refuses."""
         self._refusals += 1
         refused = S3Unavailable(f"the completion was refused: {step}", operation="complete_upload")
-        await self._pause(self._refusals, operation="complete_upload", error=refused)
+        await self._pause(self._refusals, operation="complete_upload", error=refused, longest=_LONGEST_REFUSAL_SECONDS)
         if step is Step.SEAL_AGAIN and self._refusals > 1:
             step = Step.UPLOAD_ANEW  # the file was read again whole and the store still objects: it is the upload
         match step:
@@ -459,11 +471,19 @@ class StreamProcessor:
                 fact = Fact.GREW if self._ledger.record.status is Status.PENDING_COMPLETION else None
                 await self._ledger.write(fact, manifest=None, unanswered=False)
             case Step.UPLOAD_ANEW:
-                await self._upload_anew(Fact.UPLOAD_LOST, replaces=self._ledger.record.replaces)
+                await self._drop_refused_upload()
+                replaces = self._ledger.record.replaces
+                await self._upload_anew(Fact.UPLOAD_LOST, replaces=replaces, is_dropped=True)
             case Step.BRING_UP_TO_DATE:
                 await self._upload_anew(Fact.UPLOAD_LOST, replaces=etag)
             case Step.NEXT_KEY:
                 await self._to_another_key()
+
+    async def _drop_refused_upload(self) -> None:
+        """An upload whose completion the store will not have is of no use to anybody: it would only pile up."""
+        record = self._ledger.record
+        async with self._world.slots.turn():
+            await self._world.store.abort_upload(record.key, str(record.upload_id))
 
     async def _to_another_key(self) -> None:
         taken = self._ledger.record.key
@@ -517,12 +537,14 @@ class StreamProcessor:
         await self._take_id_of(stored)
         return True
 
-    async def _upload_anew(self, fact: Fact, *, replaces: str | None, **changes: object) -> None:
+    async def _upload_anew(
+        self, fact: Fact, *, replaces: str | None, is_dropped: bool = False, **changes: object
+    ) -> None:
         """Leave the upload for another one. What it holds is thrown away only when the new object is proved."""
         self._copied = False
         record = self._ledger.record
         superseded = record.superseded
-        if record.upload_id is not None:
+        if record.upload_id is not None and not is_dropped:
             superseded += (Superseded(record.key, record.upload_id, record.stream_id, record.started_at),)
         await self._ledger.begin_upload(
             fact,

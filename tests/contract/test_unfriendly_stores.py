@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from src.exceptions import S3OperationError, S3Unavailable
+from src.http_server import Readiness
 from src.retry import RetryPolicy
 from src.s3_client import Choice, Deadlines, S3Client, StoreSettings, open_store
 from tests.fakes.recordings import FakeChunkBody
@@ -185,6 +186,7 @@ async def test_a_web_server_that_is_no_store_is_tried_again_and_the_setting_is_n
                 await asyncio.sleep(0.01)
             with pytest.raises(S3OperationError):
                 await client.ping()
+            assert not (await Readiness({"s3": client.ping}).answer()).services["s3"]
         finally:
             learning.cancel()
             await asyncio.gather(learning, return_exceptions=True)

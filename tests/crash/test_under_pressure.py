@@ -509,3 +509,72 @@ def test_on_a_store_without_conditions_a_strangers_document_is_not_overwritten()
     assert content_at(simulation) == simulation.disk.content(PATH)
     assert simulation.store.objects[document_key(PATH)].data == theirs
     assert moments(simulation, "document_taken") == [{"key": document_key(PATH)}]
+
+
+def test_sixteen_files_that_cannot_be_read_do_not_keep_the_others_out() -> None:
+    async def script(simulation: Simulation) -> None:
+        for number in range(AT_ONCE):
+            _lies_ready(simulation, f"bad {number:02}.mp4", 2 * CHUNK, number)
+            simulation.disk.unreadable.add(f"bad {number:02}.mp4")
+        await asyncio.sleep(2 * SCAN)
+        _lies_ready(simulation, PATH, 2 * CHUNK, 99)
+        await until(lambda: PATH in simulation.store.objects, "the good one", seconds=HOUR)
+
+    played(script, settle=0)
+
+
+class StoreThatRefusesSome(FakeStore):
+    async def head(self, key: str) -> StoredObject | None:
+        if key.startswith("bad"):
+            raise S3Rejected("head: InvalidRequest", operation="head", code="InvalidRequest")
+        return await super().head(key)
+
+
+def test_sixteen_claims_that_are_refused_for_ever_do_not_keep_a_live_recording_out() -> None:
+    async def script(simulation: Simulation) -> None:
+        for number in range(AT_ONCE):
+            simulation.disk.write(f"bad {number:02}.mp4", bytes_of(2 * CHUNK, number))
+        await asyncio.sleep(2 * SCAN)
+        await growing_file(simulation, 3)
+        await until(lambda: PATH in simulation.store.objects, "the good one", seconds=HOUR)
+
+    played(script, settle=0, store=StoreThatRefusesSome(limits=LIMITS))
+
+
+def test_twenty_recordings_whose_file_times_are_behind_are_all_sent_while_they_grow() -> None:
+    async def script(simulation: Simulation) -> None:
+        paths = [f"cam {number:02}.mp4" for number in range(20)]
+        for step in range(20):
+            for number, path in enumerate(paths):
+                if step:
+                    simulation.disk.append(path, bytes_of(CHUNK, number + step))
+                else:
+                    simulation.disk.write(path, bytes_of(3, number))
+                simulation.disk.files[path].mtime_ns -= int(600e9)
+            await asyncio.sleep(5)
+        assert {key for method, key in simulation.store.calls if method == "upload_part"} == set(paths)
+
+    played(script, settle=0)
+
+
+def test_a_finished_file_that_reads_as_changed_while_every_stat_is_the_same_is_compared_now_and_then() -> None:
+    disk = StaleDisk(sends=False)
+
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation)
+        disk.stale = True
+        disk.files[PATH].mtime_ns += 5_000_000_000  # touched: the bytes decide
+        await asyncio.sleep(HOUR)
+        assert 1 <= disk.refused <= 3 * HOUR / simulation.rhythm.longest_pause
+
+    played(script, disk=disk, settle=0)
+
+
+def test_a_store_that_refuses_every_completion_is_not_sent_the_file_again_every_minute() -> None:
+    async def script(simulation: Simulation) -> None:
+        simulation.disk.write(PATH, bytes_of(10 * CHUNK, 1))
+        await asyncio.sleep(24 * HOUR)
+        assert simulation.store.sent_bytes <= 50 * 10 * CHUNK
+        assert len(simulation.store.uploads) <= 2
+
+    played(script, settle=0, store=StoreThatCallsEverythingWrong(uploads=100_000))
