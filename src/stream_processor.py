@@ -376,7 +376,7 @@ class StreamProcessor:
         started = self._idle_since = clock.monotonic()
         if self._idle_told != snapshot:  # once, however often the file cannot be read then
             self._idle_told = snapshot
-            self._telemetry.went_idle(quiet_seconds=self._quiet_seconds())
+            self._telemetry.went_idle(quiet_seconds=started - self._changed_at)
         await self._ledger.write(Fact.WENT_IDLE)
         sealed = await self._upload.seal(snapshot)
         if sealed is None or not await self._may_complete(snapshot):
