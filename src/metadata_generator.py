@@ -25,7 +25,6 @@ from .object_keys import METADATA_SUFFIX
 from .recording import Checkpoint, Identity, Manifest, Marker, Part, PartSchedule, Probe, Snapshot
 
 SCHEMA_VERSION = 1
-#: What ``object_keys`` leaves room for behind every key.
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)

@@ -163,9 +163,3 @@ def schedule_for(size: int, schedule: PartSchedule, limits: Limits = S3_LIMITS) 
 def in_flight(size: int, budget: int, most: int) -> int:
     """How many parts of ``size`` bytes one stream may hold in memory at once: at least one, within ``budget``."""
     return max(1, min(most, budget // max(size, 1)))
-
-
-def numbers_beyond(parts: Iterable[int], checked: Sequence[tuple[Chunk, Digest]]) -> tuple[int, ...]:
-    """Part numbers left over from a file that was longer once; they stay out of the completion."""
-    last = checked[-1][0].number if checked else 0
-    return tuple(sorted(number for number in parts if number > last))

@@ -90,9 +90,6 @@ class Recordings(Protocol):
     async def is_whole(self, path: str, identity: Identity, size: int) -> bool:
         """Whether the MP4's top-level boxes, an index among them, end exactly at ``size``. Raises as ``read`` does."""
 
-    async def born_at(self, path: str) -> datetime | None:
-        """Birth time of the file, where the file system keeps one."""
-
 
 class ObjectStore(Protocol):
     """Multipart uploads and objects in one bucket. ETags are given and taken without quotes."""

@@ -29,7 +29,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -480,13 +479,6 @@ class RecordingFiles:
     async def snapshot(self, path: str) -> Snapshot | None:
         """Raises ``ChunkProcessingError`` when nothing can be said: the root is away, a folder may not be passed."""
         return await _in(self._looking, self.stat, path)
-
-    async def born_at(self, path: str) -> datetime | None:
-        found = await self.snapshot(path)
-        if found is None or found.identity.birth_ns == 0:
-            return None
-        seconds, nanoseconds = divmod(found.identity.birth_ns, 1_000_000_000)
-        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=nanoseconds // 1000)
 
     async def read(self, path: str, identity: Identity, chunk: Chunk, hashes: Hashes) -> ChunkBody:
         source = _Source(self._root, path, identity)

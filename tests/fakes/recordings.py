@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import count
 
 from awscrt import checksums
@@ -172,13 +171,6 @@ class FakeRecordings:
         if file is None or file.identity != identity:
             raise FileChanged(f"{path!r} is another file now")
         return boxes.is_whole(lambda offset, count: bytes(file.data[offset : offset + count]), size)
-
-    async def born_at(self, path: str) -> datetime | None:
-        await asyncio.sleep(0)
-        file = self.files.get(path)
-        if file is None or file.identity.birth_ns == 0:
-            return None
-        return datetime.fromtimestamp(file.identity.birth_ns / 1e9, UTC)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,6 @@ from src.part_plan import (
     chunks,
     in_flight,
     matches,
-    numbers_beyond,
     offset_of,
     part_size,
     schedule_for,
@@ -318,14 +317,3 @@ class TestInFlight:
 
     def test_a_budget_of_nothing_still_lets_one_go(self) -> None:
         assert in_flight(10, budget=0, most=4) == 1
-
-
-class TestNumbersBeyond:
-    def test_parts_above_the_last_chunk_are_left_over(self) -> None:
-        assert numbers_beyond([7, 1, 2, 5, 3], checked(chunks(EQUAL, 12, SMALL))) == (5, 7)
-
-    def test_a_file_that_did_not_shrink_leaves_none(self) -> None:
-        assert numbers_beyond([1, 2, 3], checked(chunks(EQUAL, 12, SMALL))) == ()
-
-    def test_an_empty_file_leaves_all(self) -> None:
-        assert numbers_beyond([2, 1], []) == (1, 2)
