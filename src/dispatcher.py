@@ -22,6 +22,8 @@ from .recording import SOURCE_MISSING, Checkpoint, Identity, Marker, Snapshot, S
 #: Seconds that a stream may keep its turn while others wait.
 _TURN_SECONDS = 3.0
 _ASKS_IN_A_ROW = 16
+#: A turn for small requests that takes longer is given to the next one, and goes on beside it.
+_LENT_SECONDS = 60.0
 #: Recordings that may be growing and are looked up at once; once that is done they are under way, all of them.
 _CLAIMS_AT_ONCE = 16
 #: Files lying ready that are under way at once; the others wait, also a folder of 100,000.
@@ -67,10 +69,16 @@ class FairSlots:
     @asynccontextmanager
     async def _held(self, queue: deque[asyncio.Future[None]]) -> AsyncIterator[Turn]:
         await self._acquire(queue)
+        loop = asyncio.get_running_loop()
+        turn = _Turn(self, loop.time())
+        # Requests that hold no memory and are not answered, perhaps never, keep nobody waiting for ever.
+        lending = loop.call_later(_LENT_SECONDS, turn.give_back) if queue is self._asking else None
         try:
-            yield _Turn(self, asyncio.get_running_loop().time())
+            yield turn
         finally:
-            self._release()
+            if lending is not None:
+                lending.cancel()
+            turn.give_back()
 
     async def _acquire(self, queue: deque[asyncio.Future[None]]) -> None:
         if self._free:
@@ -104,10 +112,16 @@ class FairSlots:
         self._free += 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Turn:
     slots: FairSlots
     since: float
+    held: bool = True
+
+    def give_back(self) -> None:
+        if self.held:
+            self.held = False
+            self.slots._release()
 
     def over(self) -> bool:
         return self.slots.contended and asyncio.get_running_loop().time() - self.since >= self._length

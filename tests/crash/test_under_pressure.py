@@ -578,3 +578,21 @@ def test_a_store_that_refuses_every_completion_is_not_sent_the_file_again_every_
         assert len(simulation.store.uploads) <= 2
 
     played(script, settle=0, store=StoreThatCallsEverythingWrong(uploads=100_000))
+
+
+class StoreThatNeverAnswersSome(FakeStore):
+    async def create_upload(self, key: str, metadata: Mapping[str, str]) -> str:
+        if key.startswith("denied"):
+            await asyncio.Event().wait()  # as at the edge, where a refusal is waited out
+        return await super().create_upload(key, metadata)
+
+
+def test_recordings_that_the_store_will_not_have_do_not_hold_the_turns_of_the_others() -> None:
+    async def script(simulation: Simulation) -> None:
+        for number in range(2 * simulation.slots):
+            simulation.disk.write(f"denied {number}.mp4", bytes_of(2 * CHUNK, number))
+        await asyncio.sleep(2 * SCAN)
+        simulation.disk.write(PATH, bytes_of(2 * CHUNK, 99))
+        await until(lambda: PATH in simulation.store.objects, "the good one", seconds=HOUR)
+
+    played(script, settle=0, store=StoreThatNeverAnswersSome(limits=LIMITS))
