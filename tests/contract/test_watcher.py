@@ -546,14 +546,30 @@ class TestWatching:
                 await watched.until(lambda: len(watched.telemetry.scans) >= scans + 2)  # noqa: B023
             assert [seconds for _, seconds in watched.telemetry.restarts] == [0.02, 0.02]
 
-    async def test_too_many_hints_become_a_scan(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_more_hints_than_are_kept_lose_no_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(watcher, "HINTS_KEPT", 3)
         async with watching(tmp_path) as watched:
-            scans = len(watched.telemetry.scans)
             for number in range(50):
                 (tmp_path / f"{number}.mp4").write_bytes(b"x")
             await watched.until(lambda: len(watched.events) == 50)
-            assert len(watched.telemetry.scans) > scans
+
+    @pytest.mark.parametrize(("hints", "become_a_scan"), [(3, False), (4, True)])
+    async def test_too_many_hints_become_a_scan(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hints: int, become_a_scan: bool
+    ) -> None:
+        monkeypatch.setattr(watcher, "HINTS_KEPT", 3)
+        looking = Watcher(
+            tmp_path,
+            globs=["*.mp4"],
+            scan_seconds=NEVER,
+            force_polling=False,
+            stat=lambda _: None,
+            telemetry=Telemetry(),
+        )
+        looking._scan_wanted = False  # the first scan is done
+        looking._hinted([str(tmp_path / f"{number}.mp4") for number in range(hints)])
+        assert looking._scan_wanted is become_a_scan
+        assert len(looking._hints) == (0 if become_a_scan else hints)
 
     async def test_the_scan_finds_what_notifications_do_not_tell(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
