@@ -152,6 +152,13 @@ class Claims:
                 parts.append(Part(chunk.number, chunk.size, "", digest.crc64, now))
         return combine((part.crc64 or 0, part.size) for part in parts), tuple(parts)
 
+    async def object_crc64(self, key: str, stored: StoredObject) -> int | None:
+        """CRC64NVME of an object, fetched whole where the store does not tell; None when it is another by now."""
+        if stored.crc64 is not None:
+            return stored.crc64
+        async with self._world.slots.turn():
+            return await self._world.store.object_crc64(key, stored.etag)
+
     def _candidates(self, path: str) -> Iterator[str]:
         natural = object_key(self._world.naming.key_prefix, path)
         yield natural
@@ -289,10 +296,7 @@ class Claims:
         crc64 = 0
         if whose is Ownership.UNKNOWN:
             crc64, parts = await self.file_crc64(path, snapshot, schedule)
-            stored_crc64 = stored.crc64
-            if stored_crc64 is None:
-                async with self._world.slots.turn():
-                    stored_crc64 = await self._world.store.object_crc64(key, stored.etag)
+            stored_crc64 = await self.object_crc64(key, stored)
             whose = whose_object(
                 stored,
                 path=ours,

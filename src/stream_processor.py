@@ -79,7 +79,7 @@ class StreamProcessor:
         self._claims = claims
         self._telemetry = world.telemetry.stream(checkpoint.stream_id, checkpoint.path)
         self._ledger = Ledger(checkpoint, world.checkpoints, self._telemetry)
-        self._upload = Upload(world, self._ledger, self._telemetry, self._check_stop)
+        self._upload = Upload(world, self._ledger, self._telemetry, self)
         self._hint = asyncio.Event()
         self._stopping = asyncio.Event()
         self._refusals = 0
@@ -154,7 +154,7 @@ class StreamProcessor:
                 return False
             except ChunkProcessingError as exc:
                 failures += 1
-                await self._pause(failures, operation="file_read", error=exc)
+                await self.pause(failures, operation="file_read", error=exc)
             except UploadGone:
                 step = self._upload_is_gone
             except OverCapacity:
@@ -165,7 +165,7 @@ class StreamProcessor:
         self._in_vain = self._in_vain + 1 if self._seen == self._seen_in_vain else 0
         self._seen_in_vain = self._seen
         if self._in_vain:
-            await self._pause(self._in_vain, operation="file_read", error=error)
+            await self.pause(self._in_vain, operation="file_read", error=error)
 
     async def _record_and_finish(self) -> bool:
         """Send while the recording grows, then finish; False when it has to go on. True: the object is proved."""
@@ -315,7 +315,7 @@ class StreamProcessor:
         """The file as it is now; waits for a file that is gone. Raises ``SourceMissing`` when it does not come back."""
         missing_since: float | None = None
         while True:
-            self._check_stop()
+            self.check_stop()
             record = self._ledger.record
             snapshot = await self._world.recordings.snapshot(record.path)
             now = self._world.clock.monotonic()
@@ -334,22 +334,24 @@ class StreamProcessor:
 
     async def _wait(self, seconds: float | None) -> None:
         """Until somebody hints at a change, at most so long."""
-        self._check_stop()
+        self.check_stop()
         try:
             async with asyncio.timeout(seconds):
                 await self._hint.wait()
         except TimeoutError:
             return
         self._hint.clear()
-        self._check_stop()
+        self.check_stop()
 
-    def _check_stop(self) -> None:
+    def check_stop(self) -> None:
+        """Raises ``Stopped`` when the stream was asked to stop."""
         if self._stopping.is_set():
             raise Stopped
 
-    async def _pause(
+    async def pause(
         self, failures: int, *, operation: str, error: BaseException | None = None, longest: float | None = None
     ) -> None:
+        """Wait, longer with each failure in a row, but no longer than ``longest`` seconds, and only until a stop."""
         self._make_room()
         rhythm = self._world.rhythm
         seconds = min(longest or rhythm.longest_pause, rhythm.first_pause * 2.0 ** min(failures - 1, 16))
@@ -358,7 +360,7 @@ class StreamProcessor:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
-        self._check_stop()
+        self.check_stop()
 
     def _quiet_seconds(self) -> float:
         return lifecycle.quiet_seconds(self._world.rhythm.timeout, self._ledger.record.replacements)
@@ -382,7 +384,7 @@ class StreamProcessor:
         if sealed is None or not await self._may_complete(snapshot):
             self._telemetry.grew_again()
             return False
-        self._check_stop()
+        self.check_stop()
         self._telemetry.sealed(size=snapshot.size, seconds=clock.monotonic() - started, sent_again=sealed.sent_again)
         return await self._complete(sealed)
 
@@ -416,10 +418,10 @@ class StreamProcessor:
                     return await self._object_is_proved(manifest, stored)
                 case Step.WAIT | Step.FETCH_AND_COMPARE:
                     attempts += 1
-                    await self._pause(attempts, operation="complete_upload")
+                    await self.pause(attempts, operation="complete_upload")
                 case Step.COMPLETE_AGAIN | Step.COMPLETE_WHERE_NOTHING_IS:
                     attempts += 1
-                    await self._pause(attempts, operation="complete_upload")
+                    await self.pause(attempts, operation="complete_upload")
                     answer = await self._complete_again(manifest, step)
                     unanswered = unanswered or answer is Answer.NONE
                 case _:
@@ -463,7 +465,7 @@ class StreamProcessor:
         """Back to growing, with the same upload or with another; more slowly each time the store refuses."""
         self._refusals += 1
         refused = S3Unavailable(f"the completion was refused: {step}", operation="complete_upload")
-        await self._pause(self._refusals, operation="complete_upload", error=refused, longest=_LONGEST_REFUSAL_SECONDS)
+        await self.pause(self._refusals, operation="complete_upload", error=refused, longest=_LONGEST_REFUSAL_SECONDS)
         if step is Step.SEAL_AGAIN and self._refusals > 1:
             step = Step.UPLOAD_ANEW  # the file was read again whole and the store still objects: it is the upload
         match step:
@@ -516,11 +518,7 @@ class StreamProcessor:
         if stored.size != snapshot.size:
             return False
         crc64, read = await self._claims.file_crc64(record.path, snapshot, record.schedule)
-        stored_crc64 = stored.crc64
-        if stored_crc64 is None:
-            async with self._world.slots.turn():
-                stored_crc64 = await self._world.store.object_crc64(record.key, stored.etag)
-        if stored_crc64 != crc64:
+        if await self._claims.object_crc64(record.key, stored) != crc64:
             return False
         known = self._ledger.parts
         parts = {
@@ -609,7 +607,7 @@ class StreamProcessor:
             while not await store.put_document(key, document, replaces=None):
                 there = await store.get_document(key)
                 if there is None:
-                    await self._pause(1, operation="put_document")
+                    await self.pause(1, operation="put_document")
                     continue
                 described = read_document(there[0])
                 if described is None or not _describes_ours(described, record):

@@ -7,8 +7,9 @@ before a whole pass over the file lies between two equal stats and every part eq
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from . import part_plan
 from .checksums import combine, multipart_etag
@@ -45,13 +46,21 @@ class Sealed:
         )
 
 
+class Pacing(Protocol):
+    """Whoever carries the stream decides when it stops and how it waits."""
+
+    def check_stop(self) -> None:
+        """Raises ``Stopped`` when the stream was asked to stop."""
+
+    async def pause(self, failures: int, *, operation: str, error: BaseException | None = None) -> None:
+        """Wait, longer with each failure in a row; raises ``Stopped`` at once when asked to stop."""
+
+
 class Upload:
     """Moves the bytes of one recording into its upload. The ledger says which upload and which parts."""
 
-    def __init__(
-        self, world: World, ledger: Ledger, telemetry: StreamTelemetry, check_stop: Callable[[], None]
-    ) -> None:
-        self._check_stop = check_stop
+    def __init__(self, world: World, ledger: Ledger, telemetry: StreamTelemetry, pacing: Pacing) -> None:
+        self._pacing = pacing
         self._world = world
         self._ledger = ledger
         self._telemetry = telemetry
@@ -92,20 +101,12 @@ class Upload:
             if not self._holds_what_was_read(checked):
                 return None  # a part was sent with other bytes than the pass read: only a new pass can tell
             rounds += 1
-            await self._pause_for_listing(rounds, len(stale))
+            error = S3Unavailable(f"{len(stale)} stored parts are not listed as they were sent", operation="list_parts")
+            await self._pacing.pause(rounds, operation="list_parts", error=error)
 
     async def _listed(self) -> dict[int, StoredPart]:
         async with self._world.slots.turn():
             return await self._world.store.list_parts(self._ledger.record.key, self._upload_id())
-
-    async def _pause_for_listing(self, rounds: int, missing: int) -> None:
-        """A store that took parts and does not list them is asked again more and more slowly."""
-        rhythm = self._world.rhythm
-        seconds = min(rhythm.longest_pause, rhythm.first_pause * 2.0 ** min(rounds - 1, 16))
-        error = S3Unavailable(f"{missing} stored parts are not listed as they were sent", operation="list_parts")
-        self._telemetry.trouble(operation="list_parts", error=error, retry_seconds=seconds)
-        await asyncio.sleep(seconds)
-        self._check_stop()
 
     def _upload_id(self) -> str:
         upload_id = self._ledger.record.upload_id
@@ -119,7 +120,7 @@ class Upload:
         hashes = await self._hashes_for_comparing()
         checked: list[tuple[Chunk, Digest]] = []
         for chunk in part_plan.chunks(record.schedule, snapshot.size, self._world.naming.limits):
-            self._check_stop()
+            self._pacing.check_stop()
             digest = await self._world.recordings.digest(record.path, record.identity, chunk, hashes)
             checked.append((chunk, digest))
             if chunk.number % _CHUNKS_BETWEEN_LOOKS == 0 and await self._changed(snapshot):
@@ -133,7 +134,7 @@ class Upload:
         """
         record, limits = self._ledger.record, self._world.naming.limits
         for chunk in part_plan.whole_chunks(record.schedule, size, limits):
-            self._check_stop()
+            self._pacing.check_stop()
             if stored.get(chunk.number, (0, None))[0] != chunk.size or chunk.size < limits.min_part:
                 continue
             digest = await self._world.recordings.digest(record.path, record.identity, chunk, Hashes())
@@ -172,7 +173,7 @@ class Upload:
     async def _send_all(self, stale: Sequence[Stale]) -> None:
         remaining = list(stale)
         while remaining:
-            self._check_stop()
+            self._pacing.check_stop()
             async with self._world.slots.sending() as turn:
                 sent = await self._send(remaining, turn)
             remaining = remaining[sent:]
