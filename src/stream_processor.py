@@ -15,6 +15,7 @@ from datetime import timedelta
 
 from . import lifecycle, part_plan, reconcile
 from .claim import Claims
+from .completion import Completion
 from .exceptions import (
     ChunkProcessingError,
     FileChanged,
@@ -31,7 +32,7 @@ from .metadata_generator import StoredDescription, document_key, encode_document
 from .object_keys import metadata_value
 from .part_plan import Limits, OverCapacity
 from .ports import World
-from .reconcile import CompletionFacts, Resume, Step
+from .reconcile import Resume, Step
 from .recording import (
     SOURCE_MISSING,
     Answer,
@@ -43,7 +44,6 @@ from .recording import (
     Snapshot,
     Status,
     StoredObject,
-    StoredPart,
     Superseded,
     Writers,
 )
@@ -80,6 +80,7 @@ class StreamProcessor:
         self._telemetry = world.telemetry.stream(checkpoint.stream_id, checkpoint.path)
         self._ledger = Ledger(checkpoint, world.checkpoints, self._telemetry)
         self._upload = Upload(world, self._ledger, self._telemetry, self)
+        self._completion = Completion(world, self._ledger, self)
         self._hint = asyncio.Event()
         self._stopping = asyncio.Event()
         self._refusals = 0
@@ -215,7 +216,8 @@ class StreamProcessor:
     async def _rejoin_upload(self) -> None:
         record = self._ledger.record
         fact = Fact.GREW if record.status is Status.PENDING_COMPLETION else None
-        listed = await self._list_parts()
+        async with self._world.slots.turn():
+            listed = await self._world.store.list_parts(record.key, str(record.upload_id))
         parts = reconcile.merge_parts(self._ledger.parts, listed, self._world.clock.utc_now())
         await self._ledger.begin_upload(fact, record.upload_id, parts)
 
@@ -396,70 +398,16 @@ class StreamProcessor:
 
     async def _complete(self, sealed: Sealed) -> bool:
         manifest = sealed.manifest(self._ledger.record.replaces)
-        return await self._resolve(await self._send_completion(manifest, sealed.parts))
-
-    async def _send_completion(self, manifest: Manifest, parts: tuple[StoredPart, ...]) -> Answer:
-        record = self._ledger.record
-        await self._ledger.write(manifest=manifest, unanswered=True)  # the intent, before the request
-        async with self._world.slots.turn():
-            return await self._world.store.complete_upload(record.key, str(record.upload_id), manifest, parts)
+        return await self._resolve(await self._completion.send(manifest, sealed.parts))
 
     async def _resolve(self, answer: Answer) -> bool:
-        """Find out what a completion came to, whatever was answered. True: the object is proved and the file is it."""
-        clock = self._world.clock
-        asked_since = clock.monotonic()
-        unanswered, attempts = answer is Answer.NONE, 0
-        while True:
-            manifest = _manifest(self._ledger.record)
-            waited_out = clock.monotonic() - asked_since > reconcile.assembling_seconds(manifest.size)
-            step, stored = await self._next_step(answer, unanswered=unanswered, waited_out=waited_out)
-            match step:
-                case Step.VERIFIED if stored is not None:
-                    return await self._object_is_proved(manifest, stored)
-                case Step.WAIT | Step.FETCH_AND_COMPARE:
-                    attempts += 1
-                    await self.pause(attempts, operation="complete_upload")
-                case Step.COMPLETE_AGAIN | Step.COMPLETE_WHERE_NOTHING_IS:
-                    attempts += 1
-                    await self.pause(attempts, operation="complete_upload")
-                    answer = await self._complete_again(manifest, step)
-                    unanswered = unanswered or answer is Answer.NONE
-                case _:
-                    await self._go_back(step, stored.etag if stored else "")
-                    return False
-
-    async def _next_step(
-        self, answer: Answer, *, unanswered: bool, waited_out: bool
-    ) -> tuple[Step, StoredObject | None]:
-        record = self._ledger.record
-        manifest = _manifest(record)
-        store = self._world.store
-        async with self._world.slots.turn():
-            stored = await store.head(record.key)
-            equals = reconcile.equals_manifest(stored, manifest) if stored else False
-            if stored is not None and equals is None:
-                crc64 = await store.object_crc64(record.key, stored.etag)
-                equals = None if crc64 is None else crc64 == manifest.crc64
-        facts = CompletionFacts(answer, stored, equals, None, unanswered, waited_out)
-        step = reconcile.after_completion(facts, manifest, record.stream_id)
-        if step is Step.LOOK_AT_UPLOAD:
-            facts = replace(facts, upload_open=await self._upload_is_open())
-            step = reconcile.after_completion(facts, manifest, record.stream_id)
-        return step, stored
-
-    async def _complete_again(self, manifest: Manifest, step: Step) -> Answer:
-        if step is Step.COMPLETE_WHERE_NOTHING_IS:
-            manifest = replace(manifest, replaces=None)
-        try:
-            listed = await self._list_parts()
-        except UploadGone:
-            return Answer.UPLOAD_GONE
-        known = self._ledger.parts
-        numbers = range(1, manifest.part_count + 1)
-        if not all(number in listed for number in numbers):
-            return Answer.INVALID_PART
-        named = [replace(listed[n], crc64=known[n].crc64 if n in known else listed[n].crc64) for n in numbers]
-        return await self._send_completion(manifest, tuple(named))
+        """Find out what a completion came to, whatever was answered. True: the object is proved."""
+        step, stored = await self._completion.settle(answer)
+        if step is Step.VERIFIED and stored is not None:
+            await self._object_is_proved(stored)
+            return True
+        await self._go_back(step, stored.etag if stored else "")
+        return False
 
     async def _go_back(self, step: Step, etag: str) -> None:
         """Back to growing, with the same upload or with another; more slowly each time the store refuses."""
@@ -567,12 +515,13 @@ class StreamProcessor:
 
     # -- the object is there ----------------------------------------------------------------------------------
 
-    async def _object_is_proved(self, manifest: Manifest, stored: StoredObject) -> bool:
-        self._telemetry.object_proved(key=self._ledger.record.key, size=manifest.size, etag=stored.etag)
+    async def _object_is_proved(self, stored: StoredObject) -> None:
+        """What has changed in the file meanwhile is found when the stream has ended."""
+        record = self._ledger.record
+        self._telemetry.object_proved(key=record.key, size=stored.size, etag=stored.etag)
         now = self._world.clock.utc_now()
         await self._ledger.write(Fact.OBJECT_PROVED, etag=stored.etag, unanswered=False, completed_at=now)
         await self._take_id_of(stored)
-        return True  # a file that has changed meanwhile is found changed when the stream has ended
 
     async def _take_id_of(self, stored: StoredObject) -> None:
         """An adopted upload, or another's completion, has the id of the stream that began it in its metadata."""
@@ -657,20 +606,6 @@ class StreamProcessor:
             duration_seconds=max(0.0, (now - record.started_at).total_seconds()),
             processing_seconds=0.0 if idle_since is None else self._world.clock.monotonic() - idle_since,
         )
-
-    # -- asking the store -------------------------------------------------------------------------------------
-
-    async def _list_parts(self) -> dict[int, StoredPart]:
-        record = self._ledger.record
-        async with self._world.slots.turn():
-            return await self._world.store.list_parts(record.key, str(record.upload_id))
-
-    async def _upload_is_open(self) -> bool:
-        try:
-            await self._list_parts()
-        except UploadGone:
-            return False
-        return True
 
 
 def _with_all_parts(record: Checkpoint, limits: Limits) -> Checkpoint:

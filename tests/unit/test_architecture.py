@@ -33,7 +33,7 @@ FLOORS: dict[str, frozenset[str]] = {
             "http_server",
         }
     ),
-    "tools": frozenset({"ledger", "upload", "claim", "elsewhere"}),
+    "tools": frozenset({"ledger", "upload", "completion", "claim", "elsewhere"}),
     "conduct": frozenset({"stream_processor", "dispatcher"}),
     "root": frozenset({"main"}),
 }
@@ -55,8 +55,9 @@ BESIDES: dict[str, frozenset[str]] = {
     "metadata_generator": frozenset({"part_plan", "object_keys"}),
     **{edge: frozenset({"retry", "metrics"}) - {edge} for edge in FLOORS["edges"] - {"config"}},
     "upload": frozenset({"ledger"}),
+    "completion": frozenset({"ledger", "upload"}),
     "claim": frozenset({"ledger", "elsewhere"}),
-    "stream_processor": frozenset({"ledger", "upload", "claim"}),
+    "stream_processor": frozenset({"ledger", "upload", "completion", "claim"}),
     "dispatcher": frozenset({"claim"}),
     "main": frozenset({"embedded", ""}),  # "": the package itself, for its version
 }
