@@ -185,6 +185,11 @@ class Settings(BaseSettings):
         description="A new recording under the name of an earlier one: keep both objects (the new one becomes "
         "name~2.mp4), or replace the earlier one.",
     )
+    on_source_missing: Annotated[Literal["keep", "abort", "complete"], BeforeValidator(_lower)] = Field(
+        default="keep",
+        description="A recording whose file disappears before its end: keep what S3 holds as an open upload (it goes "
+        "on when the file comes back), abort it, or complete it as an object of what had been sent.",
+    )
 
     max_concurrent_streams: int = Field(
         default=5,

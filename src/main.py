@@ -27,7 +27,7 @@ from .http_server import serve
 from .logging_config import configure_logging
 from .metrics import Metrics
 from .ports import Naming, Rhythm, World
-from .recording import PartSchedule
+from .recording import PartSchedule, WhenMissing
 from .recording_file import RecordingFiles
 from .redis_client import RedisCheckpoints
 from .retry import RetryPolicy
@@ -138,6 +138,7 @@ async def _serve_until(
         clock=SystemClock(),
         rhythm=_rhythm(settings),
         naming=_naming(settings),
+        when_missing=WhenMissing(settings.on_source_missing),
     )
     dispatcher = Dispatcher(world, lambda record, claims: StreamProcessor(world, claims, record))
     watcher = Watcher(

@@ -331,6 +331,9 @@ class StreamMoments:
             hint="what lies where the metadata belongs is not ours",
         )
 
+    def rescued(self, *, key: str, size: int) -> None:
+        self._log().warning("stream_rescued", key=key, size=size)
+
     def failed(self, *, reason: str, hint: str) -> None:
         self._shared.instruments.failed.inc()
         self._end()

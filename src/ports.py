@@ -31,6 +31,7 @@ from .recording import (
     Snapshot,
     StoredObject,
     StoredPart,
+    WhenMissing,
     Writers,
 )
 
@@ -217,6 +218,7 @@ class StreamTelemetry(Protocol):
     def completed(self, *, key: str, size: int, duration_seconds: float, processing_seconds: float) -> None: ...
     def already_stored(self, *, key: str) -> None: ...
     def document_taken(self, *, key: str) -> None: ...
+    def rescued(self, *, key: str, size: int) -> None: ...
     def failed(self, *, reason: str, hint: str) -> None: ...
     def trouble(self, *, operation: str, error: BaseException, retry_seconds: float | None) -> None: ...
 
@@ -282,3 +284,4 @@ class World:
     clock: Clock
     rhythm: Rhythm
     naming: Naming
+    when_missing: WhenMissing = WhenMissing.KEEP

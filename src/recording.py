@@ -30,6 +30,14 @@ class Status(StrEnum):
 SOURCE_MISSING = "source_missing"
 
 
+class WhenMissing(StrEnum):
+    """What becomes of the parts in S3 when their file is gone for good."""
+
+    KEEP = "keep"
+    ABORT = "abort"
+    COMPLETE = "complete"
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Which file this is, whatever it is called: inode and birth time (0 where the platform has none)."""

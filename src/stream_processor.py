@@ -7,7 +7,6 @@ do it, say what came of it. Whatever is killed between two lines, the next start
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -16,6 +15,7 @@ from datetime import timedelta
 from . import lifecycle, part_plan, reconcile
 from .claim import Claims
 from .completion import Completion
+from .documents import Documents
 from .exceptions import (
     ChunkProcessingError,
     FileChanged,
@@ -28,9 +28,8 @@ from .exceptions import (
 )
 from .ledger import Ledger
 from .lifecycle import Fact
-from .metadata_generator import StoredDescription, document_key, encode_document, metadata_document, read_document
 from .object_keys import metadata_value
-from .part_plan import Limits, OverCapacity
+from .part_plan import OverCapacity
 from .ports import World
 from .reconcile import Resume, Step
 from .recording import (
@@ -40,13 +39,13 @@ from .recording import (
     Manifest,
     Marker,
     Part,
-    Probe,
     Snapshot,
     Status,
     StoredObject,
     Superseded,
     Writers,
 )
+from .remains import Remains
 from .upload import Sealed, Upload
 
 #: The store's clock and ours may differ, and it gives whole seconds.
@@ -81,6 +80,8 @@ class StreamProcessor:
         self._ledger = Ledger(checkpoint, world.checkpoints, self._telemetry)
         self._upload = Upload(world, self._ledger, self._telemetry, self)
         self._completion = Completion(world, self._ledger, self)
+        self._documents = Documents(world, self._telemetry, self)
+        self._remains = Remains(world, self._ledger, self._telemetry, self._completion, self._documents)
         self._hint = asyncio.Event()
         self._stopping = asyncio.Event()
         self._refusals = 0
@@ -123,18 +124,22 @@ class StreamProcessor:
         """Until the recording is done (its marker) or has failed (None). Raises ``Stopped`` when asked to stop."""
         with self._telemetry.bind():
             try:
-                return await self._carry()
-            except _BegunAnew as exc:
-                return exc.marker
-            except SourceMissing as exc:
-                await self._fail(Fact.SOURCE_MISSING, SOURCE_MISSING, exc.hint)
+                return await self._carry_or_leave()
             except Permanent as exc:
-                await self._fail(Fact.CANNOT_CONTINUE, str(exc), exc.hint)
+                reason = str(exc)
+                await self._ledger.write(Fact.CANNOT_CONTINUE, failure=reason)
+                self._telemetry.failed(reason=reason, hint=exc.hint)
         return None
 
-    async def _fail(self, fact: Fact, reason: str, hint: str) -> None:
-        await self._ledger.write(fact, failure=reason)
-        self._telemetry.failed(reason=reason, hint=hint)
+    async def _carry_or_leave(self) -> Marker | None:
+        try:
+            return await self._carry()
+        except _BegunAnew as exc:
+            return exc.marker
+        except SourceMissing:
+            hint = await self._remains.dispose()
+            self._telemetry.failed(reason=SOURCE_MISSING, hint=hint)
+        return None
 
     # -- the whole way ----------------------------------------------------------------------------------------
 
@@ -190,6 +195,8 @@ class StreamProcessor:
         if record.status is Status.FAILED:
             await self._ledger.write(Fact.SEEN_AGAIN, failure=None)
         self._telemetry.started(key=record.key, resumed=where is not Resume.BEGIN)
+        if self._remains.are_being_completed():
+            raise SourceMissing(f"{record.path!r} was gone")
         if record.replaces is not None:
             self._telemetry.replacing(key=record.key, etag=record.replaces)
         match where:
@@ -330,8 +337,7 @@ class StreamProcessor:
             missing_since = now if missing_since is None else missing_since
             remaining = missing_since + self._world.rhythm.missing_grace - now
             if remaining <= 0:
-                hint = "what S3 holds of it is kept; it goes on when the file is moved back (no copy)"
-                raise SourceMissing(f"{record.path!r} is gone", hint=hint)
+                raise SourceMissing(f"{record.path!r} is gone")
             await self._wait(remaining)
 
     async def _wait(self, seconds: float | None) -> None:
@@ -534,36 +540,17 @@ class StreamProcessor:
         """Write the document beside the object, clean up, and leave a marker."""
         if self._ledger.record.processed_at is None:
             await self._ledger.write(processed_at=self._world.clock.utc_now())
-        record = _with_all_parts(self._ledger.snapshot(), self._world.naming.limits)
+        record = self._ledger.snapshot()
         probe = await self._world.prober.probe(record.path)
         if probe.error is not None:
             self._telemetry.probe_failed(error=probe.error)
-        original = os.path.join(self._world.root, record.path)
-        document = await asyncio.to_thread(_document, record, original, probe)  # 10,000 parts take too long here
-        await self._put_document(record, document)
+        await self._documents.put(record, probe)
         await self._clean_up(record)
         marker = _marker(record)
         finished = replace(record, status=lifecycle.after(record.status, Fact.METADATA_STORED))
         await self._world.checkpoints.finish(finished, marker)
         self._report_completed(record, marker)
         return marker
-
-    async def _put_document(self, record: Checkpoint, document: bytes) -> None:
-        """Where none is, or in place of one that names this stream or the object that it replaced."""
-        key = document_key(record.key)
-        store = self._world.store
-        async with self._world.slots.turn():
-            while not await store.put_document(key, document, replaces=None):
-                there = await store.get_document(key)
-                if there is None:
-                    await self.pause(1, operation="put_document")
-                    continue
-                described = read_document(there[0])
-                if described is None or not _describes_ours(described, record):
-                    self._telemetry.document_taken(key=key)
-                    return
-                if await store.put_document(key, document, replaces=there[1]):
-                    return
 
     async def _clean_up(self, record: Checkpoint) -> None:
         """Abort uploads that the record names and nothing needs, and those that lost answers left at this key.
@@ -606,28 +593,6 @@ class StreamProcessor:
             duration_seconds=max(0.0, (now - record.started_at).total_seconds()),
             processing_seconds=0.0 if idle_since is None else self._world.clock.monotonic() - idle_since,
         )
-
-
-def _with_all_parts(record: Checkpoint, limits: Limits) -> Checkpoint:
-    """A part whose entry was lost in Redis after the object had been proved: its place and size follow from the
-    schedule, its checksum nobody knows any more, and the object's ETag stands in for its own."""
-    manifest = _manifest(record)
-    parts = {
-        chunk.number: record.parts.get(chunk.number)
-        or Part(chunk.number, chunk.size, str(record.etag), None, record.completed_at or record.started_at)
-        for chunk in part_plan.chunks(record.schedule, manifest.size, limits)
-    }
-    return replace(record, parts=parts)
-
-
-def _describes_ours(described: StoredDescription, record: Checkpoint) -> bool:
-    """Whether a document is this stream's, or of the object or the file that the stream has taken over."""
-    same_file = described.snapshot.identity == record.identity and record.identity.birth_ns != 0
-    return described.stream_id == record.stream_id or described.etag in (record.replaces, record.etag) or same_file
-
-
-def _document(record: Checkpoint, original: str, probe: Probe) -> bytes:
-    return encode_document(metadata_document(record, original_file_path=original, probe=probe))
 
 
 def _manifest(record: Checkpoint) -> Manifest:

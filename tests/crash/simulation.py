@@ -17,7 +17,7 @@ from src.events import StreamEvent, WatcherChangeType
 from src.metadata_generator import document_key, read_document
 from src.part_plan import Limits
 from src.ports import Naming, Rhythm, World
-from src.recording import Checkpoint, PartSchedule, Status
+from src.recording import Checkpoint, PartSchedule, Status, WhenMissing
 from src.stream_processor import StreamProcessor
 from tests.crash.virtual_time import VirtualClock
 from tests.fakes.checkpoints import FakeCheckpoints
@@ -78,6 +78,8 @@ class Simulation:
     naming: Naming = field(default_factory=lambda: Naming(PartSchedule(CHUNK), limits=LIMITS))
     rhythm: Rhythm = field(default_factory=lambda: Rhythm(timeout=TIMEOUT, missing_grace=SCAN + 1, memory=2 * CHUNK))
 
+    when_missing: WhenMissing = WhenMissing.KEEP
+
     def __post_init__(self) -> None:
         self.disk = Disk()
         self.redis = FakeCheckpoints()
@@ -133,6 +135,7 @@ class Simulation:
             clock=self.clock,
             rhythm=self.rhythm,
             naming=self.naming,
+            when_missing=self.when_missing,
         )
 
     def _processor(self, record: Checkpoint, claims: object) -> StreamProcessor:

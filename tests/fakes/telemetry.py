@@ -92,6 +92,9 @@ class FakeStreamTelemetry(_Remembering):
     def document_taken(self, *, key: str) -> None:
         self._note("document_taken", key=key)
 
+    def rescued(self, *, key: str, size: int) -> None:
+        self._note("rescued", key=key, size=size)
+
     def failed(self, *, reason: str, hint: str) -> None:
         self._note("failed", reason=reason, hint=hint)
 

@@ -33,7 +33,7 @@ FLOORS: dict[str, frozenset[str]] = {
             "http_server",
         }
     ),
-    "tools": frozenset({"ledger", "upload", "completion", "claim", "elsewhere"}),
+    "tools": frozenset({"ledger", "upload", "completion", "documents", "remains", "claim", "elsewhere"}),
     "conduct": frozenset({"stream_processor", "dispatcher"}),
     "root": frozenset({"main"}),
 }
@@ -56,8 +56,10 @@ BESIDES: dict[str, frozenset[str]] = {
     **{edge: frozenset({"retry", "metrics"}) - {edge} for edge in FLOORS["edges"] - {"config"}},
     "upload": frozenset({"ledger"}),
     "completion": frozenset({"ledger", "upload"}),
+    "documents": frozenset({"upload"}),
+    "remains": frozenset({"ledger", "completion", "documents"}),
     "claim": frozenset({"ledger", "elsewhere"}),
-    "stream_processor": frozenset({"ledger", "upload", "completion", "claim"}),
+    "stream_processor": frozenset({"ledger", "upload", "completion", "documents", "remains", "claim"}),
     "dispatcher": frozenset({"claim"}),
     "main": frozenset({"embedded", ""}),  # "": the package itself, for its version
 }

@@ -1,0 +1,66 @@
+"""Puts the metadata document beside a stream's object, and never over somebody else's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import replace
+
+from . import part_plan
+from .metadata_generator import StoredDescription, document_key, encode_document, metadata_document, read_document
+from .part_plan import Limits
+from .ports import StreamTelemetry, World
+from .recording import Checkpoint, Part, Probe
+from .upload import Pacing
+
+
+class Documents:
+    """The document of one stream. Written twice it is the same: everything in it comes from the record."""
+
+    def __init__(self, world: World, telemetry: StreamTelemetry, pacing: Pacing) -> None:
+        self._world = world
+        self._telemetry = telemetry
+        self._pacing = pacing
+
+    async def put(self, record: Checkpoint, probe: Probe) -> None:
+        """Where none is, or in place of one that names this stream or the object that it replaced."""
+        complete = _with_all_parts(record, self._world.naming.limits)
+        original = os.path.join(self._world.root, record.path)
+        document = await asyncio.to_thread(_document, complete, original, probe)  # 10,000 parts take too long here
+        key = document_key(record.key)
+        store = self._world.store
+        async with self._world.slots.turn():
+            while not await store.put_document(key, document, replaces=None):
+                there = await store.get_document(key)
+                if there is None:
+                    await self._pacing.pause(1, operation="put_document")
+                    continue
+                described = read_document(there[0])
+                if described is None or not _describes_ours(described, record):
+                    self._telemetry.document_taken(key=key)
+                    return
+                if await store.put_document(key, document, replaces=there[1]):
+                    return
+
+
+def _with_all_parts(record: Checkpoint, limits: Limits) -> Checkpoint:
+    """A part whose entry was lost in Redis after the object had been proved: its place and size follow from the
+    schedule, its checksum nobody knows any more, and the object's ETag stands in for its own."""
+    if record.manifest is None:
+        raise AssertionError("a document of an object that was not proved")
+    parts = {
+        chunk.number: record.parts.get(chunk.number)
+        or Part(chunk.number, chunk.size, str(record.etag), None, record.completed_at or record.started_at)
+        for chunk in part_plan.chunks(record.schedule, record.manifest.size, limits)
+    }
+    return replace(record, parts=parts)
+
+
+def _describes_ours(described: StoredDescription, record: Checkpoint) -> bool:
+    """Whether a document is this stream's, or of the object or the file that the stream has taken over."""
+    same_file = described.snapshot.identity == record.identity and record.identity.birth_ns != 0
+    return described.stream_id == record.stream_id or described.etag in (record.replaces, record.etag) or same_file
+
+
+def _document(record: Checkpoint, original: str, probe: Probe) -> bytes:
+    return encode_document(metadata_document(record, original_file_path=original, probe=probe))
