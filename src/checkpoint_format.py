@@ -244,6 +244,8 @@ def encode_meta(checkpoint: Checkpoint) -> dict[str, bytes]:
         # A failure may quote a path, and with it bytes that are not UTF-8.
         **{name: text.encode("utf-8", "surrogateescape") for name, text in texts.items() if text is not None},
     }
+    if checkpoint.still_open:
+        fields["still_open"] = b"1"
     if checkpoint.manifest is not None:
         fields["manifest"] = _dump(_manifest_to(checkpoint.manifest))
     if checkpoint.superseded:
@@ -280,6 +282,7 @@ def decode_meta(stream_id: str, fields: Mapping[str, bytes]) -> Checkpoint:
         etag=text("etag"),
         completed_at=_optional(_moment, text("completed_at")),
         processed_at=_optional(_moment, text("processed_at")),
+        still_open="still_open" in fields,
         failure=None if failure is None else failure.decode("utf-8", "surrogateescape"),
         superseded=_superseded_from(fields.get("superseded", b"[]")),
     )
@@ -301,6 +304,7 @@ def encode_marker(marker: Marker) -> bytes:
             "started_at": marker.started_at.isoformat(),
             "completed_at": marker.completed_at.isoformat(),
             "replacements": marker.replacements,
+            "still_open": marker.still_open or None,
         }
     )
 
@@ -324,4 +328,5 @@ def decode_marker(identity: Identity, raw: bytes) -> Marker:
         started_at=_moment(values["started_at"]),
         completed_at=_moment(values["completed_at"]),
         replacements=_whole(values["replacements"]),
+        still_open=_flag(values.get("still_open", False)),
     )

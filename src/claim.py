@@ -34,6 +34,7 @@ from .recording import (
     Status,
     StoredObject,
     Superseded,
+    Writers,
 )
 
 
@@ -215,6 +216,8 @@ class Claims:
     async def _claim_known(self, marker: Marker, path: str, snapshot: Snapshot) -> Marker | Checkpoint | None:
         """None: this file is not the one that was completed, or its object is no longer ours."""
         if snapshot == marker.snapshot:
+            if marker.still_open:
+                return await self._read_again(marker, path)
             return await self._moved(marker, path)
         if snapshot.size < marker.snapshot.size:
             return None  # seen shorter than its object: a new recording in an old file
@@ -226,6 +229,20 @@ class Claims:
             return None  # an inode may have been used again: only the bytes could have made it the same file
         async with self._reserved(marker.key, snapshot.identity) as free:
             return await self._replacement(marker, path) if free else None
+
+    async def _read_again(self, marker: Marker, path: str) -> Marker | Checkpoint | None:
+        """A patch through a mapping need not have changed any stat: once nobody writes any more, the bytes tell."""
+        writers = await self._world.recordings.writers(path)
+        if writers is Writers.PRESENT:
+            return marker
+        if writers is Writers.NONE:
+            crc64, _ = await self.file_crc64(path, marker.snapshot, marker.schedule)
+            if crc64 != marker.crc64:
+                async with self._reserved(marker.key, marker.snapshot.identity) as free:
+                    return await self._replacement(marker, path) if free else None
+            if await self._world.recordings.writers(path) is not Writers.NONE:
+                return marker  # opened again while it was read
+        return await self._remember(replace(marker, path=path, still_open=False))
 
     async def _moved(self, marker: Marker, path: str) -> Marker:
         return marker if marker.path == path else await self._remember(replace(marker, path=path))
@@ -269,7 +286,8 @@ class Claims:
         if stored is None:
             return self._where_nothing_is(self._new(key, path, snapshot, stream_id), described)
         if description and description.snapshot == snapshot and description.etag == stored.etag:
-            return await self._remember(description.marker(path))
+            still_open = await self._world.recordings.writers(path) is Writers.PRESENT
+            return await self._remember(replace(description.marker(path), still_open=still_open))
         return await self._decide_by_bytes(key, path, snapshot, stream_id, stored, description)
 
     @staticmethod

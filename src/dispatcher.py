@@ -508,6 +508,11 @@ class Dispatcher:
             self._end(stream, marker)
             return
 
+    def _look_anew(self, path: str) -> None:
+        """The file had a writer at its end: whether it is the object's file still, no stat can tell."""
+        self._settled.pop(path, None)
+        self._hint_all({path})
+
     def _register(self, stream: _Stream) -> None:
         self._by_path[stream.path] = stream
         self._by_identity[stream.identity] = stream
@@ -524,6 +529,8 @@ class Dispatcher:
             del self._by_path[stream.path]
         if marker is not None:
             self._settled[stream.path] = marker.snapshot
+            if marker.still_open:
+                asyncio.get_running_loop().call_later(_LOOK_AGAIN_SECONDS, self._look_anew, stream.path)
         self._count_active()
         if marker is not None or stream.waiting_paths:
             self._hint_all({stream.path, *stream.waiting_paths})

@@ -191,7 +191,7 @@ class Checkpoint:
 
     ``replaces`` is the ETag of our own object that this upload brings up to date. ``replacements`` counts how
     often that happened, which lengthens the quiet time. ``unanswered`` is true from before a completion is sent
-    until its answer is understood.
+    until its answer is understood. ``still_open``: as in the marker.
     """
 
     stream_id: str
@@ -210,6 +210,7 @@ class Checkpoint:
     etag: str | None = None
     completed_at: datetime | None = None
     processed_at: datetime | None = None
+    still_open: bool = False
     failure: str | None = None
     superseded: tuple[Superseded, ...] = ()
     parts: Mapping[int, Part] = field(default_factory=lambda: MappingProxyType({}))
@@ -217,7 +218,11 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What stays of a completed stream: enough to know after a restart that this file is done, under any name."""
+    """What stays of a completed stream: enough to know after a restart that this file is done, under any name.
+
+    ``still_open``: somebody may have written while the last pass read the file, through a mapping perhaps, which no
+    stat need show. It is read once more when nobody has it open any longer.
+    """
 
     stream_id: str
     path: str
@@ -230,6 +235,7 @@ class Marker:
     started_at: datetime
     completed_at: datetime
     replacements: int = 0
+    still_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)

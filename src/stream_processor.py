@@ -91,6 +91,7 @@ class StreamProcessor:
         self._idle_told: Snapshot | None = None
         self._seen_in_vain: Snapshot | None = None
         self._in_vain = 0
+        self._nobody_wrote = False
         self._warned_of_capacity = False
         self._replaced_parts: Mapping[int, Part] = {}
         self._replaced_size = 0
@@ -316,7 +317,7 @@ class StreamProcessor:
         record = self._ledger.record
         if not (quiet and old_enough) or record.replacements:
             return False
-        if await self._world.recordings.writers(record.path) is not Writers.NONE:
+        if await self._writers() is not Writers.NONE:
             return False
         return await self._world.recordings.is_whole(record.path, record.identity, snapshot.size)
 
@@ -388,6 +389,7 @@ class StreamProcessor:
             self._idle_told = snapshot
             self._telemetry.went_idle(quiet_seconds=started - self._changed_at)
         await self._ledger.write(Fact.WENT_IDLE)
+        self._nobody_wrote = await self._writers() is Writers.NONE
         sealed = await self._upload.seal(snapshot)
         if sealed is None or not await self._may_complete(snapshot):
             self._telemetry.grew_again()
@@ -400,7 +402,15 @@ class StreamProcessor:
         """Before its quiet time has passed a recording is completed only while still nobody writes."""
         if self._world.clock.monotonic() - self._changed_at >= self._quiet_seconds():
             return True
-        return await self._world.recordings.writers(self._ledger.record.path) is Writers.NONE
+        return await self._writers() is Writers.NONE
+
+    async def _is_still_open(self) -> bool:
+        """Whether somebody may have written during the last pass, or may yet: then no stat is a proof."""
+        writers = await self._writers()
+        return writers is Writers.PRESENT or (writers is Writers.NONE and not self._nobody_wrote)
+
+    async def _writers(self) -> Writers:
+        return await self._world.recordings.writers(self._ledger.record.path)
 
     async def _complete(self, sealed: Sealed) -> bool:
         manifest = sealed.manifest(self._ledger.record.replaces)
@@ -483,7 +493,11 @@ class StreamProcessor:
         }
         manifest = Manifest(snapshot.size, crc64, len(parts), snapshot, record.replaces)
         await self._ledger.object_found(
-            parts, manifest=manifest, etag=stored.etag, completed_at=self._world.clock.utc_now()
+            parts,
+            manifest=manifest,
+            etag=stored.etag,
+            completed_at=self._world.clock.utc_now(),
+            still_open=await self._is_still_open(),
         )
         self._telemetry.object_proved(key=record.key, size=snapshot.size, etag=stored.etag)
         await self._take_id_of(stored)
@@ -526,7 +540,10 @@ class StreamProcessor:
         record = self._ledger.record
         self._telemetry.object_proved(key=record.key, size=stored.size, etag=stored.etag)
         now = self._world.clock.utc_now()
-        await self._ledger.write(Fact.OBJECT_PROVED, etag=stored.etag, unanswered=False, completed_at=now)
+        still_open = await self._is_still_open()
+        await self._ledger.write(
+            Fact.OBJECT_PROVED, etag=stored.etag, unanswered=False, completed_at=now, still_open=still_open
+        )
         await self._take_id_of(stored)
 
     async def _take_id_of(self, stored: StoredObject) -> None:
@@ -617,4 +634,5 @@ def _marker(record: Checkpoint) -> Marker:
         started_at=record.started_at,
         completed_at=record.completed_at,
         replacements=record.replacements,
+        still_open=record.still_open,
     )
