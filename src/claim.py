@@ -28,6 +28,7 @@ from .recording import (
     Identity,
     Manifest,
     Marker,
+    OpenUpload,
     Part,
     PartSchedule,
     Snapshot,
@@ -47,6 +48,10 @@ class Keys:
     def take(self, key: str, identity: Identity) -> bool:
         """True when the key is this file's now; taking it twice is no error."""
         return self._owners.setdefault(key, identity) == identity
+
+    def is_taken(self, key: str) -> bool:
+        """Whether a living stream has it."""
+        return key in self._owners
 
     def give_back(self, identity: Identity) -> None:
         """The file's stream has ended."""
@@ -175,6 +180,10 @@ class Claims:
         """Uploads that a record names belong to it, also when its stream has failed: nobody else adopts them."""
         named = (record.upload_id, *(old.upload_id for old in record.superseded))
         self._kept_uploads.update(upload_id for upload_id in named if upload_id is not None)
+
+    def is_in_use(self, upload: OpenUpload) -> bool:
+        """Whether a record names the upload, or a living stream has its key."""
+        return upload.upload_id in self._kept_uploads or self._keys.is_taken(upload.key)
 
     async def adoptable(self, record: Checkpoint) -> Adopted | None:
         """An open upload at the record's key that already holds bytes of its file; the one with the most of them.

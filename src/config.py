@@ -11,9 +11,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -29,6 +31,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from .exceptions import ConfigurationError
 from .object_keys import prefix_problem
 from .part_plan import GIB, MIB, S3_LIMITS
+
+_DURATION = re.compile(r"\d{1,5}[mhd]", re.ASCII | re.IGNORECASE)
 
 
 def _level(value: object) -> object:
@@ -56,6 +60,18 @@ def _folder(path: Path) -> Path:
     if os.path.exists(path) and not os.path.isdir(path):
         raise ValueError("a folder, and there is something else at this path")
     return path
+
+
+def _duration(text: str) -> str:
+    if text.lower() != "off" and not _DURATION.fullmatch(text):
+        raise ValueError("a time such as 7d, 36h or 90m, or off")
+    if text.lower() != "off" and _seconds(text) < 3600:
+        raise ValueError("at least 1h, or off")
+    return text
+
+
+def _seconds(duration: str) -> float:
+    return float(duration[:-1]) * {"m": 60, "h": 3600, "d": 86_400}[duration[-1].lower()]
 
 
 def _http_url(url: str) -> str:
@@ -190,6 +206,11 @@ class Settings(BaseSettings):
         description="A recording whose file disappears before its end: keep what S3 holds as an open upload (it goes "
         "on when the file comes back), abort it, or complete it as an object of what had been sent.",
     )
+    orphan_upload_retention: Annotated[str, AfterValidator(_duration)] = Field(
+        default="7d",
+        description="Open uploads that belong to no stream are thrown away when nothing came into them for so long and "
+        "the recording at their key is complete: 7d, 36h, or off to leave them alone.",
+    )
 
     max_concurrent_streams: int = Field(
         default=5,
@@ -306,6 +327,12 @@ class Settings(BaseSettings):
     def s3_endpoint_url_given(self) -> bool:
         """Whether somebody named a store; an embedded one then never takes its place."""
         return self.s3_endpoint_url is not None
+
+    @property
+    def orphan_retention(self) -> timedelta | None:
+        """None: orphan uploads are left alone."""
+        off = self.orphan_upload_retention.lower() == "off"
+        return None if off else timedelta(seconds=_seconds(self.orphan_upload_retention))
 
     def secrets(self) -> tuple[str, ...]:
         """Every text that must never be printed, each in all spellings that it has in the settings."""

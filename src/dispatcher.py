@@ -18,6 +18,7 @@ from .events import StreamEvent
 from .exceptions import ChunkProcessingError, FileChanged, Permanent, Stopped, StreamProcessorError, Transient
 from .ports import Turn, World
 from .recording import SOURCE_MISSING, Checkpoint, Identity, Marker, Snapshot, Status, Superseded
+from .sweep import Sweep
 
 #: Seconds that a stream may keep its turn while others wait.
 _TURN_SECONDS = 3.0
@@ -378,6 +379,7 @@ class Dispatcher:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._start_from(self._fresh), name="dispatcher-fresh")
             group.create_task(self._start_from(self._resting), name="dispatcher-resting")
+            group.create_task(Sweep(self._world, self._claims).run(), name="dispatcher-sweep")
 
     async def _start_from(self, queue: _Queue) -> None:
         while True:

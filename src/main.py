@@ -31,13 +31,14 @@ from .recording import PartSchedule, WhenMissing
 from .recording_file import RecordingFiles
 from .redis_client import RedisCheckpoints
 from .retry import RetryPolicy
-from .s3_client import Choice, StoreSettings, open_store
+from .s3_client import Choice, S3Client, StoreSettings, open_store
 from .stream_processor import StreamProcessor
 from .watcher import Watcher
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _EXPIRE_SECONDS = 15.0
 _REFUSED_SECONDS = 60.0
+_TIDY_SECONDS = 600.0
 #: A chunk above this is sent from the file in sections, so that one part never takes a slot's whole memory.
 _LARGEST_IN_MEMORY = 64 * 1024 * 1024
 
@@ -139,6 +140,7 @@ async def _serve_until(
         rhythm=_rhythm(settings),
         naming=_naming(settings),
         when_missing=WhenMissing(settings.on_source_missing),
+        orphan_retention=settings.orphan_retention,
     )
     dispatcher = Dispatcher(world, lambda record, claims: StreamProcessor(world, claims, record))
     watcher = Watcher(
@@ -164,7 +166,7 @@ async def _serve_until(
             group.create_task(dispatcher.run(), name="dispatcher"),
             group.create_task(_expire(metrics), name="metrics"),
             group.create_task(_once(checkpoints.warn_about_configuration, metrics), name="redis-check"),
-            group.create_task(_once(store.abilities, metrics), name="bucket"),  # created before the first recording
+            group.create_task(_prepare(store, metrics), name="bucket"),  # created before the first recording
         ]
         await stop.wait()
         slots.drain()
@@ -198,6 +200,12 @@ async def _once(work: Callable[[], Awaitable[object]], metrics: Metrics) -> None
             except Permanent as exc:
                 metrics.unexpected(path="", error=exc, retry_seconds=_REFUSED_SECONDS)
                 await asyncio.sleep(_REFUSED_SECONDS)
+
+
+async def _prepare(store: S3Client, metrics: Metrics) -> None:
+    await _once(store.abilities, metrics)
+    await asyncio.sleep(_TIDY_SECONDS)
+    await _once(store.abort_forgotten_probes, metrics)
 
 
 async def _expire(metrics: Metrics) -> None:

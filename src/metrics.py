@@ -176,6 +176,12 @@ class _Instruments:
         self.files = Gauge("cefmp4_watched_files", "Recordings that the last scan found.", registry=registry)
         self.scan = Gauge("cefmp4_scan_seconds", "How long the last scan took.", registry=registry)
         self.folder = Gauge("cefmp4_watched_folder_present", "1: it is there; 0: it is away.", registry=registry)
+        self.orphans = Gauge(
+            "cefmp4_orphan_uploads", "Old open uploads that belong to no stream and stay.", registry=registry
+        )
+        self.orphans_aborted = Counter(
+            "cefmp4_orphan_uploads_aborted", "Old open uploads that were thrown away.", registry=registry
+        )
         self.build = Gauge("cefmp4_build_info", "Always 1.", ["version", "python_version"], registry=registry)
         for reason in SendReason:
             if reason not in (SendReason.NEW, SendReason.COPIED):
@@ -395,6 +401,7 @@ class Metrics:
         self._quiet = _Quiet()
         self._shared = _Shared(self._instruments, self._roll, self._quiet, now)
         self._outages: dict[str, _Outage] = {}
+        self._orphans_told = 0
 
     def expire(self, now: float) -> None:
         """Let go of the series of streams that ended long ago; to be called now and then."""
@@ -432,6 +439,17 @@ class Metrics:
 
     def drained(self, *, dropped: int) -> None:
         _logger("dispatcher").info("drained", dropped=dropped)
+
+    def orphan_aborted(self, *, key: str, upload_id: str) -> None:
+        self._instruments.orphans_aborted.inc()
+        _logger("sweep").info("orphan_upload_aborted", key=key, upload_id=upload_id)
+
+    def orphans_left(self, *, count: int, keys: Sequence[str]) -> None:
+        """``keys`` are a few of theirs. Told when the number changes."""
+        if count and count != self._orphans_told:
+            _logger("sweep").warning("orphan_uploads_found", count=count, keys=list(keys))
+        self._orphans_told = count
+        self._instruments.orphans.set(count)
 
     def unexpected(self, *, path: str, error: BaseException, retry_seconds: float) -> None:
         """A bug or a rarity: with its traceback, since nobody foresaw it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from .part_plan import S3_LIMITS, Limits
@@ -128,6 +128,9 @@ class ObjectStore(Protocol):
     async def list_uploads(self, key: str) -> list[OpenUpload]:
         """The open uploads at exactly this key; what a store lists may be incomplete."""
 
+    async def list_uploads_under(self, prefix: str) -> list[OpenUpload]:
+        """The open uploads at every key that begins so, all pages; what a store lists may be incomplete."""
+
     async def head(self, key: str) -> StoredObject | None:
         """The object now; None only when the store says that there is none."""
 
@@ -232,6 +235,8 @@ class Telemetry(Protocol):
     def empty_file(self, *, path: str) -> None: ...
     def recovered(self, *, streams: int) -> None: ...
     def draining(self, *, streams: int) -> None: ...
+    def orphan_aborted(self, *, key: str, upload_id: str) -> None: ...
+    def orphans_left(self, *, count: int, keys: Sequence[str]) -> None: ...
     def unexpected(self, *, path: str, error: BaseException, retry_seconds: float) -> None: ...
     def drained(self, *, dropped: int) -> None: ...
 
@@ -285,3 +290,4 @@ class World:
     rhythm: Rhythm
     naming: Naming
     when_missing: WhenMissing = WhenMissing.KEEP
+    orphan_retention: timedelta | None = timedelta(days=7)  # None: orphan uploads stay

@@ -139,6 +139,7 @@ class ListedObject:
 class OpenUpload:
     """A multipart upload that the store lists as not completed."""
 
+    key: str
     upload_id: str
     initiated_at: datetime | None
 

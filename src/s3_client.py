@@ -19,8 +19,8 @@ import io
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 from urllib.parse import unquote_plus, urlsplit
@@ -59,6 +59,7 @@ T = TypeVar("T")
 
 PROBE_KEY = ".cefmp4-probe"
 _PARTS_A_PAGE = 200  # a page of 1,000 keeps the event loop busy for 50 ms
+_LONGEST_PROBE = timedelta(minutes=5)
 _DOCUMENT_LIMIT = 64 * 1024 * 1024
 
 
@@ -308,6 +309,20 @@ class S3Client:
         """What the store can do: set, known, or learnt once with the probe key."""
         return await self._retried("probe", self._prepare)
 
+    async def abort_forgotten_probes(self) -> None:
+        """Abort what a process that was killed while it learnt has left at the probe's key.
+
+        What began in the last minutes may be the probe of another daemon at work.
+        """
+        before = datetime.now(UTC) - _LONGEST_PROBE
+        for upload in await self.list_uploads(self._probe_key):
+            if upload.initiated_at is not None and upload.initiated_at < before:
+                await self.abort_upload(upload.key, upload.upload_id)
+
+    @property
+    def _probe_key(self) -> str:
+        return f"{self._settings.key_prefix}{PROBE_KEY}"
+
     async def ping(self) -> None:
         """Raise ``S3Unavailable`` unless the bucket answers now."""
         await self._call("head_bucket", deadline=5.0)
@@ -405,22 +420,24 @@ class S3Client:
         await self._retried("abort_upload", abort)
 
     async def list_uploads(self, key: str) -> list[OpenUpload]:
+        # Some stores encode keys as they were asked to without saying so.
+        listed = await self.list_uploads_under(key)
+        return [replace(upload, key=key) for upload in listed if key in (upload.key, unquote_plus(upload.key))]
+
+    async def list_uploads_under(self, prefix: str) -> list[OpenUpload]:
         async def list_all() -> list[OpenUpload]:
             found: list[OpenUpload] = []
             marker: dict[str, Any] = {}
             while True:
-                page = await self._call("list_multipart_uploads", Prefix=key, EncodingType="url", **marker)
+                page = await self._call("list_multipart_uploads", Prefix=prefix, EncodingType="url", **marker)
+                decoded = unquote_plus if page.get("EncodingType") == "url" else str
                 found += [
-                    OpenUpload(entry["UploadId"], entry.get("Initiated"))
+                    OpenUpload(decoded(entry["Key"]), entry["UploadId"], entry.get("Initiated"))
                     for entry in page.get("Uploads", [])
-                    if key in (entry["Key"], unquote_plus(entry["Key"]))
                 ]
                 if not page.get("IsTruncated"):
                     return found
-                following = page["NextKeyMarker"]
-                if page.get("EncodingType") == "url":
-                    following = unquote_plus(following)
-                marker = {"KeyMarker": following, "UploadIdMarker": page["NextUploadIdMarker"]}
+                marker = {"KeyMarker": decoded(page["NextKeyMarker"]), "UploadIdMarker": page["NextUploadIdMarker"]}
 
         try:
             return await self._retried("list_uploads", list_all)
@@ -637,7 +654,7 @@ class S3Client:
         if settings.is_aws or Choice.AUTO not in fixed:
             learnt = Abilities(True, True, True, True, True)
         else:
-            learnt = await _Probe(self, f"{settings.key_prefix}{PROBE_KEY}").run()
+            learnt = await _Probe(self, self._probe_key).run()
         return Abilities(
             checksum=_choose(settings.checksum, learnt.checksum),
             if_none_match=_choose(settings.conditional_writes, learnt.if_none_match),
@@ -707,6 +724,8 @@ class _Probe:
             )
         except S3Rejected as exc:
             return exc.code not in ("NotImplemented", "501") and await self._aborted(upload_id)
+        except UploadGone as exc:  # somebody has tidied up here: no answer to what was asked
+            raise S3Unavailable(str(exc), operation="probe") from exc
         except S3Unavailable as exc:
             await self._aborted(upload_id)
             if "BadDigest" in str(exc):

@@ -260,6 +260,14 @@ async def test_open_uploads_are_found_at_exactly_their_key(store: Store) -> None
     assert found[0].initiated_at is not None
 
 
+async def test_open_uploads_are_found_under_a_prefix_with_their_keys(store: Store) -> None:
+    keys = {f"folder/{name}.mp4" for name in ("ü %", "a+b", "x")}
+    begun = {(key, (await uploaded(store.port, key, WHOLE))[0]) for key in keys}
+    await uploaded(store.port, "folders.mp4", WHOLE)
+    found = await store.port.list_uploads_under("folder/")
+    assert {(upload.key, upload.upload_id) for upload in found} == begun
+
+
 async def test_a_range_of_the_old_object_becomes_a_part_of_the_new_one(store: Store) -> None:
     etag = await completed(store.port, "k", WHOLE, TAIL)
     upload_id = await store.port.create_upload("k", {})

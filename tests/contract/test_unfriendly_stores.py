@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from aiohttp import web
@@ -12,7 +13,7 @@ from aiohttp import web
 from src.exceptions import S3OperationError, S3Unavailable
 from src.http_server import Readiness
 from src.retry import RetryPolicy
-from src.s3_client import Choice, Deadlines, S3Client, StoreSettings, open_store
+from src.s3_client import PROBE_KEY, Choice, Deadlines, S3Client, StoreSettings, open_store
 from tests.fakes.recordings import FakeChunkBody
 from tests.fakes.telemetry import FakeTelemetry
 
@@ -117,6 +118,39 @@ class InPages(Plain):
         return _xml("ListPartsResult", f"{more}<NextPartNumberMarker>{last}</NextPartNumberMarker>{parts}")
 
 
+class WithForgottenProbes(Plain):
+    """Two daemons have left an upload at the probe's key, long ago and just now, and another program one beside it."""
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method != "GET" or "uploads" not in request.query:
+            return await super().__call__(request)
+        now = datetime.now(UTC)
+        uploads = [
+            (PROBE_KEY, "left long ago", now - timedelta(days=1)),
+            (PROBE_KEY, "at work", now - timedelta(seconds=20)),
+            (f"{PROBE_KEY}.mp4", "somebody's", now - timedelta(days=1)),
+        ]
+        inner = "".join(
+            f"<Upload><Key>{key}</Key><UploadId>{name}</UploadId><Initiated>{at.isoformat()}</Initiated></Upload>"
+            for key, name, at in uploads
+        )
+        return _xml("ListMultipartUploadsResult", f"<IsTruncated>false</IsTruncated>{inner}")
+
+
+class ForgetsTheProbe(Plain):
+    """Somebody tidies up while the first probe is at work."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forgotten = 0
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method == "POST" and "uploadId" in request.query and not self.forgotten:
+            self.forgotten += 1
+            return _error("NoSuchUpload", 404)
+        return await super().__call__(request)
+
+
 async def _web_server(request: web.BaseRequest) -> web.StreamResponse:
     return web.Response(status=404 if request.method in ("HEAD", "GET") else 405, text="<html>no such page</html>")
 
@@ -219,6 +253,23 @@ async def test_a_listing_in_several_pages_gives_all_parts_and_asks_for_small_pag
     }
     assert [request.query.get("part-number-marker") for request in store.requests] == [None, "3", "6"]
     assert {request.query["max-parts"] for request in store.requests} == {"200"}
+
+
+async def test_only_probes_that_a_killed_process_left_long_ago_are_aborted() -> None:
+    store = WithForgottenProbes()
+    async with _client(store) as client:
+        await client.abort_forgotten_probes()
+    aborted = [(request.path, request.query["uploadId"]) for request in store.requests if request.method == "DELETE"]
+    assert aborted == [(f"/bucket/{PROBE_KEY}", "left long ago")]
+
+
+async def test_a_probe_that_somebody_tidies_away_is_no_answer_and_is_repeated() -> None:
+    store, telemetry = ForgetsTheProbe(), FakeTelemetry()
+    async with _client(store, telemetry, probes=True) as client:
+        abilities = await client.abilities()
+    assert store.forgotten == 1
+    assert not (abilities.checksum or abilities.object_size or abilities.if_none_match or abilities.if_match)
+    assert ["NoSuchUpload" in str(error) for error in _errors(telemetry)] == [True]
 
 
 async def test_without_conditions_a_document_is_put_only_where_none_is() -> None:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from src.dispatcher import Dispatcher, FairSlots
 from src.events import StreamEvent, WatcherChangeType
@@ -79,6 +80,7 @@ class Simulation:
     rhythm: Rhythm = field(default_factory=lambda: Rhythm(timeout=TIMEOUT, missing_grace=SCAN + 1, memory=2 * CHUNK))
 
     when_missing: WhenMissing = WhenMissing.KEEP
+    orphan_retention: timedelta | None = timedelta(days=7)
 
     def __post_init__(self) -> None:
         self.disk = Disk()
@@ -136,6 +138,7 @@ class Simulation:
             rhythm=self.rhythm,
             naming=self.naming,
             when_missing=self.when_missing,
+            orphan_retention=self.orphan_retention,
         )
 
     def _processor(self, record: Checkpoint, claims: object) -> StreamProcessor:

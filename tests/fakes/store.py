@@ -174,7 +174,15 @@ class FakeStore:
     async def list_uploads(self, key: str) -> list[OpenUpload]:
         await self._call("list_uploads", key)
         found = [upload for upload in self.uploads.values() if upload.key == key]
-        return [OpenUpload(upload.upload_id, upload.initiated_at) for upload in found]
+        return [OpenUpload(key, upload.upload_id, upload.initiated_at) for upload in found]
+
+    async def list_uploads_under(self, prefix: str) -> list[OpenUpload]:
+        await self._call("list_uploads_under", prefix)
+        return [
+            OpenUpload(upload.key, upload.upload_id, upload.initiated_at)
+            for upload in self.uploads.values()
+            if upload.key.startswith(prefix)
+        ]
 
     # -- the port: objects ----------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -141,6 +141,12 @@ class FakeTelemetry(_Remembering):
 
     def draining(self, *, streams: int) -> None:
         self._note("draining", streams=streams)
+
+    def orphan_aborted(self, *, key: str, upload_id: str) -> None:
+        self._note("orphan_aborted", key=key, upload_id=upload_id)
+
+    def orphans_left(self, *, count: int, keys: Sequence[str]) -> None:
+        self._note("orphans_left", count=count, keys=tuple(keys))
 
     def unexpected(self, *, path: str, error: BaseException, retry_seconds: float) -> None:
         self._note("unexpected", path=path, error=error, retry_seconds=retry_seconds)

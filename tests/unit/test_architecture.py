@@ -33,7 +33,7 @@ FLOORS: dict[str, frozenset[str]] = {
             "http_server",
         }
     ),
-    "tools": frozenset({"ledger", "upload", "completion", "documents", "remains", "claim", "elsewhere"}),
+    "tools": frozenset({"ledger", "upload", "completion", "documents", "remains", "claim", "elsewhere", "sweep"}),
     "conduct": frozenset({"stream_processor", "dispatcher"}),
     "root": frozenset({"main"}),
 }
@@ -59,8 +59,9 @@ BESIDES: dict[str, frozenset[str]] = {
     "documents": frozenset({"upload"}),
     "remains": frozenset({"ledger", "completion", "documents"}),
     "claim": frozenset({"ledger", "elsewhere"}),
+    "sweep": frozenset({"claim"}),
     "stream_processor": frozenset({"ledger", "upload", "completion", "documents", "remains", "claim"}),
-    "dispatcher": frozenset({"claim"}),
+    "dispatcher": frozenset({"claim", "sweep"}),
     "main": frozenset({"embedded", ""}),  # "": the package itself, for its version
 }
 

@@ -1,0 +1,80 @@
+"""Finds open uploads that belong to nothing, and throws away those that nothing can need any more.
+
+Only at the key of a proved object of ours, and only uploads that have been left alone for the whole retention time.
+Everything else may be somebody else's, or all that is left of a recording: it is counted and told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+
+from .claim import Claims
+from .exceptions import Permanent, Stopped, UploadGone
+from .ports import World
+from .reconcile import origin_of
+from .recording import OpenUpload
+
+#: Not at once: what a start brings to light has the store for itself first.
+_FIRST_SECONDS = 300.0
+_SWEEP_SECONDS = 6 * 3600.0
+_KEYS_TOLD = 5
+
+
+class Sweep:
+    """Looks through the bucket's open uploads now and then."""
+
+    def __init__(self, world: World, claims: Claims) -> None:
+        self._world = world
+        self._claims = claims
+
+    async def run(self) -> None:
+        """For ever; a store that refuses is asked again the next time."""
+        retention = self._world.orphan_retention
+        if retention is None:
+            return
+        pause = _FIRST_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            pause = min(_SWEEP_SECONDS, retention.total_seconds() / 4)
+            try:
+                await self._look_through(self._world.clock.utc_now() - retention)
+            except Stopped:
+                return
+            except Permanent as exc:
+                self._world.telemetry.unexpected(path="", error=exc, retry_seconds=pause)
+
+    async def _look_through(self, before: datetime) -> None:
+        """One look at every open upload under the key prefix, for those that nothing came into since ``before``."""
+        async with self._world.slots.turn():
+            listed = await self._world.store.list_uploads_under(self._world.naming.key_prefix)
+        left = [upload for upload in listed if await self._is_orphan(upload, before) and not await self._abort(upload)]
+        keys = [upload.key for upload in left[:_KEYS_TOLD]]
+        self._world.telemetry.orphans_left(count=len(left), keys=keys)
+
+    async def _is_orphan(self, upload: OpenUpload, before: datetime) -> bool:
+        """Whether nobody knows the upload and nothing came into it for so long."""
+        if upload.initiated_at is None or upload.initiated_at >= before:
+            return False
+        if self._claims.is_in_use(upload):
+            return False
+        try:
+            async with self._world.slots.turn():
+                parts = await self._world.store.list_parts(upload.key, upload.upload_id)
+        except UploadGone:
+            return False
+        return all(part.modified_at is not None and part.modified_at < before for part in parts.values())
+
+    async def _abort(self, upload: OpenUpload) -> bool:
+        """Throw it away where the object is there, ours and described: whatever it was for, that is done."""
+        async with self._world.slots.turn():
+            stored = await self._world.store.head(upload.key)
+        if stored is None or origin_of(stored.metadata) is None:
+            return False
+        described = (await self._claims.description(upload.key)).description
+        if described is None or described.etag != stored.etag or self._claims.is_in_use(upload):
+            return False
+        async with self._world.slots.turn():
+            await self._world.store.abort_upload(upload.key, upload.upload_id)
+        self._world.telemetry.orphan_aborted(key=upload.key, upload_id=upload.upload_id)
+        return True
