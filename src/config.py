@@ -248,6 +248,15 @@ class Settings(BaseSettings):
     s3_secret_access_key: SecretStr | None = Field(
         default=None, description="The secret that belongs to S3_ACCESS_KEY_ID."
     )
+    s3_access_key_id_file: Path | None = Field(
+        default=None,
+        description="A file that holds the key, instead of S3_ACCESS_KEY_ID. It is read again when the store refuses.",
+    )
+    s3_secret_access_key_file: Path | None = Field(
+        default=None,
+        description="A file that holds the secret, instead of S3_SECRET_ACCESS_KEY (such as /run/secrets/s3). It is "
+        "read again when the store refuses, so that a rotated secret needs no restart.",
+    )
     s3_bucket_name: Annotated[str, AfterValidator(_bucket)] = Field(
         default="video-streams", description="The bucket; it is created when it is missing and the key allows it."
     )
@@ -346,7 +355,8 @@ class Settings(BaseSettings):
         usual = type(self)()
         names = [n for n in type(self).model_fields if n in _ALWAYS_TOLD or getattr(self, n) != getattr(usual, n)]
         told: dict[str, object] = {name: _told(getattr(self, name)) for name in names if name not in _CREDENTIALS}
-        told["s3_keys"] = "from the settings" if self.s3_access_key_id else "from the AWS chain"
+        given = self.s3_access_key_id or self.s3_access_key_id_file
+        told["s3_keys"] = "from the settings" if given else "from the AWS chain"
         return told
 
 
@@ -591,22 +601,40 @@ def _likeness(written: str, ours: str) -> float:
 def _check_key_pair(found: _Findings) -> None:
     """Half a pair of keys would be refused by the store much later, and in other words."""
     names = ("s3_access_key_id", "s3_secret_access_key")
-    missing = [name for name in names if name not in found.given]
+    there = {name: [each for each in (name, f"{name}_file") if each in found.given] for name in names}
+    for given in there.values():
+        if len(given) == 2:
+            found.problems.append(f"{given[0].upper()} and {given[1].upper()} are both set; keep one of them.")
+        elif given and given[0].endswith("_file"):
+            _check_key_file(found.given[given[0]], found)
+    missing = [name for name in names if not there[name]]
     if len(missing) == 1:
-        there = next(name for name in names if name not in missing)
-        found.problems.append(f"{there.upper()} is set, but {missing[0].upper()} is not; set both or neither.")
+        (present,) = (given[0] for name, given in there.items() if name not in missing)
+        found.problems.append(f"{present.upper()} is set, but {missing[0].upper()} is not; set both or neither.")
+
+
+def _check_key_file(given: _Given, found: _Findings) -> None:
+    """A file that is not there yet may come; at the start it more likely is a slip."""
+    try:
+        text = Path(given.text).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError, ValueError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is no text"
+        found.problems.append(f"{given.name} is {_shown(given.text)}, but that file cannot be read: {reason}.")
+        return
+    if not text or not text.isprintable():
+        found.problems.append(f"{given.name} is {_shown(given.text)}, but that file does not hold one line of text.")
 
 
 def _validated(found: _Findings) -> Settings | None:
     values: dict[str, Any] = {}
     for attribute, given in found.given.items():
         problem = _unusable(given)
-        if problem is not None and Settings.model_fields[attribute].annotation is not Path:
+        is_path = Settings.model_fields[attribute].annotation in (Path, Path | None)
+        if problem is not None and not is_path:
             found.problems.append(problem)
         elif "\0" in given.text:
             found.problems.append(f"{given.name} holds a NUL character, which no path may.")
         else:  # a path may hold bytes that are not UTF-8, which pydantic takes only in a Path
-            is_path = Settings.model_fields[attribute].annotation is Path
             values[attribute] = Path(given.text) if is_path else given.value
     try:
         return Settings(**values)

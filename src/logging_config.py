@@ -49,6 +49,8 @@ def configure_logging(app_env: str, level: str, secrets: Sequence[str] = (), *, 
     ``app_env`` is development or production, ``level`` the least important level of the project's own lines; those
     of libraries begin at WARNING. ``secrets`` are texts that must never appear.
     """
+    global _current
+    _current = Redactor(secrets)
     stream = sys.stdout if stream is None else stream
     arriving: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -60,7 +62,7 @@ def configure_logging(app_env: str, level: str, secrets: Sequence[str] = (), *, 
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
-        Redactor(secrets),
+        _current,
         _in_order,
         *(_json_lines(stream) if app_env == "production" else _console_lines(stream)),
     ]
@@ -75,6 +77,11 @@ def configure_logging(app_env: str, level: str, secrets: Sequence[str] = (), *, 
         cache_logger_on_first_use=False,
     )
     _install(_Lines(stream, structlog.stdlib.ProcessorFormatter(processors=leaving, foreign_pre_chain=arriving)), level)
+
+
+def mask(secret: str) -> None:
+    """Let no line show ``secret`` from now on."""
+    _current.learn(secret)
 
 
 def _install(handler: logging.Handler, level: str) -> None:
@@ -171,11 +178,21 @@ class Redactor:
     """Masks secrets in an event: by the name of a field, by their shape in a text, and those that are known."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        known = sorted({form for secret in secrets if secret for form in _forms(secret)}, key=len, reverse=True)
+        self._secrets = frozenset(filter(None, secrets))
+        self._known = self._pattern()
+
+    def learn(self, secret: str) -> None:
+        """One more text that must never appear."""
+        if secret not in self._secrets:
+            self._secrets |= {secret}
+            self._known = self._pattern()
+
+    def _pattern(self) -> re.Pattern[str] | None:
+        known = sorted({form for secret in self._secrets for form in _forms(secret)}, key=len, reverse=True)
         patterns = [
             re.escape(text) if len(text) >= _LONG_ENOUGH else rf"(?<!\w){re.escape(text)}(?!\w)" for text in known
         ]
-        self._known = re.compile("|".join(patterns)) if patterns else None
+        return re.compile("|".join(patterns)) if patterns else None
 
     def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
         masked: EventDict = _changed(event, self.text, _names_a_secret)
@@ -187,6 +204,9 @@ class Redactor:
             text = self._known.sub(MASK, text)
         text = _USER_INFO.sub(rf"\1{MASK}@", text)
         return _NAMED_SECRET.sub(rf"\1{MASK}", text)
+
+
+_current = Redactor(())
 
 
 def _forms(secret: str) -> set[str]:

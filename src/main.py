@@ -19,12 +19,13 @@ from pathlib import Path
 
 from . import __version__
 from .config import Loaded, Settings, load_settings, without_user_info
+from .credentials import KeySettings
 from .dispatcher import Dispatcher, FairSlots
 from .embedded import EmbeddedServiceError, embedded_redis, embedded_s3, find_versitygw
 from .exceptions import ConfigurationError, Permanent, Stopped
 from .ffprobe import Ffprobe
 from .http_server import serve
-from .logging_config import configure_logging
+from .logging_config import configure_logging, mask
 from .metrics import Metrics
 from .ports import Naming, Rhythm, World
 from .recording import PartSchedule, WhenMissing
@@ -123,7 +124,9 @@ async def _serve_until(
 ) -> None:
     settings = place.settings
     policy = RetryPolicy(stopping=stop)
-    store = await stack.enter_async_context(open_store(_store_settings(settings), policy=policy, observer=metrics))
+    store = await stack.enter_async_context(
+        open_store(_store_settings(settings), policy=policy, observer=metrics, on_secret=mask)
+    )
     checkpoints = await stack.enter_async_context(_checkpoints(settings, policy, metrics))
     recordings = await stack.enter_async_context(_recordings(settings))
     slots = FairSlots(settings.max_concurrent_streams)
@@ -270,8 +273,12 @@ def _store_settings(settings: Settings) -> StoreSettings:
     return StoreSettings(
         bucket=settings.s3_bucket_name,
         endpoint_url=settings.s3_endpoint_url,
-        access_key_id=settings.s3_access_key_id,
-        secret_access_key=secret.get_secret_value() if secret else None,
+        keys=KeySettings(
+            access_key_id=settings.s3_access_key_id,
+            secret_access_key=secret.get_secret_value() if secret else None,
+            access_key_id_file=settings.s3_access_key_id_file,
+            secret_access_key_file=settings.s3_secret_access_key_file,
+        ),
         region=settings.s3_region_name,
         key_prefix=settings.s3_key_prefix,
         addressing_style=settings.s3_addressing_style,

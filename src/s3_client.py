@@ -19,7 +19,7 @@ import io
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -42,6 +42,7 @@ from botocore.exceptions import (
 )
 
 from .checksums import crc64_from_base64, crc64_to_base64
+from .credentials import KeySettings, RenewableCredentials
 from .exceptions import (
     ChunkProcessingError,
     ConfigurationError,
@@ -73,12 +74,11 @@ class Choice(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """How to reach the bucket. Keys that are None come from the usual AWS credential chain."""
+    """How to reach the bucket."""
 
     bucket: str
     endpoint_url: str | None = None
-    access_key_id: str | None = None
-    secret_access_key: str | None = None
+    keys: KeySettings = field(default_factory=KeySettings)
     region: str | None = None
     key_prefix: str = ""
     addressing_style: str = "auto"
@@ -235,6 +235,18 @@ _TRANSIENT = {
 }
 
 
+_REFUSES_CREDENTIALS = frozenset(
+    {"AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "400", "403"}
+)
+
+
+def _refuses_credentials(exc: Exception) -> bool:
+    """Whether other credentials might be accepted. A HEAD, which has no body, says only 400 or 403."""
+    if isinstance(exc, ClientError):
+        return _code_of(exc)[0] in _REFUSES_CREDENTIALS
+    return isinstance(exc, NoCredentialsError | PartialCredentialsError)
+
+
 def _code_of(exc: ClientError) -> tuple[str, int]:
     error = exc.response.get("Error", {})
     status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -266,7 +278,7 @@ def translate(exc: Exception, *, operation: str) -> S3OperationError:
             return S3Unavailable(text, operation=operation)
         return S3Rejected(text, operation=operation, code=code or str(status))
     if isinstance(exc, NoCredentialsError | PartialCredentialsError):
-        hint = "set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY, or give the machine a role, and start the daemon again"
+        hint = "set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY (and start again), or give the machine a role"
         return S3Unavailable(f"{operation}: no S3 credentials", operation=operation, hint=hint, misconfigured=True)
     if isinstance(exc, EndpointConnectionError) and _was_cut(exc.kwargs.get("error")):
         return S3Unavailable(f"{operation}: the connection was cut", operation=operation)
@@ -286,9 +298,11 @@ class S3Client:
         *,
         policy: RetryPolicy,
         observer: RetryObserver,
+        credentials: RenewableCredentials,
         deadlines: Deadlines | None = None,
     ) -> None:
         self._client = client
+        self._credentials = credentials
         self._settings = settings
         self._policy = policy
         self._observer = observer
@@ -520,6 +534,8 @@ class S3Client:
             message = f"{operation}: no answer within {seconds:.0f} s"
             raise S3Unavailable(message, operation=operation) from None
         except (ClientError, BotoCoreError, OSError, aiohttp.ClientError) as exc:
+            if _refuses_credentials(exc):
+                self._credentials.refused()
             raise translate(exc, operation=operation) from exc
 
     async def _pieces(self, body: Any) -> AsyncIterator[bytes]:
@@ -801,10 +817,19 @@ def _timestamp(text: Any) -> datetime:
 
 @asynccontextmanager
 async def open_store(
-    settings: StoreSettings, *, policy: RetryPolicy, observer: RetryObserver, deadlines: Deadlines | None = None
+    settings: StoreSettings,
+    *,
+    policy: RetryPolicy,
+    observer: RetryObserver,
+    deadlines: Deadlines | None = None,
+    on_secret: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[S3Client]:
-    """One client for the life of the process. Does not talk to the store yet: it may be away at start."""
+    """One client for the life of the process. Does not talk to the store yet: it may be away at start.
+
+    ``on_secret`` hears of each secret before it is used, so that no log line shows it.
+    """
     limits = deadlines or Deadlines()
+    credentials = RenewableCredentials(settings.keys, on_secret=on_secret)
     config = AioConfig(
         max_pool_connections=settings.connections,
         connect_timeout=5,
@@ -817,11 +842,8 @@ async def open_store(
         s3={"addressing_style": _addressing(settings), "payload_signing_enabled": settings.signs_payloads},
     )
     try:
-        session = aioboto3.Session(
-            aws_access_key_id=settings.access_key_id,
-            aws_secret_access_key=settings.secret_access_key,
-            region_name=settings.region,
-        )
+        session = aioboto3.Session(region_name=settings.region)
+        session._session._credentials = credentials
         parsers = session._session.get_component("response_parser_factory")
         parsers.set_parser_defaults(timestamp_parser=_timestamp)
         region = settings.region or session.region_name or "us-east-1"
@@ -834,7 +856,7 @@ async def open_store(
         client = opened
         client.meta.events.unregister("before-call.s3", botocore.handlers.add_expect_header)
         client.meta.events.register("choose-signer.s3", lambda **_: _SIGNER)
-        yield S3Client(client, settings, policy=policy, observer=observer, deadlines=limits)
+        yield S3Client(client, settings, policy=policy, observer=observer, credentials=credentials, deadlines=limits)
 
 
 def _addressing(settings: StoreSettings) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from src.checksums import combine, multipart_etag
+from src.credentials import KeySettings
 from src.exceptions import FileChanged, S3Unavailable, UploadGone
 from src.ports import ChunkBody, Hashes, ObjectStore
 from src.recording import Answer, Chunk, Identity, Manifest, Snapshot, StoredPart
@@ -52,8 +53,7 @@ def settings_of(server: S3Server, **more: object) -> StoreSettings:
     settings = StoreSettings(
         bucket=f"test-{secrets.token_hex(6)}",
         endpoint_url=server.endpoint,
-        access_key_id=server.access_key,
-        secret_access_key=server.secret_key,
+        keys=KeySettings(server.access_key, server.secret_key),
         region=server.region,
     )
     return replace(settings, **more)  # type: ignore[arg-type]
@@ -371,7 +371,7 @@ async def test_wrong_credentials_say_which_setting_to_change(versitygw: S3Server
 
 
 async def test_nobody_listening_is_transient_and_names_the_setting() -> None:
-    nobody = StoreSettings("bucket", "http://127.0.0.1:9", access_key_id="a", secret_access_key="b")
+    nobody = StoreSettings("bucket", "http://127.0.0.1:9", KeySettings("a", "b"))
     async with opened_with(nobody) as port:
         with pytest.raises(S3Unavailable) as caught:
             await port.ping()

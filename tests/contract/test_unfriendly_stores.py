@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from aiohttp import web
 
+from src.credentials import KeySettings
 from src.exceptions import S3OperationError, S3Unavailable
 from src.http_server import Readiness
 from src.retry import RetryPolicy
@@ -181,8 +182,7 @@ async def _client(
             StoreSettings(
                 bucket="bucket",
                 endpoint_url=endpoint,
-                access_key_id="key",
-                secret_access_key="secret",
+                keys=KeySettings("key", "secret"),
                 region="us-east-1",
                 checksum=choice,
                 conditional_writes=choice,

@@ -28,6 +28,7 @@ FLOORS: dict[str, frozenset[str]] = {
             "watcher",
             "recording_file",
             "redis_client",
+            "credentials",
             "s3_client",
             "ffprobe",
             "http_server",
@@ -53,7 +54,8 @@ DOWN: dict[str, frozenset[str]] = {
 BESIDES: dict[str, frozenset[str]] = {
     "reconcile": frozenset({"part_plan"}),
     "metadata_generator": frozenset({"part_plan", "object_keys"}),
-    **{edge: frozenset({"retry", "metrics"}) - {edge} for edge in FLOORS["edges"] - {"config"}},
+    **{edge: frozenset({"retry", "metrics"}) - {edge} for edge in FLOORS["edges"] - {"config", "s3_client"}},
+    "s3_client": frozenset({"retry", "metrics", "credentials"}),
     "upload": frozenset({"ledger"}),
     "completion": frozenset({"ledger", "upload"}),
     "documents": frozenset({"upload"}),
@@ -71,8 +73,8 @@ EMBEDDED_IMPORTS = frozenset({"exceptions"})
 #: Where each library may be imported. What is not listed here is not to be imported at all.
 LIBRARIES: dict[str, frozenset[str]] = {
     "aioboto3": frozenset({"s3_client"}),
-    "aiobotocore": frozenset({"s3_client"}),
-    "botocore": frozenset({"s3_client"}),
+    "aiobotocore": frozenset({"s3_client", "credentials"}),
+    "botocore": frozenset({"s3_client", "credentials"}),
     "aiohttp": frozenset({"s3_client", "http_server", "embedded.s3_server"}),
     "awscrt": frozenset({"checksums", "recording_file", "s3_client"}),
     "redis": frozenset({"redis_client", "embedded.redis_server"}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -231,6 +232,50 @@ def test_half_a_pair_of_keys_is_refused(given: str) -> None:
     (problem,) = problems({given: "CANARY"})
     assert {"S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"} <= set(re.findall(r"[A-Z0-9_]{8,}", problem))
     assert "CANARY" not in problem
+
+
+def _key_files(tmp_path: Path) -> dict[str, str]:
+    key, secret = tmp_path / "key", tmp_path / "secret"
+    key.write_text("key-id\n")
+    secret.write_text("a secret\n")
+    return {"S3_ACCESS_KEY_ID_FILE": str(key), "S3_SECRET_ACCESS_KEY_FILE": str(secret)}
+
+
+def test_each_half_of_the_keys_may_come_from_a_file(tmp_path: Path) -> None:
+    files = _key_files(tmp_path)
+    both = settings(files)
+    assert both.s3_secret_access_key_file == tmp_path / "secret"
+    assert both.summary()["s3_keys"] == "from the settings"
+    del files["S3_ACCESS_KEY_ID_FILE"]
+    assert problems({**files}) == [
+        "S3_SECRET_ACCESS_KEY_FILE is set, but S3_ACCESS_KEY_ID is not; set both or neither."
+    ]
+    assert settings({**files, "S3_ACCESS_KEY_ID": "key-id"}).s3_access_key_id == "key-id"
+
+
+def test_a_key_file_that_cannot_be_used_is_told_at_the_start(tmp_path: Path) -> None:
+    files = _key_files(tmp_path)
+    assert problems({**files, "S3_ACCESS_KEY_ID": "x"}) == [
+        "S3_ACCESS_KEY_ID and S3_ACCESS_KEY_ID_FILE are both set; keep one of them."
+    ]
+    (tmp_path / "secret").write_text("two\nlines")
+    (tmp_path / "key").unlink()
+    missing, broken = problems(files)
+    assert missing.startswith(f"S3_ACCESS_KEY_ID_FILE is '{tmp_path}/key', but that file cannot be read: No such file")
+    assert broken == f"S3_SECRET_ACCESS_KEY_FILE is '{tmp_path}/secret', but that file does not hold one line of text."
+
+
+@pytest.mark.parametrize("text", ["7d", "36h", "90m", "7D"])
+def test_a_retention_is_a_number_with_its_unit(text: str) -> None:
+    seconds = {"7d": 604_800, "36h": 129_600, "90m": 5_400, "7D": 604_800}[text]
+    assert settings({"ORPHAN_UPLOAD_RETENTION": text}).orphan_retention == timedelta(seconds=seconds)
+    assert settings({"ORPHAN_UPLOAD_RETENTION": "off"}).orphan_retention is None
+
+
+@pytest.mark.parametrize("text", ["7", "seven days", "59m", "0d", "-1d", "1w", "7 d", "\u0667d"])
+def test_a_retention_that_is_none_or_too_short_is_refused(text: str) -> None:
+    (problem,) = problems({"ORPHAN_UPLOAD_RETENTION": text})
+    assert problem.startswith("ORPHAN_UPLOAD_RETENTION is ")
 
 
 def test_no_problem_ever_shows_a_secret(tmp_path: Path) -> None:

@@ -134,6 +134,15 @@ def test_a_part_copied_inside_the_store_is_no_upload() -> None:
     assert logs[0]["event"] == "part_copied"
 
 
+def test_orphans_that_stay_are_told_when_their_number_changes() -> None:
+    bench = Bench()
+    with capture_logs() as logs:
+        for count in (0, 2, 2, 3, 0, 3):
+            bench.metrics.orphans_left(count=count, keys=["k"])
+            assert bench.value("cefmp4_orphan_uploads") == count
+    assert [log["count"] for log in logs] == [2, 3, 3]
+
+
 # ---- events ----
 
 STREAM_EVENTS: list[tuple[Callable[[StreamTelemetry], None], str, str]] = [
@@ -152,6 +161,7 @@ STREAM_EVENTS: list[tuple[Callable[[StreamTelemetry], None], str, str]] = [
     (lambda s: complete(s), "stream_completed", "info"),
     (lambda s: s.already_stored(key="k"), "already_stored", "debug"),
     (lambda s: s.document_taken(key="k"), "document_taken", "warning"),
+    (lambda s: s.rescued(key="k", size=1), "stream_rescued", "warning"),
     (lambda s: s.failed(reason="gone", hint="look"), "stream_failed", "error"),
     (lambda s: s.trouble(operation="save_part", error=AWAY, retry_seconds=None), "operation_failed", "warning"),
 ]
@@ -174,6 +184,8 @@ DAEMON_EVENTS: list[tuple[Callable[[Metrics], None], str, str]] = [
     (lambda m: m.draining(streams=2), "draining", "info"),
     (lambda m: m.drained(dropped=0), "drained", "info"),
     (lambda m: m.unexpected(path="a", error=KeyError("x"), retry_seconds=1), "unexpected_error", "error"),
+    (lambda m: m.orphan_aborted(key="k", upload_id="u"), "orphan_upload_aborted", "info"),
+    (lambda m: m.orphans_left(count=1, keys=["k"]), "orphan_uploads_found", "warning"),
     (lambda m: m.daemon_stopped(), "daemon_stopped", "info"),
     (lambda m: m.file_skipped(path="a", reason="a FIFO"), "file_skipped", "warning"),
     (lambda m: m.watcher_restarted(error=OSError("x"), retry_seconds=1), "watcher_restarted", "warning"),

@@ -1,0 +1,123 @@
+"""Keys that the store refuses are asked for again: a rotated file, a profile that comes late, and never a restart."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from src import credentials
+from src.credentials import KeySettings, RenewableCredentials
+from src.exceptions import S3Unavailable
+from src.retry import RetryPolicy
+from src.s3_client import S3Client, open_store
+from tests.contract.test_object_store import settings_of
+from tests.fakes.telemetry import FakeTelemetry
+from tests.servers import S3Server
+
+pytestmark = [pytest.mark.versitygw, pytest.mark.timeout(60)]
+SECONDS = 30.0
+
+
+@pytest.fixture(autouse=True)
+def _asked_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "_SHORTEST_LIFE_SECONDS", 0.0)
+
+
+@asynccontextmanager
+async def _client(server: S3Server, keys: KeySettings, secrets: list[str] | None = None) -> AsyncIterator[S3Client]:
+    settings = replace(settings_of(server), keys=keys)
+    heard = secrets.append if secrets is not None else lambda _: None
+    policy = RetryPolicy(0.05, 0.2)
+    async with (
+        asyncio.timeout(SECONDS),
+        open_store(settings, policy=policy, observer=FakeTelemetry(), on_secret=heard) as client,
+    ):
+        yield client
+
+
+async def _is_refused(client: S3Client) -> str:
+    with pytest.raises(S3Unavailable) as refused:
+        await client.ping()
+    assert refused.value.misconfigured
+    return refused.value.hint
+
+
+async def test_a_secret_that_is_replaced_in_its_file_is_used_from_then_on(versitygw: S3Server, tmp_path: Path) -> None:
+    file, heard = tmp_path / "secret", list[str]()
+    file.write_text("the old one\n")
+    keys = KeySettings(versitygw.access_key, secret_access_key_file=file)
+    async with _client(versitygw, keys, heard) as client:
+        await _is_refused(client)
+        waiting = asyncio.create_task(client.abilities())
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        file.write_text(f"{versitygw.secret_key}\n")
+        await waiting
+        await client.ping()
+    assert set(heard) == {"the old one", versitygw.secret_key}
+
+
+@pytest.mark.parametrize("content", [None, "", "\n", "\udcff"], ids=["no file", "empty", "blank", "no text"])
+async def test_a_file_that_is_just_being_replaced_is_as_if_there_were_no_keys(
+    versitygw: S3Server, tmp_path: Path, content: str | None
+) -> None:
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content.encode("utf-8", "surrogateescape"))
+    async with _client(versitygw, KeySettings(versitygw.access_key, secret_access_key_file=file)) as client:
+        with pytest.raises(S3Unavailable, match="no S3 credentials"):
+            await client.ping()
+        file.write_text(versitygw.secret_key)
+        await client.abilities()
+
+
+async def test_both_halves_may_come_from_files(versitygw: S3Server, tmp_path: Path) -> None:
+    key, secret = tmp_path / "key", tmp_path / "secret"
+    key.write_text(f"{versitygw.access_key}\n")
+    secret.write_text(f"  {versitygw.secret_key}\r\n")
+    keys = KeySettings(access_key_id_file=key, secret_access_key_file=secret)
+    async with _client(versitygw, keys) as client:
+        await client.abilities()
+
+
+async def test_a_profile_that_comes_after_the_start_needs_no_restart(
+    versitygw: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = tmp_path / "credentials"
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(profile))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    async with _client(versitygw, KeySettings()) as client:
+        assert "role" in await _is_refused(client)
+        profile.write_text(_profile(versitygw.access_key, "an old secret"))
+        await _is_refused(client)
+        profile.write_text(_profile(versitygw.access_key, versitygw.secret_key))
+        await client.abilities()
+
+
+def _profile(key_id: str, secret: str) -> str:
+    return f"[default]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret}\n"
+
+
+async def test_fifty_streams_that_are_refused_at_once_ask_the_source_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(credentials, "_SHORTEST_LIFE_SECONDS", 60.0)
+    file = tmp_path / "secret"
+    file.write_text("first")
+    renewable = RenewableCredentials(KeySettings("key", secret_access_key_file=file))
+    await asyncio.gather(*(renewable.get_frozen_credentials() for _ in range(50)))
+    file.write_text("second")
+    for _ in range(50):
+        renewable.refused()
+    assert (await renewable.get_frozen_credentials()).secret_key == "first"
+    monkeypatch.setattr(credentials, "_SHORTEST_LIFE_SECONDS", 0.0)
+    renewable.refused()
+    assert (await renewable.get_frozen_credentials()).secret_key == "second"
