@@ -7,6 +7,7 @@ so that a store or a Redis that is away delays neither watching nor the other st
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -188,6 +189,14 @@ class _Stream:
     waiting_paths: set[str] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """A file that is done as it is, and where its object lies."""
+
+    snapshot: Snapshot
+    key: str
+
+
 class Dispatcher:
     """Turns hints into streams, and keeps every stream going until it is done, failed or asked to stop."""
 
@@ -196,13 +205,14 @@ class Dispatcher:
         self._make_processor = make_processor
         self._keys = Keys()
         self._claims = Claims(world, self._keys)
+        self._sweep = Sweep(world, self._claims, lambda: {settled.key for settled in self._settled.values()})
         self._hints: OrderedDict[str, None] = OrderedDict()
         self._hinted = asyncio.Event()
         self._fresh = _Queue(asyncio.Semaphore(_CLAIMS_AT_ONCE))
         self._resting = _Queue(asyncio.Semaphore(_RESTING_AT_ONCE))
         self._by_path: dict[str, _Stream] = {}
         self._by_identity: dict[Identity, _Stream] = {}
-        self._settled: dict[str, Snapshot] = {}
+        self._settled: dict[str, _Settled] = {}
         self._empty: set[str] = set()
         self._links: set[str] = set()
         self._failed: dict[Identity, Checkpoint] = {}
@@ -327,14 +337,21 @@ class Dispatcher:
             if self._by_identity.get(stream.identity) is not stream:
                 self._hint_all({path})  # it ended while we looked
                 return
-            if there is not None and there.identity == stream.identity:
-                if path not in self._links:
-                    self._links.add(path)
-                    self._world.telemetry.file_skipped(path=path, reason="another name (hard link) of a recording")
+            is_link = there is not None and there.identity == stream.identity
+            if is_link and os.fsencode(path) > os.fsencode(stream.path):
+                self._skip_link(path)
                 return
+            if is_link:
+                self._skip_link(stream.path)
             self._rename(stream, path)
         if stream.processor is not None:
             stream.processor.hint()
+
+    def _skip_link(self, path: str) -> None:
+        """Of several names of a recording the bytewise smallest is its path, in whatever order they were met."""
+        if path not in self._links:
+            self._links.add(path)
+            self._world.telemetry.file_skipped(path=path, reason="another name (hard link) of a recording")
 
     def _rename(self, stream: _Stream, path: str) -> None:
         if self._by_path.get(stream.path) is stream:
@@ -342,6 +359,7 @@ class Dispatcher:
         self._hint_all(stream.waiting_paths)
         stream.waiting_paths.clear()
         stream.path = path
+        self._links.discard(path)
         self._by_path[path] = stream
         if stream.processor is not None:
             stream.processor.renamed(path)
@@ -353,7 +371,8 @@ class Dispatcher:
                 self._world.telemetry.empty_file(path=path)
             return
         self._empty.discard(path)
-        if self._settled.get(path) != snapshot:
+        settled = self._settled.get(path)
+        if settled is None or settled.snapshot != snapshot:
             # File times may be wrong (a share's clock): what changes while it waits is growing.
             fresh = self._is_fresh(snapshot) or self._resting.files.get(path, snapshot) != snapshot
             (self._resting if fresh else self._fresh).files.pop(path, None)
@@ -379,7 +398,7 @@ class Dispatcher:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._start_from(self._fresh), name="dispatcher-fresh")
             group.create_task(self._start_from(self._resting), name="dispatcher-resting")
-            group.create_task(Sweep(self._world, self._claims).run(), name="dispatcher-sweep")
+            group.create_task(self._sweep.run(), name="dispatcher-sweep")
 
     async def _start_from(self, queue: _Queue) -> None:
         while True:
@@ -530,7 +549,7 @@ class Dispatcher:
         if self._by_path.get(stream.path) is stream:
             del self._by_path[stream.path]
         if marker is not None:
-            self._settled[stream.path] = marker.snapshot
+            self._settled[stream.path] = _Settled(marker.snapshot, marker.key)
             if marker.still_open:
                 asyncio.get_running_loop().call_later(_LOOK_AGAIN_SECONDS, self._look_anew, stream.path)
         self._count_active()

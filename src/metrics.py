@@ -176,6 +176,9 @@ class _Instruments:
         self.files = Gauge("cefmp4_watched_files", "Recordings that the last scan found.", registry=registry)
         self.scan = Gauge("cefmp4_scan_seconds", "How long the last scan took.", registry=registry)
         self.folder = Gauge("cefmp4_watched_folder_present", "1: it is there; 0: it is away.", registry=registry)
+        self.gone = Gauge(
+            "cefmp4_objects_gone", "Finished recordings in the folder whose object is gone.", registry=registry
+        )
         self.orphans = Gauge(
             "cefmp4_orphan_uploads", "Old open uploads that belong to no stream and stay.", registry=registry
         )
@@ -401,7 +404,7 @@ class Metrics:
         self._quiet = _Quiet()
         self._shared = _Shared(self._instruments, self._roll, self._quiet, now)
         self._outages: dict[str, _Outage] = {}
-        self._orphans_told = 0
+        self._orphans_told = self._gone_told = 0
 
     def expire(self, now: float) -> None:
         """Let go of the series of streams that ended long ago; to be called now and then."""
@@ -450,6 +453,13 @@ class Metrics:
             _logger("sweep").warning("orphan_uploads_found", count=count, keys=list(keys))
         self._orphans_told = count
         self._instruments.orphans.set(count)
+
+    def objects_gone(self, *, count: int, keys: Sequence[str]) -> None:
+        """``keys`` are a few of theirs. Told when the number changes."""
+        if count and count != self._gone_told:
+            _logger("sweep").warning("objects_gone", count=count, keys=list(keys))
+        self._gone_told = count
+        self._instruments.gone.set(count)
 
     def unexpected(self, *, path: str, error: BaseException, retry_seconds: float) -> None:
         """A bug or a rarity: with its traceback, since nobody foresaw it."""

@@ -1,13 +1,15 @@
-"""Finds open uploads that belong to nothing, and throws away those that nothing can need any more.
+"""Looks through the bucket now and then: uploads that belong to nothing, and objects of ours that somebody deleted.
 
-Only at the key of a proved object of ours, and only uploads that have been left alone for the whole retention time.
-Everything else may be somebody else's, or all that is left of a recording: it is counted and told.
+An upload is thrown away only at the key of a proved object of ours, and only when it has been left alone for the whole
+retention time. Every other may be somebody else's, or all that is left of a recording: it is counted and told. So is
+an object that is gone: it is not sent again, because whoever deleted it will have had a reason.
 """
 
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from .claim import Claims
 from .exceptions import Permanent, Stopped, UploadGone
@@ -22,30 +24,48 @@ _KEYS_TOLD = 5
 
 
 class Sweep:
-    """Looks through the bucket's open uploads now and then."""
+    """Of one bucket. ``done`` gives the keys of the finished recordings that are still in the folder."""
 
-    def __init__(self, world: World, claims: Claims) -> None:
+    def __init__(self, world: World, claims: Claims, done: Callable[[], set[str]]) -> None:
         self._world = world
         self._claims = claims
+        self._done = done
 
     async def run(self) -> None:
         """For ever; a store that refuses is asked again the next time."""
         retention = self._world.orphan_retention
-        if retention is None:
-            return
         pause = _FIRST_SECONDS
         while True:
             await asyncio.sleep(pause)
-            pause = min(_SWEEP_SECONDS, retention.total_seconds() / 4)
+            pause = _SWEEP_SECONDS if retention is None else min(_SWEEP_SECONDS, retention.total_seconds() / 4)
             try:
-                await self._look_through(self._world.clock.utc_now() - retention)
+                await self._look_for_objects()
+                if retention is not None:
+                    await self._look_for_orphans(retention)
             except Stopped:
                 return
             except Permanent as exc:
                 self._world.telemetry.unexpected(path="", error=exc, retry_seconds=pause)
 
-    async def _look_through(self, before: datetime) -> None:
-        """One look at every open upload under the key prefix, for those that nothing came into since ``before``."""
+    async def _look_for_objects(self) -> None:
+        """Whether the object of every finished recording is still there."""
+        done = self._done()
+        if not done:
+            return
+        async with self._world.slots.turn():
+            listed = await self._world.store.list_objects(self._world.naming.key_prefix)
+        unlisted = sorted(done - {found.key for found in listed})
+        # A listing may be old, and may have odd keys in another spelling.
+        gone = [key for key in unlisted if await self._is_gone(key)]
+        self._world.telemetry.objects_gone(count=len(gone), keys=gone[:_KEYS_TOLD])
+
+    async def _is_gone(self, key: str) -> bool:
+        async with self._world.slots.turn():
+            return await self._world.store.head(key) is None
+
+    async def _look_for_orphans(self, retention: timedelta) -> None:
+        """Every open upload under the key prefix that nobody knows and nothing came into for so long."""
+        before = self._world.clock.utc_now() - retention
         async with self._world.slots.turn():
             listed = await self._world.store.list_uploads_under(self._world.naming.key_prefix)
         left = [upload for upload in listed if await self._is_orphan(upload, before) and not await self._abort(upload)]

@@ -656,13 +656,14 @@ def test_a_finished_file_that_is_touched_is_read_once_and_not_sent_again() -> No
     assert simulation.store.count("create_upload") == 1
 
 
+@pytest.mark.parametrize("other", ["cam/zweitname.mp4", "cam/a name before.mp4"])
 @pytest.mark.parametrize("finished", [False, True])
-def test_a_hard_link_is_no_second_recording(finished: bool) -> None:
+def test_a_hard_link_is_no_second_recording(finished: bool, other: str) -> None:
     async def script(simulation: Simulation) -> None:
         await growing_file(simulation, 3)
         if finished:
             await settled(simulation)
-        simulation.disk.link(PATH, "cam/zweitname.mp4")
+        simulation.disk.link(PATH, other)
         await asyncio.sleep(2 * SCAN)
         await settled(simulation)
         await restart(simulation)
@@ -673,16 +674,59 @@ def test_a_hard_link_is_no_second_recording(finished: bool) -> None:
     assert set(recordings_in(simulation.store)) == {PATH}
 
 
-def test_an_object_that_somebody_deleted_is_not_sent_again() -> None:
+@pytest.mark.parametrize("named_last", [False, True])
+def test_of_two_names_of_a_recording_the_bytewise_smallest_is_its_path(named_last: bool) -> None:
+    names = ["cam/ä.mp4", "cam/z.mp4"] if named_last else ["cam/z.mp4", "cam/ä.mp4"]
+
     async def script(simulation: Simulation) -> None:
-        await finished_file(simulation)
-        simulation.store.delete_object(PATH)
-        await restart(simulation)
+        await growing_file(simulation, 2, path=names[0])
+        simulation.disk.link(*names)
+        await asyncio.sleep(2 * SCAN)
+        await growing_more(simulation, names[1])
         await settled(simulation)
 
     simulation = lived(script)
-    assert simulation.store.sent_bytes == 4 * CHUNK + 3
-    assert recordings_in(simulation.store) == {}
+    assert simulation.problems(sent_at_most=5 * CHUNK) == []
+    assert [marker.path for marker in simulation.redis.state.markers.values()] == ["cam/z.mp4"]
+    assert {moment["path"] for moment in moments(simulation, "file_skipped")} == {"cam/ä.mp4"}
+
+
+def test_the_name_that_is_left_of_two_is_the_recordings_path() -> None:
+    async def script(simulation: Simulation) -> None:
+        await growing_file(simulation, 2)
+        simulation.disk.link(PATH, "cam/a.mp4")
+        await asyncio.sleep(2 * SCAN)
+        simulation.disk.delete("cam/a.mp4")
+        await asyncio.sleep(2 * SCAN)
+        await growing_more(simulation, PATH)
+        await settled(simulation)
+
+    simulation = lived(script)
+    assert simulation.problems(sent_at_most=5 * CHUNK) == []
+    assert [marker.path for marker in simulation.redis.state.markers.values()] == [PATH]
+
+
+async def growing_more(simulation: Simulation, path: str) -> None:
+    for number in range(2):
+        simulation.disk.append(path, bytes_of(CHUNK, 60 + number))
+        await asyncio.sleep(5)
+
+
+def test_an_object_that_somebody_deleted_is_told_and_not_sent_again() -> None:
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation)
+        await finished_file(simulation, path="stays.mp4", seed=2)
+        await asyncio.sleep(400)
+        assert moments(simulation, "objects_gone")[-1] == {"count": 0, "keys": ()}
+        simulation.store.delete_object(PATH)
+        await restart(simulation)
+        await settled(simulation)
+        await asyncio.sleep(400)
+        assert moments(simulation, "objects_gone")[-1] == {"count": 1, "keys": (PATH,)}
+
+    simulation = lived(script)
+    assert simulation.store.sent_bytes == 2 * (4 * CHUNK + 3)
+    assert set(recordings_in(simulation.store)) == {"stays.mp4"}
 
 
 # -- empty files -------------------------------------------------------------------------------------------------------

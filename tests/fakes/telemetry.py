@@ -145,6 +145,9 @@ class FakeTelemetry(_Remembering):
     def orphan_aborted(self, *, key: str, upload_id: str) -> None:
         self._note("orphan_aborted", key=key, upload_id=upload_id)
 
+    def objects_gone(self, *, count: int, keys: Sequence[str]) -> None:
+        self._note("objects_gone", count=count, keys=tuple(keys))
+
     def orphans_left(self, *, count: int, keys: Sequence[str]) -> None:
         self._note("orphans_left", count=count, keys=tuple(keys))
 

@@ -134,12 +134,15 @@ def test_a_part_copied_inside_the_store_is_no_upload() -> None:
     assert logs[0]["event"] == "part_copied"
 
 
-def test_orphans_that_stay_are_told_when_their_number_changes() -> None:
+@pytest.mark.parametrize(
+    ("moment", "metric"), [("orphans_left", "cefmp4_orphan_uploads"), ("objects_gone", "cefmp4_objects_gone")]
+)
+def test_what_a_sweep_finds_is_told_when_its_number_changes(moment: str, metric: str) -> None:
     bench = Bench()
     with capture_logs() as logs:
         for count in (0, 2, 2, 3, 0, 3):
-            bench.metrics.orphans_left(count=count, keys=["k"])
-            assert bench.value("cefmp4_orphan_uploads") == count
+            getattr(bench.metrics, moment)(count=count, keys=["k"])
+            assert bench.value(metric) == count
     assert [log["count"] for log in logs] == [2, 3, 3]
 
 
@@ -186,6 +189,7 @@ DAEMON_EVENTS: list[tuple[Callable[[Metrics], None], str, str]] = [
     (lambda m: m.unexpected(path="a", error=KeyError("x"), retry_seconds=1), "unexpected_error", "error"),
     (lambda m: m.orphan_aborted(key="k", upload_id="u"), "orphan_upload_aborted", "info"),
     (lambda m: m.orphans_left(count=1, keys=["k"]), "orphan_uploads_found", "warning"),
+    (lambda m: m.objects_gone(count=1, keys=["k"]), "objects_gone", "warning"),
     (lambda m: m.daemon_stopped(), "daemon_stopped", "info"),
     (lambda m: m.file_skipped(path="a", reason="a FIFO"), "file_skipped", "warning"),
     (lambda m: m.watcher_restarted(error=OSError("x"), retry_seconds=1), "watcher_restarted", "warning"),
