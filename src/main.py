@@ -40,6 +40,8 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 _EXPIRE_SECONDS = 15.0
 _REFUSED_SECONDS = 60.0
 _TIDY_SECONDS = 600.0
+#: A rule of the bucket that aborts uploads sooner takes long recordings, and those that wait for an outage to end.
+_ENOUGH_DAYS = 7
 #: A chunk above this is sent from the file in sections, so that one part never takes a slot's whole memory.
 _LARGEST_IN_MEMORY = 64 * 1024 * 1024
 
@@ -207,6 +209,9 @@ async def _once(work: Callable[[], Awaitable[object]], metrics: Metrics) -> None
 
 async def _prepare(store: S3Client, metrics: Metrics) -> None:
     await _once(store.abilities, metrics)
+    days = await store.days_of_an_upload()
+    if days is not None and days < _ENOUGH_DAYS:
+        metrics.uploads_expire(days=days)
     await asyncio.sleep(_TIDY_SECONDS)
     await _once(store.abort_forgotten_probes, metrics)
 

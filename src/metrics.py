@@ -454,6 +454,10 @@ class Metrics:
         self._orphans_told = count
         self._instruments.orphans.set(count)
 
+    def uploads_expire(self, *, days: int) -> None:
+        hint = "let the bucket's rule wait for longer than the longest recording and the longest outage"
+        _logger("main").warning("uploads_expire", days=days, hint=hint)
+
     def objects_gone(self, *, count: int, keys: Sequence[str]) -> None:
         """``keys`` are a few of theirs. Told when the number changes."""
         if count and count != self._gone_told:

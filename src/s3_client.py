@@ -333,6 +333,16 @@ class S3Client:
             if upload.initiated_at is not None and upload.initiated_at < before:
                 await self.abort_upload(upload.key, upload.upload_id)
 
+    async def days_of_an_upload(self) -> int | None:
+        """After how many days a rule of the bucket aborts unfinished uploads; None: no rule, or it is not told."""
+        try:
+            answer = await self._call("get_bucket_lifecycle_configuration")
+        except S3OperationError:
+            return None  # no rules, no such ability, or no right to see them: nothing depends on it
+        rules = [rule for rule in answer.get("Rules", []) if rule.get("Status") == "Enabled"]
+        days = [rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation") for rule in rules]
+        return min((each for each in days if each is not None), default=None)
+
     @property
     def _probe_key(self) -> str:
         return f"{self._settings.key_prefix}{PROBE_KEY}"

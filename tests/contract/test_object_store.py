@@ -268,6 +268,33 @@ async def test_open_uploads_are_found_under_a_prefix_with_their_keys(store: Stor
     assert {(upload.key, upload.upload_id) for upload in found} == begun
 
 
+async def test_the_shortest_rule_that_aborts_uploads_is_known(moto_server: S3Server) -> None:
+    async with opened(moto_server) as client:
+        await client.abilities()
+        assert await client.days_of_an_upload() is None
+        rules = [_rule("long", 30), _rule("short", 3), _rule("off", 1, status="Disabled"), _rule("other", None)]
+        await client._client.put_bucket_lifecycle_configuration(
+            Bucket=client.bucket, LifecycleConfiguration={"Rules": rules}
+        )
+        assert await client.days_of_an_upload() == 3
+
+
+@pytest.mark.versitygw
+async def test_a_store_that_knows_no_rules_tells_none(versitygw: S3Server) -> None:
+    async with opened(versitygw) as client:
+        await client.abilities()
+        assert await client.days_of_an_upload() is None
+
+
+def _rule(name: str, days: int | None, *, status: str = "Enabled") -> dict[str, object]:
+    what: dict[str, object] = (
+        {"Expiration": {"Days": 100}}
+        if days is None
+        else {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": days}}
+    )
+    return {"ID": name, "Status": status, "Filter": {"Prefix": ""}, **what}
+
+
 async def test_a_range_of_the_old_object_becomes_a_part_of_the_new_one(store: Store) -> None:
     etag = await completed(store.port, "k", WHOLE, TAIL)
     upload_id = await store.port.create_upload("k", {})
@@ -362,7 +389,7 @@ async def test_a_body_that_finds_other_bytes_on_disk_never_becomes_a_part(versit
 
 @pytest.mark.versitygw
 async def test_wrong_credentials_say_which_setting_to_change(versitygw: S3Server) -> None:
-    async with opened(versitygw, secret_access_key="canary-wrong-secret") as port:
+    async with opened(versitygw, keys=KeySettings(versitygw.access_key, "canary-wrong-secret")) as port:
         with pytest.raises(S3Unavailable) as caught:
             await port.ping()
     assert caught.value.misconfigured

@@ -190,6 +190,7 @@ DAEMON_EVENTS: list[tuple[Callable[[Metrics], None], str, str]] = [
     (lambda m: m.orphan_aborted(key="k", upload_id="u"), "orphan_upload_aborted", "info"),
     (lambda m: m.orphans_left(count=1, keys=["k"]), "orphan_uploads_found", "warning"),
     (lambda m: m.objects_gone(count=1, keys=["k"]), "objects_gone", "warning"),
+    (lambda m: m.uploads_expire(days=1), "uploads_expire", "warning"),
     (lambda m: m.daemon_stopped(), "daemon_stopped", "info"),
     (lambda m: m.file_skipped(path="a", reason="a FIFO"), "file_skipped", "warning"),
     (lambda m: m.watcher_restarted(error=OSError("x"), retry_seconds=1), "watcher_restarted", "warning"),
