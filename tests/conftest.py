@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests import servers
+from tests import canary, servers
 
 _LEFT_OUT = "left out: "
 #: Which programs the tests with a marker need.
@@ -36,7 +36,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a Redis for all tests of this process; each takes a key prefix of its own."""
     _tool("redis-server")
-    with servers.start_redis(tmp_path_factory.mktemp("redis")) as server:
+    with servers.start_redis(tmp_path_factory.mktemp("redis"), password=canary.secret()) as server:
         yield server.url
 
 
@@ -65,6 +65,16 @@ def ffmpeg() -> Path:
 def ffprobe() -> Path:
     """The ffprobe program."""
     return _tool("ffprobe")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Whatever a test has written, in its own process or as the tail of a daemon's log: no secret is in it."""
+    report = yield
+    told = [title for title, text in report.sections if canary.is_told(text)]
+    if told:
+        report.outcome, report.longrepr = "failed", f"{item.nodeid} shows a secret in: {', '.join(told)}"
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
 import shutil
 import signal
 import socket
@@ -19,8 +18,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 import psutil
+
+from tests import canary
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 30.0
@@ -131,7 +133,7 @@ class RedisServer(Server):
     @property
     def url(self) -> str:
         """For redis-py, with the password if there is one."""
-        secret = f":{self.password}@" if self.password else ""
+        secret = f":{quote(self.password, safe='')}@" if self.password else ""
         return f"redis://{secret}127.0.0.1:{self.port}/0"
 
 
@@ -140,7 +142,7 @@ class S3Server(Server):
     """A private S3. ``data``: where the objects lie as plain files, None for a store in memory."""
 
     access_key: str = "test-access-key"
-    secret_key: str = field(default_factory=lambda: secrets.token_hex(16))
+    secret_key: str = field(default_factory=canary.secret)
     region: str = "us-east-1"
     data: Path | None = None
 

@@ -20,6 +20,8 @@ from typing import Any, TypeVar
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests import canary
+
 ROOT = Path(__file__).parents[2]
 TETHER = ROOT / "src" / "embedded" / "tether.py"
 #: Long, because two suites may share two processors; a test that passes never waits for it.
@@ -105,9 +107,10 @@ class Daemon:
         return self._process is not None and self._process.poll() is None
 
     def end(self) -> None:
-        """For the end of a test: it runs no more, however the test went."""
+        """For the end of a test: it runs no more, however the test went, and has told nobody a secret."""
         if self.is_running():
             self.kill()
+        assert not canary.is_told(self.everything_said()), f"a secret is in the output of {self.home}"
 
     @property
     def pid(self) -> int:
@@ -163,11 +166,13 @@ class Daemon:
             return 0, ""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-                return int(answer.status), str(answer.read().decode())
+                status, text = int(answer.status), str(answer.read().decode())
         except urllib.error.HTTPError as exc:
-            return exc.code, exc.read().decode()
+            status, text = exc.code, exc.read().decode()
         except OSError:
             return 0, ""
+        assert not canary.is_told(text), f"a secret is on the page {path}"
+        return status, text
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum over all series of ``name`` that have these labels."""
