@@ -6,7 +6,8 @@ What stays and what changes:
 * ``%``, control characters (C0, DEL, C1), bytes that are not UTF-8, and U+FFFE and U+FFFF (no XML answer of a store
   can carry them) become ``%XX`` per byte. ``urllib.parse.unquote_to_bytes`` gives the path's bytes back.
 * A segment that ends in ``.metadata.json`` gets ``%2E`` for the dot before ``json``, so that no recording lies where
-  the description of another one belongs; so does ``.sgwtmp``, a folder that VersityGW keeps for itself.
+  the description of another one belongs. So do ``.sgwtmp``, a folder that VersityGW keeps for itself, and the name of
+  the probe's object: a store whose objects are files has no room below it.
 * What is too long is cut between characters and gets ``%~`` and a hash of the whole name (64 bits of SHA-256); the
   extension stays. No name that was not cut contains ``%~``.
 
@@ -24,6 +25,8 @@ from itertools import accumulate
 from urllib.parse import quote_from_bytes
 
 METADATA_SUFFIX = ".metadata.json"
+#: Behind the prefix: the one object that is neither a recording nor a description.
+PROBE_KEY = ".cefmp4-probe"
 KEY_LIMIT = 1024
 SEGMENT_LIMIT = 255
 METADATA_VALUE_LIMIT = 512
@@ -41,7 +44,7 @@ _CUT = "%~"
 _HASH_DIGITS = 16
 _EXTENSION_LIMIT = 16
 _UNIT = re.compile(r"%[0-9A-F]{2}|.", re.DOTALL)
-_RESERVED = re.compile(r"\.(?=json\Z)(?<=\.metadata\.)|\A\.(?=sgwtmp\Z)")
+_RESERVED = re.compile(rf"\.(?=json\Z)(?<=\.metadata\.)|\A\.(?=(?:sgwtmp|{PROBE_KEY[1:]})\Z)")
 
 
 def object_key(prefix: str, path: str) -> str:

@@ -52,13 +52,13 @@ from .exceptions import (
     S3Unavailable,
     UploadGone,
 )
+from .object_keys import PROBE_KEY
 from .ports import ChunkBody, Hashes
 from .recording import Answer, Chunk, ListedObject, Manifest, OpenUpload, StoredObject, StoredPart
 from .retry import RetryObserver, RetryPolicy, until_it_works
 
 T = TypeVar("T")
 
-PROBE_KEY = ".cefmp4-probe"
 _PARTS_A_PAGE = 200  # a page of 1,000 keeps the event loop busy for 50 ms
 _LONGEST_PROBE = timedelta(minutes=5)
 _DOCUMENT_LIMIT = 64 * 1024 * 1024

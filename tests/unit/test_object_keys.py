@@ -122,6 +122,8 @@ def test_ordinary_and_odd_names_stay_as_people_wrote_them(path: str) -> None:
         ("a.mp4.metadata.json", "a.mp4.metadata%2Ejson"),
         ("a.mp4.metadata.json/b.mp4", "a.mp4.metadata%2Ejson/b.mp4"),
         (".sgwtmp/a.mp4", "%2Esgwtmp/a.mp4"),
+        (".cefmp4-probe/a.mp4", "%2Ecefmp4-probe/a.mp4"),
+        (".cefmp4-probe", "%2Ecefmp4-probe"),
         ("a.sgwtmp/metadata.json", "a.sgwtmp/metadata.json"),
     ],
 )
