@@ -28,23 +28,10 @@ from src.part_plan import MIB
 from src.ports import ChunkBody, Hashes, Recordings
 from src.recording import Chunk, Identity, Snapshot, Writers
 from src.recording_file import BUFFERS_KEPT, PIECE, TURN, RecordingFiles
+from tests.corpus.names import RECORDINGS, Odd
 
 LIMIT = 4 * MIB
 NO_HASHES = Hashes()
-ODD_NAMES = [
-    b"plain.mp4",
-    b"two words.mp4",
-    b"line\nbreak.mp4",
-    b"quote\"'`$(x).mp4",
-    b"-rf.mp4",
-    b"..mp4",
-    b"%2e%00.mp4",
-    b"\xff\xfe\x80.mp4",
-    b"half \xc3.mp4",
-    "Zoë \u202e日本.mp4".encode(),
-    b"x" * 251 + b".mp4",
-    b"\x01\x1b[31m\x7f.mp4",
-]
 
 
 def noise(size: int, seed: int = 1) -> bytes:
@@ -100,16 +87,15 @@ def without_root_rights() -> Iterator[Path]:
 
 
 class TestSnapshot:
-    @pytest.mark.parametrize("name", ODD_NAMES)
+    @pytest.mark.parametrize("name", RECORDINGS, ids=str)
     async def test_any_name_that_the_file_system_allows_is_seen_and_read(
-        self, files: RecordingFiles, tmp_path: Path, name: bytes
+        self, files: RecordingFiles, tmp_path: Path, name: Odd
     ) -> None:
-        folder = tmp_path / "a folder" / "-x"
-        folder.mkdir(parents=True)
-        (folder / os.fsdecode(name)).write_bytes(b"0123456789")
-        path = "a folder/-x/" + os.fsdecode(name)
+        path = "a folder/-x/" + os.fsdecode(name.path)
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_bytes(b"0123456789")
         snapshot = await seen(files, path)
-        status = (folder / os.fsdecode(name)).stat()
+        status = (tmp_path / path).stat()
         assert (snapshot.size, snapshot.mtime_ns, snapshot.ctime_ns, snapshot.identity.inode) == (
             10,
             status.st_mtime_ns,

@@ -19,6 +19,7 @@ from src import watcher
 from src.events import StreamEvent, WatcherChangeType
 from src.recording_file import RecordingFiles
 from src.watcher import BATCH, Findings, Globs, Tree, Watcher
+from tests.corpus.names import RECORDINGS, Odd
 
 CREATE, WRITE, DELETE = WatcherChangeType.CREATE, WatcherChangeType.WRITE, WatcherChangeType.DELETE
 NEVER = 3600.0
@@ -115,15 +116,13 @@ class TestScan:
         (tmp_path / "new").replace(tmp_path / "a.mp4")
         assert told(tree.scan()).events == [(WRITE, "a.mp4")]
 
-    @pytest.mark.parametrize(
-        "name", [b"two words.mp4", b"line\nbreak.mp4", b"\xff\xfe.mp4", b"-rf.mp4", b"..mp4", b"x" * 251 + b".mp4"]
-    )
-    def test_any_name_that_the_file_system_allows_is_found(self, tree: Tree, tmp_path: Path, name: bytes) -> None:
-        folder = tmp_path / os.fsdecode(b"\xfe folder")
-        folder.mkdir()
-        (folder / os.fsdecode(name)).write_bytes(b"x")
-        assert told(tree.scan()).events == [(CREATE, os.fsdecode(b"\xfe folder/" + name))]
-        assert told(tree.look_at([os.fsdecode(b"\xfe folder/" + name)])).events == []
+    @pytest.mark.parametrize("name", RECORDINGS, ids=str)
+    def test_any_name_that_the_file_system_allows_is_found(self, tree: Tree, tmp_path: Path, name: Odd) -> None:
+        path = os.fsdecode(b"\xfe folder/" + name.path)
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_bytes(b"x")
+        assert told(tree.scan()).events == [(CREATE, path)]
+        assert told(tree.look_at([path])).events == []
 
     def test_a_folder_of_many_files_comes_in_batches(self, tree: Tree, tmp_path: Path) -> None:
         for number in range(2 * BATCH + 1):

@@ -2,84 +2,84 @@
 
 from __future__ import annotations
 
-import base64
 import os
-import unicodedata
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.daemon import eventually
+from src.object_keys import object_key
+from tests.corpus.names import NO_RECORDINGS, RECORDINGS
 from tests.e2e.recorders import write
 from tests.e2e.stage import Stage
+from tests.servers import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
 
-NAMES = [
-    b"plain.mp4",
-    b"two words.mp4",
-    b"new\nline.mp4",
-    b"caf\xe9 in latin-1.mp4",
-    b"-rf.mp4",
-    b".hidden.mp4",
-    b"n" * 251 + b".mp4",
-    "ü".encode() * 125 + b"x.mp4",
-    b"quo'te\"s `id` $HOME &amp; <b>.mp4",
-    b"100%2e.mp4",
-    b"100..mp4",
-    b"back\\slash.mp4",
-    b"plus+and?query#hash.mp4",
-    b"\x1b[31mred.mp4",
-    b'{"event": "daemon_stopped"}.mp4',
-    b"x.metadata.json.mp4",
-    unicodedata.normalize("NFC", "zwilling é.mp4").encode(),
-    unicodedata.normalize("NFD", "zwilling é.mp4").encode(),
-    "录像 🎥.mp4".encode(),
-]
-PARTNERS = [b"new folder/kamera 1/first.mp4", b"new folder/plain.mp4", b"new folder/b\xff\xfe/last.mp4"]
+FILM = (ROOT / "test_data" / "sample.mp4").read_bytes()
+#: Folders with these names come with their files, so that nobody is told of the files inside.
+FOLDERS = {name.path.partition(b"/")[0] for name in RECORDINGS if b"/" in name.path}
+MANY_SECONDS = 300.0
 
 
+@pytest.mark.ffmpeg
+@pytest.mark.timeout(900)
 def test_every_name_that_the_file_system_allows_ends_as_an_object_of_its_own(stage: Stage) -> None:
-    daemon, paths = stage.daemon, [Path(os.fsdecode(os.path.join(os.fsencode(stage.folder), name))) for name in NAMES]
-    daemon.start_and_wait()
-    for number, path in enumerate(paths):
-        write(path, 1000 + number, seed=number)
-    paths += _folder_that_comes_with_its_files(stage)
-    expected = {os.fsencode(path): path for path in paths}
+    """A film of its own under each name, half of them before the daemon starts and half under its eyes."""
+    daemon, beside = stage.daemon, stage.home / "beside"
+    for number, name in enumerate(RECORDINGS):
+        if number == len(RECORDINGS) // 2:
+            daemon.start_and_wait()
+        _film(_at(beside if b"/" in name.path else stage.folder, name.path), number)
+    for name in NO_RECORDINGS:
+        _film(_at(stage.folder, name.path), 0)
+    for folder in FOLDERS:
+        _at(beside, folder).rename(_at(stage.folder, folder))
 
-    eventually(lambda: len(stage.bucket.documents()) >= len(expected), f"{len(expected)} documents are there")
-
-    keys = {}
-    for key, document in stage.bucket.documents().items():
-        exact = document.get("original_file_path_bytes_base64")
-        original = base64.b64decode(exact) if exact else document["original_file_path"].encode()
-        keys[original] = key
-    assert keys.keys() == expected.keys()
-    for original, key in keys.items():
-        assert stage.bucket.holds(key, expected[original]), key
-        stage.bucket.check_document(key, expected[original])
-    assert keys[os.fsencode(stage.folder / "plain.mp4")] == "plain.mp4"
-    stage.wait_until_clean(*keys.values())
+    daemon.wait_for("stream_completed", count=len(RECORDINGS), within=MANY_SECONDS)
+    keys = {object_key("", os.fsdecode(name.path)): _at(stage.folder, name.path) for name in RECORDINGS}
+    stage.wait_until_clean(*keys)
+    wrong = [key for key, recording in keys.items() if not stage.bucket.holds(key, recording)]
+    assert wrong == []
+    for key, recording in keys.items():
+        document = stage.bucket.check_document(key, recording)
+        assert (document["duration_seconds"], document["media"]["probe_error"]) == (2.0, None), key
+    _assert_that_no_name_wrote_into_the_log(stage)
     assert daemon.metric("streams_failed_total") == 0
-    assert daemon.lines("unexpected_error") == []
-    assert daemon.lines("daemon_stopped") == []
-    assert daemon.plain_lines() == []
+    assert set(os.listdir(daemon.home)) == {"run-1.log", "run-1.err"}, "a name was taken for a command"
 
     assert daemon.stop() == 0
     daemon.start_and_wait(LOG_LEVEL="DEBUG")
-    daemon.wait_for("already_stored", count=len(expected))
+    daemon.wait_for("already_stored", count=len(RECORDINGS), within=MANY_SECONDS)
     assert daemon.lines("part_stored") == []
 
 
-def _folder_that_comes_with_its_files(stage: Stage) -> list[Path]:
-    """Moved into place whole, so that nobody is told of the files inside."""
-    beside = os.fsencode(stage.home / "beside")
-    for number, name in enumerate(PARTNERS):
-        path = Path(os.fsdecode(os.path.join(beside, name)))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(path, 500 + number, seed=100 + number)
-    os.rename(os.path.join(beside, b"new folder"), stage.folder / "new folder")
-    return [Path(os.fsdecode(os.path.join(os.fsencode(stage.folder), name))) for name in PARTNERS]
+def _assert_that_no_name_wrote_into_the_log(stage: Stage) -> None:
+    """Each line is the daemon's own: one for each stream at each moment of its life, none that a name made up."""
+    daemon = stage.daemon
+    streams = sorted(document["stream_id"] for document in stage.bucket.documents().values())
+    for moment in ("stream_started", "object_proved", "stream_completed"):
+        assert sorted(line["stream_id"] for line in daemon.lines(moment)) == streams, moment
+    for forged in ("unexpected_error", "daemon_stopped"):
+        assert daemon.lines(forged) == []
+    assert daemon.lines(level="critical") == []
+    assert daemon.plain_lines() == []
+    assert daemon.errors() == ""
+    written = (daemon.home / "run-1.log").read_bytes().decode()
+    assert [line for line in written.split("\n") if _controls(line)] == []
+
+
+def _controls(line: str) -> list[str]:
+    return [character for character in line if ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0]
+
+
+def _at(folder: Path, path: bytes) -> Path:
+    return Path(os.fsdecode(os.path.join(os.fsencode(folder), path)))
+
+
+def _film(path: Path, number: int) -> None:
+    """Two seconds of film, closed, that differ from any other number's by a box at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(FILM + (12).to_bytes(4, "big") + b"free" + number.to_bytes(4, "big"))
 
 
 def test_what_is_no_file_of_the_tree_is_skipped_and_said_once(stage: Stage) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 import structlog
 
 from src.logging_config import MASK, configure_logging
+from tests.corpus.names import RECORDINGS, Odd
 
 SECRET = 'CANARY "söcret\\' + "/+=key"
 
@@ -186,6 +189,18 @@ def test_no_name_of_a_file_can_break_a_line_or_reach_the_terminal(app_env: str, 
     if app_env == "production":
         for line in objects(stream):
             assert "\\xff" in json.dumps(line)
+
+
+@pytest.mark.parametrize("name", RECORDINGS, ids=str)
+@pytest.mark.parametrize("told", [production, development])
+def test_each_name_of_the_corpus_is_one_line_and_drives_no_terminal(told: Callable[[], Terminal], name: Odd) -> None:
+    stream = told()
+    logger().info("part_stored", file_path=os.fsdecode(name.path))
+    line = stream.text().removesuffix("\n")
+    assert len(line.splitlines()) == 1
+    assert not any(unicodedata.category(c) in ("Cc", "Cs") or c in "\u202e\u2066\ufeff" for c in line)
+    if told is production:
+        assert [fields["event"] for fields in objects(stream)] == ["part_stored"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
