@@ -56,6 +56,11 @@ def capacity(schedule: PartSchedule, limits: Limits = S3_LIMITS) -> int:
     return offset_of(schedule, limits.max_parts + 1, limits)
 
 
+def largest_object(limits: Limits = S3_LIMITS) -> int:
+    """Bytes of the longest file that any schedule can hold."""
+    return limits.max_parts * limits.max_part
+
+
 def chunks(schedule: PartSchedule, size: int, limits: Limits = S3_LIMITS) -> Iterator[Chunk]:
     """All chunks of a file of ``size`` bytes in order, the tail included. Raises ``OverCapacity``."""
     if size > capacity(schedule, limits):

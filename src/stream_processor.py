@@ -292,7 +292,7 @@ class StreamProcessor:
             snapshot = await self._look()
             if snapshot.size < self._replaced_size:
                 await self._leave_to_another_recording()
-            self._warn_near_capacity(snapshot)
+            self._check_capacity(snapshot)
             if await self._upload.send_whole_chunks(snapshot):
                 continue
             idle_at = lifecycle.idle_at(
@@ -374,7 +374,10 @@ class StreamProcessor:
     def _quiet_seconds(self) -> float:
         return lifecycle.quiet_seconds(self._world.rhythm.timeout, self._ledger.record.replacements)
 
-    def _warn_near_capacity(self, snapshot: Snapshot) -> None:
+    def _check_capacity(self, snapshot: Snapshot) -> None:
+        """Raises ``StreamInitializationError`` for what no object can hold, before any of it is sent."""
+        if snapshot.size > part_plan.largest_object(self._world.naming.limits):
+            raise StreamInitializationError(f"{snapshot.size} bytes are more than S3 can hold in one object")
         most = part_plan.capacity(self._ledger.record.schedule, self._world.naming.limits)
         if snapshot.size > _NEARLY_FULL * most and not self._warned_of_capacity:
             self._warned_of_capacity = True
@@ -526,10 +529,8 @@ class StreamProcessor:
     async def _anew_with_larger_parts(self) -> bool:
         """Equal parts are used up: upload the file again with larger ones, once it is closed."""
         snapshot = await self._look()
-        limits = self._world.naming.limits
-        schedule = part_plan.schedule_for(snapshot.size, self._ledger.record.schedule, limits)
-        if part_plan.capacity(schedule, limits) < snapshot.size:
-            raise StreamInitializationError(f"{snapshot.size} bytes are more than S3 can hold in one object")
+        self._check_capacity(snapshot)
+        schedule = part_plan.schedule_for(snapshot.size, self._ledger.record.schedule, self._world.naming.limits)
         await self._upload_anew(Fact.UPLOAD_LOST, replaces=self._ledger.record.replaces, schedule=schedule)
         return False
 

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from src.recording import SOURCE_MISSING
+from src.part_plan import Limits
+from src.ports import Naming
+from src.recording import SOURCE_MISSING, PartSchedule
 from tests.corpus.courses import COURSES, Course
-from tests.crash.scenes import failed_reasons, recordings_in, without
-from tests.crash.simulation import Simulation
+from tests.crash.scenes import (
+    PATH,
+    bytes_of,
+    failed_reasons,
+    lived,
+    recordings_in,
+    settled,
+    without,
+)
+from tests.crash.simulation import CHUNK, Simulation
 from tests.crash.virtual_time import run
+from tests.fakes.store import FakeStore
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -41,3 +52,31 @@ def test_two_kills_on_the_way_change_nothing_of_that(course: Course) -> None:
     simulation = _ended(course, 11, 40)
     assert _problems(simulation, course) == []
     assert simulation.processes > 1
+
+
+LARGEST = Limits(min_part=CHUNK, max_part=2 * CHUNK, max_parts=10, parts_per_step=50)
+
+
+def test_a_file_that_no_object_can_hold_is_said_so_and_not_tried_and_goes_on_when_it_is_cut() -> None:
+    """Preallocated to an absurd size, as by a recorder that does not know how much will come."""
+    most = LARGEST.max_part * LARGEST.max_parts
+
+    async def script(simulation: Simulation) -> None:
+        simulation.disk.write(PATH, bytes_of(2 * CHUNK, 1))
+        simulation.disk.truncate(PATH, most + 1)
+        await settled(simulation)
+        assert failed_reasons(simulation) == [f"{most + 1} bytes are more than S3 can hold in one object"]
+        assert simulation.store.sent_bytes == 0 and simulation.disk.digests == []
+        simulation.disk.truncate(PATH, 3 * CHUNK)
+
+    naming = Naming(PartSchedule(CHUNK), limits=LARGEST)
+    simulation = lived(script, naming=naming, store=FakeStore(limits=LARGEST))
+    assert simulation.problems(sent_at_most=3 * CHUNK) == []
+
+
+def test_a_file_that_fills_the_largest_object_is_one() -> None:
+    async def script(simulation: Simulation) -> None:
+        simulation.disk.write(PATH, bytes_of(LARGEST.max_part * LARGEST.max_parts, 1))
+
+    naming = Naming(PartSchedule(CHUNK), limits=LARGEST)
+    assert lived(script, naming=naming, store=FakeStore(limits=LARGEST)).problems() == []
