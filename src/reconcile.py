@@ -202,19 +202,24 @@ def schedule_of(
     """The schedule by which the listed parts were cut; None when no schedule of ours explains them.
 
     It follows from the parts alone, never from today's chunk size; only whether further parts would grow is taken
-    from ``preferred`` where the parts do not tell. The highest number may be a tail.
+    from ``preferred`` where the parts do not tell.
     """
     if not listed:
         return None
-    first, last = min(listed), max(listed)
+    first = min(listed)
     size = listed[first].size
     growing = PartSchedule(size >> ((first - 1) // limits.parts_per_step), growing=True)
     candidates = [growing, PartSchedule(size, growing=False)]
     for schedule in sorted(candidates, key=lambda candidate: candidate.growing is not preferred.growing):
-        whole = all(part.size == part_size(schedule, n, limits) for n, part in listed.items() if n != last)
-        if whole and listed[last].size <= part_size(schedule, last, limits) and schedule.chunk_size >= limits.min_part:
+        if schedule.chunk_size >= limits.min_part and _is_cut_by(schedule, listed, limits):
             return schedule
     return None
+
+
+def _is_cut_by(schedule: PartSchedule, listed: Mapping[int, StoredPart], limits: Limits) -> bool:
+    """All whole but one: the tail, behind which parts are left of a file that was longer."""
+    missing = [part_size(schedule, number, limits) - part.size for number, part in listed.items()]
+    return min(missing) >= 0 and sum(size > 0 for size in missing) <= 1
 
 
 class Resume(StrEnum):

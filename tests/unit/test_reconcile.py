@@ -387,9 +387,15 @@ def test_missing_parts_do_not_hide_the_schedule(gone: set[int]) -> None:
     assert schedule_of(_cut(GROWING, 60, without=frozenset(gone)), GROWING, SMALL) == GROWING
 
 
+def test_a_tail_before_parts_that_a_longer_file_left_does_not_hide_the_schedule() -> None:
+    sizes = {1: 4, 2: 4, 3: 1, 4: 4}
+    listed = {number: StoredPart(number, size, "e", 1) for number, size in sizes.items()}
+    assert schedule_of(listed, EQUAL, SMALL) == EQUAL
+
+
 def test_parts_that_no_schedule_of_ours_explains_are_not_ours() -> None:
-    sizes = {1: 4, 2: 5, 3: 4, 4: 4}
-    assert schedule_of({n: StoredPart(n, size, "e", 1) for n, size in sizes.items()}, GROWING, SMALL) is None
+    for sizes in ({1: 4, 2: 5, 3: 4, 4: 4}, {1: 4, 2: 3, 3: 4, 4: 3, 5: 4}):
+        assert schedule_of({n: StoredPart(n, size, "e", 1) for n, size in sizes.items()}, GROWING, SMALL) is None
     assert schedule_of({1: StoredPart(1, 4, "e", 1), 2: StoredPart(2, 9, "e", 1)}, GROWING, SMALL) is None
 
 
