@@ -203,8 +203,7 @@ class StreamProcessor:
         match where:
             case Resume.BEGIN:
                 await self._ledger.write()  # the intent, before anything is created
-                if record.replaces is None:
-                    await self._adopt_upload()
+                await self._adopt_upload()
                 return False
             case Resume.UPLOAD:
                 await self._rejoin_upload()

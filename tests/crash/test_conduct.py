@@ -926,11 +926,12 @@ def test_a_recorder_that_keeps_writing_has_its_unchanged_parts_copied_all_the_sa
     assert simulation.store.count("copy_part") == 10
 
 
-def test_a_kill_while_parts_are_copied_goes_on_with_the_same_upload() -> None:
+@pytest.mark.parametrize("wiped", [False, True], ids=["redis kept", "redis wiped"])
+def test_a_kill_while_parts_are_copied_goes_on_with_the_same_upload(wiped: bool) -> None:
     async def script(simulation: Simulation) -> None:
         await finished_file(simulation, 10 * CHUNK + 3)
         simulation.disk.append(PATH, bytes_of(2 * CHUNK, 70))
-        await killed_at(simulation, "store.copy_part", lambda: None, nth=5)
+        await killed_at(simulation, "store.copy_part", simulation.redis.wipe if wiped else lambda: None, nth=5)
 
     simulation = lived(script)
     assert simulation.problems(sent_at_most=13 * CHUNK + 6) == []
