@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.crash.simulation import CHUNK, Disk
+from tests.crash.simulation import CHUNK, Disk, Recorder
 
 PATH = "cam/take 1.mp4"
 
@@ -39,6 +39,19 @@ async def fragmented(disk: Disk) -> None:
     """Only ever appends."""
     disk.write(PATH, _bytes(5, 99))
     await _grow(disk, PATH, 4)
+
+
+async def preallocated(disk: Disk) -> None:
+    """Takes its room at once (zeros, filled from the front), and gives back at the end what it did not need."""
+    disk.write(PATH, b"")
+    disk.truncate(PATH, 6 * CHUNK)
+    for number in range(4):
+        await disk.pause(5)
+        disk.patch(PATH, number * CHUNK, _bytes(CHUNK, number))
+    await disk.pause(5)
+    disk.patch(PATH, 4 * CHUNK, _bytes(6, 77))
+    disk.truncate(PATH, 4 * CHUNK + 6)
+    disk.patch(PATH, 1, b"\xff\xfe\xfd\xfc")
 
 
 async def small(disk: Disk) -> None:
@@ -78,3 +91,9 @@ async def replaced(disk: Disk) -> None:
     await _grow(disk, PATH, 4)
     disk.replace(PATH, _bytes(7, 42))
     await _grow(disk, PATH, 3, first=30)
+
+
+SHAPES: dict[str, Recorder] = {
+    recorder.__name__: recorder
+    for recorder in (ordinary, faststart, fragmented, preallocated, small, stalled, renamed, truncated, replaced)
+}

@@ -1,30 +1,33 @@
 """The whole conduct on fakes in virtual time: a recorder writes, the daemon is killed and started again, and audited.
 
 A "process" is one ``Dispatcher`` with its streams. It is killed by a fuse: the effect that blows it raises, every
-later effect of that process raises too, and its tasks are cancelled. Store, Redis and disk live on.
+later effect of that process raises too, and its tasks are cancelled. Store, Redis and disk live on. The fuse can also
+take the answer to an effect away and let the process live.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
+from typing import Any
 
 from src.dispatcher import Dispatcher, FairSlots
 from src.events import StreamEvent, WatcherChangeType
-from src.metadata_generator import document_key, read_document
 from src.part_plan import Limits
 from src.ports import Naming, Rhythm, World
-from src.recording import Checkpoint, PartSchedule, Status, WhenMissing
+from src.recording import Checkpoint, PartSchedule, StoredPart, WhenMissing
 from src.stream_processor import StreamProcessor
+from tests.crash.auditor import audit
 from tests.crash.virtual_time import VirtualClock
 from tests.fakes.checkpoints import FakeCheckpoints
+from tests.fakes.fuse import LostAnswer
 from tests.fakes.prober import FakeProber
 from tests.fakes.recordings import FakeRecordings
-from tests.fakes.store import FakeStore
+from tests.fakes.store import FakeObject, FakeStore
 from tests.fakes.telemetry import FakeTelemetry
 
 CHUNK = 8
@@ -39,21 +42,42 @@ class Killed(BaseException):
     """The process was killed at this effect."""
 
 
-class Fuse:
-    """Counts effects and blows at the chosen ones; a blown fuse lets nothing through until the next process."""
+class Fault(StrEnum):
+    """What happens in a moment of a process's life."""
 
-    def __init__(self, kills: tuple[int, ...] = ()) -> None:
+    KILL = "killed"
+    LOSE_ANSWER = "answer lost"
+
+
+class Fuse:
+    """Counts the moments before and after each effect, and has the fault in store that the plan names for a moment.
+
+    An answer can be lost in a moment after an effect only. A killed process does nothing more: a blown fuse lets
+    nothing through until the next one. ``when_lost`` is called in the moment in which an answer is lost.
+    """
+
+    def __init__(self, plan: Mapping[int, Fault]) -> None:
         self.effects: list[str] = []
         self.blown = asyncio.Event()
-        self._kills = set(kills)
+        self.when_lost: Callable[[], None] = lambda: None
+        self._plan = plan
 
     def __call__(self, effect: str, when: str) -> None:
         if self.blown.is_set():
             raise Killed
         self.effects.append(f"{when} {effect}")
-        if len(self.effects) - 1 in self._kills:
+        fault = self._plan.get(len(self.effects) - 1)
+        if fault is Fault.KILL:
             self.blown.set()
             raise Killed
+        if fault is Fault.LOSE_ANSWER:
+            self.when_lost()
+            raise LostAnswer
+
+    @property
+    def waiting(self) -> list[int]:
+        """The moments of the plan that never came."""
+        return [moment for moment in self._plan if moment >= len(self.effects)]
 
 
 class Disk(FakeRecordings):
@@ -72,7 +96,7 @@ class Disk(FakeRecordings):
 class Simulation:
     """One folder, one store, one Redis, and as many processes one after the other as kills make necessary."""
 
-    kills: tuple[int, ...] = ()
+    faults: Mapping[int, Fault] = field(default_factory=dict)
     store: FakeStore = field(default_factory=lambda: FakeStore(limits=LIMITS))
     slots: int = 2
     between_processes: Callable[[Simulation], None] = lambda simulation: None
@@ -88,21 +112,44 @@ class Simulation:
         self.telemetry = FakeTelemetry()
         self.clock = VirtualClock()
         self.store._now = self.clock.utc_now
-        self.fuse = Fuse(self.kills)
+        self.fuse = Fuse(self.faults)
         self.processes = 0
         self.dispatcher: Dispatcher | None = None
+        self.strangers: dict[str, FakeObject] = {}
+        self.strangers_uploads: dict[str, dict[int, tuple[StoredPart, bytes]]] = {}
+        self.errors: list[str] = []
+        self.tasks_left: list[str] = []
+
+    def plant(self, key: str, data: bytes) -> None:
+        """A stranger's object, which nobody may change."""
+        self.store.put_object(key, data)
+        self.strangers[key] = self.store.objects[key]
+
+    def plant_upload(self, key: str, data: bytes) -> None:
+        """A stranger's open upload, which nobody may change."""
+        upload_id = self.store.put_upload(key)
+        self.store.put_part(upload_id, 1, data)
+        self.strangers_uploads[upload_id] = dict(self.store.uploads[upload_id].parts)
 
     async def run(self, *recorders: Recorder, settle: float = 4000.0) -> None:
         """Let the recorders write, killing and restarting the daemon, until all is quiet; then stop it."""
         self.store.fuse = self.redis.fuse = self.fuse
+        asyncio.get_running_loop().set_exception_handler(self._note_error)
+        before = asyncio.all_tasks()
         async with asyncio.TaskGroup() as group:
             daemon = group.create_task(self._keep_daemon_running())
             for work in [group.create_task(_recording(recorder, self.disk)) for recorder in recorders]:
                 await work
-            await self._quiet(settle)
+            await self.rest(settle)
             daemon.cancel()
+        self.tasks_left = [task.get_name() for task in asyncio.all_tasks() - before]
 
-    async def _quiet(self, at_most: float) -> None:
+    def _note_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What a task raised and nobody asked for, or what a callback raised."""
+        if not isinstance(error := context.get("exception"), Killed):
+            self.errors.append(f"{context['message']}: {error!r}")
+
+    async def rest(self, at_most: float) -> None:
         """Until every file is settled or its stream has failed, and at most so long."""
         deadline = self.clock.monotonic() + at_most
         while self.clock.monotonic() < deadline:
@@ -159,43 +206,14 @@ class Simulation:
             seen = dict(now)
             await asyncio.sleep(SCAN)
 
-    # -- the auditor --------------------------------------------------------------------------------------------
-
     def recordings(self) -> Iterator[tuple[str, bytes]]:
-        """Each file that is on disk at the end, by name."""
+        """Each file that is on disk now, by name."""
         for path in self.disk.files:
             yield path, self.disk.content(path)
 
     def problems(self, *, sent_at_most: int | None = None) -> list[str]:
         """What is wrong at the end; empty when the promise held."""
-        found = []
-        documents = {key for key in self.store.objects if key.endswith(".metadata.json")}
-        objects = {key: obj for key, obj in self.store.objects.items() if key not in documents}
-        for path, content in self.recordings():
-            holders = [key for key, obj in objects.items() if obj.data == content]
-            if content and len(holders) != 1:
-                found.append(f"{path!r} is at {len(holders)} keys: {holders}")
-            found += [problem for key in holders for problem in self._document_problems(key)]
-        found += [f"open upload at {upload.key}" for upload in self.store.uploads.values()]
-        found += [
-            f"{status} is not empty" for status in (Status.ACTIVE, Status.PENDING_COMPLETION) if self._has(status)
-        ]
-        found += [f"unforeseen: {moment}" for moment in self.telemetry.named("unexpected")]
-        if sent_at_most is not None and self.store.sent_bytes > sent_at_most:
-            found.append(f"{self.store.sent_bytes} bytes were sent, at most {sent_at_most} expected")
-        return found
-
-    def _document_problems(self, key: str) -> list[str]:
-        document = self.store.objects.get(document_key(key))
-        if document is None:
-            return [f"{key} has no document"]
-        described = read_document(document.data)
-        if described is None or described.etag != self.store.objects[key].etag:
-            return [f"the document of {key} is not its: {json.loads(document.data)}"]
-        return []
-
-    def _has(self, status: Status) -> bool:
-        return bool(self.redis.members(status))
+        return list(audit(self, sent_at_most=sent_at_most))
 
 
 async def _recording(recorder: Recorder, disk: Disk) -> None:

@@ -28,7 +28,7 @@ from src.recording import (
     Status,
     StoredPart,
 )
-from tests.crash import recorders
+from tests.crash.recorders import SHAPES
 from tests.crash.scenes import (
     PATH,
     QUIET,
@@ -55,7 +55,7 @@ from tests.crash.scenes import (
     uploads,
     without,
 )
-from tests.crash.simulation import CHUNK, LIMITS, SCAN, TIMEOUT, Recorder, Simulation
+from tests.crash.simulation import CHUNK, LIMITS, SCAN, TIMEOUT, Simulation
 from tests.crash.virtual_time import VirtualClock, run
 from tests.fakes.checkpoints import FakeCheckpoints
 from tests.fakes.store import FakeStore, Happens
@@ -63,10 +63,6 @@ from tests.fakes.telemetry import FakeStreamTelemetry
 
 pytestmark = pytest.mark.timeout(20)  # a loop without a pause stops virtual time: it must fail, not hang
 
-SHAPES: dict[str, Recorder] = {
-    name: getattr(recorders, name)
-    for name in ("ordinary", "faststart", "fragmented", "small", "stalled", "renamed", "truncated", "replaced")
-}
 STORES: dict[str, dict[str, Any]] = {
     "etags that are md5": {"crc64": False},
     "no checksums at all": {"crc64": False, "md5_etags": False, "object_size": False},
@@ -1527,60 +1523,6 @@ def test_who_is_cancelled_in_the_moment_in_which_the_turn_comes_is_just_cancelle
             return [holder.cancelled(), waiter.cancelled()]
 
     assert run(live()) == [True, True]
-
-
-# -- Redis that forgets ------------------------------------------------------------------------------------------------
-
-
-def _forgetting(shape: str, kill: int, forget: Any) -> Simulation:
-    async def live() -> Simulation:
-        simulation = Simulation(kills=(kill,), between_processes=lambda one: forget(one.redis))
-        await simulation.run(SHAPES[shape])
-        return simulation
-
-    return run(live())
-
-
-def _broken_by(shape: str, forget: Any) -> dict[str, list[str]]:
-    """For each kill with a Redis that forgets: what is wrong then. Uploads may be left until adoption is there."""
-
-    async def script(simulation: Simulation) -> None:
-        await SHAPES[shape](simulation.disk)
-
-    broken = {}
-    for kill, effect in enumerate(lived(script).fuse.effects):
-        simulation = _forgetting(shape, kill, forget)
-        problems = without(simulation.problems(), "open upload")
-        if extra := set(recordings_in(simulation.store)) - {PATH}:
-            problems.append(f"a second key: {extra}")
-        if problems:
-            broken[f"{kill}: {effect}"] = problems
-    return broken
-
-
-@pytest.mark.parametrize("shape", ["ordinary", "faststart", "small", "stalled", "truncated"])
-def test_redis_wiped_at_any_kill_costs_no_file_and_makes_no_second_key(shape: str) -> None:
-    assert _broken_by(shape, lambda redis: redis.wipe()) == {}
-
-
-@pytest.mark.parametrize("writes", [1, 2, 3, 5])
-@pytest.mark.parametrize("shape", ["ordinary", "faststart", "small", "stalled", "truncated"])
-def test_redis_rolled_back_at_any_kill_costs_no_file_and_makes_no_second_key(shape: str, writes: int) -> None:
-    assert _broken_by(shape, lambda redis: redis.roll_back(writes)) == {}
-
-
-def test_two_kills_at_any_two_effects_lose_double_and_leave_nothing() -> None:
-    async def script(simulation: Simulation) -> None:
-        await SHAPES["ordinary"](simulation.disk)
-
-    effects = len(lived(script).fuse.effects)
-    broken = {}
-    for first in range(0, effects, 2):
-        for second in range(first + 1, effects + 6, 3):
-            simulation = lived(script, kills=(first, second))
-            if problems := simulation.problems():
-                broken[first, second] = problems
-    assert broken == {}
 
 
 # -- the record --------------------------------------------------------------------------------------------------------

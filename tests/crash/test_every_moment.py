@@ -24,7 +24,7 @@ class _Moment(Fuse):
     """Lets something happen at the effect of this index."""
 
     def __init__(self, index: int, happening: Callable[[], None]) -> None:
-        super().__init__()
+        super().__init__({})
         self._index = index
         self._happening = happening
 

@@ -24,7 +24,7 @@ from tests.crash.scenes import (
     take_away,
     uploads,
 )
-from tests.crash.simulation import CHUNK, Simulation
+from tests.crash.simulation import CHUNK, Fault, Simulation
 from tests.crash.virtual_time import run
 from tests.fakes.store import FakeStore, Happens
 
@@ -47,7 +47,7 @@ def _life(when_missing: WhenMissing, kills: tuple[int, ...] = ()) -> tuple[Simul
     sent = b""
 
     async def live() -> Simulation:
-        simulation = Simulation(kills=kills, when_missing=when_missing)
+        simulation = Simulation(faults={kill: Fault.KILL for kill in kills}, when_missing=when_missing)
 
         async def recorder(_: object) -> None:
             nonlocal sent

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from src.exceptions import RedisUnavailable
 from src.recording import Checkpoint, Identity, Marker, Part, Status
-
-#: Called around every effect with its name and "before" or "after"; what it raises is the crash.
-Fuse = Callable[[str, str], None]
+from tests.fakes.fuse import Fuse, LostAnswer, asked_again
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,7 @@ class FakeCheckpoints:
         records = self.state.records.values()
         return [r for r in records if r.status is not Status.COMPLETED and self._ours(r.bucket)]
 
+    @asked_again
     async def save(self, checkpoint: Checkpoint) -> None:
         await self._wait("save")
         self._effect("redis.save", self._with_record(checkpoint, checkpoint.parts))
@@ -56,8 +55,13 @@ class FakeCheckpoints:
         before = self.state.records.get(checkpoint.stream_id)
         kept = before.parts if before else {}
         added = {part.number: part for part in parts}
-        self._effect("redis.save_part", self._with_record(checkpoint, {**kept, **checkpoint.parts, **added}))
+        after = self._with_record(checkpoint, {**kept, **checkpoint.parts, **added})
+        try:
+            self._effect("redis.save_part", after)
+        except LostAnswer:
+            raise RedisUnavailable("redis.save_part: no answer", operation="redis.save_part") from None
 
+    @asked_again
     async def finish(self, checkpoint: Checkpoint, marker: Marker) -> None:
         await self._wait("finish")
         records = {name: r for name, r in self.state.records.items() if name != checkpoint.stream_id}
@@ -68,6 +72,7 @@ class FakeCheckpoints:
         )
         self._effect("redis.finish", after)
 
+    @asked_again
     async def forget(self, stream_id: str) -> None:
         await self._wait("forget")
         records = {name: record for name, record in self.state.records.items() if name != stream_id}
@@ -79,6 +84,7 @@ class FakeCheckpoints:
         marker = self.state.markers.get(identity)
         return marker if marker and self._ours(marker.bucket) else None
 
+    @asked_again
     async def put_marker(self, marker: Marker) -> None:
         await self._wait("put_marker")
         completed = self.state.completed | {marker.stream_id}

@@ -19,9 +19,8 @@ from src.exceptions import S3Rejected, UploadGone
 from src.part_plan import S3_LIMITS, Limits
 from src.ports import ChunkBody, Hashes
 from src.recording import Answer, Chunk, ListedObject, Manifest, OpenUpload, StoredObject, StoredPart
+from tests.fakes.fuse import Fuse, LostAnswer, asked_again
 
-#: Called around every effect with its name and "before" or "after"; what it raises is the crash.
-Fuse = Callable[[str, str], None]
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -111,6 +110,7 @@ class FakeStore:
     async def hashes(self) -> Hashes:
         return Hashes(md5=not self.crc64)
 
+    @asked_again
     async def create_upload(self, key: str, metadata: Mapping[str, str]) -> str:
         await self._call("create_upload", key)
         self._blow("create_upload", "before")
@@ -118,6 +118,7 @@ class FakeStore:
         self._blow("create_upload", "after")
         return upload
 
+    @asked_again
     async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
         await self._call("upload_part", key)
         self._upload(key, upload_id)
@@ -131,6 +132,7 @@ class FakeStore:
         self._blow("upload_part", "after")
         return stored
 
+    @asked_again
     async def copy_part(
         self, key: str, upload_id: str, chunk: Chunk, *, source_key: str, source_etag: str
     ) -> StoredPart | None:
@@ -160,9 +162,13 @@ class FakeStore:
         await self._call("complete_upload", key)
         self._blow("complete_upload", "before")
         answer = self._complete(key, upload_id, manifest, tuple(parts))
-        self._blow("complete_upload", "after")
+        try:
+            self._blow("complete_upload", "after")
+        except LostAnswer:
+            return Answer.NONE
         return answer
 
+    @asked_again
     async def abort_upload(self, key: str, upload_id: str) -> None:
         await self._call("abort_upload", key)
         self._blow("abort_upload", "before")
@@ -204,6 +210,7 @@ class FakeStore:
         found = self.objects.get(key)
         return checksums.crc64nvme(found.data) if found is not None and found.etag == etag else None
 
+    @asked_again
     async def put_document(self, key: str, body: bytes, *, replaces: str | None) -> bool:
         await self._call("put_document", key)
         self._blow("put_document", "before")
