@@ -18,7 +18,7 @@ from .elsewhere import Elsewhere
 from .exceptions import FileChanged, UploadGone
 from .lifecycle import Fact, after
 from .metadata_generator import StoredDescription, document_key, read_document
-from .object_keys import metadata_value, next_free, object_key
+from .object_keys import metadata_value, next_free, object_key, path_of
 from .part_plan import chunks, matches, offset_of
 from .ports import Hashes, World
 from .reconcile import Ownership, origin_of, schedule_of, whose_object
@@ -103,7 +103,12 @@ class Claims:
         found = await self._claim_first(self._candidates(path), path, snapshot)
         if isinstance(found, Checkpoint) and found.status is Status.ACTIVE and found.replaces is None:
             # Nothing of this file lies under its name. Under an earlier one?
-            found = await self._claim_first(iter(await self._elsewhere.keys_of(snapshot)), path, snapshot) or found
+            keys = await self._elsewhere.keys_of(snapshot)
+            found = (
+                await self._claim_first(iter(keys), path, snapshot)
+                or await self._claim_upload_elsewhere(found, path, snapshot)
+                or found
+            )
         if isinstance(found, Marker):
             return found
         if found is None:
@@ -197,7 +202,28 @@ class Claims:
         found = [adopted for upload_id in unknown if (adopted := await self._compared(record, upload_id))]
         return max(found, key=lambda adopted: sum(part.size for part in adopted.parts.values()), default=None)
 
-    async def _compared(self, record: Checkpoint, upload_id: str) -> Adopted | None:
+    async def _claim_upload_elsewhere(self, fresh: Checkpoint, path: str, snapshot: Snapshot) -> Checkpoint | None:
+        """The file was renamed while it was sent, and Redis forgot it: its upload is open at its earlier key.
+
+        An upload whose key is the name of a file that is there is that file's, however alike the two may be.
+        """
+        for upload in await self._elsewhere.uploads_of(snapshot):
+            if upload.key == fresh.key or self.is_in_use(upload) or await self._is_named(upload.key):
+                continue
+            there = replace(fresh, key=upload.key)
+            if await self._compared(there, upload.upload_id, last_only=True):
+                claimed = await self._claim_at(upload.key, path, snapshot)
+                if isinstance(claimed, Checkpoint) and claimed.status is Status.ACTIVE and claimed.replaces is None:
+                    return claimed
+        return None
+
+    async def _is_named(self, key: str) -> bool:
+        """Whether a file lies at the path that this is the key of."""
+        path = path_of(self._world.naming.key_prefix, key)
+        return path is not None and await self._world.recordings.snapshot(path) is not None
+
+    async def _compared(self, record: Checkpoint, upload_id: str, *, last_only: bool = False) -> Adopted | None:
+        """``last_only``: the newest part alone, to see quickly whether it is worth while."""
         limits, now = self._world.naming.limits, self._world.clock.utc_now()
         try:
             async with self._world.slots.turn():
@@ -210,7 +236,7 @@ class Claims:
             return None  # begun by another program, or with other settings: it cannot be completed as ours are
         parts = {}
         hashes = Hashes(md5=any(part.crc64 is None for part in listed.values()))
-        for number, stored in sorted(listed.items()):
+        for number, stored in sorted(listed.items())[-1 if last_only else 0 :]:
             chunk = Chunk(number, offset_of(schedule, number, limits), stored.size)
             try:
                 digest = await self._world.recordings.digest(record.path, record.identity, chunk, hashes)

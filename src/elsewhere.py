@@ -1,7 +1,7 @@
-"""Finds the object of a file that has another name now, when Redis no longer remembers it.
+"""Finds the object, or the open upload, of a file that has another name now, when Redis no longer remembers it.
 
-Only a file that is older than this process can have such an object, and only an object that is younger than the
-file can be it: so the bucket is listed once, at the first such file, and few objects are asked for.
+Only a file that is older than this process can have one, and only what is younger than the file can be it: so the
+bucket is listed once, at the first such file, and few objects are asked for.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from .object_keys import METADATA_SUFFIX
 from .ports import World
 from .reconcile import origin_of
-from .recording import Identity, ListedObject, Snapshot
+from .recording import Identity, ListedObject, OpenUpload, Snapshot
 
 _BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 #: The clocks of the store and of this machine may differ by so much.
@@ -26,13 +26,14 @@ class Elsewhere:
         self._world = world
         self._began = world.clock.utc_now()
         self._listed: tuple[ListedObject, ...] | None = None
+        self._open: tuple[OpenUpload, ...] | None = None
         self._listing = asyncio.Lock()
         self._identities: dict[str, Identity | None] = {}
 
     async def keys_of(self, snapshot: Snapshot) -> tuple[str, ...]:
         """Keys of objects that were made from this very file; none where the file system keeps no birth times."""
-        born = _BEGIN + timedelta(microseconds=snapshot.identity.birth_ns // 1000)
-        if born == _BEGIN or born > self._began:
+        born = self._born_before_us(snapshot)
+        if born is None:
             return ()
         candidates = [
             listed.key
@@ -42,6 +43,31 @@ class Elsewhere:
             and not listed.key.endswith(METADATA_SUFFIX)
         ]
         return tuple([key for key in candidates if await self._is_of(key, snapshot)])
+
+    async def uploads_of(self, snapshot: Snapshot) -> tuple[OpenUpload, ...]:
+        """Uploads that may hold bytes of this file, by their age; only the bytes can tell."""
+        born = self._born_before_us(snapshot)
+        if born is None:
+            return ()
+        return tuple(
+            upload
+            for upload in await self._uploads()
+            if upload.initiated_at is not None and upload.initiated_at >= born - _CLOCK_SKEW
+        )
+
+    def _born_before_us(self, snapshot: Snapshot) -> datetime | None:
+        """When the file came to be; None for one that this process has seen come, or whose birth nobody knows."""
+        born = _BEGIN + timedelta(microseconds=snapshot.identity.birth_ns // 1000)
+        return None if born == _BEGIN or born > self._began else born
+
+    async def _uploads(self) -> tuple[OpenUpload, ...]:
+        async with self._listing:
+            if self._open is None:
+                async with self._world.slots.turn():
+                    listed = await self._world.store.list_uploads_under(self._world.naming.key_prefix)
+                began = self._began + _CLOCK_SKEW  # what began later is our own
+                self._open = tuple(each for each in listed if each.initiated_at and each.initiated_at < began)
+        return self._open
 
     async def _objects(self) -> tuple[ListedObject, ...]:
         async with self._listing:

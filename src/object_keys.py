@@ -22,7 +22,7 @@ import os
 import re
 from collections.abc import Iterable
 from itertools import accumulate
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 METADATA_SUFFIX = ".metadata.json"
 #: Behind the prefix: the one object that is neither a recording nor a description.
@@ -61,6 +61,17 @@ def object_key(prefix: str, path: str) -> str:
     rooms = _rooms(len(names), taken=_size(prefix.rpartition("/")[2]))
     segments = [_segment(name, room) for name, room in zip(names, rooms, strict=True)]
     return prefix + _within_key(segments, names, NATURAL_KEY_LIMIT - _size(prefix))
+
+
+def path_of(prefix: str, key: str) -> str | None:
+    """The path whose natural key this is; None where no path has it, or only a hash of the path is left."""
+    if not key.startswith(prefix) or _CUT in key:
+        return None
+    path = os.fsdecode(unquote_to_bytes(key[len(prefix) :]))
+    try:
+        return path if object_key(prefix, path) == key else None
+    except ValueError:
+        return None
 
 
 def prefix_problem(prefix: str) -> str | None:

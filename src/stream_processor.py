@@ -203,6 +203,7 @@ class StreamProcessor:
         match where:
             case Resume.BEGIN:
                 await self._ledger.write()  # the intent, before anything is created
+                await self._look()  # the file may have got another name while nobody looked
                 await self._adopt_upload()
                 return False
             case Resume.UPLOAD:

@@ -13,8 +13,9 @@ from aiohttp import web
 from src.credentials import KeySettings
 from src.exceptions import S3OperationError, S3Unavailable
 from src.http_server import Readiness
+from src.object_keys import PROBE_KEY
 from src.retry import RetryPolicy
-from src.s3_client import PROBE_KEY, Choice, Deadlines, S3Client, StoreSettings, open_store
+from src.s3_client import Choice, Deadlines, S3Client, StoreSettings, open_store
 from tests.fakes.recordings import FakeChunkBody
 from tests.fakes.telemetry import FakeTelemetry
 

@@ -17,7 +17,7 @@ from tests.crash.scenes import (
     settled,
     without,
 )
-from tests.crash.simulation import CHUNK, Simulation
+from tests.crash.simulation import CHUNK, Fault, Simulation
 from tests.crash.virtual_time import run
 from tests.fakes.store import FakeStore
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(60)
 
 def _ended(course: Course, *kills: int) -> Simulation:
     async def live() -> Simulation:
-        simulation = Simulation(kills=kills)
+        simulation = Simulation(faults=dict.fromkeys(kills, Fault.KILL))
         await simulation.run(course.run, settle=9000.0)
         return simulation
 

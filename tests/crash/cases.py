@@ -32,8 +32,6 @@ NEXT_PATH = "cam/take 1~2.mp4"
 NEIGHBOUR = "cam/take 1.mp4~"
 #: So long an upload stays open whose only record Redis forgot between two processes, and which was not adopted.
 RETENTION = timedelta(minutes=10)
-#: But under a name that the file no longer has there is no object of ours, and the sweep leaves it to somebody else.
-OUT_OF_SIGHT = f"open upload at {PATH}"
 _LONG = 4000.0
 _STRANGERS_FILM = b"a stranger's film"
 
@@ -169,7 +167,6 @@ def audited(case: Case, life: Life) -> list[str]:
     at_rest, found = life.at_rest, simulation.problems(sent_at_most=_sent_at_most(case))
     if case.forgets:
         at_rest = tuple(problem for problem in at_rest if not problem.startswith("open upload"))
-        found = [problem for problem in found if not (case.shape == "renamed" and problem == OUT_OF_SIGHT)]
     own = set(simulation.store.objects) - set(simulation.strangers)
     if len(own) != 2:
         found.append(f"an object and its document are expected: {sorted(own)}")
@@ -177,14 +174,10 @@ def audited(case: Case, life: Life) -> list[str]:
 
 
 def _sent_at_most(case: Case) -> int:
-    """A kill costs the parts that are in flight, a lost answer the one that it was for.
-
-    What was sent under a name that the file no longer has is not found again without Redis.
-    """
+    """A kill costs the parts that are in flight, a lost answer the one that it was for."""
     once = calm(Case(case.shape)).sent_bytes
     lost_answers = len(case.faults) - case.kills
-    under_another_name = once if case.shape == "renamed" and case.forgets else 0
-    return once + (2 * case.kills + lost_answers) * CHUNK + under_another_name
+    return once + (2 * case.kills + lost_answers) * CHUNK
 
 
 def broken(cases: Iterable[Case]) -> str:

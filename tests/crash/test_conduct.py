@@ -670,6 +670,49 @@ def test_a_hard_link_is_no_second_recording(finished: bool, other: str) -> None:
     assert set(recordings_in(simulation.store)) == {PATH}
 
 
+async def _renamed_and_forgotten(simulation: Simulation, *meanwhile: Any) -> None:
+    """A recording gets another name while the daemon is down and Redis is emptied."""
+
+    def happens() -> None:
+        simulation.redis.wipe()
+        simulation.disk.rename(PATH, "cam/final.mp4")
+        for happening in meanwhile:
+            happening()
+
+    await growing_file(simulation, 3)
+    await asyncio.sleep(5)
+    await restart(simulation, happens)
+    await growing_more(simulation, "cam/final.mp4")
+
+
+def test_the_upload_of_a_renamed_recording_is_found_again_without_redis() -> None:
+    simulation = lived(_renamed_and_forgotten)
+    assert simulation.problems(sent_at_most=5 * CHUNK + 3) == []
+    assert set(recordings_in(simulation.store)) == {PATH}
+
+
+def test_an_upload_under_the_name_of_a_file_that_is_there_is_that_files_however_alike_they_are() -> None:
+    async def script(simulation: Simulation) -> None:
+        disk = simulation.disk
+        await _renamed_and_forgotten(simulation, lambda: disk.write(PATH, disk.content("cam/final.mp4")))
+
+    simulation = lived(script)
+    assert simulation.problems() == []
+    assert content_at(simulation, "cam/final.mp4") == simulation.disk.content("cam/final.mp4")
+    assert content_at(simulation) == simulation.disk.content(PATH)
+
+
+def test_an_upload_with_other_bytes_under_a_name_that_is_gone_is_left_alone() -> None:
+    async def script(simulation: Simulation) -> None:
+        upload = simulation.store.put_upload("cam/gone.mp4")
+        simulation.store.put_part(upload, 1, bytes_of(CHUNK, 99))
+        await _renamed_and_forgotten(simulation)
+        await settled(simulation)
+        assert [(each.upload_id, len(each.parts)) for each in uploads(simulation)] == [(upload, 1)]
+
+    assert set(recordings_in(lived(script).store)) == {PATH}
+
+
 @pytest.mark.parametrize("named_last", [False, True])
 def test_of_two_names_of_a_recording_the_bytewise_smallest_is_its_path(named_last: bool) -> None:
     names = ["cam/ä.mp4", "cam/z.mp4"] if named_last else ["cam/z.mp4", "cam/ä.mp4"]

@@ -23,6 +23,7 @@ from src.object_keys import (
     metadata_value,
     next_free,
     object_key,
+    path_of,
     prefix_problem,
 )
 
@@ -66,9 +67,17 @@ def test_every_key_and_its_description_and_its_numbered_kin_hold_the_limits(pref
 
 @given(PREFIXES, PATHS)
 def test_a_key_that_was_not_cut_gives_the_path_back(prefix: str, path: str) -> None:
-    key = object_key(prefix, path).removeprefix(prefix)
-    assume("%~" not in key)
-    assert unquote_to_bytes(key) == os.fsencode(path)
+    key = object_key(prefix, path)
+    assume("%~" not in key.removeprefix(prefix))
+    assert unquote_to_bytes(key.removeprefix(prefix)) == os.fsencode(path)
+    assert os.fsencode(path_of(prefix, key) or "") == os.fsencode(path)
+
+
+@pytest.mark.parametrize(
+    "key", ["b.mp4", "a/", "a/%2E", "a/x%41.mp4", "a/%ZZ.mp4", "a//x.mp4", "a/../x.mp4", "a/x%~0123456789abcdef.mp4"]
+)
+def test_a_key_that_no_path_has_gives_none(key: str) -> None:
+    assert path_of("a/", key) is None
 
 
 @given(PREFIXES, PATHS, PATHS)
