@@ -37,7 +37,6 @@ from redis.exceptions import (
     AuthenticationError,
     InvalidResponse,
     NoPermissionError,
-    ReadOnlyError,
     RedisError,
     ResponseError,
 )
@@ -127,6 +126,9 @@ _AUTHENTICATION = (True, "check the user name and the password in REDIS_URL")
 _NO_DATABASE = (True, "the number at the end of REDIS_URL names a database that this Redis does not have")
 _NO_REDIS = (True, "what answers at REDIS_URL is no Redis; check host and port")
 _AWAY = (False, "check that Redis runs and that REDIS_URL names it")
+#: What redis-py raises when an answer has another shape than its question's.
+_UNREADABLE_ANSWER = (TypeError, ValueError, LookupError, AttributeError)
+_MISLED = (False, "nothing, if it does not repeat; else look for what stands between the daemon and Redis")
 
 
 def translate(exc: Exception, *, operation: str) -> RedisOperationError:
@@ -160,6 +162,8 @@ def _trouble(exc: Exception, code: str, text: str) -> tuple[bool, str] | None:
         return _AWAY
     if "DB index" in text:
         return _NO_DATABASE
+    if isinstance(exc, ResponseError) and not code:  # redis-py's own words: the answers do not fit the questions
+        return _MISLED
     # The rest of Redis's own words is about its state (NOREPLICAS, DENIED, …); these two are about the command.
     return None if code in ("ERR", "WRONGTYPE", "") else (True, "see what Redis says, and mend it there")
 
@@ -223,6 +227,7 @@ class RedisCheckpoints:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         nonce = secrets.token_hex(8)
         self._revisions = (f"{nonce}-{number}".encode() for number in count(1))
+        self._questions = (f"{nonce}-{number}" for number in count(1))
 
     async def __aenter__(self) -> Self:
         self._client = Redis.from_pool(self._pool())
@@ -586,23 +591,30 @@ class RedisCheckpoints:
         cancels = task.cancelling() if task else 0
         # Always a pipeline: cancelled, it gives its connection back even when it is cancelled twice.
         pipe = self._client.pipeline(transaction=transaction)
-        for command in commands:
+        question = next(self._questions)
+        # Answered with the same word, so that answers to other questions are told from ours. One argument: redis-py
+        # takes any answer to a PING that it knows as such for PONG or not.
+        for command in (*commands, (f"PING {question}",)):
             pipe.execute_command(*command)
         try:
             async with asyncio.timeout(COMMAND_SECONDS), self._turn_at_redis:
                 replies = await pipe.execute(raise_on_error=not wrong_type_is_none)
-            replies = [_without_wrong_type(reply) for reply in replies]
-        except (RedisError, OSError) as exc:  # the built-in TimeoutError is an OSError
-            if isinstance(exc, ReadOnlyError):
+            *answers, answered = [_without_wrong_type(reply) for reply in replies]
+            if answered != question.encode():
+                raise ResponseError("the answers belong to other questions")
+        except (RedisError, OSError, *_UNREADABLE_ANSWER) as exc:  # the built-in TimeoutError is an OSError
+            error = ResponseError(f"no such answer was expected: {exc}") if isinstance(exc, _UNREADABLE_ANSWER) else exc
+            if isinstance(error, ResponseError) and _said(error)[0] in ("", "READONLY"):
                 await self._connect_anew()
-            raise translate(exc, operation=f"redis.{operation}") from exc
+            raise translate(error, operation=f"redis.{operation}") from exc
         if task and task.cancelling() > cancels:
             # redis-py sends inside wait_for, and Python 3.11's wait_for can swallow a cancellation.
             raise asyncio.CancelledError
-        return replies
+        return answers
 
     async def _connect_anew(self) -> None:
-        """After a failover the name in REDIS_URL leads to another server: old connections would never see it."""
+        """After a failover the name in REDIS_URL leads to another server: old connections would never see it. One whose
+        answers were not understood may have more of them to come."""
         assert self._client is not None
         with suppress(RedisError, OSError):
             await self._client.connection_pool.disconnect(inuse_connections=False)
