@@ -171,6 +171,7 @@ async def _serve_until(
             group.create_task(dispatcher.run(), name="dispatcher"),
             group.create_task(_expire(metrics), name="metrics"),
             group.create_task(_once(checkpoints.warn_about_configuration, metrics), name="redis-check"),
+            group.create_task(_once(checkpoints.keep_records, metrics), name="redis-records"),
             group.create_task(_prepare(store, metrics), name="bucket"),  # created before the first recording
         ]
         await stop.wait()

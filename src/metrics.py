@@ -511,6 +511,9 @@ class Metrics:
     def redis_may_lose(self, *, reason: str) -> None:
         _logger("redis_client").warning("redis_may_lose", reason=reason)
 
+    def redis_forgot(self, *, records: int) -> None:
+        _logger("redis_client").warning("redis_forgot", records=records)
+
     # -- retries ------------------------------------------------------------------------------------------------------
 
     def operation_failed(self, *, operation: str, error: BaseException, attempt: int, wait_seconds: float) -> None:

@@ -11,7 +11,8 @@ Keys, all behind ``REDIS_KEY_PREFIX``:
 * ``streams:markers``: a hash of ``<inode>:<birth_ns>`` to the JSON of what a completed stream leaves.
 * ``bad:<key>``: what could not be read, kept for a human being.
 
-A Redis that was emptied or rolled back under a living daemon gets the whole record again with the next write.
+A Redis that was emptied or rolled back under a living daemon gets the whole record again with the next write, and
+``keep_records`` writes those anew that nobody writes to.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ Command = tuple[bytes | str | int, ...]
 _Page = tuple[int, Mapping[bytes, bytes]]  # where to go on (0: nowhere), and what was found
 
 COMMAND_SECONDS = 15.0  # around everything: waiting for a connection, connecting, asking, reading the answer
+KEPT_SECONDS = 5.0  # so often it is asked whether Redis still knows the streams
 #: So many parts are encoded or decoded before other tasks get their turn: about 5 ms.
 PARTS_AT_ONCE = 500
 
@@ -91,6 +93,9 @@ class CheckpointTelemetry(Protocol):
 
     def redis_may_lose(self, *, reason: str) -> None:
         """Redis is configured so that it can lose records."""
+
+    def redis_forgot(self, *, records: int) -> None:
+        """Redis no longer knew so many streams of this process; they were written anew."""
 
 
 class RedisRejected(RedisOperationError, Permanent):
@@ -189,9 +194,13 @@ def _sliced(items: Sequence[T]) -> Iterator[Sequence[T]]:
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """What this process last wrote of a stream. While Redis has the same revision, Redis has these parts."""
+    """What this process last wrote of a stream. While Redis has the same revision, Redis has these parts.
+
+    ``record`` has none of them.
+    """
 
     revision: bytes
+    record: Checkpoint
     parts: Mapping[int, Part]
 
 
@@ -328,6 +337,28 @@ class RedisCheckpoints:
         if told.get("appendonly") == "no" and told.get("save") == "":
             self._telemetry.redis_may_lose(reason="nothing is kept on disk: set appendonly to yes")
 
+    async def keep_records(self) -> None:
+        """Never ends: whatever made Redis forget streams that this process has written, it gets them again.
+
+        Each record is written together with its place in one of the sets, so the sets tell what is gone. A living
+        stream would write its own with its next part; one that has failed, and is kept, would never.
+        """
+        while True:
+            await self._policy.rest(KEPT_SECONDS)
+            written = tuple(self._written)  # before the sets are read: what is written meanwhile is none of the lost
+            await self._retried("load", lambda: self._set_aside_wrong_types("load"))
+            held = await self._retried("load", self._members)
+            lost = [stream_id for stream_id in written if stream_id.encode() not in held]
+            anew = [await self._retried("save", partial(self._write_anew, stream_id)) for stream_id in lost]
+            if any(anew):
+                self._telemetry.redis_forgot(records=sum(anew))
+
+    async def _write_anew(self, stream_id: str) -> bool:
+        """What was last written of the stream; False when it was there after all, or has ended."""
+        async with self._turn(stream_id):
+            last = self._written.get(stream_id)
+            return last is not None and await self._write_whole("save", last.record, last.parts)
+
     async def _ask(self, operation: str, commands: Sequence[Command]) -> list[Any]:
         try:
             return await self._run(operation, commands, transaction=False)
@@ -370,21 +401,23 @@ class RedisCheckpoints:
         )
         if (had_revision, had_parts) != (last.revision, len(last.parts)):
             return False
-        self._written[checkpoint.stream_id] = _Written(revision, wanted)
+        self._written[checkpoint.stream_id] = _Written(revision, replace(checkpoint, parts={}), wanted)
         return True
 
-    async def _write_whole(self, operation: str, checkpoint: Checkpoint, wanted: Mapping[int, Part]) -> None:
+    async def _write_whole(self, operation: str, checkpoint: Checkpoint, wanted: Mapping[int, Part]) -> bool:
+        """True when the stream was in none of the sets it should have been in."""
         _, parts = self._keys(checkpoint.stream_id.encode())
         revision = next(self._revisions)
-        await self._commit(
+        *_, joined = await self._commit(
             operation,
             [
-                *self._meta_commands(checkpoint, revision),
                 ("DEL", parts),
                 *await self._part_commands(checkpoint.stream_id, list(wanted.values())),
+                *self._meta_commands(checkpoint, revision),  # the last of them gives the stream its place in its set
             ],
         )
-        self._written[checkpoint.stream_id] = _Written(revision, wanted)
+        self._written[checkpoint.stream_id] = _Written(revision, replace(checkpoint, parts={}), wanted)
+        return bool(joined)
 
     async def _remove(self, operation: str, stream_id: str, and_also: Sequence[Command]) -> None:
         async with self._turn(stream_id):
@@ -458,7 +491,7 @@ class RedisCheckpoints:
             page = (0, {})
         held, whole = await self._load_parts(name, page)
         # A part that was left out is still in Redis: then no revision fits, and the next write writes all anew.
-        self._written.setdefault(name, _Written(texts.get("revision", b"") if whole else b"", held))
+        self._written.setdefault(name, _Written(texts.get("revision", b"") if whole else b"", checkpoint, held))
         return replace(checkpoint, parts=MappingProxyType(held))
 
     async def _load_parts(self, stream_id: str, page: _Page) -> tuple[dict[int, Part], bool]:

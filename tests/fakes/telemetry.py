@@ -168,3 +168,6 @@ class FakeTelemetry(_Remembering):
 
     def redis_may_lose(self, *, reason: str) -> None:
         self._note("redis_may_lose", reason=reason)
+
+    def redis_forgot(self, *, records: int) -> None:
+        self._note("redis_forgot", records=records)

@@ -199,6 +199,7 @@ DAEMON_EVENTS: list[tuple[Callable[[Metrics], None], str, str]] = [
     (lambda m: m.scanned(files=3, seconds=0.5), "folder_scanned", "debug"),
     (lambda m: m.record_set_aside(key="k", reason="no JSON"), "record_set_aside", "warning"),
     (lambda m: m.redis_may_lose(reason="allkeys-lru"), "redis_may_lose", "warning"),
+    (lambda m: m.redis_forgot(records=2), "redis_forgot", "warning"),
 ]
 
 
