@@ -156,7 +156,8 @@ class Fault:
 class Rule:
     """Breaks exchanges with a command of this name at a key of this pattern, from the ``nth`` on, ``times`` times.
 
-    ``about``: bytes that must be in one of the exchange's words, such as a recording's name. ``times`` None: always.
+    A connection itself is meant only by its name. ``about``: bytes that must be in one of the exchange's words, such as
+    a recording's name. ``times`` None: always.
     """
 
     fault: Fault
@@ -183,7 +184,7 @@ class Rule:
         return next((place for place, command in enumerate(exchange) if self._means(command)), None)
 
     def _means(self, command: Command) -> bool:
-        if not fnmatchcase(command.name, self.command):
+        if not fnmatchcase(command.name, self.command) or (command.name == CONNECT != self.command):
             return False
         return self.key == "*" or any(fnmatchcase(key.decode("latin-1"), self.key) for key in command.keys)
 
@@ -395,6 +396,9 @@ class _Link:
         broken = _Broken(self, (Command((CONNECT.encode(),)),), 0, fault)
         if fault.name == "stall":
             self.wait_until_the_client_goes()
+        if fault.name == "delay":
+            self.closing.wait(fault.seconds)
+            return
         FAULTS[fault.name](broken)
         raise _Closed
 
