@@ -21,7 +21,7 @@ from .metadata_generator import StoredDescription, document_key, read_document
 from .object_keys import metadata_value, next_free, object_key, path_of
 from .part_plan import chunks, matches, offset_of
 from .ports import Hashes, World
-from .reconcile import Ownership, origin_of, schedule_of, whose_object
+from .reconcile import Ownership, is_ours, origin_of, schedule_of, whose_object
 from .recording import (
     Checkpoint,
     Chunk,
@@ -149,6 +149,16 @@ class Claims:
             return Described(None, foreign=False)
         read = await asyncio.to_thread(read_document, stored[0])  # 10,000 chunks take 80 ms
         return Described(read, foreign=read is None)
+
+    async def may_replace(self, record: Checkpoint, stored: StoredObject) -> bool:
+        """Whether the object at the record's key was made from its file, by its own words or the document's."""
+        ours = is_ours(stored, record.stream_id, record.identity, stored.size)
+        if ours or self._world.naming.replace_reused_names:
+            return True
+        description = (await self.description(record.key)).description
+        if description is None or description.etag != stored.etag:
+            return False
+        return description.stream_id == record.stream_id or description.snapshot.identity == record.identity
 
     async def file_crc64(self, path: str, snapshot: Snapshot, schedule: PartSchedule) -> tuple[int, tuple[Part, ...]]:
         """CRC64NVME of the whole file and of its chunks (as parts without ETag), by one pass over it.

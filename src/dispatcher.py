@@ -18,7 +18,8 @@ from .claim import Claims, Keys
 from .events import StreamEvent
 from .exceptions import ChunkProcessingError, FileChanged, Permanent, Stopped, StreamProcessorError, Transient
 from .ports import Turn, World
-from .recording import SOURCE_MISSING, Checkpoint, Identity, Marker, Snapshot, Status, Superseded
+from .reconcile import believable, left_behind
+from .recording import SOURCE_MISSING, Checkpoint, Identity, Marker, Snapshot, Status
 from .sweep import Sweep
 
 #: Seconds that a stream may keep its turn while others wait.
@@ -266,13 +267,15 @@ class Dispatcher:
         records = await self._world.checkpoints.load()
         resumed = 0
         gone = {old.stream_id for record in records for old in record.superseded if old.stream_id != record.stream_id}
-        for record in records:
-            if record.stream_id in gone:
-                continue  # its successor forgets it when it is done
+        remaining = [
+            record for record in records if record.stream_id not in gone
+        ]  # of others their successor takes care
+        for record in remaining:
             self._claims.keep_uploads(record)
             if record.status is Status.FAILED:
                 self._failed.setdefault(record.identity, record)
-            elif record.identity not in self._by_identity:
+        for record in believable(record for record in remaining if record.status is not Status.FAILED):
+            if record.identity not in self._by_identity:
                 self._keys.take(record.key, record.identity)
                 self._go_on(record)
                 resumed += 1
@@ -444,7 +447,7 @@ class Dispatcher:
         retry = _FIRST_RETRY_SECONDS
         while True:
             try:
-                claimed = await self._claims.claim(stream.path, snapshot, _uploads_of(replaced))
+                claimed = await self._claims.claim(stream.path, snapshot, left_behind(replaced))
                 if isinstance(claimed, Checkpoint):
                     self._forget_failed(replaced)
                 return claimed
@@ -560,9 +563,3 @@ class Dispatcher:
         task = stream.task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _uploads_of(records: list[Checkpoint]) -> tuple[Superseded, ...]:
-    """What the successor of these recordings is to clean up after it: their uploads, and those they had left before."""
-    own = [Superseded(r.key, r.upload_id, r.stream_id, r.started_at) for r in records]
-    return (*own, *(old for record in records for old in record.superseded))

@@ -5,13 +5,26 @@ Pure: the facts come in as arguments, a decision goes out. The tables are those 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from .part_plan import S3_LIMITS, Limits, part_size
-from .recording import Answer, Checkpoint, Identity, Manifest, Part, PartSchedule, Snapshot, StoredObject, StoredPart
+from .recording import (
+    Answer,
+    Checkpoint,
+    Identity,
+    Manifest,
+    Part,
+    PartSchedule,
+    Snapshot,
+    Status,
+    StoredObject,
+    StoredPart,
+    Superseded,
+)
 
 FORMAT_VERSION = "1"
 _PREFIX = "cefmp4-"
@@ -220,6 +233,58 @@ def _is_cut_by(schedule: PartSchedule, listed: Mapping[int, StoredPart], limits:
     """All whole but one: the tail, behind which parts are left of a file that was longer."""
     missing = [part_size(schedule, number, limits) - part.size for number, part in listed.items()]
     return min(missing) >= 0 and sum(size > 0 for size in missing) <= 1
+
+
+def left_behind(records: Iterable[Checkpoint]) -> tuple[Superseded, ...]:
+    """What the successor of these streams is to clean up after it: their uploads, and those they had left before."""
+    found = list(records)
+    own = [Superseded(r.key, r.upload_id, r.stream_id, r.started_at) for r in found]
+    return (*own, *(old for record in found for old in record.superseded))
+
+
+def believable(records: Iterable[Checkpoint]) -> list[Checkpoint]:
+    """One record for each file, and no upload for a key that several files claim: what two daemons have left in one
+    Redis, or a record that says what is not true.
+
+    Of a file's records that with the most parts goes on, and cleans up after the others.
+    """
+    of_file: dict[Identity, list[Checkpoint]] = {}
+    for record in records:
+        of_file.setdefault(record.identity, []).append(record)
+    going_on = [_successor(alike) for alike in of_file.values()]
+    claims = Counter(record.key for record in going_on)
+    return [record if claims[record.key] == 1 else _begun_anew(record) for record in going_on]
+
+
+def _successor(alike: list[Checkpoint]) -> Checkpoint:
+    best = max(alike, key=lambda record: (record.status is Status.S3_COMPLETED, len(record.parts)))
+    others = [record for record in alike if record is not best]
+    return replace(best, superseded=(*best.superseded, *left_behind(others))) if others else best
+
+
+def _begun_anew(record: Checkpoint) -> Checkpoint:
+    """Nobody can tell whose the upload is: the store's conditions decide who gets the key."""
+    return replace(
+        record,
+        status=Status.ACTIVE,
+        upload_id=None,
+        replaces=None,
+        manifest=None,
+        unanswered=False,
+        etag=None,
+        completed_at=None,
+        processed_at=None,
+        parts={},
+        superseded=left_behind([record]),
+    )
+
+
+def is_still_described(stored: StoredObject | None, checkpoint: Checkpoint) -> bool:
+    """Whether the object is there that a checkpoint says is proved, and can be this file's."""
+    manifest = checkpoint.manifest
+    if stored is None or manifest is None or stored.etag != checkpoint.etag:
+        return False
+    return manifest.snapshot.identity == checkpoint.identity and equals_manifest(stored, manifest) is not False
 
 
 class Resume(StrEnum):

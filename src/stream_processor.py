@@ -233,7 +233,7 @@ class StreamProcessor:
         record = self._ledger.record
         async with self._world.slots.turn():
             stored = await self._world.store.head(record.key)
-        if stored is None or stored.etag != record.etag:
+        if stored is None or not reconcile.is_still_described(stored, record):
             await self._upload_anew(Fact.UPLOAD_LOST, replaces=None)
             return False
         if record.status is not Status.S3_COMPLETED:  # it had failed after its object was proved
@@ -259,6 +259,9 @@ class StreamProcessor:
             stored = await self._world.store.head(record.key)
         if stored is None or stored.etag != etag:
             return  # somebody was faster: the completion's condition will tell
+        if not await self._claims.may_replace(record, stored):
+            await self._to_another_key()
+            raise FileChanged("the object that was to be replaced is another recording's")
         self._replaced_size = stored.size
         snapshot = await self._look()
         await self._upload.copy_unchanged(snapshot.size, await self._chunks_of_replaced(etag), etag)
