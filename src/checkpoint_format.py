@@ -31,8 +31,11 @@ from .recording import (
 T = TypeVar("T")
 FORMAT_VERSION = 1
 
-#: What a decoder of ours raises for bytes that are no record (RecursionError: JSON nested without end).
-UNREADABLE = (ValueError, KeyError, TypeError, RecursionError)
+#: What a decoder of ours raises for bytes that are no record (RecursionError: JSON nested without end; OverflowError: a
+#: time whose zone leads out of the calendar).
+UNREADABLE = (ValueError, KeyError, TypeError, RecursionError, OverflowError)
+_LONGEST_KEY = 1024  # bytes; S3 takes none above, nor parts with a higher number
+_LAST_PART = 10_000
 _BEFORE_1970 = -(1 << 63)  # a clock that was wrong is no reason to lose a record
 _ESCAPE = re.compile(r"%(.{0,2})", re.DOTALL)
 
@@ -64,7 +67,27 @@ def _path(path: str) -> str:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r:.80} is no text")
+    value.encode()  # JSON can name half a character, which no request can carry
     return value
+
+
+def _word(value: object) -> str:
+    """What the store gave: any text without control characters."""
+    if any(char < " " or char == "\x7f" for char in _text(value)):
+        raise ValueError(f"{value!r:.80} has a control character")
+    return str(value)
+
+
+def _key(value: object) -> str:
+    if not 0 < len(_word(value).encode()) <= _LONGEST_KEY:
+        raise ValueError(f"{value!r:.80} is no key")
+    return str(value)
+
+
+def _upload_id(value: object) -> str:
+    if not _word(value):
+        raise ValueError("an upload without id")
+    return str(value)
 
 
 def _whole(value: object, least: int = 0) -> int:
@@ -160,8 +183,8 @@ def _manifest_from(raw: bytes) -> Manifest:
         crc64=crc64_from_base64(_text(values["crc64"])),
         part_count=_whole(values["part_count"]),
         snapshot=_snapshot_from(values["snapshot"]),
-        replaces=_optional(_text, values.get("replaces")),
-        etag_md5=_optional(_text, values.get("etag_md5")),
+        replaces=_optional(_word, values.get("replaces")),
+        etag_md5=_optional(_word, values.get("etag_md5")),
     )
 
 
@@ -176,8 +199,8 @@ def _superseded_to(uploads: Sequence[Superseded]) -> bytes:
 def _superseded_from(raw: bytes) -> tuple[Superseded, ...]:
     return tuple(
         Superseded(
-            key=_text(values["key"]),
-            upload_id=_optional(_text, values["upload_id"]),
+            key=_key(values["key"]),
+            upload_id=_optional(_upload_id, values["upload_id"]),
             stream_id=_text(values["stream_id"]),
             since=_moment(values["since"]),
         )
@@ -207,10 +230,12 @@ def decode_part(stream_id: str, number: bytes, raw: bytes) -> Part:
     _check_version(_whole(values["v"]))
     if values["stream_id"] != stream_id:
         raise ValueError("it belongs to another stream")
+    if (place := _digits(number, 1)) > _LAST_PART:
+        raise ValueError(f"no upload has a part {place}")
     return Part(
-        number=_digits(number, 1),
+        number=place,
         size=_whole(values["size"]),
-        etag=_text(values["etag"]),
+        etag=_word(values["etag"]),
         crc64=_optional(crc64_from_base64, _optional(_text, values.get("crc64"))),
         uploaded_at=_moment(values["uploaded_at"]),
         md5=_optional(_text, values.get("md5")),
@@ -270,16 +295,16 @@ def decode_meta(stream_id: str, fields: Mapping[str, bytes]) -> Checkpoint:
         status=Status(fields["status"].decode()),
         path=_path(os.fsdecode(fields["path"])),
         bucket=fields["bucket"].decode(),
-        key=fields["key"].decode(),
+        key=_key(fields["key"].decode()),
         identity=Identity(_digits(fields["inode"]), _digits(fields["birth_ns"], _BEFORE_1970)),
         schedule=_schedule_from(_parse(fields["schedule"])),
         started_at=_moment(text("started_at")),
-        upload_id=text("upload_id"),
-        replaces=text("replaces"),
+        upload_id=_optional(_upload_id, text("upload_id")),
+        replaces=_optional(_word, text("replaces")),
         replacements=_digits(fields["replacements"]),
         manifest=_optional(_manifest_from, fields.get("manifest")),
         unanswered=fields["unanswered"] == b"1",
-        etag=text("etag"),
+        etag=_optional(_word, text("etag")),
         completed_at=_optional(_moment, text("completed_at")),
         processed_at=_optional(_moment, text("processed_at")),
         still_open="still_open" in fields,
@@ -320,10 +345,10 @@ def decode_marker(identity: Identity, raw: bytes) -> Marker:
         stream_id=_text(values["stream_id"]),
         path=unescape_path(_text(values["path"])),
         bucket=_text(values["bucket"]),
-        key=_text(values["key"]),
+        key=_key(values["key"]),
         snapshot=snapshot,
         crc64=crc64_from_base64(_text(values["crc64"])),
-        etag=_text(values["etag"]),
+        etag=_word(values["etag"]),
         schedule=_schedule_from(values["schedule"]),
         started_at=_moment(values["started_at"]),
         completed_at=_moment(values["completed_at"]),
