@@ -12,6 +12,7 @@ kept connection broke. The Host header is passed on as it came, since it is sign
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import struct
 import threading
@@ -132,15 +133,24 @@ class Exchange:
         return self._body
 
     async def forward(self, *, cut_after: int | None = None) -> bytes:
-        """The store's whole answer. ``cut_after``: the store gets only so much of the body, and nothing is answered."""
-        body = await self.body()
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._target)
-        try:
-            writer.write(self.request.encoded() + body[:cut_after])
-            await writer.drain()
-            return b"" if cut_after is not None else await reader.read()
-        finally:
-            writer.close()
+        """The store's whole answer. ``cut_after``: the store gets only so much of the body, and nothing is answered.
+
+        It reads while it writes, and on sockets of its own: a store may refuse a body half-way and cut the line.
+        """
+        request, loop = self.request.encoded() + (await self.body())[:cut_after], asyncio.get_running_loop()
+        answer = b""
+        with socket.socket() as store:
+            store.setblocking(False)
+            await loop.sock_connect(store, ("127.0.0.1", self._target))
+            writing = loop.create_task(loop.sock_sendall(store, request))
+            with suppress(OSError):
+                if cut_after is not None:
+                    await writing
+                while cut_after is None and (piece := await loop.sock_recv(store, 64 * 1024)):
+                    answer += piece
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+        return answer
 
     async def answer(self, raw: bytes, *, rate: float | None = None) -> None:
         """Give these bytes to the client."""
@@ -150,6 +160,10 @@ class Exchange:
             self._writer.write(piece)
             await self._writer.drain()
             await asyncio.sleep(len(piece) / rate if rate else 0)
+
+    def hang_up(self) -> None:
+        """End the connection."""
+        self._writer.close()
 
     def reset(self) -> None:
         """End the connection with an RST."""
@@ -221,6 +235,29 @@ def lose_answer() -> Fault:
         await exchange.forward()
 
     return Fault("answer lost", happen)
+
+
+def do_later(seconds: float) -> Fault:
+    """The connection is closed at once; the store does it later, and nobody hears."""
+
+    async def happen(exchange: Exchange) -> None:
+        await exchange.body()
+        exchange.hang_up()
+        exchange.noted()
+        await asyncio.sleep(seconds)
+        await exchange.forward()
+
+    return Fault(f"done {seconds:g} s later", happen)
+
+
+def edited(pattern: bytes, by: bytes = b"", *, name: str) -> Fault:
+    """The store's answer, in its head or its body, with all that fits the pattern replaced."""
+
+    async def happen(exchange: Exchange) -> None:
+        raw = await exchange.forward()
+        await exchange.answer(_with_length(re.sub(pattern, by, raw, flags=re.DOTALL), 0))
+
+    return Fault(name, happen)
 
 
 def twice() -> Fault:
@@ -311,11 +348,7 @@ def wrong_length(by: int) -> Fault:
     """The answer's Content-Length is more, or less, than its body."""
 
     async def happen(exchange: Exchange) -> None:
-        raw = await exchange.forward()
-        head, blank, body = raw.partition(b"\r\n\r\n")
-        lines = [line for line in head.split(b"\r\n") if not line.lower().startswith((b"content-len", b"transfer-"))]
-        lines.append(b"Content-Length: %d" % max(0, len(body) + by))
-        await exchange.answer(b"\r\n".join(lines) + blank + body)
+        await exchange.answer(_with_length(await exchange.forward(), by))
 
     return Fault(f"length {by:+d}", happen)
 
@@ -351,7 +384,7 @@ def throttle(rate: float) -> Fault:
         await exchange.body(rate=rate)
         await exchange.answer(await exchange.forward(), rate=rate)
 
-    return Fault(f"{rate:.0f} bytes/s", happen)
+    return Fault(f"{rate:.0f} bytes a second", happen)
 
 
 def stall() -> Fault:
@@ -400,12 +433,22 @@ def http_answer(status: int, body: bytes, headers: Mapping[str, str]) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
+def _with_length(raw: bytes, more: int) -> bytes:
+    """The same answer with a Content-Length that is so many bytes more than its body."""
+    head, blank, body = raw.partition(b"\r\n\r\n")
+    lines = [line for line in head.split(b"\r\n") if not line.lower().startswith((b"content-length", b"transfer-"))]
+    lines.append(b"Content-Length: %d" % max(0, len(body) + more))
+    return b"\r\n".join(lines) + blank + body
+
+
 def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 async def _begin_slow_answer(exchange: Exchange, spaces: int) -> None:
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    head = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    )
     await exchange.answer(head + _chunk(b"<?xml version='1.0' encoding='UTF-8'?>"))
     exchange.noted()
     for _ in range(spaces):
@@ -427,6 +470,7 @@ class FaultyS3:
         self._rules: list[Rule] = []
         self._connections: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
+        self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="faulty-s3", daemon=True)
         self.requests: list[Request] = []
 
@@ -471,20 +515,22 @@ class FaultyS3:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
         self._listener.close()
 
     # -- in its thread --------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        serving = asyncio.start_server(self._accept, sock=self._listener)
-        server = self._loop.run_until_complete(serving)
-        self._loop.run_forever()
+        self._loop.run_until_complete(self._serve_until_stopped())
+        self._loop.close()
+
+    async def _serve_until_stopped(self) -> None:
+        server = await asyncio.start_server(self._accept, sock=self._listener)
+        await self._stopping.wait()
         server.close()
         self._cancel_all()
-        self._loop.run_until_complete(asyncio.gather(*self._connections, return_exceptions=True))
-        self._loop.close()
+        await asyncio.gather(*self._connections, return_exceptions=True)
 
     def _cancel_all(self) -> None:
         for task in self._connections:

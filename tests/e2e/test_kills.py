@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.daemon import eventually
-from tests.e2e.gate import Gate
 from tests.e2e.recorders import CHUNK, Shape, Writer, recording, write
 from tests.e2e.stage import Stage, frozen
+from tests.faulty_s3 import FaultyS3, hold_answer
 
 pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
 
@@ -82,11 +82,11 @@ def test_a_kill_while_the_answer_to_the_completion_is_on_its_way_is_resolved_by_
 ) -> None:
     stage, path = own_stage, own_stage.folder / "answer.mp4"
     write(path, CHUNK + 1000)
-    with Gate(stage.store.port) as gate:
-        gate.hold_answers(b"POST /%s/answer.mp4?uploadId=" % stage.bucket.name.encode())
+    with FaultyS3(stage.store.port) as proxy:
+        held = proxy.on("CompleteMultipartUpload", hold_answer(), key="answer.mp4", times=None)
         daemon = stage.daemon
-        daemon.start(S3_ENDPOINT_URL=gate.url)
-        eventually(lambda: gate.held, "the store has answered the completion")
+        daemon.start(S3_ENDPOINT_URL=proxy.url)
+        eventually(lambda: held.happened, "the store has answered the completion")
         daemon.kill()
     assert stage.bucket.holds("answer.mp4", path)
     if wiped:
@@ -101,11 +101,11 @@ def test_a_kill_while_the_answer_to_the_completion_is_on_its_way_is_resolved_by_
 def test_a_completion_whose_answer_is_lost_does_not_trouble_a_living_daemon(stage: Stage) -> None:
     path = stage.folder / "cut.mp4"
     write(path, CHUNK + 1000)
-    with Gate(stage.store.port) as gate:
-        gate.hold_answers(b"POST /%s/cut.mp4?uploadId=" % stage.bucket.name.encode())
-        stage.daemon.start(S3_ENDPOINT_URL=gate.url)
-        eventually(lambda: gate.held, "the store has answered the completion")
-        gate.cut()
+    with FaultyS3(stage.store.port) as proxy:
+        held = proxy.on("CompleteMultipartUpload", hold_answer(), key="cut.mp4", times=None)
+        stage.daemon.start(S3_ENDPOINT_URL=proxy.url)
+        eventually(lambda: held.happened, "the store has answered the completion")
+        proxy.cut()
         stage.wait_until_done(path)
         stage.wait_until_clean("cut.mp4")
         assert sorted(stage.sent(path)) == [1, 2]
