@@ -22,6 +22,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
+from types import SimpleNamespace
 from typing import Any, TypeVar
 from urllib.parse import unquote_plus, urlsplit
 
@@ -31,6 +33,7 @@ import botocore.auth
 import botocore.handlers
 import botocore.utils
 from aiobotocore.config import AioConfig
+from aiobotocore.httpsession import AIOHTTPSession
 from awscrt import checksums as crt
 from botocore.exceptions import (
     BotoCoreError,
@@ -200,6 +203,14 @@ class _PresummedSigV4(botocore.auth.S3SigV4Auth):  # type: ignore[misc]  # botoc
         return str(super().payload(request))
 
 
+class _NeverElsewhere(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
+    """Follows no redirect: aiohttp would take a request, and what is in it, to whatever host an answer names."""
+
+    async def _get_session(self, proxy_url: str | None) -> Any:
+        session = await super()._get_session(proxy_url)
+        return SimpleNamespace(request=partial(session.request, allow_redirects=False))
+
+
 _SIGNER = "s3v4-presummed"
 botocore.auth.AUTH_TYPE_MAPS[_SIGNER] = _PresummedSigV4
 
@@ -268,8 +279,11 @@ def translate(exc: Exception, *, operation: str) -> S3OperationError:
             return UploadGone(text, operation=operation)
         if code == "InvalidObjectState":  # an archived object, as a source
             return S3Rejected(text, operation=operation, code=code)
-        if code in _MISCONFIGURED or code.startswith("KMS.") or status in (301, 401, 403):
+        if code in _MISCONFIGURED or code.startswith("KMS.") or status in (401, 403):
             hint = _MISCONFIGURED.get(code, _REFUSED)
+            return S3Unavailable(text, operation=operation, hint=hint, misconfigured=True)
+        if 300 <= status < 400:
+            hint = _MISCONFIGURED.get(code, _MISCONFIGURED["PermanentRedirect"])
             return S3Unavailable(text, operation=operation, hint=hint, misconfigured=True)
         # A HEAD has no body that could say more than 400: an expired token, for one.
         if status == 501 or code == "NotImplemented":  # some stores answer so to what they do not know
@@ -849,6 +863,7 @@ async def open_store(
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         signature_version="s3v4",
+        http_session_cls=_NeverElsewhere,
         s3={"addressing_style": _addressing(settings), "payload_signing_enabled": settings.signs_payloads},
     )
     try:
