@@ -17,8 +17,8 @@ from __future__ import annotations
 import asyncio
 import io
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -43,6 +43,7 @@ from botocore.exceptions import (
     NoCredentialsError,
     PartialCredentialsError,
 )
+from botocore.parsers import ResponseParserError
 
 from .checksums import crc64_from_base64, crc64_to_base64
 from .credentials import KeySettings, RenewableCredentials
@@ -56,6 +57,7 @@ from .exceptions import (
     UploadGone,
 )
 from .object_keys import PROBE_KEY
+from .part_plan import S3_LIMITS
 from .ports import ChunkBody, Hashes
 from .recording import Answer, Chunk, ListedObject, Manifest, OpenUpload, StoredObject, StoredPart
 from .retry import RetryObserver, RetryPolicy, until_it_works
@@ -228,6 +230,30 @@ _MISCONFIGURED = {
     "RequestTimeTooSkewed": "set this machine's clock",
     "SignatureDoesNotMatch": "check S3_SECRET_ACCESS_KEY",
 }
+_NOT_A_STORE = "something else than the store answers; check S3_ENDPOINT_URL and what is between here and the store"
+#: What an answer must say to be a store's; a page of another program says none of it, with the same status.
+_ANSWERED = {
+    "complete_multipart_upload": "ETag",
+    "create_multipart_upload": "UploadId",
+    "get_object": "ETag",
+    "head_object": "ETag",
+    "list_multipart_uploads": "IsTruncated",
+    "list_objects_v2": "IsTruncated",
+    "list_parts": "IsTruncated",
+    "put_object": "ETag",
+    "upload_part": "ETag",
+    "upload_part_copy": "CopyPartResult",
+}
+#: A HEAD has no body that could name S3's code; the others are done without where a store does not know them.
+_NEEDS_NO_CODE = {
+    "abort_multipart_upload",
+    "create_bucket",
+    "head_bucket",
+    "head_object",
+    "list_multipart_uploads",
+    "upload_part_copy",
+}
+_SHOWN = 300  # characters of what a store says, in a message
 #: A HEAD that is refused says no more than 403.
 _REFUSED = "check S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY and S3_BUCKET_NAME, and the key's rights on the bucket"
 _TRANSIENT = {
@@ -274,7 +300,7 @@ def translate(exc: Exception, *, operation: str) -> S3OperationError:
     """Sort botocore's error by what the caller should do. The message names code and operation, never a secret."""
     if isinstance(exc, ClientError):
         code, status = _code_of(exc)
-        text = f"{operation}: {code or status} {exc.response.get('Error', {}).get('Message', '')}".strip()
+        text = f"{operation}: {code or status} {exc.response.get('Error', {}).get('Message', '')}".strip()[:_SHOWN]
         if code == "NoSuchUpload":
             return UploadGone(text, operation=operation)
         if code == "InvalidObjectState":  # an archived object, as a source
@@ -290,6 +316,10 @@ def translate(exc: Exception, *, operation: str) -> S3OperationError:
             return S3Rejected(text, operation=operation, code="NotImplemented")
         if code in _TRANSIENT or code == "400" or status >= 500 or status in (0, 408, 429):
             return S3Unavailable(text, operation=operation)
+        if status == 412:
+            return S3Rejected(text, operation=operation, code="PreconditionFailed")
+        if code in ("", str(status)) and status != 409 and operation not in _NEEDS_NO_CODE:
+            return S3Unavailable(text, operation=operation, hint=_NOT_A_STORE, misconfigured=True)
         return S3Rejected(text, operation=operation, code=code or str(status))
     if isinstance(exc, NoCredentialsError | PartialCredentialsError):
         hint = "set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY (and start again), or give the machine a role"
@@ -299,7 +329,25 @@ def translate(exc: Exception, *, operation: str) -> S3OperationError:
     if isinstance(exc, EndpointConnectionError | ConnectTimeoutError):
         hint = "check S3_ENDPOINT_URL and that the store runs"
         return S3Unavailable(f"{operation}: {exc}", operation=operation, hint=hint)
-    return S3Unavailable(f"{operation}: {type(exc).__name__}: {exc}", operation=operation)
+    return S3Unavailable(f"{operation}: {type(exc).__name__}: {str(exc)[:_SHOWN]}", operation=operation)
+
+
+#: What botocore's parsers, and our reading of what they give, raise at an answer that no store would give.
+_NONSENSE = (ResponseParserError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+def _no_sense(operation: str, what: object) -> S3Unavailable:
+    message = f"{operation}: the answer makes no sense: {str(what)[:_SHOWN]}"
+    return S3Unavailable(message, operation=operation, hint=_NOT_A_STORE)
+
+
+@contextmanager
+def _reading(operation: str) -> Iterator[None]:
+    """Round the reading of an answer, and nothing else: what cannot be read was not said by a store."""
+    try:
+        yield
+    except _NONSENSE as exc:
+        raise _no_sense(operation, repr(exc)) from exc
 
 
 class S3Client:
@@ -376,7 +424,14 @@ class S3Client:
 
     async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
         async def send() -> StoredPart:
-            return await self._send_part(key, upload_id, number, body, await self._prepare())
+            abilities = await self._prepare()
+            try:
+                return await self._send_part(key, upload_id, number, body, abilities)
+            except S3Unavailable:
+                # A refusal can be lost when it comes in mid-body and the line is cut: ask in a way that is heard.
+                with suppress(S3Unavailable, S3Rejected):
+                    await self._call("list_parts", Key=key, UploadId=upload_id, MaxParts=1)
+                raise
 
         return await self._retried("upload_part", send)
 
@@ -396,7 +451,8 @@ class S3Client:
                 CopySourceRange=f"bytes={chunk.offset}-{chunk.offset + chunk.size - 1}",
                 deadline=self._deadlines.for_body(chunk.size, self._speed),
             )
-            return _stored_part(chunk.number, chunk.size, answer["CopyPartResult"])
+            with _reading("upload_part_copy"):
+                return _stored_part(chunk.number, chunk.size, answer["CopyPartResult"])
 
         try:
             return await self._retried("copy_part", copy)
@@ -406,15 +462,14 @@ class S3Client:
     async def list_parts(self, key: str, upload_id: str) -> dict[int, StoredPart]:
         async def list_all() -> dict[int, StoredPart]:
             found: dict[int, StoredPart] = {}
-            marker: dict[str, Any] = {}
-            while True:
-                page = await self._call("list_parts", Key=key, UploadId=upload_id, MaxParts=_PARTS_A_PAGE, **marker)
-                for entry in page.get("Parts", []):
-                    number = entry["PartNumber"]
-                    found[number] = _stored_part(number, entry["Size"], entry)
-                if not page.get("IsTruncated"):
-                    return found
-                marker = {"PartNumberMarker": page["NextPartNumberMarker"]}
+            async for page in self._pages("list_parts", Key=key, UploadId=upload_id, MaxParts=_PARTS_A_PAGE):
+                with _reading("list_parts"):
+                    if page.get("UploadId", upload_id) != upload_id:
+                        raise ValueError("it is about another upload")
+                    for part in map(_listed_part, page.get("Parts", [])):
+                        if found.setdefault(part.number, part) != part:
+                            raise ValueError(f"part {part.number} is listed twice, and differs")
+            return found
 
         return await self._retried("list_parts", list_all)
 
@@ -465,17 +520,14 @@ class S3Client:
     async def list_uploads_under(self, prefix: str) -> list[OpenUpload]:
         async def list_all() -> list[OpenUpload]:
             found: list[OpenUpload] = []
-            marker: dict[str, Any] = {}
-            while True:
-                page = await self._call("list_multipart_uploads", Prefix=prefix, EncodingType="url", **marker)
+            async for page in self._pages("list_multipart_uploads", Prefix=prefix, EncodingType="url"):
                 decoded = unquote_plus if page.get("EncodingType") == "url" else str
-                found += [
-                    OpenUpload(decoded(entry["Key"]), entry["UploadId"], entry.get("Initiated"))
-                    for entry in page.get("Uploads", [])
-                ]
-                if not page.get("IsTruncated"):
-                    return found
-                marker = {"KeyMarker": decoded(page["NextKeyMarker"]), "UploadIdMarker": page["NextUploadIdMarker"]}
+                with _reading("list_multipart_uploads"):
+                    found += [
+                        OpenUpload(decoded(entry["Key"]), entry["UploadId"], entry.get("Initiated"))
+                        for entry in page.get("Uploads", [])
+                    ]
+            return found
 
         try:
             return await self._retried("list_uploads", list_all)
@@ -490,24 +542,24 @@ class S3Client:
     async def list_objects(self, prefix: str) -> list[ListedObject]:
         async def list_all() -> list[ListedObject]:
             found: list[ListedObject] = []
-            marker: dict[str, Any] = {}
-            while True:
-                page = await self._call("list_objects_v2", Prefix=prefix, **marker)
-                found += [
-                    ListedObject(entry["Key"], entry["Size"], entry["LastModified"])
-                    for entry in page.get("Contents", [])
-                ]
-                if not page.get("IsTruncated"):
-                    return found
-                marker = {"ContinuationToken": page["NextContinuationToken"]}
+            async for page in self._pages("list_objects_v2", Prefix=prefix):
+                with _reading("list_objects_v2"):
+                    found += [
+                        ListedObject(entry["Key"], _size(entry["Size"]), entry["LastModified"])
+                        for entry in page.get("Contents", [])
+                    ]
+            return found
 
         return await self._retried("list_objects", list_all)
 
     async def object_crc64(self, key: str, etag: str) -> int | None:
         async def fetch() -> int | None:
             try:
-                answer = await self._call("get_object", Key=key, IfMatch=f'"{etag}"')
+                answer = await self._get(key, IfMatch=f'"{etag}"')
             except S3Rejected:
+                return None
+            if _bare(answer["ETag"]) != etag:
+                answer["Body"].close()
                 return None
             crc = 0
             async for piece in self._pieces(answer["Body"]):
@@ -553,7 +605,6 @@ class S3Client:
         try:
             async with asyncio.timeout(seconds):
                 answer: dict[str, Any] = await getattr(self._client, operation)(Bucket=self.bucket, **arguments)
-                return answer
         except TimeoutError:
             message = f"{operation}: no answer within {seconds:.0f} s"
             raise S3Unavailable(message, operation=operation) from None
@@ -561,8 +612,31 @@ class S3Client:
             if _refuses_credentials(exc):
                 self._credentials.refused()
             raise translate(exc, operation=operation) from exc
+        except _NONSENSE as exc:
+            raise _no_sense(operation, repr(exc)) from exc
+        if operation in _ANSWERED and not _is_said(answer.get(_ANSWERED[operation])):
+            if "Body" in answer:
+                answer["Body"].close()
+            raise _no_sense(operation, f"it has no {_ANSWERED[operation]}")
+        return answer
 
-    async def _pieces(self, body: Any) -> AsyncIterator[bytes]:
+    async def _pages(self, operation: str, **arguments: Any) -> AsyncIterator[dict[str, Any]]:
+        """The pages of a listing. One that leads back to a page that was seen would have no end."""
+        markers: list[dict[str, Any]] = [{}]
+        while True:
+            page = await self._call(operation, **arguments, **markers[-1])
+            yield page
+            if not page["IsTruncated"]:
+                return
+            with _reading(operation):
+                marker = {ours: page[theirs] for ours, theirs in _MARKERS[operation].items()}
+                if page.get("EncodingType") == "url" and "KeyMarker" in marker:
+                    marker["KeyMarker"] = unquote_plus(marker["KeyMarker"])
+                if marker in markers:
+                    raise ValueError("the listing has no end")
+            markers.append(marker)
+
+    async def _pieces(self, body: Any) -> AsyncGenerator[bytes, None]:
         """An answer's body in pieces, each of which must come within the deadline of a call."""
         try:
             while True:
@@ -576,18 +650,36 @@ class S3Client:
         finally:
             body.close()
 
+    async def _get(self, key: str, **arguments: Any) -> dict[str, Any]:
+        """An object as it is stored, not as somebody on the way has packed it."""
+        answer = await self._call("get_object", Key=key, **arguments)
+        packed = answer.get("ContentEncoding", "")
+        if packed.removeprefix("aws-chunked").strip(", ") in ("", "identity"):
+            return answer
+        try:
+            head = await self._call("head_object", Key=key)
+            if (head.get("ContentEncoding"), head.get("ContentLength")) == (packed, answer.get("ContentLength")):
+                return answer  # it is stored so
+            raise _no_sense("get_object", f"the object came packed with {packed}")
+        except BaseException:
+            answer["Body"].close()
+            raise
+
     async def _get_document(self, key: str) -> tuple[bytes, str] | None:
         try:
-            answer = await self._call("get_object", Key=key)
+            answer = await self._get(key)
         except S3Rejected as exc:
-            if exc.code in ("NoSuchKey", "404"):
+            if exc.code == "NoSuchKey":
                 return None
             raise
-        if answer["ContentLength"] > _DOCUMENT_LIMIT:
-            answer["Body"].close()
-            return b"", _bare(answer["ETag"])
-        body = b"".join([piece async for piece in self._pieces(answer["Body"])])
-        return body, _bare(answer["ETag"])
+        size, pieces = 0, []
+        async with aclosing(self._pieces(answer["Body"])) as body:
+            async for piece in body:
+                pieces.append(piece)
+                size += len(piece)
+                if max(size, answer.get("ContentLength", 0)) > _DOCUMENT_LIMIT:
+                    return b"", _bare(answer["ETag"])
+        return b"".join(pieces), _bare(answer["ETag"])
 
     async def _create(self, key: str, metadata: Mapping[str, str], *, checksum: bool) -> str:
         arguments: dict[str, Any] = {"Metadata": dict(metadata), "ContentType": "video/mp4"}
@@ -621,7 +713,8 @@ class S3Client:
                 self._speed /= 4  # a deadline that was too short must not be too short again
             raise
         self._measure(body.size, clock() - started)
-        stored = _stored_part(number, body.size, answer)
+        with _reading("upload_part"):
+            stored = _stored_part(number, body.size, answer)
         _check_answer(stored, body)
         return StoredPart(number, body.size, stored.etag, body.digest.crc64)
 
@@ -639,9 +732,9 @@ class S3Client:
         whole = answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
         crc = answer.get("ChecksumCRC64NVME") if whole else None
         metadata = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
-        return StoredObject(
-            answer["ContentLength"], _bare(answer["ETag"]), crc64_from_base64(crc) if crc else None, metadata
-        )
+        with _reading("head_object"):
+            size, etag = _size(answer["ContentLength"]), _bare(answer["ETag"])
+            return StoredObject(size, etag, crc64_from_base64(crc) if crc else None, metadata)
 
     async def _condition_holds(self, key: str, manifest: Manifest) -> bool:
         """For stores without conditional completion: the closest that can be had, with a small window."""
@@ -781,8 +874,35 @@ class _Probe:
         return True
 
 
+#: For each listing: where the next page begins, in the request and in the answer before it.
+_MARKERS = {
+    "list_multipart_uploads": {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"},
+    "list_objects_v2": {"ContinuationToken": "NextContinuationToken"},
+    "list_parts": {"PartNumberMarker": "NextPartNumberMarker"},
+}
+
+
 def _bare(etag: str) -> str:
-    return etag.strip('"')
+    """Without its quotes, and without the mark of a proxy that packs answers."""
+    return etag.removeprefix("W/").strip('"')
+
+
+def _is_said(value: object) -> bool:
+    """Whether an answer really says this: one value, and not an empty one."""
+    return bool(_bare(value)) if isinstance(value, str) else isinstance(value, bool | dict)
+
+
+def _size(value: int) -> int:
+    if value < 0:
+        raise ValueError(f"a size of {value}")
+    return value
+
+
+def _listed_part(entry: Mapping[str, Any]) -> StoredPart:
+    number = entry["PartNumber"]
+    if not 1 <= number <= S3_LIMITS.max_parts:
+        raise ValueError(f"a part with the number {number}")
+    return _stored_part(number, _size(entry["Size"]), entry)
 
 
 def _stored_part(number: int, size: int, entry: Mapping[str, Any]) -> StoredPart:

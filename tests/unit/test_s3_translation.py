@@ -122,7 +122,6 @@ def test_trouble_of_the_store_or_the_line_may_pass(code: str, status: int) -> No
         ("EntityTooLarge", 400),
         ("PreconditionFailed", 412),
         ("NoSuchKey", 404),
-        ("404", 404),
         ("KeyTooLongError", 400),
         ("InvalidArgument", 400),
         ("SomethingNew", 418),
@@ -137,10 +136,25 @@ def test_what_the_store_understood_and_refuses_is_never_repeated(code: str, stat
     assert error.code == code
 
 
-def test_a_refusal_without_a_code_is_known_by_its_status() -> None:
-    error = translate(_client_error("", 418), operation=OPERATION)
-    assert isinstance(error, S3Rejected)
-    assert error.code == "418"
+@pytest.mark.parametrize("status", [302, 307, 404, 405, 413])
+def test_a_status_without_a_code_of_s3_is_another_programs_and_may_pass(status: int) -> None:
+    for code in ("", str(status)):
+        error = translate(_client_error(code, status), operation=OPERATION)
+        assert isinstance(error, S3Unavailable)
+        assert error.misconfigured
+        assert "S3_ENDPOINT_URL" in error.hint
+
+
+@pytest.mark.parametrize("operation", ["head_object", "list_multipart_uploads", "upload_part_copy"])
+def test_where_no_code_is_needed_the_status_is_the_answer(operation: str) -> None:
+    for code in ("", "404"):
+        error = translate(_client_error(code, 404), operation=operation)
+        assert isinstance(error, S3Rejected)
+        assert error.code == "404"
+
+
+def test_a_message_is_short_however_much_the_store_says() -> None:
+    assert len(str(translate(_client_error("SlowDown", 503, "x" * 1_000_000), operation=OPERATION))) < 400
 
 
 @pytest.mark.parametrize("error", [NoCredentialsError(), PartialCredentialsError(provider="env", cred_var="secret")])
@@ -203,7 +217,6 @@ def test_a_message_never_shows_a_header_or_a_secret_of_the_request() -> None:
         ("PreconditionFailed", 412, Answer.PRECONDITION_FAILED),
         ("412", 412, Answer.PRECONDITION_FAILED),
         ("NoSuchKey", 404, Answer.PRECONDITION_FAILED),  # If-Match where no object is
-        ("404", 404, Answer.PRECONDITION_FAILED),
         ("ConditionalRequestConflict", 409, Answer.CONFLICT),
         ("409", 409, Answer.CONFLICT),
         ("InvalidPart", 400, Answer.INVALID_PART),
