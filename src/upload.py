@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from . import part_plan
@@ -96,6 +96,7 @@ class Upload:
                 return None
             stale = part_plan.unproved(checked, listed, self._ledger.parts)
             if not stale:
+                await self._note_listed_etags(listed)
                 parts = tuple(self._named(listed[chunk.number], digest) for chunk, digest in checked)
                 return Sealed(snapshot, checked, parts, sent_again)
             if not self._holds_what_was_read(checked):
@@ -103,6 +104,12 @@ class Upload:
             rounds += 1
             error = S3Unavailable(f"{len(stale)} stored parts are not listed as they were sent", operation="list_parts")
             await self._pacing.pause(rounds, operation="list_parts", error=error)
+
+    async def _note_listed_etags(self, listed: Mapping[int, StoredPart]) -> None:
+        """What an answer said of a part may have been somebody else's; the listing is what is completed."""
+        for number, part in list(self._ledger.parts.items()):
+            if number in listed and listed[number].etag != part.etag:
+                await self._ledger.part_stored(replace(part, etag=listed[number].etag))
 
     async def _listed(self) -> dict[int, StoredPart]:
         async with self._world.slots.turn():

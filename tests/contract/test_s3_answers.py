@@ -17,6 +17,7 @@ import pytest
 import pytest_asyncio
 
 from src.checksums import crc64_to_base64
+from src.credentials import KeySettings
 from src.exceptions import S3Rejected, S3Unavailable, UploadGone
 from src.recording import (
     Answer,
@@ -138,7 +139,9 @@ CALLS = {
         COPIED,
         PART,
     ),
-    "uploads": Call("ListMultipartUploads", lambda s: s.list_uploads(KEY), _uploads(UPLOAD), [OpenUpload("u1", None)]),
+    "uploads": Call(
+        "ListMultipartUploads", lambda s: s.list_uploads(KEY), _uploads(UPLOAD), [OpenUpload(KEY, "u1", None)]
+    ),
     "objects": Call("ListObjectsV2", lambda s: s.list_objects(""), _listed(), [ListedObject(KEY, 7, MOMENT)]),
     "head": Call("HeadObject", lambda s: s.head(KEY), HEAD, StoredObject(7, "made", CRC, {})),
     "crc": Call("GetObject", lambda s: s.object_crc64(KEY, "made"), FETCHED, CRC),
@@ -353,8 +356,7 @@ async def pair() -> AsyncIterator[Pair]:
             StoreSettings(
                 bucket="bucket",
                 endpoint_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}",
-                access_key_id="key",
-                secret_access_key="secret",
+                keys=KeySettings("key", "secret"),
                 region="us-east-1",
                 checksum=Choice.ON,
                 conditional_writes=Choice.ON,

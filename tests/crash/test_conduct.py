@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 from collections import defaultdict
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -668,6 +670,32 @@ def test_a_hard_link_is_no_second_recording(finished: bool, other: str) -> None:
     simulation = lived(script)
     assert simulation.problems(sent_at_most=3 * CHUNK + 3) == []
     assert set(recordings_in(simulation.store)) == {PATH}
+
+
+class LyingStore(FakeStore):
+    """Answers a sending with another part's ETag; its listing is right."""
+
+    async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
+        stored = await super().upload_part(key, upload_id, number, body)
+        return replace(stored, etag="0" * 32)
+
+
+def test_the_document_has_the_etags_that_the_store_lists_whatever_it_answered() -> None:
+    store = LyingStore(limits=LIMITS)
+    listed: dict[int, str] = {}
+
+    async def script(simulation: Simulation) -> None:
+        def note() -> None:
+            listed.update({number: part.etag for number, (part, _) in uploads(simulation)[0].parts.items()})
+
+        completing = on_effect(simulation, "store.complete_upload", note, when="before")
+        await growing_file(simulation, 3)
+        await completing.wait()
+
+    simulation = lived(script, store=store)
+    assert simulation.problems() == []
+    document = json.loads(store.objects[document_key(PATH)].data)
+    assert {chunk["part_number"]: chunk["etag"] for chunk in document["chunks"]} == listed
 
 
 async def _renamed_and_forgotten(simulation: Simulation, *meanwhile: Any) -> None:

@@ -23,7 +23,7 @@ def test_kills_while_a_recording_grows_cost_at_most_the_parts_in_flight(stage: S
     path, daemon = stage.folder / "live.mp4", stage.daemon
     sent: list[int] = []
     daemon.start_and_wait(STREAM_TIMEOUT_SECONDS="2")
-    with recording(ffmpeg, path, Shape.ORDINARY, seconds=9) as recorder:
+    with recording(ffmpeg, path, Shape.ORDINARY, seconds=20) as recorder:
         for part in (1, 3):
             stage.wait_until_sent(path, part)
             daemon.kill()

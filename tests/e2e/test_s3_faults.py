@@ -78,6 +78,7 @@ TABLE: Mapping[str, Sequence[Fault]] = {
         cut_request(0),
         cut_request(50_000),
         twice(),
+        edited(rb"(?i)\r\nETag: [^\r]*", b'\r\nETag: "0123456789abcdef0123456789abcdef"', name="another ETag"),
         status(400, "BadDigest"),
         status(400, "RequestTimeout"),
         status(404, "NoSuchBucket"),
