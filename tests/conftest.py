@@ -36,6 +36,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a Redis for all tests of this process; each takes a key prefix of its own."""
     _tool("redis-server")
+    with servers.start_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def guarded_redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of another one, with a password in it that nobody may ever tell."""
+    _tool("redis-server")
     with servers.start_redis(tmp_path_factory.mktemp("redis"), password=canary.secret()) as server:
         yield server.url
 

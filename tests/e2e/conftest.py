@@ -12,9 +12,9 @@ from tests.e2e.stage import Stage, set_stage
 
 
 @pytest.fixture
-def stage(tmp_path: Path, versitygw: servers.S3Server, redis_server: str) -> Iterator[Stage]:
+def stage(tmp_path: Path, versitygw: servers.S3Server, guarded_redis_server: str) -> Iterator[Stage]:
     """On the servers that all tests share."""
-    with set_stage(tmp_path, versitygw, redis_server) as stage:
+    with set_stage(tmp_path, versitygw, guarded_redis_server) as stage:
         yield stage
 
 
