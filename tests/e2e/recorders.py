@@ -36,19 +36,23 @@ _FLAGS = {
 
 @contextmanager
 def recording(
-    ffmpeg: Path, path: Path, shape: Shape, *, seconds: float, mbit: int = 24
+    ffmpeg: Path,
+    path: Path,
+    shape: Shape,
+    *,
+    seconds: float,
+    mbit: int = 24,
+    film: tuple[Path, float, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """ffmpeg records a noisy test picture in real time; three megabytes a second. Ended with the block."""
+    """ffmpeg records a noisy test picture in real time; three megabytes a second. Ended with the block.
+
+    ``film``: it is copied from this film, from this second on, under this title, at next to no cost of CPU.
+    """
     recorder = subprocess.Popen(
         [
             *(sys.executable, "-I", str(TETHER), str(os.getpid()), str(ffmpeg)),
             *("-hide_banner", "-loglevel", "error", "-nostdin", "-y"),
-            # Noise, because a test picture alone compresses to nothing.
-            *("-re", "-f", "lavfi", "-i", f"testsrc2=size=640x360:rate=25:duration={seconds},noise=alls=60:allf=t"),
-            *("-re", "-f", "lavfi", "-i", f"sine=frequency=440:duration={seconds}"),
-            *("-c:v", "libx264", "-preset", "ultrafast", "-threads", "1", "-pix_fmt", "yuv420p", "-g", "25"),
-            *("-b:v", f"{mbit}M", "-minrate", f"{mbit}M", "-maxrate", f"{mbit}M", "-bufsize", f"{mbit}M"),
-            *("-x264-params", "nal-hrd=cbr", "-c:a", "aac"),
+            *(_copied(*film, seconds) if film else _encoded(seconds, mbit)),
             *_FLAGS[shape],
             str(path),
         ],
@@ -60,6 +64,24 @@ def recording(
         if recorder.poll() is None:
             recorder.send_signal(signal.SIGKILL)
         recorder.wait()
+
+
+def _encoded(seconds: float, mbit: int) -> list[str]:
+    return [
+        # Noise, because a test picture alone compresses to nothing.
+        *("-re", "-f", "lavfi", "-i", f"testsrc2=size=640x360:rate=25:duration={seconds},noise=alls=60:allf=t"),
+        *("-re", "-f", "lavfi", "-i", f"sine=frequency=440:duration={seconds}"),
+        *("-c:v", "libx264", "-preset", "ultrafast", "-threads", "1", "-pix_fmt", "yuv420p", "-g", "25"),
+        *("-b:v", f"{mbit}M", "-minrate", f"{mbit}M", "-maxrate", f"{mbit}M", "-bufsize", f"{mbit}M"),
+        *("-x264-params", "nal-hrd=cbr", "-c:a", "aac"),
+    ]
+
+
+def _copied(film: Path, begin: float, title: str, seconds: float) -> list[str]:
+    return [
+        *("-re", "-ss", f"{begin:.2f}", "-i", str(film), "-t", f"{seconds:.2f}"),
+        *("-c", "copy", "-metadata", f"title={title}"),
+    ]
 
 
 class Writer:

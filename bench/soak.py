@@ -1,0 +1,214 @@
+"""``python -m bench.soak``: records, kills daemon, Redis and store at random moments, and audits what came of it.
+
+Real processes, real ffmpeg, real files. Runs for so many kills or minutes, several daemons side by side, each with a
+Redis, a store and a folder of its own. Prints a line for each round. Exit code 0: every audit was clean; 1: one was not
+or never settled; its folder is kept and named. 130: interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.servers import ToolMissing, find_tool
+
+from .processes import GIB
+from .soak_recorders import Interrupted, make_source
+from .soak_round import Limits, Round, play
+
+_KILLS_PER_ROUND = 25
+_DEFAULT_KILLS = 200
+#: What one daemon's round may put on the disk.
+_ROOM_BYTES = GIB
+
+
+@dataclass
+class Soak:
+    """What all daemons of a run share."""
+
+    root: Path
+    arguments: argparse.Namespace
+    ffmpeg: Path
+    source: Path
+    stopping: threading.Event = field(default_factory=threading.Event)
+    began: float = field(default_factory=time.monotonic)
+    rounds: list[Round] = field(default_factory=list)
+    accidents: list[str] = field(default_factory=list)
+    _claimed: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def has_time(self) -> bool:
+        minutes = self.arguments.minutes
+        return minutes is None or time.monotonic() - self.began < 60 * minutes
+
+    def sleep(self, seconds: float) -> None:
+        """Raises ``Interrupted`` when the run is being stopped."""
+        if self.stopping.wait(seconds):
+            raise Interrupted
+
+    def run(self, number: int) -> None:
+        """One daemon, round after round."""
+        try:
+            turn = 0
+            while self.has_time() and not self.stopping.is_set() and (kills := self._claim()):
+                turn += 1
+                self._play(number, turn, kills)
+        except Interrupted:
+            pass
+        except Exception:  # noqa: BLE001 - a thread has nobody else to tell
+            self.accidents.append(traceback.format_exc())
+            self.stopping.set()
+
+    def _claim(self) -> int:
+        """How many kills the next round has; rounds of one size where there is no end to them."""
+        with self._lock:
+            wanted = self.arguments.kills
+            kills = _KILLS_PER_ROUND if wanted is None else min(_KILLS_PER_ROUND, wanted - self._claimed)
+            self._claimed += kills
+            return kills
+
+    def _play(self, number: int, turn: int, kills: int) -> None:
+        home = self.root / f"daemon-{number}-round-{turn}"
+        limits = Limits(kills, self.arguments.settle_seconds, self.has_time, self.sleep)
+        clean = False
+        try:
+            result = play(home, f"{self.arguments.seed}-{number}-{turn}", self.ffmpeg, self.source, limits)
+            clean = not result.mismatches
+            self._note(number, turn, result)
+        except Interrupted:
+            clean = True
+            raise
+        finally:
+            if clean:
+                shutil.rmtree(home, ignore_errors=True)
+
+    def _note(self, number: int, turn: int, result: Round) -> None:
+        with self._lock:
+            self.rounds.append(result)
+            print(_line(number, turn, result), flush=True)
+            for mismatch in result.mismatches:
+                print(f"    MISMATCH {mismatch}", flush=True)
+            if result.mismatches:
+                print(f"    kept: {result.home} (report.txt)", flush=True)
+                if not self.arguments.keep_going:
+                    self.stopping.set()
+
+
+def _line(number: int, turn: int, result: Round) -> str:
+    return (
+        f"daemon {number} round {turn}: {result.kills.total()} kills, {result.pauses.total()} pauses, "
+        f"{result.recordings} recordings, {result.bytes / 1e6:.0f} MB, {len(result.mismatches)} mismatches, "
+        f"{result.seconds:.0f} s"
+    )
+
+
+def main() -> int:
+    """The process's exit code."""
+    arguments = _arguments()
+    try:
+        ffmpeg = find_tool("ffmpeg")
+        for tool in ("redis-server", "versitygw", "ffprobe"):
+            find_tool(tool)
+    except ToolMissing as missing:
+        print(missing, file=sys.stderr)
+        return 1
+    with _folder(arguments.daemons) as root:
+        print(f"seed {arguments.seed}, {arguments.daemons} daemons, in {root}", flush=True)
+        source = root / "source.mp4"
+        soak = Soak(root, arguments, ffmpeg, source)
+        interrupted = _watch_signals(soak)
+        make_source(ffmpeg, source)
+        threads = [threading.Thread(target=soak.run, args=(n + 1,)) for n in range(arguments.daemons)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        _print_summary(soak)
+    if interrupted.is_set():
+        return 130
+    return 1 if soak.accidents or any(each.mismatches for each in soak.rounds) or not soak.rounds else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__, formatter_class=_Formatter)
+    parser.add_argument("--kills", type=int, help=f"so many kills and pauses (default: {_DEFAULT_KILLS})")
+    parser.add_argument("--minutes", type=float, help="no kill after so many minutes; rounds under way are audited")
+    parser.add_argument("--daemons", type=int, default=1, help="so many daemons side by side (default: 1)")
+    parser.add_argument("--seed", default=secrets.token_hex(4), help="what is done and when (default: random)")
+    parser.add_argument("--settle-seconds", type=float, default=1500, help="the most that may pass after the last kill")
+    parser.add_argument("--keep-going", action="store_true", help="a mismatch does not end the run")
+    arguments = parser.parse_args()
+    if arguments.kills is None and arguments.minutes is None:
+        arguments.kills = _DEFAULT_KILLS
+    return arguments
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the description's lines."""
+
+
+@contextmanager
+def _folder(daemons: int) -> Iterator[Path]:
+    """Removed at the end unless a round's folder is kept in it."""
+    root = Path(tempfile.mkdtemp(prefix="cefmp4-soak-"))
+    free = shutil.disk_usage(root).free
+    if free < _ROOM_BYTES * daemons:
+        root.rmdir()
+        raise SystemExit(f"{root.parent} has {free / GIB:.0f} GiB free, {_ROOM_BYTES * daemons / GIB:.0f} are needed")
+    try:
+        yield root
+    finally:
+        (root / "source.mp4").unlink(missing_ok=True)
+        if not any(root.iterdir()):
+            root.rmdir()
+
+
+def _watch_signals(soak: Soak) -> threading.Event:
+    interrupted = threading.Event()
+
+    def stop(_number: int, _frame: object) -> None:
+        interrupted.set()
+        soak.stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    return interrupted
+
+
+def _print_summary(soak: Soak) -> None:
+    kills: Counter[str] = sum((each.kills for each in soak.rounds), Counter())
+    pauses: Counter[str] = sum((each.pauses for each in soak.rounds), Counter())
+    mismatches = sum(len(each.mismatches) for each in soak.rounds)
+    print(f"\nseed {soak.arguments.seed}, {time.monotonic() - soak.began:.0f} s, {len(soak.rounds)} rounds")
+    for kind, count in sorted(kills.items(), key=lambda each: -each[1]):
+        print(f"  {count:6} {kind}")
+    for kind, count in sorted(pauses.items()):
+        print(f"  {count:6} {kind} stopped for a while (SIGSTOP)")
+    print(
+        f"{kills.total()} kills, {sum(each.recordings for each in soak.rounds)} recordings audited, "
+        f"{sum(each.bytes for each in soak.rounds) / 1e9:.2f} GB, {mismatches} mismatches"
+    )
+    if probes := sum(each.probe_uploads for each in soak.rounds):
+        print(f"{probes} open uploads at the probe's key, which kills in mid-probe left")
+    if kills and not mismatches:
+        print(f"95 % bound: less than {3 / kills.total():.2%} of kills do harm (3/n, n = {kills.total()})")
+    if (wanted := soak.arguments.kills) and kills.total() + pauses.total() < wanted:
+        print(f"Ended before {wanted} kills: out of time, interrupted, or by a mismatch.")
+    for accident in soak.accidents:
+        print(accident, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
