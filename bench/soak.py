@@ -1,8 +1,8 @@
 """``python -m bench.soak``: records, kills daemon, Redis and store at random moments, and audits what came of it.
 
 Real processes, real ffmpeg, real files. Runs for so many kills or minutes, several daemons side by side, each with a
-Redis, a store and a folder of its own. Prints a line for each round. Exit code 0: every audit was clean; 1: one was not
-or never settled; its folder is kept and named. 130: interrupted.
+Redis, a store and a folder of its own. Prints a line for each round. Exit code 0: every audit was clean, and there were
+as many kills as asked for; 1: not so; the folder of a round that was not clean is kept and named. 130: interrupted.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ class Soak:
     root: Path
     arguments: argparse.Namespace
     ffmpeg: Path
-    source: Path
     stopping: threading.Event = field(default_factory=threading.Event)
     began: float = field(default_factory=time.monotonic)
     rounds: list[Round] = field(default_factory=list)
@@ -49,20 +48,35 @@ class Soak:
     _claimed: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def has_time(self) -> bool:
-        minutes = self.arguments.minutes
-        return minutes is None or time.monotonic() - self.began < 60 * minutes
+    @property
+    def source(self) -> Path:
+        return self.root / "source.mp4"
 
-    def sleep(self, seconds: float) -> None:
-        """Raises ``Interrupted`` when the run is being stopped."""
-        if self.stopping.wait(seconds):
-            raise Interrupted
+    @property
+    def kills(self) -> Counter[str]:
+        return sum((each.kills for each in self.rounds), Counter())
 
-    def run(self, number: int) -> None:
+    @property
+    def mismatches(self) -> int:
+        return sum(len(each.mismatches) for each in self.rounds)
+
+    def shortfall(self) -> int:
+        """How many kills that were asked for were not made."""
+        return max(0, (self.arguments.kills or 0) - self.kills.total())
+
+    def run_daemons(self) -> None:
+        """All of them, to their end."""
+        threads = [threading.Thread(target=self._run, args=(n + 1,)) for n in range(self.arguments.daemons)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _run(self, number: int) -> None:
         """One daemon, round after round."""
         try:
             turn = 0
-            while self.has_time() and not self.stopping.is_set() and (kills := self._claim()):
+            while self._has_time() and not self.stopping.is_set() and (kills := self._claim()):
                 turn += 1
                 self._play(number, turn, kills)
         except Interrupted:
@@ -70,6 +84,15 @@ class Soak:
         except Exception:  # noqa: BLE001 - a thread has nobody else to tell
             self.accidents.append(traceback.format_exc())
             self.stopping.set()
+
+    def _has_time(self) -> bool:
+        minutes = self.arguments.minutes
+        return minutes is None or time.monotonic() - self.began < 60 * minutes
+
+    def _sleep(self, seconds: float) -> None:
+        """Raises ``Interrupted`` when the run is being stopped."""
+        if self.stopping.wait(seconds):
+            raise Interrupted
 
     def _claim(self) -> int:
         """How many kills the next round has; rounds of one size where there is no end to them."""
@@ -81,7 +104,9 @@ class Soak:
 
     def _play(self, number: int, turn: int, kills: int) -> None:
         home = self.root / f"daemon-{number}-round-{turn}"
-        limits = Limits(kills, self.arguments.settle_seconds, self.has_time, self.sleep)
+        limits = Limits(
+            kills, self.arguments.settle_seconds, self.arguments.assembling_seconds, self._has_time, self._sleep
+        )
         clean = False
         try:
             result = play(home, f"{self.arguments.seed}-{number}-{turn}", self.ffmpeg, self.source, limits)
@@ -97,21 +122,18 @@ class Soak:
     def _note(self, number: int, turn: int, result: Round) -> None:
         with self._lock:
             self.rounds.append(result)
-            print(_line(number, turn, result), flush=True)
+            print(
+                f"daemon {number} round {turn}: {result.kills.total()} kills, {result.others.total()} other faults, "
+                f"{result.recordings} recordings, {result.bytes / 1e6:.0f} MB, {len(result.mismatches)} mismatches, "
+                f"{result.seconds:.0f} s",
+                flush=True,
+            )
             for mismatch in result.mismatches:
                 print(f"    MISMATCH {mismatch}", flush=True)
             if result.mismatches:
                 print(f"    kept: {result.home} (report.txt)", flush=True)
                 if not self.arguments.keep_going:
                     self.stopping.set()
-
-
-def _line(number: int, turn: int, result: Round) -> str:
-    return (
-        f"daemon {number} round {turn}: {result.kills.total()} kills, {result.pauses.total()} pauses, "
-        f"{result.recordings} recordings, {result.bytes / 1e6:.0f} MB, {len(result.mismatches)} mismatches, "
-        f"{result.seconds:.0f} s"
-    )
 
 
 def main() -> int:
@@ -126,37 +148,32 @@ def main() -> int:
         return 1
     with _folder(arguments.daemons) as root:
         print(f"seed {arguments.seed}, {arguments.daemons} daemons, in {root}", flush=True)
-        source = root / "source.mp4"
-        soak = Soak(root, arguments, ffmpeg, source)
+        soak = Soak(root, arguments, ffmpeg)
         interrupted = _watch_signals(soak)
-        make_source(ffmpeg, source)
-        threads = [threading.Thread(target=soak.run, args=(n + 1,)) for n in range(arguments.daemons)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        make_source(ffmpeg, soak.source)
+        soak.run_daemons()
         _print_summary(soak)
     if interrupted.is_set():
         return 130
-    return 1 if soak.accidents or any(each.mismatches for each in soak.rounds) or not soak.rounds else 0
+    return 1 if soak.accidents or soak.mismatches or soak.shortfall() or not soak.rounds else 0
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__, formatter_class=_Formatter)
-    parser.add_argument("--kills", type=int, help=f"so many kills and pauses (default: {_DEFAULT_KILLS})")
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__, formatter_class=formatter)
+    parser.add_argument("--kills", type=int, help=f"so many SIGKILLs; other faults come on top ({_DEFAULT_KILLS})")
     parser.add_argument("--minutes", type=float, help="no kill after so many minutes; rounds under way are audited")
-    parser.add_argument("--daemons", type=int, default=1, help="so many daemons side by side (default: 1)")
-    parser.add_argument("--seed", default=secrets.token_hex(4), help="what is done and when (default: random)")
-    parser.add_argument("--settle-seconds", type=float, default=1500, help="the most that may pass after the last kill")
+    parser.add_argument("--daemons", type=int, default=1, help="so many daemons side by side (1)")
+    parser.add_argument("--seed", default=secrets.token_hex(4), help="what is done and when (random)")
+    parser.add_argument("--settle-seconds", type=float, default=1500, help="what may pass after the last kill (1500)")
+    parser.add_argument(
+        "--assembling-seconds", type=float, help="how long the daemon waits for a completion without an answer (900)"
+    )
     parser.add_argument("--keep-going", action="store_true", help="a mismatch does not end the run")
     arguments = parser.parse_args()
     if arguments.kills is None and arguments.minutes is None:
         arguments.kills = _DEFAULT_KILLS
     return arguments
-
-
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the description's lines."""
 
 
 @contextmanager
@@ -188,24 +205,24 @@ def _watch_signals(soak: Soak) -> threading.Event:
 
 
 def _print_summary(soak: Soak) -> None:
-    kills: Counter[str] = sum((each.kills for each in soak.rounds), Counter())
-    pauses: Counter[str] = sum((each.pauses for each in soak.rounds), Counter())
-    mismatches = sum(len(each.mismatches) for each in soak.rounds)
-    print(f"\nseed {soak.arguments.seed}, {time.monotonic() - soak.began:.0f} s, {len(soak.rounds)} rounds")
-    for kind, count in sorted(kills.items(), key=lambda each: -each[1]):
-        print(f"  {count:6} {kind}")
-    for kind, count in sorted(pauses.items()):
-        print(f"  {count:6} {kind} stopped for a while (SIGSTOP)")
+    kills, rounds = soak.kills, soak.rounds
+    others: Counter[str] = sum((each.others for each in rounds), Counter())
+    print(f"\nseed {soak.arguments.seed}, {time.monotonic() - soak.began:.0f} s, {len(rounds)} rounds")
+    for kind, count in kills.most_common():
+        print(f"  {count:6} × SIGKILL: {kind}")
+    for kind, count in others.most_common():
+        print(f"  {count:6} × {kind}")
     print(
-        f"{kills.total()} kills, {sum(each.recordings for each in soak.rounds)} recordings audited, "
-        f"{sum(each.bytes for each in soak.rounds) / 1e9:.2f} GB, {mismatches} mismatches"
+        f"{kills.total()} kills, {sum(each.recordings for each in rounds)} recordings audited, "
+        f"{sum(each.bytes for each in rounds) / 1e9:.2f} GB, {soak.mismatches} mismatches"
     )
-    if probes := sum(each.probe_uploads for each in soak.rounds):
+    if probes := sum(each.probe_uploads for each in rounds):
         print(f"{probes} open uploads at the probe's key, which kills in mid-probe left")
-    if kills and not mismatches:
+    if kills and not soak.mismatches:
         print(f"95 % bound: less than {3 / kills.total():.2%} of kills do harm (3/n, n = {kills.total()})")
-    if (wanted := soak.arguments.kills) and kills.total() + pauses.total() < wanted:
-        print(f"Ended before {wanted} kills: out of time, interrupted, or by a mismatch.")
+    if soak.shortfall():
+        reason = "stopped before its end" if soak.stopping.is_set() else f"{soak.arguments.minutes:g} minutes were over"
+        print(f"FAILED: only {kills.total()} of {soak.arguments.kills} kills were made: {reason}")
     for accident in soak.accidents:
         print(accident, file=sys.stderr)
 

@@ -3,23 +3,29 @@
 Every file is at exactly one key, byte for byte, and described there. Nothing else is in the bucket but what a recording
 explains: what was at its path before, and what somebody else had put there. Nothing is open, nothing is left in Redis,
 no file was touched, and no secret was told.
+
+Some things are excused where Redis forgot (it was wiped or rolled back): an upload may stay open, or an object without
+its document, when nothing but Redis knew of it. Their bytes must still be those of a recording at this path.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from src.object_keys import next_free
-from tests.e2e.bucket import PROBE, Bucket
+from src.reconcile import origin_of
+from tests.e2e.bucket import PROBE, Bucket, Document
 from tests.e2e.recorders import CHUNK
 from tests.e2e.stage import Stage
 
-from .soak_recorders import Facts, Take, digest
+from .soak_recorders import Facts, Take
 
 _MOST_NUMBERS = 12
 
@@ -29,21 +35,26 @@ class Foreign:
     """Somebody else's object, put there before the daemon began."""
 
     key: str
-    body: bytes
-    etag: str
+    sha256: str
+    written_ns: int
+
+    @classmethod
+    def put(cls, bucket: Bucket, key: str, body: bytes) -> Foreign:
+        bucket.put(key, body)
+        return cls(key, _sha256(body), _written_ns(bucket, key))
 
 
 @dataclass
 class Audit:
-    """One round, looked at from outside. ``wiped``: Redis forgot everything at least once on the way."""
+    """One round, looked at from outside. ``forgot``: Redis lost what it knew, or the newest of it, at least once."""
 
     stage: Stage
     takes: Sequence[Take]
     foreign: Sequence[Foreign] = ()
     secrets: Sequence[str] = ()
-    wiped: bool = False
+    forgot: bool = False
     bytes: int = 0
-    explained: set[str] = field(default_factory=set)
+    _explained: set[str] = field(default_factory=set)
 
     def mismatches(self) -> list[str]:
         """Empty when all is well."""
@@ -52,7 +63,8 @@ class Audit:
             *self._files_at_keys(),
             *self._earlier_recordings(),
             *self._foreign_objects(),
-            *self._unexplained(),
+            *self._other_objects(),
+            *self._documents(),
             *self._open_uploads(),
             *self._redis(),
             *self._logs(),
@@ -64,12 +76,18 @@ class Audit:
 
     @cached_property
     def objects(self) -> Mapping[str, str]:
-        """SHA-256 of what GET gives, by key."""
-        return {key: digest(self.bucket.get(key)) for key in self.bucket.objects()}
+        """SHA-256 of what GET gives, by key; where it gives nothing, the reason."""
+        return {key: self._fetched(key) for key in self.bucket.objects()}
+
+    def _fetched(self, key: str) -> str:
+        try:
+            return _sha256(self.bucket.get(key))
+        except (BotoCoreError, ClientError) as exc:  # also when the bytes do not fit their checksum
+            return f"{type(exc).__name__}: {exc}"
 
     @cached_property
     def probe_uploads(self) -> int:
-        """Left at the probe's key: a kill in mid-probe leaves one."""
+        """Left at the probe's key: a kill in mid-probe leaves one, which goes ten minutes after a later start."""
         return self.bucket.open_uploads().count(PROBE)
 
     @property
@@ -87,29 +105,32 @@ class Audit:
                 yield f"{take.path.name!r} is gone"
             elif (now := Facts.of(take.path)) != facts:
                 yield f"{take.path.name!r} was touched: {facts} became {now}"
+        for path in set(self.stage.folder.iterdir()) - {take.path for take in self.takes}:
+            yield f"nobody made the file {path.name!r}"
 
     def _files_at_keys(self) -> Iterator[str]:
         for take, facts in self._finished:
             self.bytes += facts.size
             keys = [key for key, found in self.objects.items() if found == facts.sha256]
-            self.explained.update(keys)
+            self._explained.update(keys)
             if len(keys) != 1:
                 yield f"{take.path.name!r} ({take.what}) is at {len(keys)} keys: {keys}"
             for key in keys:
-                if key not in self._keys_of(take):
+                if key not in (self._family(take) if take.numbered else take.roots):
                     yield f"{take.path.name!r} ({take.what}) is at {key!r}, not at one of {take.roots}"
-                yield from self._document(key, take)
+            if len(keys) == 1 and take.path.exists() and Facts.of(take.path) == facts:
+                yield from self._description(keys[0], take)
 
-    def _document(self, key: str, take: Take) -> Iterator[str]:
-        """Where Redis was wiped, nobody need remember the ETags of the parts."""
+    def _description(self, key: str, take: Take) -> Iterator[str]:
+        """Where Redis forgot, nobody need remember the ETags of the parts."""
         trouble: Exception | None = None
-        for parts_known in (True, False) if self.wiped else (True,):
+        for parts_known in (True, False) if self.forgot else (True,):
             try:
                 self.bucket.check_document(key, take.path, parts_known=parts_known)
                 return
             except Exception as exc:  # noqa: BLE001 - whatever it is, the document is not as it should be
                 trouble = exc
-        yield f"the document of {key!r} ({take.what}): {type(trouble).__name__}: {trouble}"
+        yield f"the document of {key!r} ({take.what}) is wrong: {type(trouble).__name__}: {trouble}"
 
     def _earlier_recordings(self) -> Iterator[str]:
         for take in self.takes:
@@ -119,31 +140,42 @@ class Audit:
 
     def _foreign_objects(self) -> Iterator[str]:
         for foreign in self.foreign:
-            self.explained.add(foreign.key)
-            if self.objects.get(foreign.key) != digest(foreign.body):
+            self._explained.add(foreign.key)
+            if self.objects.get(foreign.key) != foreign.sha256:
                 yield f"somebody else's object at {foreign.key!r} is not what it was"
-            elif self.bucket.client.head_object(Bucket=self.bucket.name, Key=foreign.key)["ETag"] != foreign.etag:
+            elif _written_ns(self.bucket, foreign.key) != foreign.written_ns:
                 yield f"somebody else's object at {foreign.key!r} was written again"
 
     # -- what else is there ---------------------------------------------------------------------------------------
 
-    def _unexplained(self) -> Iterator[str]:
-        for key in self.objects.keys() - self.explained:
-            if not self._is_earlier(key):
+    def _other_objects(self) -> Iterator[str]:
+        """Of what was at the path of a recording before; each such thing explains one object, whole or in part."""
+        used: set[Path] = set()
+        for key in sorted(self.objects.keys() - self._explained):
+            body = (self.bucket.folder / key).read_bytes()
+            sources = [path for path in self._earlier_at(key) if path.read_bytes().startswith(body)]
+            if not set(sources) - used:
                 yield f"nothing explains the object {key!r}: {self.bucket.metadata(key)}"
-        for key in self.bucket.documents().keys() - self.objects.keys():
-            yield f"a document describes {key!r}, where nothing is"
+            used.update(sources)
 
-    def _is_earlier(self, key: str) -> bool:
-        """Of something that was at the path of a recording before; each such thing explains one object."""
-        body = self.bucket.get(key)
+    def _earlier_at(self, key: str) -> Iterator[Path]:
         for take in self._takes_at(key):
-            for copy in take.copies:
-                if copy.read_bytes().startswith(body):
-                    return True
-            if take.in_place and self.wiped and take.path.read_bytes().startswith(body):
-                return True
-        return False
+            yield from take.copies
+            if take.in_place and self.forgot:
+                yield take.path  # as it was in between: the object of the first recording is brought up to date
+
+    def _documents(self) -> Iterator[str]:
+        documents = self.bucket.documents()
+        for key in sorted(documents.keys() - self.objects.keys()):
+            yield f"a document describes {key!r}, where nothing is"
+        if self.forgot:
+            return
+        for key in sorted(self.objects.keys() - self._explained):
+            if origin_of(self.bucket.metadata(key)) is not None and not self._fits(key, documents.get(key)):
+                yield f"no document describes {key!r} as it is"
+
+    def _fits(self, key: str, document: Document | None) -> bool:
+        return document is not None and document["object"]["etag"] == _etag(self.bucket, key)
 
     def _open_uploads(self) -> Iterator[str]:
         client, name = self.bucket.client, self.bucket.name
@@ -153,21 +185,19 @@ class Audit:
             if key == PROBE or upload_id in kept:
                 continue
             parts = client.list_parts(Bucket=name, Key=key, UploadId=upload_id).get("Parts", [])
-            if not any(self._explains(take, parts) for take in self._takes_at(key)):
+            if not any(self._excuses(take, parts) for take in self._takes_at(key)):
                 listed = [(part["PartNumber"], part["Size"]) for part in parts]
                 yield f"an upload is open at {key!r}, begun {upload['Initiated']}, parts {listed}"
 
-    def _explains(self, take: Take, parts: Sequence[Mapping[str, object]]) -> bool:
-        """An upload that nobody remembers: Redis forgot it, and its bytes are of no file that is at this path now,
-        or it was begun by a stream that had not noted it when it was killed, and whose source is gone."""
-        if take.renamed and self.wiped:
-            return True
-        forgotten = self.wiped and (take.vanished or take.in_place)
-        return (forgotten or (take.vanished and not parts)) and self._are_bytes_of(take.copies, parts)
-
-    @staticmethod
-    def _are_bytes_of(copies: Iterable[Path], parts: Sequence[Mapping[str, object]]) -> bool:
-        return all(_holds(copy.read_bytes(), parts) for copy in copies)
+    def _excuses(self, take: Take, parts: Sequence[Mapping[str, object]]) -> bool:
+        """Whether nobody can know of an upload: Redis forgot it, and it is of no file that is at this path now, or
+        it was begun by a stream that had not noted it when it was killed, and whose source is gone."""
+        moved_on = take.vanished or take.in_place or take.renamed
+        if not parts:
+            return take.vanished or (self.forgot and moved_on)
+        sources = [*take.copies, *([take.path] if take.in_place or take.renamed else [])]
+        bodies = [source.read_bytes() for source in sources]
+        return self.forgot and moved_on and all(_is_piece(part, bodies) for part in parts)
 
     # -- Redis and the log ----------------------------------------------------------------------------------------
 
@@ -203,24 +233,28 @@ class Audit:
     def _takes_at(self, key: str) -> list[Take]:
         return [take for take in self.takes if key in self._family(take)]
 
-    def _keys_of(self, take: Take) -> set[str]:
-        return self._family(take) if take.numbered else set(take.roots)
-
     @staticmethod
     def _family(take: Take) -> set[str]:
+        """The keys that it could have, and those that would be next."""
         numbered = {next_free(root, number) for root in take.roots for number in range(2, _MOST_NUMBERS)}
         return {*take.roots, *numbered}
 
 
-def _holds(body: bytes, parts: Sequence[Mapping[str, object]]) -> bool:
-    """Whether each part is what lies at its place in these bytes; VersityGW's ETag of a part is its MD5."""
-    for part in parts:
-        offset = (int(str(part["PartNumber"])) - 1) * CHUNK
-        piece = body[offset : offset + int(str(part["Size"]))]
-        if _md5(piece) != str(part["ETag"]).strip('"'):
-            return False
-    return True
+def _is_piece(part: Mapping[str, object], bodies: Sequence[bytes]) -> bool:
+    """Whether it is what lies at its place in one of these; VersityGW's ETag of a part is its MD5."""
+    offset = (int(str(part["PartNumber"])) - 1) * CHUNK
+    pieces = (body[offset : offset + int(str(part["Size"]))] for body in bodies)
+    etag = str(part["ETag"]).strip('"')
+    return any(hashlib.md5(piece, usedforsecurity=False).hexdigest() == etag for piece in pieces)
 
 
-def _md5(body: bytes) -> str:
-    return hashlib.md5(body, usedforsecurity=False).hexdigest()
+def _etag(bucket: Bucket, key: str) -> str:
+    return str(bucket.client.head_object(Bucket=bucket.name, Key=key)["ETag"]).strip('"')
+
+
+def _written_ns(bucket: Bucket, key: str) -> int:
+    return (bucket.folder / key).stat().st_mtime_ns
+
+
+def _sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()

@@ -6,7 +6,6 @@ random, so that no two files and no two moments of one file are equal.
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import os
 import random
@@ -321,7 +320,3 @@ def make_source(ffmpeg: Path, path: Path) -> None:
         *("-bufsize", "24M", "-c:a", "aac", str(path)),
     ]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=300)
-
-
-def digest(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()
