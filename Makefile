@@ -1,10 +1,10 @@
-# The gate is "make check"; CI runs the same steps (.ci/run).
+# The gate is "make check"; CI runs the same steps and a soak (.ci/run).
 SHELL := /bin/sh
 BIN := .venv/bin
 DEV := .venv/installed-dev
 COMPILE = --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-.PHONY: help run demo test test-fast check lint bench lock
+.PHONY: help run demo test test-fast check lint bench soak lock
 
 help:
 	@echo "make run        the daemon on ./local_watch_dir, with a Redis and an S3 of its own"
@@ -14,6 +14,7 @@ help:
 	@echo "make check      formatting, lint, types, and the whole suite with coverage"
 	@echo "make lint       the first three of these"
 	@echo "make bench      CPU, memory and blocking, measured"
+	@echo "make soak       daemon, Redis and S3 killed 200 times at random, and an audit of what came of it"
 	@echo "make lock       the lock files again, from pyproject.toml"
 
 run:
@@ -41,6 +42,9 @@ lint: $(DEV)
 
 bench: $(DEV)
 	$(BIN)/python -m bench
+
+soak: $(DEV)
+	$(BIN)/python -m bench.soak --kills 200 --daemons 2
 
 # uv is a tool of its own and not part of what it locks.
 .tools/uv/bin/uv: | $(DEV)
