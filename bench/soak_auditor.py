@@ -5,7 +5,8 @@ explains: what was at its path before, and what somebody else had put there. Not
 no file was touched, and no secret was told.
 
 Some things are excused where Redis forgot (it was wiped or rolled back): an upload may stay open, or an object without
-its document, when nothing but Redis knew of it. Their bytes must still be those of a recording at this path.
+its document, when nothing but Redis knew of it; their bytes must still be those of a recording at this path. A stream
+that Redis believes unfinished again, and whose file has been replaced, may fail.
 """
 
 from __future__ import annotations
@@ -211,13 +212,22 @@ class Audit:
         for name in ("active", "pending_completion"):
             for stream_id in self.stage.members(name):
                 yield f"{stream_id} is in streams:{name}"
-        gone = {str(take.path.relative_to(self.stage.folder)) for take in self.takes if take.deleted}
         for stream_id, record in self._failed.items():
-            if record.get("failure") != "source_missing" or record.get("path") not in gone:
+            if not self._may_have_failed(record):
                 yield f"{stream_id} has failed: {record}"
         left = [key for key in self.stage.redis_keys("stream:*") if key.rsplit(":", 2)[-2] not in self._failed]
         yield from (f"{key} is left in Redis" for key in left)
         yield from (f"{key} was set aside" for key in self.stage.redis_keys("bad:*"))
+
+    def _may_have_failed(self, record: Mapping[str, str]) -> bool:
+        """Its file was deleted; or another is in its place, and only a Redis that was rolled back knows of it."""
+        if record.get("failure") != "source_missing":
+            return False
+        for take in self.takes:
+            if str(take.path.relative_to(self.stage.folder)) == record.get("path"):
+                replaced = take.facts is not None and record.get("inode") != str(take.facts.inode)
+                return take.deleted or (self.forgot and replaced and bool(take.copies))
+        return False
 
     def _logs(self) -> Iterator[str]:
         said = self.stage.daemon.everything_said()

@@ -365,6 +365,23 @@ def test_a_forgotten_upload_of_a_deleted_file_is_excused_for_its_bytes(
     _expect(place.audit(forgot=forgot), *([] if excused else ["an upload is open at 'gone.mp4'"]))
 
 
+@pytest.mark.parametrize(
+    ("forgot", "path", "replaced", "excused"),
+    [
+        (True, "again.mp4", True, True),
+        (False, "again.mp4", True, False),
+        (True, "again.mp4", False, False),
+        (True, "plain.mp4", True, False),
+    ],
+)
+def test_a_failed_stream_of_a_replaced_file_is_excused_where_redis_was_rolled_back(
+    place: Place, forgot: bool, path: str, replaced: bool, excused: bool
+) -> None:
+    inode = 1 if replaced else (place.stage.folder / path).stat().st_ino
+    place.note("failed", "ab12", failure="source_missing", path=path, inode=str(inode))
+    _expect(place.audit(forgot=forgot), *([] if excused else ["ab12 has failed"]))
+
+
 def _expect(mismatches: list[str], *expected: str) -> None:
     """As many as expected, and each is what was expected."""
     assert len(mismatches) == len(expected), mismatches
