@@ -5,6 +5,7 @@ Start it in a thread that lives as long as the round: what it starts ends with t
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -97,9 +98,10 @@ def play(home: Path, seed: str, ffmpeg: Path, source: Path, limits: Limits) -> R
 
 @contextmanager
 def _set_stage(home: Path, limits: Limits) -> Iterator[tuple[Stage, RedisServer]]:
+    home.mkdir()
     password = f"canary-{random.SystemRandom().getrandbits(64):x}"
     with (
-        start_versitygw(home / "store") as store,
+        start_versitygw(home / "store", sidecar=not _keeps_attributes(home)) as store,
         start_redis(home / "redis", persistent=True, password=password) as memory,
     ):
         stage = Stage(home, store, memory.url, "soak:", Bucket(store, "soak"), dict(_SETTINGS))
@@ -111,6 +113,14 @@ def _set_stage(home: Path, limits: Limits) -> Iterator[tuple[Stage, RedisServer]
             yield stage, memory
         finally:
             stage.daemon.end()
+
+
+def _keeps_attributes(folder: Path) -> bool:
+    try:
+        os.setxattr(folder, "user.cefmp4-soak", b"")
+    except OSError:
+        return False
+    return True
 
 
 def _put_foreign(stage: Stage, chance: random.Random) -> list[Foreign]:

@@ -169,8 +169,13 @@ def start_redis(
 
 
 @contextmanager
-def start_versitygw(directory: Path) -> Iterator[S3Server]:
-    """VersityGW on a folder; as strict as Amazon S3 in all that we ask of it."""
+def start_versitygw(directory: Path, *, sidecar: bool = True) -> Iterator[S3Server]:
+    """VersityGW on a folder; as strict as Amazon S3 in all that we ask of it.
+
+    ``sidecar``: what it knows of an object lies in files of its own, else in attributes of the object's file. A file
+    system need not have attributes; but killed between writing the one and the other, it refuses for ever to put an
+    object where it shows none.
+    """
     program = find_tool("versitygw")
     data, beside = directory / "data", directory / "meta"
     for folder in (data, beside):
@@ -179,7 +184,7 @@ def start_versitygw(directory: Path) -> Iterator[S3Server]:
     def command(port: int) -> list[str]:
         keys = ["--access", server.access_key, "--secret", server.secret_key, "--region", server.region]
         listening = ["--port", f"127.0.0.1:{port}", "--health", "/health", "--keep-alive", "--quiet"]
-        return [str(program), *keys, *listening, "posix", "--sidecar", str(beside), str(data)]
+        return [str(program), *keys, *listening, "posix", *(["--sidecar", str(beside)] if sidecar else []), str(data)]
 
     server = S3Server("versitygw", command, directory, data=data)
     with _running(server):

@@ -365,6 +365,20 @@ def test_a_forgotten_upload_of_a_deleted_file_is_excused_for_its_bytes(
     _expect(place.audit(forgot=forgot), *([] if excused else ["an upload is open at 'gone.mp4'"]))
 
 
+@pytest.mark.parametrize(("forgot", "excused"), [(True, True), (False, False)])
+def test_a_forgotten_upload_of_a_file_whose_bytes_have_moved_since_is_excused(
+    place: Place, forgot: bool, excused: bool
+) -> None:
+    body = place.plain("plain.mp4").read_bytes()
+    place.open_upload("plain.mp4", body[1000:][:CHUNK])
+    _expect(place.audit(forgot=forgot), *([] if excused else [OPEN]))
+
+
+def test_a_forgotten_upload_that_could_have_been_used_again_is_not_excused(place: Place) -> None:
+    place.open_upload("plain.mp4", place.plain("plain.mp4").read_bytes()[:CHUNK])
+    _expect(place.audit(forgot=True), OPEN)
+
+
 @pytest.mark.parametrize(
     ("forgot", "path", "replaced", "excused"),
     [
