@@ -5,7 +5,6 @@ Start it in a thread that lives as long as the round: what it starts ends with t
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import time
@@ -101,7 +100,7 @@ def _set_stage(home: Path, limits: Limits) -> Iterator[tuple[Stage, RedisServer]
     home.mkdir()
     password = f"canary-{random.SystemRandom().getrandbits(64):x}"
     with (
-        start_versitygw(home / "store", sidecar=not _keeps_attributes(home)) as store,
+        start_versitygw(home / "store") as store,
         start_redis(home / "redis", persistent=True, password=password) as memory,
     ):
         stage = Stage(home, store, memory.url, "soak:", Bucket(store, "soak"), dict(_SETTINGS))
@@ -113,14 +112,6 @@ def _set_stage(home: Path, limits: Limits) -> Iterator[tuple[Stage, RedisServer]
             yield stage, memory
         finally:
             stage.daemon.end()
-
-
-def _keeps_attributes(folder: Path) -> bool:
-    try:
-        os.setxattr(folder, "user.cefmp4-soak", b"")
-    except OSError:
-        return False
-    return True
 
 
 def _put_foreign(stage: Stage, chance: random.Random) -> list[Foreign]:

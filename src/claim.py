@@ -174,8 +174,9 @@ class Claims:
         return combine((part.crc64 or 0, part.size) for part in parts), tuple(parts)
 
     async def object_crc64(self, key: str, stored: StoredObject) -> int | None:
-        """CRC64NVME of an object, fetched whole where the store does not tell; None when it is another by now."""
-        if stored.crc64 is not None:
+        """CRC64NVME of an object, fetched whole where the store does not tell, or may not know; None when it is another
+        by now."""
+        if stored.crc64 is not None and self._world.store.is_atomic:
             return stored.crc64
         async with self._world.slots.turn():
             return await self._world.store.object_crc64(key, stored.etag)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from . import reconcile
-from .exceptions import UploadGone
+from .exceptions import S3Unavailable, UploadGone
 from .ledger import Ledger
 from .ports import World
 from .reconcile import CompletionFacts, Step
@@ -46,7 +46,8 @@ class Completion:
             if step not in _GO_ON:
                 return step, stored
             attempts += 1
-            await self._pacing.pause(attempts, operation="complete_upload")
+            error = S3Unavailable(f"what the completion came to is not known yet: {step}", operation="complete_upload")
+            await self._pacing.pause(attempts, operation="complete_upload", error=error)
             if step in (Step.COMPLETE_AGAIN, Step.COMPLETE_WHERE_NOTHING_IS):
                 answer = await self._again(manifest, step)
                 unanswered = unanswered or answer is Answer.NONE
@@ -67,7 +68,7 @@ class Completion:
         async with self._world.slots.turn():
             stored = await store.head(record.key)
             equals = reconcile.equals_manifest(stored, manifest) if stored else False
-            if stored is not None and equals is None:
+            if stored is not None and (equals is None or (equals and unanswered and not store.is_atomic)):
                 crc64 = await store.object_crc64(record.key, stored.etag)
                 equals = None if crc64 is None else crc64 == manifest.crc64
         facts = CompletionFacts(answer, stored, equals, None, unanswered, waited_out)

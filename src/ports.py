@@ -98,6 +98,11 @@ class ObjectStore(Protocol):
     @property
     def bucket(self) -> str: ...
 
+    @property
+    def is_atomic(self) -> bool:
+        """Whether what the store tells of parts and objects is true also when it was killed in the middle of a
+        request; otherwise, after an answer that nobody heard, only the bytes are."""
+
     async def hashes(self) -> Hashes:
         """Which digests this store needs; learnt from the store or set."""
 

@@ -156,6 +156,8 @@ def after_completion(facts: CompletionFacts, manifest: Manifest, stream_id: str)
         return Step.LOOK_AT_UPLOAD
     if not facts.upload_open:
         return Step.WAIT if facts.unanswered and not facts.waited_out else Step.UPLOAD_ANEW
+    if facts.answer is Answer.PRECONDITION_FAILED and stored is None and manifest.replaces is None and facts.waited_out:
+        return Step.NEXT_KEY  # the store says that something is there and that nothing is: it will not change its mind
     return _upload_still_open(facts.answer, gone=stored is None and manifest.replaces is not None)
 
 
@@ -193,18 +195,23 @@ def assembling_seconds(size: int) -> float:
     return _SHORTEST_ASSEMBLY_SECONDS + size / _SLOWEST_ASSEMBLY
 
 
-def merge_parts(recorded: Mapping[int, Part], listed: Mapping[int, StoredPart], now: datetime) -> dict[int, Part]:
+def merge_parts(
+    recorded: Mapping[int, Part], listed: Mapping[int, StoredPart], now: datetime, *, atomic: bool = True
+) -> dict[int, Part]:
     """The parts to go on with: those that the store lists, with what the record knows of the same part.
 
     A part that only the record knows is not in S3; one that only the store knows is believed as far as its
-    checksum goes, and is compared with the file at the seal like any other.
+    checksum goes, and is compared with the file at the seal like any other. So is one that both know differently:
+    it was sent again, and nobody heard the answer. But not of a store that is not ``atomic``: killed then, it may
+    list the new part's checksum and hold the old one's bytes (seen: VersityGW with its metadata in files of their
+    own). There it is sent once more.
     """
     merged = {}
     for number, stored in listed.items():
         known = recorded.get(number)
         if known is not None and known.etag == stored.etag and known.size == stored.size:
             merged[number] = known
-        else:
+        elif known is None or atomic:
             merged[number] = Part(number, stored.size, stored.etag, stored.crc64, stored.modified_at or now)
     return merged
 

@@ -377,6 +377,10 @@ class S3Client:
     def bucket(self) -> str:
         return self._settings.bucket
 
+    @property
+    def is_atomic(self) -> bool:
+        return self._settings.is_aws
+
     async def hashes(self) -> Hashes:
         abilities = await self.abilities()
         return Hashes(md5=not abilities.checksum, sha256=self._settings.signs_payloads)

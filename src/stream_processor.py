@@ -226,7 +226,8 @@ class StreamProcessor:
         fact = Fact.GREW if record.status is Status.PENDING_COMPLETION else None
         async with self._world.slots.turn():
             listed = await self._world.store.list_parts(record.key, str(record.upload_id))
-        parts = reconcile.merge_parts(self._ledger.parts, listed, self._world.clock.utc_now())
+        now, atomic = self._world.clock.utc_now(), self._world.store.is_atomic
+        parts = reconcile.merge_parts(self._ledger.parts, listed, now, atomic=atomic)
         await self._ledger.begin_upload(fact, record.upload_id, parts)
 
     async def _still_proved(self) -> bool:

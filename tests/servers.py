@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 import psutil
 
+from src.embedded.s3_server import keeps_attributes
 from tests import canary
 
 ROOT = Path(__file__).parents[1]
@@ -169,12 +170,11 @@ def start_redis(
 
 
 @contextmanager
-def start_versitygw(directory: Path, *, sidecar: bool = True) -> Iterator[S3Server]:
+def start_versitygw(directory: Path) -> Iterator[S3Server]:
     """VersityGW on a folder; as strict as Amazon S3 in all that we ask of it.
 
-    ``sidecar``: what it knows of an object lies in files of its own, else in attributes of the object's file. A file
-    system need not have attributes; but killed between writing the one and the other, it refuses for ever to put an
-    object where it shows none.
+    What it knows of an object lies in attributes of the object's file, or, where the file system has none, in files of
+    their own. Killed between writing the one and the other, it then says what is not so.
     """
     program = find_tool("versitygw")
     data, beside = directory / "data", directory / "meta"
@@ -184,7 +184,8 @@ def start_versitygw(directory: Path, *, sidecar: bool = True) -> Iterator[S3Serv
     def command(port: int) -> list[str]:
         keys = ["--access", server.access_key, "--secret", server.secret_key, "--region", server.region]
         listening = ["--port", f"127.0.0.1:{port}", "--health", "/health", "--keep-alive", "--quiet"]
-        return [str(program), *keys, *listening, "posix", *(["--sidecar", str(beside)] if sidecar else []), str(data)]
+        kept = [] if keeps_attributes(data) else ["--sidecar", str(beside)]
+        return [str(program), *keys, *listening, "posix", *kept, str(data)]
 
     server = S3Server("versitygw", command, directory, data=data)
     with _running(server):

@@ -75,7 +75,9 @@ async def _versitygw(data_dir: Path, program: Path, keys: _Keys, lock: int) -> A
     if not os.access(program, os.X_OK):
         raise EmbeddedServiceError(f"There is no VersityGW that can be run at {program}.")
     # VersityGW takes any neighbour whose name begins with "s3" for a folder inside "s3", and refuses it.
-    objects, metadata = made(data_dir / "s3"), made(data_dir / "object-metadata")
+    objects, metadata = made(data_dir / "s3"), data_dir / "object-metadata"
+    # In attributes of the object's own file they come to be together with it, also when the gateway is killed.
+    beside = [] if keeps_attributes(objects) and not metadata.exists() else ["--sidecar", str(made(metadata))]
     # A path that only this gateway knows: another one that took the port first cannot answer in its place.
     health = f"/health-{secrets.token_hex(8)}"
 
@@ -84,8 +86,7 @@ async def _versitygw(data_dir: Path, program: Path, keys: _Keys, lock: int) -> A
             os.path.abspath(program),
             *_gateway_options(ports, health),
             "posix",
-            "--sidecar",
-            str(metadata),
+            *beside,
             str(objects),
         ]
 
@@ -110,6 +111,16 @@ async def _versitygw(data_dir: Path, program: Path, keys: _Keys, lock: int) -> A
             browse_url=f"http://127.0.0.1:{ports[1]}/",
             kind="versitygw",
         )
+
+
+def keeps_attributes(folder: Path) -> bool:
+    """Whether the file system keeps what a user's program notes about a file."""
+    try:
+        os.setxattr(folder, "user.cefmp4", b"")
+        os.removexattr(folder, "user.cefmp4")
+    except OSError:
+        return False
+    return True
 
 
 def _gateway_options(ports: Sequence[int], health: str) -> list[str]:

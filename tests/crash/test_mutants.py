@@ -225,7 +225,7 @@ def checkpoint_before_the_upload(patch: pytest.MonkeyPatch) -> None:
 
 def believe_redis_about_parts(patch: pytest.MonkeyPatch) -> None:
     """A resumed upload has the parts that the record has."""
-    patch.setattr(reconcile, "merge_parts", lambda recorded, listed, now: dict(recorded))
+    patch.setattr(reconcile, "merge_parts", lambda recorded, *_, **__: dict(recorded))
 
 
 def prove_nothing(patch: pytest.MonkeyPatch) -> None:
@@ -341,6 +341,15 @@ def overwrite_strangers(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Claims, "_decide_by_bytes", take)
 
 
+def replace_what_is_there(patch: pytest.MonkeyPatch) -> None:
+    """The record says that the object is to be replaced, so it is ours."""
+
+    async def trusting(self: Claims, record: Checkpoint, stored: StoredObject) -> bool:
+        return True
+
+    patch.setattr(Claims, "may_replace", trusting)
+
+
 def adopt_without_comparing(patch: pytest.MonkeyPatch) -> None:
     """An open upload at our key holds our bytes."""
     patch.setattr(claim, "matches", lambda part, digest: True)
@@ -414,7 +423,9 @@ MUTANTS: dict[str, Mutant] = {
     "wait for no assembly": Mutant(
         (wait_for_no_assembly,), _scene(_completion_is_silent_and_happens_late, times=1), "bytes were sent"
     ),
-    "overwrite strangers": Mutant((overwrite_strangers,), _scene(_stranger_was_there), "the stranger's object"),
+    "overwrite strangers": Mutant(
+        (overwrite_strangers, replace_what_is_there), _scene(_stranger_was_there), "the stranger's object"
+    ),
     "adopt without comparing": Mutant((adopt_without_comparing,), _scene(_stranger_uploads), "the stranger's upload"),
     "look no more after the end": Mutant((look_no_more_after_the_end,), _scene(_patched_while_it_is_described), LOST),
     "idle by the file's times": Mutant((tell_idleness_by_the_files_times,), _scene(_clock_is_ahead), LOST),

@@ -29,6 +29,7 @@ from src.embedded import (
     embedded_s3,
     find_versitygw,
 )
+from src.embedded.s3_server import keeps_attributes
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,6 +88,22 @@ def _script(path: Path, text: str) -> Path:
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
     return path
+
+
+@pytest.mark.parametrize("kept_beside", [False, True])
+async def test_what_the_store_knows_of_an_object_is_in_the_objects_own_file_unless_it_was_beside_it(
+    tmp_path: Path, versitygw: Path, kept_beside: bool
+) -> None:
+    beside = tmp_path / "object-metadata"
+    if kept_beside:
+        beside.mkdir()
+    elif not keeps_attributes(tmp_path):
+        kept_beside = True  # this file system leaves it no choice
+    async with embedded_s3(tmp_path, versitygw=versitygw) as s3:
+        await asyncio.to_thread(_put, s3, "take.mp4", b"film")
+    assert beside.exists() is kept_beside
+    async with embedded_s3(tmp_path, versitygw=versitygw) as s3:
+        assert await asyncio.to_thread(_get, s3, "take.mp4") == b"film"
 
 
 # --- Redis ----------------------------------------------------------------------------------------------------------

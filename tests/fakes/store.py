@@ -74,6 +74,7 @@ class FakeStore:
         conditional: bool = True,
         copy: bool = True,
         md5_etags: bool = True,
+        atomic: bool = True,
         repeat_completion: Literal["done", "gone", "precondition"] = "done",
         fuse: Fuse | None = None,
         now: Callable[[], datetime] | None = None,
@@ -84,6 +85,7 @@ class FakeStore:
         self.conditional = conditional
         self.copy = copy
         self.md5_etags = md5_etags
+        self.atomic = atomic
         self.repeat_completion = repeat_completion
         self.fuse = fuse
         self.before_completion: Callable[[str], None] | None = None
@@ -106,6 +108,10 @@ class FakeStore:
     @property
     def bucket(self) -> str:
         return self._bucket
+
+    @property
+    def is_atomic(self) -> bool:
+        return self.atomic
 
     async def hashes(self) -> Hashes:
         return Hashes(md5=not self.crc64)

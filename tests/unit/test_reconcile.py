@@ -329,6 +329,13 @@ def _part(number: int, etag: str = "e", *, size: int = 8, crc64: int | None = 5)
     return Part(number, size, etag, crc64, NOW, sent_again=(SendReason.HEAD_PATCH,))
 
 
+def test_a_store_that_says_for_long_that_something_is_there_and_that_nothing_is_gets_the_next_key() -> None:
+    """VersityGW after a kill in mid-completion, with its metadata in files of their own."""
+    answer = Answer.PRECONDITION_FAILED
+    assert _step(answer=answer, upload_open=True) is Step.COMPLETE_AGAIN
+    assert _step(answer=answer, upload_open=True, waited_out=True) is Step.NEXT_KEY
+
+
 def test_a_part_that_record_and_store_agree_on_keeps_what_the_record_knows() -> None:
     listed = {1: StoredPart(1, 8, "e", None, NOW + timedelta(hours=1))}
     assert merge_parts({1: _part(1)}, listed, NOW) == {1: _part(1)}
@@ -347,6 +354,13 @@ def test_a_part_that_only_the_store_knows_is_believed_as_far_as_its_checksum_goe
 @pytest.mark.parametrize("listed", [StoredPart(1, 8, "other", 6), StoredPart(1, 9, "e", 6)])
 def test_a_part_that_the_store_holds_otherwise_than_the_record_says_is_as_the_store_says(listed: StoredPart) -> None:
     assert merge_parts({1: _part(1)}, {1: listed}, NOW) == {1: Part(1, listed.size, listed.etag, 6, NOW)}
+
+
+@pytest.mark.parametrize("listed", [StoredPart(1, 8, "other", 6), StoredPart(1, 9, "e", 6)])
+def test_a_part_that_was_sent_again_without_an_answer_is_not_believed_where_a_kill_leaves_halves(
+    listed: StoredPart,
+) -> None:
+    assert merge_parts({1: _part(1)}, {1: listed, 2: StoredPart(2, 8, "f", 7)}, NOW, atomic=False).keys() == {2}
 
 
 # -- the schedule that parts were cut by -------------------------------------------------------------------------------
