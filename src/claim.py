@@ -11,6 +11,7 @@ import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import count
 
 from .checksums import combine
@@ -75,6 +76,15 @@ class Adopted:
     parts: dict[int, Part]
 
 
+@dataclass(slots=True)
+class _Latest:
+    """Of the recordings that a file was, the latest that is known: when it was begun, and the record that brings it up
+    to date, unless it is longer than the file."""
+
+    record: Checkpoint | None = None
+    since: datetime | None = None
+
+
 class Claims:
     """Decides for one file after the other, by marker, document and bytes."""
 
@@ -83,6 +93,8 @@ class Claims:
         self._keys = keys
         self._elsewhere = Elsewhere(world)
         self._kept_uploads: set[str] = set()
+        self._done_inodes: set[int] = set()
+        self._looked_at: dict[str, asyncio.Event] = {}
         self._reading = asyncio.Lock()
 
     async def claim(
@@ -92,53 +104,102 @@ class Claims:
 
         Raises ``FileChanged`` when the file changed while its bytes were compared: look at it again.
         """
+        latest = _Latest()
         marker = await self._world.checkpoints.marker(snapshot.identity)
         if marker is not None and marker.bucket == self._world.store.bucket:
             known = await self._claim_known(marker, path, snapshot)
-            if isinstance(known, Checkpoint):
-                self._keys.take(known.key, known.identity)
-                return replace(known, superseded=superseded)
-            if known is not None:
+            if isinstance(known, Marker):
                 return known
-        found = await self._claim_first(self._candidates(path), path, snapshot)
-        if isinstance(found, Checkpoint) and found.status is Status.ACTIVE and found.replaces is None:
-            # Nothing of this file lies under its name. Under an earlier one?
-            keys = await self._elsewhere.keys_of(snapshot)
-            found = (
-                await self._claim_first(iter(keys), path, snapshot)
-                or await self._claim_upload_elsewhere(found, path, snapshot)
-                or found
-            )
+            latest = _Latest(known, marker.started_at)
+        elif snapshot.identity.inode in self._done_inodes:
+            self._done_inodes.remove(snapshot.identity.inode)
+            self._elsewhere.look_again()
+        looked_at: list[str] = []
+        found = await self._claim_first(_noting(self._candidates(path), looked_at), path, snapshot, latest)
+        if isinstance(found, Checkpoint) and found.status is Status.ACTIVE and marker is None:
+            # Nothing that is this file lies under its name. Under an earlier one?
+            elsewhere = [key for key in await self._elsewhere.keys_of(snapshot) if key not in looked_at]
+            found = await self._claim_first(iter(elsewhere), path, snapshot, latest) or found
+            if isinstance(found, Checkpoint) and found.status is Status.ACTIVE and found.replaces is None:
+                found = await self._claim_upload_elsewhere(found, path, snapshot) or found
         if isinstance(found, Marker):
             return found
         if found is None:
             raise AssertionError("unreachable: there is always another key")
         self._keys.take(found.key, found.identity)
-        return replace(found, superseded=superseded)
+        # Whose file got the bytes of an earlier recording back is no earlier record for it.
+        since = found.started_at if latest.since is None else max(found.started_at, latest.since)
+        return replace(found, started_at=since, superseded=superseded)
 
-    async def _claim_first(self, keys: Iterator[str], path: str, snapshot: Snapshot) -> Marker | Checkpoint | None:
-        """What the first key gives that is not somebody else's."""
+    def is_done(self, identity: Identity) -> None:
+        """Redis has its marker from now on; where it should have one and has none, it has forgotten."""
+        self._done_inodes.add(identity.inode)
+
+    async def _claim_first(
+        self, keys: Iterator[str], path: str, snapshot: Snapshot, latest: _Latest
+    ) -> Marker | Checkpoint | None:
+        """What the first key gives that is not somebody else's.
+
+        A file that was begun anew has recordings at several keys, and only the latest is ever brought up to date. So
+        one that could be is the answer only when none behind it is later.
+        """
         for key in keys:
+            if latest.record is not None and key == latest.record.key:
+                continue
             found = await self._claim_at(key, path, snapshot)
-            if found is not None:
+            if found is None:
+                await self._note_if_later(key, snapshot.identity, latest)
+            elif not isinstance(found, Checkpoint) or found.status is not Status.ACTIVE:
                 return found
-        return None
+            elif found.replaces is None:
+                return latest.record or found
+            elif latest.since is None or found.started_at >= latest.since:
+                latest.record, latest.since = found, found.started_at
+        return latest.record
+
+    async def _note_if_later(self, key: str, identity: Identity, latest: _Latest) -> None:
+        """An object of this file that is longer than it: if it is the latest, another recording is in the file now."""
+        if latest.record is None or not identity.birth_ns:
+            return
+        async with self._world.slots.turn():
+            stored = await self._world.store.head(key)
+        description = (await self.description(key)).description
+        origin = origin_of(stored.metadata) if stored else None
+        if description is not None and stored is not None and description.etag == stored.etag:
+            if description.snapshot.identity == identity and description.started_at > latest.record.started_at:
+                latest.record, latest.since = None, description.started_at
+        elif origin is not None and origin.identity == identity:
+            latest.record = None  # when it was begun, nobody knows: nothing is put over it nor over another
 
     @asynccontextmanager
     async def _reserved(self, key: str, identity: Identity) -> AsyncIterator[bool]:
-        """Whether the key is free for this file; nobody else gets it inside."""
+        """Whether the key is free for this file; nobody else gets it inside. Who only looks is waited for: a key that
+        he leaves may be the one where this file's object lies."""
+        while key in self._looked_at:
+            await self._looked_at[key].wait()
+        left = self._looked_at[key] = asyncio.Event()
         free = self._keys.take(key, identity)
         try:
             yield free
         finally:
             if free:
                 self._keys.give_back(identity)
+            del self._looked_at[key]
+            left.set()
 
-    async def another_key(self, record: Checkpoint) -> str:
-        """The next key at which nothing is, for a stream whose own turned out to be somebody else's."""
+    async def another_key(self, record: Checkpoint) -> tuple[str, str | None]:
+        """The next key at which nothing is, for a stream whose own turned out to be somebody else's; or the one that it
+        had taken before Redis lost that, with the ETag of its object there."""
         for key in self._candidates(record.path):
-            if key != record.key and self._keys.take(key, record.identity) and await self._is_free(key):
-                return key
+            if key == record.key or not self._keys.take(key, record.identity):
+                continue
+            async with self._world.slots.turn():
+                stored = await self._world.store.head(key)
+            origin = origin_of(stored.metadata) if stored else None
+            if stored is not None and origin is not None and origin.stream_id == record.stream_id:
+                return key, stored.etag
+            if stored is None and await self.description(key) == Described(None, foreign=False):
+                return key, None
         raise AssertionError("unreachable: there is always another key")
 
     async def description(self, key: str) -> Described:
@@ -185,12 +246,6 @@ class Claims:
         natural = object_key(self._world.naming.key_prefix, path)
         yield natural
         yield from (next_free(natural, number) for number in count(2))
-
-    async def _is_free(self, key: str) -> bool:
-        async with self._world.slots.turn():
-            if await self._world.store.head(key) is not None:
-                return False
-        return await self.description(key) == Described(None, foreign=False)
 
     def keep_uploads(self, record: Checkpoint) -> None:
         """Uploads that a record names belong to it, also when its stream has failed: nobody else adopts them."""
@@ -400,6 +455,12 @@ class Claims:
             schedule=self._world.naming.schedule,
             started_at=self._world.clock.utc_now(),
         )
+
+
+def _noting(keys: Iterator[str], noted: list[str]) -> Iterator[str]:
+    for key in keys:
+        noted.append(key)
+        yield key
 
 
 def _is_described_as(description: StoredDescription | None, stored: StoredObject, snapshot: Snapshot) -> bool:

@@ -1,7 +1,7 @@
 """Finds the object, or the open upload, of a file that has another name now, when Redis no longer remembers it.
 
-Only a file that is older than this process can have one, and only what is younger than the file can be it: so the
-bucket is listed once, at the first such file, and few objects are asked for.
+Only a file that is older than this process can have one (or than the loss, if Redis forgot later), and only what is
+younger than the file can be it: so the bucket is listed once, at the first such file, and few objects are asked for.
 """
 
 from __future__ import annotations
@@ -30,17 +30,22 @@ class Elsewhere:
         self._listing = asyncio.Lock()
         self._identities: dict[str, Identity | None] = {}
 
+    def look_again(self) -> None:
+        """Redis no longer remembers what this process has completed: younger files may have an object, too."""
+        self._began = self._world.clock.utc_now()
+        self._listed = None
+        self._identities.clear()
+
     async def keys_of(self, snapshot: Snapshot) -> tuple[str, ...]:
-        """Keys of objects that were made from this very file; none where the file system keeps no birth times."""
+        """Keys of objects that were made from this very file, the latest last; none where the file system keeps no
+        birth times."""
         born = self._born_before_us(snapshot)
         if born is None:
             return ()
         candidates = [
             listed.key
             for listed in await self._objects()
-            if listed.size <= snapshot.size
-            and listed.modified_at >= born - _CLOCK_SKEW
-            and not listed.key.endswith(METADATA_SUFFIX)
+            if listed.modified_at >= born - _CLOCK_SKEW and not listed.key.endswith(METADATA_SUFFIX)
         ]
         return tuple([key for key in candidates if await self._is_of(key, snapshot)])
 
@@ -73,7 +78,8 @@ class Elsewhere:
         async with self._listing:
             if self._listed is None:
                 async with self._world.slots.turn():
-                    self._listed = tuple(await self._world.store.list_objects(self._world.naming.key_prefix))
+                    listed = await self._world.store.list_objects(self._world.naming.key_prefix)
+                self._listed = tuple(sorted(listed, key=lambda found: found.modified_at))
         return self._listed
 
     async def _is_of(self, key: str, snapshot: Snapshot) -> bool:

@@ -63,7 +63,8 @@ _NEARLY_FULL = 0.9
 
 
 class _BegunAnew(Exception):
-    """The file became shorter than the object that was to be brought up to date: another recording is in it."""
+    """Another recording is in the file: it became shorter than the object that was to be brought up to date, or Redis
+    had lost that this stream was done. ``marker`` is what is done of the file."""
 
     def __init__(self, marker: Marker) -> None:
         super().__init__()
@@ -191,6 +192,7 @@ class StreamProcessor:
     # -- beginning and resuming -------------------------------------------------------------------------------
 
     async def _resume(self) -> bool:
+        await self._leave_to_later_recording()
         record = self._ledger.record
         where = reconcile.where_to_resume(record)
         if record.status is Status.FAILED:
@@ -213,6 +215,15 @@ class StreamProcessor:
                 return await self._resolve(Answer.NONE)
             case Resume.DESCRIBE:
                 return await self._still_proved()
+
+    async def _leave_to_later_recording(self) -> None:
+        """A record whose end Redis has lost: its file has become another recording since, and that one is done."""
+        record = self._ledger.record
+        later = await self._world.checkpoints.marker(record.identity)
+        if later is not None and later.started_at > record.started_at:
+            await self._clean_up(_with_own_upload_superseded(record))
+            await self._world.checkpoints.forget(record.stream_id)
+            raise _BegunAnew(later)
 
     async def _adopt_upload(self) -> None:
         """Parts that are in S3 already, from before a loss of Redis, need not be sent again."""
@@ -282,8 +293,7 @@ class StreamProcessor:
             await self._to_another_key()
             self._replaced_size = 0
             raise FileChanged("another recording is in the file")
-        own = Superseded(record.key, record.upload_id, record.stream_id, record.started_at)
-        await self._clean_up(replace(record, superseded=(*record.superseded, own)))
+        await self._clean_up(_with_own_upload_superseded(record))
         marker = described.marker(record.path)
         await self._world.checkpoints.finish(replace(record, status=Status.COMPLETED), marker)
         raise _BegunAnew(marker)
@@ -407,7 +417,7 @@ class StreamProcessor:
 
     async def _may_complete(self, snapshot: Snapshot) -> bool:
         """Before its quiet time has passed a recording is completed only while still nobody writes."""
-        if self._world.clock.monotonic() - self._changed_at >= self._quiet_seconds():
+        if self._world.clock.monotonic() >= self._changed_at + self._quiet_seconds():  # as ``idle_at`` rounds
             return True
         return await self._writers() is Writers.NONE
 
@@ -460,9 +470,9 @@ class StreamProcessor:
 
     async def _to_another_key(self) -> None:
         taken = self._ledger.record.key
-        key = await self._claims.another_key(self._ledger.record)
+        key, etag = await self._claims.another_key(self._ledger.record)
         self._telemetry.next_key(taken=taken, key=key)
-        await self._upload_anew(Fact.UPLOAD_LOST, replaces=None, key=key)
+        await self._upload_anew(Fact.UPLOAD_LOST, replaces=etag, key=key)
 
     async def _upload_is_gone(self) -> bool:
         """The store does not know the upload: completed by somebody, aborted or expired. The object tells."""
@@ -615,6 +625,11 @@ class StreamProcessor:
             duration_seconds=max(0.0, (now - record.started_at).total_seconds()),
             processing_seconds=0.0 if idle_since is None else self._world.clock.monotonic() - idle_since,
         )
+
+
+def _with_own_upload_superseded(record: Checkpoint) -> Checkpoint:
+    own = Superseded(record.key, record.upload_id, record.stream_id, record.started_at)
+    return replace(record, superseded=(*record.superseded, own))
 
 
 def _manifest(record: Checkpoint) -> Manifest:

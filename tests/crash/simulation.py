@@ -221,9 +221,14 @@ async def _recording(recorder: Recorder, disk: Disk) -> None:
 
 
 async def _kill(tasks: list[asyncio.Task[None]], dispatcher: Dispatcher) -> None:
-    everything = [*tasks, *dispatcher._tasks]
-    for task in everything:
+    """The dispatcher first: until it has ended it may begin another stream, which would outlive its process."""
+    await _cancel(tasks)
+    await _cancel(list(dispatcher._tasks))
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
         task.cancel()
-    for task in everything:
+    for task in tasks:
         with suppress(asyncio.CancelledError, Killed, BaseExceptionGroup):
             await task
