@@ -10,6 +10,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -42,6 +43,8 @@ _REFUSED_SECONDS = 60.0
 _TIDY_SECONDS = 600.0
 #: A rule of the bucket that aborts uploads sooner takes long recordings, and those that wait for an outage to end.
 _ENOUGH_DAYS = 7
+#: A process that has said its last word ends within so many seconds, whatever hangs.
+_LAST_SECONDS = 5.0
 #: A chunk above this is sent from the file in sections, so that one part never takes a slot's whole memory.
 _LARGEST_IN_MEMORY = 64 * 1024 * 1024
 
@@ -106,6 +109,14 @@ async def _run(loaded: Loaded) -> None:
         place = await _embed(loaded.settings, stack)
         _log(place.settings)  # once more: an embedded store has a secret of its own
         await _serve_until(stop, place, loaded.notices, metrics, stack)
+    _end_whatever_hangs()
+
+
+def _end_whatever_hangs() -> None:
+    """The interpreter waits for all threads at its end; one that looks into a dead file system may never come back."""
+    end = threading.Timer(_LAST_SECONDS, os._exit, [0])
+    end.daemon = True
+    end.start()
 
 
 def _listen_to_signals(stop: asyncio.Event) -> None:
