@@ -403,6 +403,20 @@ async def test_the_keys_are_those_that_people_know_and_readable(redis_server: st
         assert admin.smembers(f"{prefix}streams:completed") == {b"a1b2"}
 
 
+@pytest.mark.redis
+async def test_nothing_of_ours_expires_by_itself(redis_server: str, admin: Admin, prefix: str) -> None:
+    """So neither Redis's clock nor a policy that evicts what has a time to live can take it."""
+    async with opened_redis(redis_server, prefix=prefix) as checkpoints:
+        await checkpoints.save(full_record("done"))
+        await checkpoints.finish(full_record("done"), marker())
+        await checkpoints.put_marker(marker(Identity(8, 9)))
+        await checkpoints.save_part(full_record("live"), [part(4)])
+        await checkpoints.save(record("failed", status=Status.FAILED))
+    lives = {key: admin.ttl(key) for key in admin.scan_iter(match=f"{prefix}*")}
+    assert len(lives) >= 7
+    assert set(lives.values()) == {-1}
+
+
 @given(st.text(min_size=1).map(lambda text: text.encode("utf-8", "ignore")) | st.binary(min_size=1))
 @example(b"100%")
 @example(b"%FF")

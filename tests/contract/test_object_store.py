@@ -15,7 +15,7 @@ import pytest
 
 from src.checksums import combine, multipart_etag
 from src.credentials import KeySettings
-from src.exceptions import FileChanged, S3Unavailable, UploadGone
+from src.exceptions import FileChanged, S3Rejected, S3Unavailable, UploadGone
 from src.ports import ChunkBody, Hashes, ObjectStore
 from src.recording import Answer, Chunk, Identity, Manifest, Snapshot, StoredPart
 from src.retry import RetryPolicy
@@ -342,6 +342,18 @@ async def test_the_listing_has_every_object_below_a_prefix(store: Store) -> None
     (listed,) = await store.port.list_objects("folder/")
     assert (listed.key, listed.size) == ("folder/ü %41 +.mp4", len(WHOLE) + len(TAIL))
     assert listed.modified_at.tzinfo is not None
+
+
+@pytest.mark.versitygw
+async def test_where_objects_are_files_none_can_lie_below_another(versitygw: S3Server) -> None:
+    """A limit of such stores: their own words are told, and the object that is there stays as it is."""
+    async with opened(versitygw) as client:
+        etag = await completed(client, "take.mp4", TAIL)
+        upload_id, parts = await uploaded(client, "take.mp4/inside.mp4", TAIL)
+        with pytest.raises(S3Rejected, match="Object parent already exists as a file"):
+            await client.complete_upload("take.mp4/inside.mp4", upload_id, manifest_of(TAIL), parts)
+        there = await client.head("take.mp4")
+        assert there is not None and there.etag == etag
 
 
 async def test_there_is_no_object_and_no_checksum_where_nothing_is(store: Store) -> None:

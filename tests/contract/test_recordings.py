@@ -9,12 +9,14 @@ import hashlib
 import mmap
 import os
 import random
+import resource
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -303,17 +305,65 @@ class TestWhereStatxIsMissing:
         monkeypatch.setattr(recording_file, "_statx", refused)
         assert (await seen(files, "a.mp4")).identity.birth_ns == 0
 
+    @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
     async def test_an_open_file_that_cannot_be_looked_at_is_trouble(
-        self, files: RecordingFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, files: RecordingFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
     ) -> None:
         def broken(*_: object) -> int:
-            ctypes.set_errno(errno.EIO)
+            ctypes.set_errno(number)
             return -1
 
         (tmp_path / "a.mp4").write_bytes(b"abc")
-        monkeypatch.setattr(recording_file, "_statx", broken)
-        with pytest.raises(ChunkProcessingError, match=os.strerror(errno.EIO)):
-            await files.digest("a.mp4", Identity(1, 1), Chunk(1, 0, 1), NO_HASHES)
+        with monkeypatch.context() as patched:
+            patched.setattr(recording_file, "_statx", broken)
+            with pytest.raises(ChunkProcessingError, match=os.strerror(number)):
+                await files.digest("a.mp4", Identity(1, 1), Chunk(1, 0, 1), NO_HASHES)
+        identity = await identity_of(files, "a.mp4")
+        assert (await files.digest("a.mp4", identity, Chunk(1, 0, 3), NO_HASHES)).size == 3  # opened by its path again
+
+
+class TestDescriptorsAndThreads:
+    async def test_no_file_stays_open_between_two_reads(self, files: RecordingFiles, tmp_path: Path) -> None:
+        """However many recordings there are, only those that are being read this moment need a descriptor."""
+        (tmp_path / "a.mp4").write_bytes(noise(LIMIT + 1))
+        identity = await identity_of(files, "a.mp4")
+        before = os.listdir("/proc/self/fd")
+        small = await files.read("a.mp4", identity, Chunk(1, 0, 9), NO_HASHES)
+        large = await files.read("a.mp4", identity, Chunk(1, 0, LIMIT + 1), NO_HASHES)
+        pieces = large.pieces()
+        await anext(pieces)
+        await files.digest("a.mp4", identity, Chunk(1, 0, 9), NO_HASHES)
+        await files.writers("a.mp4")
+        assert os.listdir("/proc/self/fd") == before
+        small.release(reusable=True)
+
+    async def test_a_process_without_a_free_descriptor_reads_when_there_is_one(
+        self, files: RecordingFiles, tmp_path: Path
+    ) -> None:
+        (tmp_path / "a.mp4").write_bytes(b"abc")
+        identity = await identity_of(files, "a.mp4")
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            with pytest.raises(ChunkProcessingError, match=os.strerror(errno.EMFILE)):
+                await files.read("a.mp4", identity, Chunk(1, 0, 3), NO_HASHES)
+            with pytest.raises(ChunkProcessingError):
+                await files.snapshot("a.mp4")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert await everything(await files.read("a.mp4", identity, Chunk(1, 0, 3), NO_HASHES)) == b"abc"
+
+    async def test_a_look_does_not_wait_for_reads_that_hang(self, files: RecordingFiles, tmp_path: Path) -> None:
+        (tmp_path / "a.mp4").write_bytes(b"abc")
+        disk_is_back = threading.Event()
+        hanging = [files._reading.submit(disk_is_back.wait) for _ in range(20)]
+        try:
+            async with asyncio.timeout(20):
+                assert (await seen(files, "a.mp4")).size == 3
+                await files.writers("a.mp4")
+            assert not any(each.done() for each in hanging)
+        finally:
+            disk_is_back.set()
 
 
 class TestReading:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from src.credentials import KeySettings
 from src.exceptions import S3OperationError, S3Unavailable
@@ -158,26 +164,30 @@ async def _web_server(request: web.BaseRequest) -> web.StreamResponse:
 
 
 @asynccontextmanager
-async def _served(answering: Answering) -> AsyncIterator[str]:
+async def _served(answering: Answering, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """The endpoint of a server on a free port."""
     runner = web.ServerRunner(web.Server(answering), shutdown_timeout=0.1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
         await site.start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield f"http{'s' if tls else ''}://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
 
 
 @asynccontextmanager
 async def _client(
-    answering: Answering, telemetry: FakeTelemetry | None = None, *, probes: bool = False
+    answering: Answering,
+    telemetry: FakeTelemetry | None = None,
+    *,
+    probes: bool = False,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[S3Client]:
     """A client that knows what the store can do (nothing), unless it is to probe."""
     choice = Choice.AUTO if probes else Choice.OFF
     async with (
-        _served(answering) as endpoint,
+        _served(answering, tls) as endpoint,
         asyncio.timeout(SECONDS),
         open_store(
             StoreSettings(
@@ -229,6 +239,34 @@ async def test_a_web_server_that_is_no_store_is_tried_again_and_the_setting_is_n
         assert isinstance(error, S3Unavailable)
         assert error.misconfigured
         assert "S3_ENDPOINT_URL" in error.hint
+
+
+def _untrusted(folder: Path) -> ssl.SSLContext:
+    """TLS with a certificate that nobody has signed."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=2))
+        .not_valid_after(now - timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "tls.pem").write_bytes(pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "tls.pem")
+    return context
+
+
+async def test_a_certificate_that_cannot_be_trusted_is_named_and_nothing_is_sent_to_its_owner(tmp_path: Path) -> None:
+    store = Plain()
+    async with _client(store, tls=_untrusted(tmp_path)) as client:
+        with pytest.raises(S3Unavailable, match=r"(?i)certificate"):
+            await client.ping()
+    assert store.requests == []
 
 
 @pytest.mark.parametrize("rude", [True, False], ids=["reset", "closed"])

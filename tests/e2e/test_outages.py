@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
@@ -31,6 +32,27 @@ def test_a_store_that_is_killed_in_mid_recording_and_comes_back_has_it_all(own_s
     daemon.wait_for("s3_recovered")
     stage.wait_until_clean("outage.mp4")
     assert len(daemon.lines("s3_unavailable")) < 10  # one line for many attempts
+
+
+def test_a_daemon_that_was_frozen_in_mid_recording_goes_on_where_it_was(stage: Stage) -> None:
+    """As a machine that was suspended: every deadline of the daemon has passed when it wakes."""
+    daemon, path = stage.daemon, stage.folder / "frozen.mp4"
+    daemon.start_and_wait(STREAM_TIMEOUT_SECONDS="3")
+    with Writer(path) as writer:
+        writer.append(CHUNK + 1)
+        stage.wait_until_sent(path, 1)
+        daemon.signal(signal.SIGSTOP)
+        until = time.monotonic() + 6
+        while time.monotonic() < until:
+            writer.append(CHUNK // 4)
+            time.sleep(0.5)  # the pace of a recorder
+        writer.patch(0, 4)
+        daemon.signal(signal.SIGCONT)
+        stage.wait_until_sent(path, 1, 2)
+        writer.append(1)
+    stage.wait_until_done(path)
+    stage.wait_until_clean("frozen.mp4")
+    assert daemon.lines("unexpected_error") == [] and daemon.lines("stream_failed") == []
 
 
 def test_redis_that_is_killed_in_mid_recording_and_comes_back_costs_nothing(own_stage: Stage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+#: Calls that write into a file, or make, move or remove one.
+_CHANGES_FILES = (
+    r"\.(unlink|rmdir|touch|write_text|write_bytes|hardlink_to|symlink_to)$"
+    r"|^(os|[\w.]*[pP]ath)\.(remove|removedirs|rename|renames|replace|truncate|ftruncate|link|symlink|mknod|mkfifo"
+    r"|chmod|chown|utime|write|pwrite|pwritev|writev|sendfile|copy_file_range)$"
+)
 SRC = ROOT / "src"
 
 #: From the lowest floor up. ``tools`` are the dispatcher's and the processor's own, between promises and conduct.
@@ -199,6 +206,17 @@ def _sources(*folders: str) -> list[Path]:
     return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
+@pytest.mark.parametrize("name", HOUSE)
+def test_the_house_makes_folders_and_changes_and_removes_no_file(name: str) -> None:
+    """Recordings are opened for reading, and nothing else is opened; the watched folder is made where it is missing."""
+    calls = [node for node in ast.walk(_tree(HOUSE[name])) if isinstance(node, ast.Call)]
+    named = [ast.unparse(call.func) for call in calls]
+    assert [one for one in named if re.fullmatch(r"open|io\.open|os\.fdopen|shutil\.(?!which).*", one)] == []
+    assert [one for one in named if re.search(_CHANGES_FILES, one)] == []
+    flags = {flag.attr for flag in ast.walk(_tree(HOUSE[name])) if isinstance(flag, ast.Attribute)}
+    assert not flags & {"O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND"}
+
+
 @pytest.mark.parametrize("path", _sources("src", "tests"), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_is_named_by_what_it_knows(path: Path) -> None:
     assert not set(path.stem.split("_")) & set(VAGUE)
@@ -214,6 +232,13 @@ def test_no_function_is_longer_than_sixty_lines(path: Path) -> None:
 def test_every_module_begins_with_its_promise() -> None:
     silent = [name for name, path in MODULES.items() if not ast.get_docstring(_tree(path))]
     assert [name for name in silent if MODULES[name].stat().st_size > 0] == []
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_every_package_is_pinned_to_one_version_with_its_hashes(name: str) -> None:
+    packages = [each for each in re.split(r"\n(?=[^\s#])", (ROOT / name).read_text()) if not each.startswith("#")]
+    assert len(packages) > 10
+    assert [each for each in packages if not re.match(r"[\w.\[\]-]+==[\w.]+[^\n]*\\\n\s+--hash=sha256:", each)] == []
 
 
 def _texts() -> Iterator[Path]:

@@ -9,6 +9,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -311,3 +312,12 @@ def test_nobody_reading_the_log_ends_nothing(capsys: pytest.CaptureFixture[str])
     stream.close()
     logger().info("into_the_void")
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_full_disk_under_the_log_ends_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    full = open("/dev/full", "w")  # noqa: SIM115 - closing it fails, too
+    configure_logging("production", "INFO", (), stream=full)
+    logger().info("no_room_for_this")
+    assert capsys.readouterr() == ("", "")
+    with suppress(OSError):
+        full.close()
