@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,12 @@ import pytest
 from src.config import _OLD_NAMES, Settings, example_env
 from src.lifecycle import TRANSITIONS
 from src.metrics import Metrics
+from tests.contract.test_s3_answers import BAD
+from tests.corpus.courses import COURSES
+from tests.corpus.media import MEDIA
+from tests.corpus.names import RECORDINGS
+from tests.corpus.shapes import CHANGES, OTHERS, STILL
+from tests.crash.test_mutants import MUTANTS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
@@ -38,6 +46,29 @@ HOSTS = frozenset(
         "creativecommons.org",
     }
 )
+GUARANTEES = ROOT / "docs" / "guarantees.md"
+FAILURE_MODES = ROOT / "docs" / "failure-modes.md"
+#: The groups of failure modes, and how many each has.
+GROUPS = {"F": 41, "S": 33, "D": 19, "P": 19, "Q": 8, "X": 10}
+#: The right that each operation of S3 needs.
+RIGHTS = {
+    "abort_multipart_upload": "s3:AbortMultipartUpload",
+    "complete_multipart_upload": "s3:PutObject",
+    "create_bucket": "s3:CreateBucket",
+    "create_multipart_upload": "s3:PutObject",
+    "get_bucket_lifecycle_configuration": "s3:GetLifecycleConfiguration",
+    "get_object": "s3:GetObject",
+    "head_bucket": "s3:ListBucket",
+    "head_object": "s3:GetObject",
+    "list_multipart_uploads": "s3:ListBucketMultipartUploads",
+    "list_objects_v2": "s3:ListBucket",
+    "list_parts": "s3:ListMultipartUploadParts",
+    "put_object": "s3:PutObject",
+    "upload_part": "s3:PutObject",
+    "upload_part_copy": "s3:PutObject",
+}
+#: Rights that the daemon can do without.
+SPARED = {"s3:CreateBucket", "s3:GetLifecycleConfiguration"}
 #: Events that are written elsewhere than in the telemetry.
 OTHER_EVENTS = frozenset({"log_line_lost"})
 
@@ -47,6 +78,10 @@ _HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
 _METRIC = re.compile(r"\b(?:video|cefmp4|streams|active_streams)_[a-z0-9_]+\b")
 #: A loud name with an underscore, as settings have; not a piece of a longer word.
 _LOUD = re.compile(r"(?<![\w.$-])[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+(?![\w-])")
+#: A test as documents name it.
+_TEST = re.compile(r"`((?:unit|contract|corpus|crash|e2e)/test_\w+\.py)::(test_\w+)`")
+_BOLD = re.compile(r"\*\*([^*]+)\*\*")
+_CASE = re.compile(r"(?<!\*)\*([^*]+)\*(?!\*)")
 
 
 def _id(path: Path) -> str:
@@ -225,3 +260,85 @@ def _inside(path: Path, relative: str) -> bool:
 def test_nobody_is_sent_to_an_unexpected_host(path: Path) -> None:
     found = re.findall(r"https?://([A-Za-z0-9.-]+)", path.read_text(encoding="utf-8"))
     assert sorted(set(found) - HOSTS) == []
+
+
+@cache
+def _tests_in(name: str) -> frozenset[str]:
+    path = ROOT / "tests" / name
+    tree = ast.parse(path.read_text(encoding="utf-8")) if path.exists() else ast.Module([], [])
+    return frozenset(n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+@pytest.mark.parametrize("document", [GUARANTEES, FAILURE_MODES], ids=_id)
+def test_every_test_that_a_guarantee_names_exists(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    named = _TEST.findall(text)
+    assert [f"{file}::{test}" for file, test in named if test not in _tests_in(file)] == []
+    assert len(named) == len(re.findall("::test_", text)) > 50
+
+
+def test_every_promise_and_everything_that_is_not_promised_names_what_shows_it() -> None:
+    for heading, beginning in (("What is promised", r"\n(?=\d+\. )"), ("What is not promised", r"\n(?=\*\*)")):
+        items = [item for item in re.split(beginning, _section(GUARANTEES, heading)) if item.strip()]
+        assert len(items) >= 10
+        assert [item for item in items if not _TEST.search(item.partition("Shown by: ")[2])] == []
+
+
+def _failure_modes() -> list[list[str]]:
+    rows = _rows(FAILURE_MODES.read_text(encoding="utf-8"))
+    return [cells for cells in rows if re.fullmatch(r"[A-Z]\d+", cells[0])]
+
+
+def test_each_failure_mode_is_there_once_with_its_test_or_the_reason_why_there_is_none() -> None:
+    listed = [cells[0] for cells in _failure_modes()]
+    assert listed == [f"{group}{number}" for group, count in GROUPS.items() for number in range(1, count + 1)]
+    for cells in _failure_modes():
+        assert len(cells) == 4 and all(cells), cells
+        shown = _TEST.search(cells[3]) or _BOLD.search(cells[3]) or re.match(r"No test: \w+", cells[3])
+        assert shown, cells
+
+
+def test_short_names_and_cases_of_tests_are_real() -> None:
+    """A case is a text in the sources of the tests."""
+    rows = _rows(FAILURE_MODES.read_text(encoding="utf-8"))
+    short = {name for cells in rows if _TEST.search(cells[1]) for name in _BOLD.findall(cells[0])}
+    last = [cells[3] for cells in _failure_modes()]
+    assert {name for cell in last for name in _BOLD.findall(cell)} == short
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
+    cases = {case for cell in last for case in _CASE.findall(_BOLD.sub("", cell))}
+    assert len(cases) > 30
+    assert sorted(case for case in cases if case not in sources) == []
+
+
+def test_there_are_as_many_cases_as_the_guarantees_say() -> None:
+    real = {
+        "answers": len(BAD),
+        "names": len(RECORDINGS),
+        "shapes": len(STILL) + len(OTHERS) + len(CHANGES),
+        "films": len(MEDIA),
+        "courses": len(COURSES),
+        "mutants": len(MUTANTS),
+    }
+    text = _section(GUARANTEES, "How it is tested")
+    said = {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", text) if word in real}
+    assert said.keys() == real.keys()
+    assert {word: number for word, number in said.items() if number > real[word]} == {}
+
+
+def _operations() -> set[str]:
+    """What the client asks of the store: the first argument wherever it asks."""
+    tree = ast.parse((ROOT / "src" / "s3_client.py").read_text(encoding="utf-8"))
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args)
+    asked = (call for call in calls if re.search(r"\b(_call|call|_pages)$", ast.unparse(call.func)))
+    return {text for call in asked for text in _texts(call.args[0])}
+
+
+def test_the_rights_are_those_of_the_operations_that_are_used() -> None:
+    """No right is asked for that nothing needs; deleting an object is none of them."""
+    assert _operations() == RIGHTS.keys()
+    operations = ROOT / "docs" / "operations.md"
+    policy = json.loads(_section(operations, "Rights on the bucket").partition("```json")[2].partition("```")[0])
+    asked = {action for statement in policy["Statement"] for action in statement["Action"]}
+    assert asked == set(RIGHTS.values()) - SPARED
+    text = operations.read_text(encoding="utf-8")
+    assert [right for right in SPARED if right not in text] == []
