@@ -76,7 +76,10 @@ def play(home: Path, seed: str, ffmpeg: Path, source: Path, limits: Limits) -> R
         stack.callback(recorders.stop)
         stage.daemon.start()
         _kill_often(faults, recorders, limits)
-        trouble = [*faults.trouble, *_settle(stage, recorders, limits)]
+        trouble = [
+            *faults.trouble,
+            *_settle(stage, recorders, limits, rolled_back=faults.kills["Redis, rolled back"] > 0),
+        ]
         secrets = (stage.store.secret_key, memory.password or "")
         audit = Audit(stage, recorders.takes, foreign, secrets, forgot=faults.forgot)
         result = Round(
@@ -193,12 +196,19 @@ def _kill_often(faults: Faults, recorders: Recorders, limits: Limits) -> None:
     recorders.begin_those_due(limits.kills)
 
 
-def _settle(stage: Stage, recorders: Recorders, limits: Limits) -> list[str]:
-    """Wait until nothing is under way any more, then stop the daemon; what was wrong."""
+def _settle(stage: Stage, recorders: Recorders, limits: Limits, *, rolled_back: bool) -> list[str]:
+    """Wait until nothing is under way any more, then stop the daemon; what was wrong.
+
+    A Redis that was ``rolled_back`` under a living daemon shows streams that are done as unfinished until the next start.
+    """
     until = time.monotonic() + limits.settle_seconds
     while not (recorders.are_done() and _is_quiet(stage) and _are_described(stage, recorders.takes)):
         if not stage.daemon.is_running():
             return [_ended_by_itself(stage.daemon)]
+        if rolled_back and recorders.are_done() and _are_described(stage, recorders.takes):
+            stage.daemon.stop(within=STOP_SECONDS)
+            stage.daemon.start()
+            rolled_back = False
         if time.monotonic() > until:
             return [f"not settled within {limits.settle_seconds:.0f} s"]
         limits.sleep(_LOOK_SECONDS)

@@ -89,6 +89,7 @@ class Completion:
         numbers = range(1, manifest.part_count + 1)
         if not all(number in listed for number in numbers):
             return Answer.INVALID_PART
+        await self._ledger.parts_found({n: listed[n] for n in numbers if n not in known}, self._world.clock.utc_now())
         named = [replace(listed[n], crc64=known[n].crc64 if n in known else listed[n].crc64) for n in numbers]
         return await self.send(manifest, named)
 

@@ -6,13 +6,15 @@ by an intent.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from .exceptions import RedisOperationError
 from .lifecycle import Fact, after
 from .ports import Checkpoints, StreamTelemetry
-from .recording import Checkpoint, Part, Superseded
+from .recording import Checkpoint, Part, StoredPart, Superseded
 
 
 class Ledger:
@@ -73,6 +75,12 @@ class Ledger:
         else:
             # Others may have been stored meanwhile: forget only what was written.
             self._unsaved = {n: part for n, part in self._unsaved.items() if saved.get(n) is not part}
+
+    async def parts_found(self, listed: Mapping[int, StoredPart], now: datetime) -> None:
+        """Parts that the record has lost and the store lists; the document is to name them all."""
+        for number, stored in listed.items():
+            uploaded_at = stored.modified_at or now
+            await self.part_stored(Part(number, stored.size, stored.etag, stored.crc64, uploaded_at))
 
     def renamed(self, path: str) -> None:
         """The recording has another name now; the key stays. Written with the next write."""
