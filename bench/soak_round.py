@@ -76,10 +76,8 @@ def play(home: Path, seed: str, ffmpeg: Path, source: Path, limits: Limits) -> R
         stack.callback(recorders.stop)
         stage.daemon.start()
         _kill_often(faults, recorders, limits)
-        trouble = [
-            *faults.trouble,
-            *_settle(stage, recorders, limits, rolled_back=faults.kills["Redis, rolled back"] > 0),
-        ]
+        rolled_back = faults.kills["Redis, rolled back"] > 0
+        trouble = [*faults.trouble, *_settle(stage, recorders, limits, rolled_back=rolled_back)]
         secrets = (stage.store.secret_key, memory.password or "")
         audit = Audit(stage, recorders.takes, foreign, secrets, forgot=faults.forgot)
         result = Round(
@@ -199,7 +197,7 @@ def _kill_often(faults: Faults, recorders: Recorders, limits: Limits) -> None:
 def _settle(stage: Stage, recorders: Recorders, limits: Limits, *, rolled_back: bool) -> list[str]:
     """Wait until nothing is under way any more, then stop the daemon; what was wrong.
 
-    A Redis that was ``rolled_back`` under a living daemon shows streams that are done as unfinished until the next start.
+    A Redis that was ``rolled_back`` under a living daemon shows finished streams as unfinished until the next start.
     """
     until = time.monotonic() + limits.settle_seconds
     while not (recorders.are_done() and _is_quiet(stage) and _are_described(stage, recorders.takes)):

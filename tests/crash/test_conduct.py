@@ -672,6 +672,20 @@ def test_a_hard_link_is_no_second_recording(finished: bool, other: str) -> None:
     assert set(recordings_in(simulation.store)) == {PATH}
 
 
+@pytest.mark.parametrize("writes", [1, 2, 3, 5])
+def test_a_redis_that_is_rolled_back_behind_a_done_stream_costs_nothing_and_is_right_after_a_start(writes: int) -> None:
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation)
+        simulation.redis.roll_back(writes)
+        assert simulation.redis.members(Status.ACTIVE) | simulation.redis.members(Status.PENDING_COMPLETION)
+        await asyncio.sleep(600)
+        await restart(simulation)
+
+    simulation = lived(script)
+    assert simulation.problems(sent_at_most=4 * CHUNK + 3) == []
+    assert simulation.store.count("complete_upload") == 1
+
+
 class LyingStore(FakeStore):
     """Answers a sending with another part's ETag; its listing is right."""
 
