@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -78,11 +78,30 @@ class Adopted:
 
 @dataclass(slots=True)
 class _Latest:
-    """Of the recordings that a file was, the latest that is known: when it was begun, and the record that brings it up
-    to date, unless it is longer than the file."""
+    """A file that was begun anew has recordings at several keys, and only the latest is ever brought up to date.
+
+    ``record`` does that, ``since`` is when that recording was begun; there is none if it is longer than the file, which
+    is another recording then, for the key that is ``free``.
+    """
 
     record: Checkpoint | None = None
     since: datetime | None = None
+    remembered: bool = False  # by Redis
+    free: Checkpoint | None = None
+
+    def note(self, found: Checkpoint) -> None:
+        """An object that can be brought up to date."""
+        if self.since is None or found.started_at >= self.since:
+            self.record, self.since = found, found.started_at
+
+    def note_longer(self, stored: StoredObject, description: StoredDescription | None, identity: Identity) -> None:
+        """An object that is not to be brought up to date: if it is this file's latest, no earlier one is either."""
+        if description is not None and description.etag == stored.etag:
+            is_later = self.since is None or description.started_at > self.since
+            if is_later and description.snapshot.identity == identity:
+                self.record, self.since = None, description.started_at
+        elif (origin := origin_of(stored.metadata)) is not None and origin.identity == identity and not self.remembered:
+            self.record = None  # when it was begun, nobody knows: nothing is put over it nor over another
 
 
 class Claims:
@@ -93,7 +112,7 @@ class Claims:
         self._keys = keys
         self._elsewhere = Elsewhere(world)
         self._kept_uploads: set[str] = set()
-        self._done_inodes: set[int] = set()
+        self._completed: dict[int, datetime] = {}  # by the identity's hash: there may be 100,000
         self._looked_at: dict[str, asyncio.Event] = {}
         self._reading = asyncio.Lock()
 
@@ -105,71 +124,59 @@ class Claims:
         Raises ``FileChanged`` when the file changed while its bytes were compared: look at it again.
         """
         latest = _Latest()
-        marker = await self._world.checkpoints.marker(snapshot.identity)
-        if marker is not None and marker.bucket == self._world.store.bucket:
+        marker = await self._remembered(snapshot.identity)
+        if marker is not None:
             known = await self._claim_known(marker, path, snapshot)
             if isinstance(known, Marker):
                 return known
-            latest = _Latest(known, marker.started_at)
-        elif snapshot.identity.inode in self._done_inodes:
-            self._done_inodes.remove(snapshot.identity.inode)
-            self._elsewhere.look_again()
+            latest = _Latest(known, marker.started_at, remembered=True)
         looked_at: list[str] = []
-        found = await self._claim_first(_noting(self._candidates(path), looked_at), path, snapshot, latest)
-        if isinstance(found, Checkpoint) and found.status is Status.ACTIVE and marker is None:
+        found = await self._look_through(_noting(self._candidates(path), looked_at), path, snapshot, latest)
+        if found is None and (marker is None or marker.path != path):
             # Nothing that is this file lies under its name. Under an earlier one?
             elsewhere = [key for key in await self._elsewhere.keys_of(snapshot) if key not in looked_at]
-            found = await self._claim_first(iter(elsewhere), path, snapshot, latest) or found
-            if isinstance(found, Checkpoint) and found.status is Status.ACTIVE and found.replaces is None:
-                found = await self._claim_upload_elsewhere(found, path, snapshot) or found
+            found = await self._look_through(elsewhere, path, snapshot, latest)
+        found = found or latest.record or await self._free_or_upload(latest.free, path, snapshot)
         if isinstance(found, Marker):
             return found
         if found is None:
             raise AssertionError("unreachable: there is always another key")
-        self._keys.take(found.key, found.identity)
+        if not self._keys.take(found.key, found.identity):
+            return await self.claim(path, snapshot, superseded)  # another file took it while this one looked elsewhere
         # Whose file got the bytes of an earlier recording back is no earlier record for it.
         since = found.started_at if latest.since is None else max(found.started_at, latest.since)
         return replace(found, started_at=since, superseded=superseded)
 
-    def is_done(self, identity: Identity) -> None:
-        """Redis has its marker from now on; where it should have one and has none, it has forgotten."""
-        self._done_inodes.add(identity.inode)
+    def is_done(self, marker: Marker) -> None:
+        """Redis has the marker from now on; where it has none, or an older one, it has forgotten."""
+        self._completed[hash(marker.snapshot.identity)] = marker.completed_at
 
-    async def _claim_first(
-        self, keys: Iterator[str], path: str, snapshot: Snapshot, latest: _Latest
+    async def _remembered(self, identity: Identity) -> Marker | None:
+        marker = await self._world.checkpoints.marker(identity)
+        if marker is not None and marker.bucket != self._world.store.bucket:
+            return None
+        completed_at = self._completed.get(hash(identity))
+        if completed_at is None or (marker is not None and marker.completed_at >= completed_at):
+            return marker
+        self._elsewhere.look_again(completed_at)
+        return None
+
+    async def _look_through(
+        self, keys: Iterable[str], path: str, snapshot: Snapshot, latest: _Latest
     ) -> Marker | Checkpoint | None:
-        """What the first key gives that is not somebody else's.
-
-        A file that was begun anew has recordings at several keys, and only the latest is ever brought up to date. So
-        one that could be is the answer only when none behind it is later.
-        """
+        """The object that is the file as it is now, up to the first free key; what else there is of it is noted."""
         for key in keys:
             if latest.record is not None and key == latest.record.key:
                 continue
-            found = await self._claim_at(key, path, snapshot)
-            if found is None:
-                await self._note_if_later(key, snapshot.identity, latest)
-            elif not isinstance(found, Checkpoint) or found.status is not Status.ACTIVE:
+            found = await self._claim_at(key, path, snapshot, latest)
+            if isinstance(found, Marker) or (found is not None and found.status is not Status.ACTIVE):
                 return found
-            elif found.replaces is None:
-                return latest.record or found
-            elif latest.since is None or found.started_at >= latest.since:
-                latest.record, latest.since = found, found.started_at
-        return latest.record
-
-    async def _note_if_later(self, key: str, identity: Identity, latest: _Latest) -> None:
-        """An object of this file that is longer than it: if it is the latest, another recording is in the file now."""
-        if latest.record is None or not identity.birth_ns:
-            return
-        async with self._world.slots.turn():
-            stored = await self._world.store.head(key)
-        description = (await self.description(key)).description
-        origin = origin_of(stored.metadata) if stored else None
-        if description is not None and stored is not None and description.etag == stored.etag:
-            if description.snapshot.identity == identity and description.started_at > latest.record.started_at:
-                latest.record, latest.since = None, description.started_at
-        elif origin is not None and origin.identity == identity:
-            latest.record = None  # when it was begun, nobody knows: nothing is put over it nor over another
+            if found is not None and found.replaces is None:
+                latest.free = latest.free or found
+                return None
+            if found is not None:
+                latest.note(found)
+        return None
 
     @asynccontextmanager
     async def _reserved(self, key: str, identity: Identity) -> AsyncIterator[bool]:
@@ -268,6 +275,12 @@ class Claims:
         found = [adopted for upload_id in unknown if (adopted := await self._compared(record, upload_id))]
         return max(found, key=lambda adopted: sum(part.size for part in adopted.parts.values()), default=None)
 
+    async def _free_or_upload(self, free: Checkpoint | None, path: str, snapshot: Snapshot) -> Checkpoint | None:
+        """A new recording's key; or the one where its open upload is, if it had another name before."""
+        if free is None:
+            return None
+        return await self._claim_upload_elsewhere(free, path, snapshot) or free
+
     async def _claim_upload_elsewhere(self, fresh: Checkpoint, path: str, snapshot: Snapshot) -> Checkpoint | None:
         """The file was renamed while it was sent, and Redis forgot it: its upload is open at its earlier key.
 
@@ -278,7 +291,7 @@ class Claims:
                 continue
             there = replace(fresh, key=upload.key)
             if await self._compared(there, upload.upload_id, last_only=True):
-                claimed = await self._claim_at(upload.key, path, snapshot)
+                claimed = await self._claim_at(upload.key, path, snapshot, _Latest())
                 if isinstance(claimed, Checkpoint) and claimed.status is Status.ACTIVE and claimed.replaces is None:
                     return claimed
         return None
@@ -374,12 +387,13 @@ class Claims:
 
     # -- a file that only the store can know ------------------------------------------------------------------
 
-    async def _claim_at(self, key: str, path: str, snapshot: Snapshot) -> Marker | Checkpoint | None:
+    async def _claim_at(self, key: str, path: str, snapshot: Snapshot, latest: _Latest) -> Marker | Checkpoint | None:
         """None: this key is somebody else's, try the next."""
         async with self._reserved(key, snapshot.identity) as free:
-            return await self._decide_at(key, path, snapshot, secrets.token_hex(16)) if free else None
+            return await self._decide_at(key, path, snapshot, latest) if free else None
 
-    async def _decide_at(self, key: str, path: str, snapshot: Snapshot, stream_id: str) -> Marker | Checkpoint | None:
+    async def _decide_at(self, key: str, path: str, snapshot: Snapshot, latest: _Latest) -> Marker | Checkpoint | None:
+        stream_id = secrets.token_hex(16)
         async with self._world.slots.turn():
             stored = await self._world.store.head(key)
         described = await self.description(key)
@@ -389,7 +403,10 @@ class Claims:
         if description and description.snapshot == snapshot and description.etag == stored.etag:
             still_open = await self._world.recordings.writers(path) is Writers.PRESENT
             return await self._remember(replace(description.marker(path), still_open=still_open))
-        return await self._decide_by_bytes(key, path, snapshot, stream_id, stored, description)
+        found = await self._decide_by_bytes(key, path, snapshot, stream_id, stored, description)
+        if found is None and snapshot.identity.birth_ns:
+            latest.note_longer(stored, description, snapshot.identity)
+        return found
 
     @staticmethod
     def _where_nothing_is(fresh: Checkpoint, described: Described) -> Checkpoint | None:

@@ -553,7 +553,7 @@ class Dispatcher:
             del self._by_path[stream.path]
         if marker is not None:
             self._settled[stream.path] = _Settled(marker.snapshot, marker.key)
-            self._claims.is_done(marker.snapshot.identity)
+            self._claims.is_done(marker)
             if marker.still_open:
                 asyncio.get_running_loop().call_later(_LOOK_AGAIN_SECONDS, self._look_anew, stream.path)
         self._count_active()

@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 
 from . import part_plan
+from .exceptions import S3Unavailable
 from .metadata_generator import StoredDescription, document_key, encode_document, metadata_document, read_document
 from .part_plan import Limits
 from .ports import StreamTelemetry, World
@@ -28,19 +29,26 @@ class Documents:
         original = os.path.join(self._world.root, record.path)
         document = await asyncio.to_thread(_document, complete, original, probe)  # 10,000 parts take too long here
         key = document_key(record.key)
+        attempts = 0
+        while not await self._put_once(key, document, record):
+            attempts += 1
+            error = S3Unavailable(f"neither none nor another is at {key} for long", operation="put_document")
+            await self._pacing.pause(attempts, operation="put_document", error=error)
+
+    async def _put_once(self, key: str, document: bytes, record: Checkpoint) -> bool:
+        """False: what lies there changed meanwhile."""
         store = self._world.store
         async with self._world.slots.turn():
-            while not await store.put_document(key, document, replaces=None):
-                there = await store.get_document(key)
-                if there is None:
-                    await self._pacing.pause(1, operation="put_document")
-                    continue
-                described = read_document(there[0])
-                if described is None or not _describes_ours(described, record):
-                    self._telemetry.document_taken(key=key)
-                    return
-                if await store.put_document(key, document, replaces=there[1]):
-                    return
+            if await store.put_document(key, document, replaces=None):
+                return True
+            there = await store.get_document(key)
+            if there is None:
+                return False
+            described = read_document(there[0])
+            if described is None or not _describes_ours(described, record):
+                self._telemetry.document_taken(key=key)
+                return True
+            return await store.put_document(key, document, replaces=there[1])
 
 
 def _with_all_parts(record: Checkpoint, limits: Limits) -> Checkpoint:

@@ -30,8 +30,10 @@ class Elsewhere:
         self._listing = asyncio.Lock()
         self._identities: dict[str, Identity | None] = {}
 
-    def look_again(self) -> None:
-        """Redis no longer remembers what this process has completed: younger files may have an object, too."""
+    def look_again(self, completed_at: datetime) -> None:
+        """Redis no longer remembers what this process completed then: files younger than it may have an object, too."""
+        if completed_at < self._began:
+            return  # it is in the listing, or will be
         self._began = self._world.clock.utc_now()
         self._listed = None
         self._identities.clear()

@@ -13,6 +13,7 @@ import logging
 import math
 import re
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -36,6 +37,8 @@ _USER_INFO = re.compile(r"""([a-z][a-z0-9+.-]*://)[^\s/?#"'<>]*@""", re.IGNORECA
 #: Shorter secrets are only masked where they stand alone: "a" would make every line unreadable.
 _LONG_ENOUGH = 6
 _DEEPEST = 6
+#: Secrets and tokens that come while the daemon runs are forgotten when so many newer ones have come.
+_LEARNT_AT_MOST = 16
 
 #: Control characters, line separators, marks that turn the reading direction, and bytes that are not UTF-8.
 _UNSAFE_BUT_ASCII = r"\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
@@ -178,21 +181,17 @@ class Redactor:
     """Masks secrets in an event: by the name of a field, by their shape in a text, and those that are known."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = frozenset(filter(None, secrets))
-        self._known = self._pattern()
-
-    def learn(self, secret: str) -> None:
-        """One more text that must never appear."""
-        if secret not in self._secrets:
-            self._secrets |= {secret}
-            self._known = self._pattern()
-
-    def _pattern(self) -> re.Pattern[str] | None:
-        known = sorted({form for secret in self._secrets for form in _forms(secret)}, key=len, reverse=True)
+        self._learnt: deque[tuple[str, ...]] = deque(maxlen=_LEARNT_AT_MOST)
+        known = sorted({form for secret in filter(None, secrets) for form in _forms(secret)}, key=len, reverse=True)
         patterns = [
             re.escape(text) if len(text) >= _LONG_ENOUGH else rf"(?<!\w){re.escape(text)}(?!\w)" for text in known
         ]
-        return re.compile("|".join(patterns)) if patterns else None
+        self._known = re.compile("|".join(patterns)) if patterns else None
+
+    def learn(self, secret: str) -> None:
+        """One more text that must never appear; of those that were learnt the newest are remembered."""
+        if all(secret not in forms for forms in self._learnt):
+            self._learnt.append(tuple(_forms(secret)))
 
     def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
         masked: EventDict = _changed(event, self.text, _names_a_secret)
@@ -202,6 +201,9 @@ class Redactor:
         """The text without secrets."""
         if self._known is not None:
             text = self._known.sub(MASK, text)
+        for forms in self._learnt:
+            for form in forms:
+                text = text.replace(form, MASK)
         text = _USER_INFO.sub(rf"\1{MASK}@", text)
         return _NAMED_SECRET.sub(rf"\1{MASK}", text)
 

@@ -451,6 +451,7 @@ class RecordingFiles:
         self._root = root
         self._in_memory_limit = in_memory_limit
         self._buffers = _Buffers(spare_seconds)
+        self._devices: dict[str, int] = {}  # where files were found, by folder
         self._looking = ThreadPoolExecutor(_STAT_THREADS, thread_name_prefix="recording-stat")
         self._reading = ThreadPoolExecutor(threads, thread_name_prefix="recording-read")
 
@@ -470,11 +471,33 @@ class RecordingFiles:
         try:
             with _folder_of(self._root, path) as (folder, name):
                 mode, found = _stat_at(folder, name)
+                self._note_mount(path, os.fstat(folder).st_dev)
         except OSError as error:
             if error.errno in _NOT_THERE:
+                self._expect_same_mounts(path)
                 return None
             raise _trouble(error, path, "stat") from error
         return found if stat.S_ISREG(mode) else None
+
+    def _note_mount(self, path: str, device: int) -> None:
+        folder = path.rpartition("/")[0]
+        self._devices[folder] = device
+        if folder:
+            self._devices[""] = os.stat(self._root).st_dev
+
+    def _expect_same_mounts(self, path: str) -> None:
+        """A file is not gone because its file system is: an unmounted folder is there, and empty."""
+        for folder in ("", path.rpartition("/")[0]):
+            known = self._devices.get(folder)
+            try:
+                device = os.stat(self._root / folder).st_dev
+            except OSError:
+                continue
+            if known is not None and device != known:
+                where = repr(folder) if folder else "the watched folder"
+                raise ChunkProcessingError(
+                    f"another file system is at {where} now", operation="stat", hint="Check what is mounted there."
+                )
 
     async def snapshot(self, path: str) -> Snapshot | None:
         """Raises ``ChunkProcessingError`` when nothing can be said: the root is away, a folder may not be passed."""

@@ -85,7 +85,7 @@ class StreamProcessor:
         self._remains = Remains(world, self._ledger, self._telemetry, self._completion, self._documents)
         self._hint = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._refusals = 0
+        self._refusals = self._losses = 0
         self._first_seen_at = self._changed_at = world.clock.monotonic()
         self._idle_since: float | None = None
         self._seen: Snapshot | None = None
@@ -412,6 +412,7 @@ class StreamProcessor:
             self._telemetry.grew_again()
             return False
         self.check_stop()
+        self._losses = 0
         self._telemetry.sealed(size=snapshot.size, seconds=clock.monotonic() - started, sent_again=sealed.sent_again)
         return await self._complete(sealed)
 
@@ -478,6 +479,10 @@ class StreamProcessor:
         """The store does not know the upload: completed by somebody, aborted or expired. The object tells."""
         record = self._ledger.record
         self._telemetry.upload_lost(upload_id=str(record.upload_id))
+        self._losses += 1
+        if self._losses > 1:
+            lost = S3Unavailable("the store loses uploads as soon as they are begun", operation="upload_part")
+            await self.pause(self._losses - 1, operation="upload_part", error=lost, longest=_LONGEST_REFUSAL_SECONDS)
         async with self._world.slots.turn():
             stored = await self._world.store.head(record.key)
         if stored is None or stored.etag == record.replaces:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from .claim import Claims
-from .exceptions import Permanent, Stopped, UploadGone
+from .exceptions import Stopped, UploadGone
 from .ports import World
 from .reconcile import origin_of
 from .recording import OpenUpload
@@ -44,7 +44,7 @@ class Sweep:
                     await self._look_for_orphans(retention)
             except Stopped:
                 return
-            except Permanent as exc:
+            except Exception as exc:  # noqa: BLE001 - looking through the bucket never stops a recording
                 self._world.telemetry.unexpected(path="", error=exc, retry_seconds=pause)
 
     async def _look_for_objects(self) -> None:
@@ -92,9 +92,11 @@ class Sweep:
         if stored is None or origin_of(stored.metadata) is None:
             return False
         described = (await self._claims.description(upload.key)).description
-        if described is None or described.etag != stored.etag or self._claims.is_in_use(upload):
+        if described is None or described.etag != stored.etag:
             return False
         async with self._world.slots.turn():
+            if self._claims.is_in_use(upload):
+                return False  # a stream has taken it up while this waited for its turn
             await self._world.store.abort_upload(upload.key, upload.upload_id)
         self._world.telemetry.orphan_aborted(key=upload.key, upload_id=upload.upload_id)
         return True

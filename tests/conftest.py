@@ -7,8 +7,19 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import canary, servers
+
+#: For ``--hypothesis-profile nightly``; what fails is kept in ``.hypothesis`` and tried first by the next run.
+settings.register_profile(
+    "nightly",
+    max_examples=5_000,
+    stateful_step_count=150,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
 
 _LEFT_OUT = "left out: "
 #: Which programs the tests with a marker need.

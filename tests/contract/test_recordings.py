@@ -761,3 +761,38 @@ class TestWriters:
 def test_the_class_keeps_the_promises_of_the_port(tmp_path: Path) -> None:
     recordings: Recordings = RecordingFiles(tmp_path, in_memory_limit=LIMIT)
     assert recordings
+
+
+@pytest.mark.parametrize("folder", ["", "cam"])
+async def test_a_file_whose_file_system_was_unmounted_is_not_gone(tmp_path: Path, folder: str) -> None:
+    """F33: the folder is there then, and empty."""
+    if not _is_another_file_system(tmp_path):
+        pytest.skip("left out: no second file system to put in the folder's place")
+    disk, path = tmp_path / "disk", f"{folder}/a.mp4".lstrip("/")
+    (disk / folder).mkdir(parents=True)
+    (disk / path).write_bytes(b"film")
+    root = tmp_path / "root"
+    root.symlink_to(disk)
+    files = RecordingFiles(root, in_memory_limit=1024)
+    with tempfile.TemporaryDirectory(dir=SHARED) as empty:
+        assert await files.snapshot(path) is not None
+        _point(root, Path(empty))
+        with pytest.raises(ChunkProcessingError, match="another file system"):
+            await files.snapshot(path)
+        _point(root, disk)
+        assert await files.snapshot(path) is not None
+        (disk / path).unlink()
+        assert await files.snapshot(path) is None
+    await files.close()
+
+
+SHARED = Path("/dev/shm")
+
+
+def _is_another_file_system(beside: Path) -> bool:
+    return SHARED.is_dir() and SHARED.stat().st_dev != beside.stat().st_dev
+
+
+def _point(link: Path, target: Path) -> None:
+    link.unlink()
+    link.symlink_to(target)

@@ -430,8 +430,8 @@ class Stage(Simulation):
         for key in recordings_in(self.store):
             if key + METADATA_SUFFIX in shelf.strangers:
                 yield f"the document of {key} is not its"
-        # A stream that has ended is not written again; the next start finds it done, or its failed successor names it.
-        if self.redis.is_behind or self._are_named_by_failed(Status.ACTIVE, Status.PENDING_COMPLETION):
+        # A stream that has ended is not written again: the next start finds it done, or its successor forgets it.
+        if self.redis.is_behind or self._have_successors(Status.ACTIVE, Status.PENDING_COMPLETION):
             yield from (f"{status} is not empty" for status in (Status.ACTIVE, Status.PENDING_COMPLETION))
         for key, uploads in self._uploads_by_key().items():
             if all(self._may_stay(upload) for upload in uploads):
@@ -451,9 +451,9 @@ class Stage(Simulation):
             found[upload.key].append(upload)
         return found
 
-    def _are_named_by_failed(self, *statuses: Status) -> bool:
+    def _have_successors(self, *statuses: Status) -> bool:
         records = self.redis.state.records.values()
-        named = {old.stream_id for record in records if record.status is Status.FAILED for old in record.superseded}
+        named = {old.stream_id for record in records for old in record.superseded if old.stream_id != record.stream_id}
         return {name for status in statuses for name in self.redis.members(status)} <= named
 
     def _may_stay(self, upload: FakeUpload) -> bool:

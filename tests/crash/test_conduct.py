@@ -686,6 +686,30 @@ def test_a_redis_that_is_rolled_back_behind_a_done_stream_costs_nothing_and_is_r
     assert simulation.store.count("complete_upload") == 1
 
 
+class ForgetfulStore(FakeStore):
+    """Loses every upload as soon as it is begun, until it is mended."""
+
+    broken = True
+
+    async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
+        if self.broken:
+            self.uploads.pop(upload_id, None)
+        return await super().upload_part(key, upload_id, number, body)
+
+
+def test_a_store_that_loses_every_upload_is_asked_more_and_more_slowly() -> None:
+    store = ForgetfulStore(limits=LIMITS)
+
+    async def script(simulation: Simulation) -> None:
+        await growing_file(simulation, 3)
+        await asyncio.sleep(6 * 3600)
+        assert store.count("create_upload") < 25
+        store.broken = False
+
+    simulation = lived(script, store=store, settle=20_000.0)
+    assert simulation.problems() == []
+
+
 class LyingStore(FakeStore):
     """Answers a sending with another part's ETag; its listing is right."""
 

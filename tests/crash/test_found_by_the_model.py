@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from src.metadata_generator import document_key
+from src.recording import ListedObject
 from tests.crash.scenes import (
     PATH,
     SECOND,
@@ -207,6 +208,66 @@ def test_a_finished_file_that_is_renamed_after_a_living_daemons_redis_was_emptie
     assert simulation.problems(sent_at_most=20) == []
 
 
+def test_a_file_begun_anew_under_the_name_of_its_latest_objects_key_is_not_put_over_its_first_recording() -> None:
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation, 20)
+        await _begun_anew(simulation, 60, seed=2)
+
+        def meanwhile() -> None:
+            simulation.redis.wipe()
+            simulation.disk.write(PATH, bytes_of(40, 3))
+            simulation.disk.rename(PATH, SECOND)
+
+        await restart(simulation, meanwhile)
+
+    simulation = lived(script)
+    third = SECOND.replace(".mp4", "~2.mp4")
+    assert _contents(simulation) == {PATH: bytes_of(20, 1), SECOND: bytes_of(60, 2), third: bytes_of(40, 3)}
+    assert simulation.problems() == []
+
+
+@pytest.mark.parametrize("down", [False, True], ids=["alive", "down"])
+def test_a_renamed_file_whose_latest_marker_redis_has_lost_is_not_put_over_its_first_recording(down: bool) -> None:
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation, 20)
+        before = simulation.redis.writes
+        await _begun_anew(simulation, 30, seed=2)
+
+        def meanwhile() -> None:
+            simulation.redis.roll_back(simulation.redis.writes - before)
+            simulation.disk.append(PATH, b"more")
+            simulation.disk.rename(PATH, "elsewhere.mp4")
+
+        await restart(simulation, meanwhile) if down else meanwhile()
+        await asyncio.sleep(2 * SCAN)
+
+    simulation = lived(script)
+    assert _contents(simulation) == {PATH: bytes_of(20, 1), SECOND: bytes_of(30, 2) + b"more"}
+    assert simulation.problems() == []
+
+
+def test_a_file_that_changes_while_its_forgotten_object_is_looked_for_is_looked_for_again() -> None:
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation, 40)
+        await _begun_anew(simulation, 20, seed=2)
+        before = simulation.redis.writes
+        await _begun_anew(simulation, 60, seed=3)
+        simulation.redis.roll_back(simulation.redis.writes - before)
+
+        def begin_anew(path: str, _: object) -> None:
+            simulation.disk.on_read = None
+            simulation.disk.write(path, bytes_of(50, 4))
+
+        simulation.disk.on_read = begin_anew
+        simulation.disk.rename(PATH, "elsewhere.mp4")
+        await asyncio.sleep(2 * SCAN)
+
+    simulation = lived(script)
+    later = {SECOND: bytes_of(20, 2), THIRD: bytes_of(60, 3), "elsewhere.mp4": bytes_of(50, 4)}
+    assert _contents(simulation) == {PATH: bytes_of(40, 1), **later}
+    assert simulation.problems() == []
+
+
 class _SlowToDescribe(FakeStore):
     """Gives the document of one object only after a minute, for as long as it is told to."""
 
@@ -235,6 +296,35 @@ def test_with_an_emptied_redis_a_key_that_another_file_just_looks_at_is_not_take
     simulation = lived(script, store=store)
     assert simulation.problems(sent_at_most=20 + 30) == []
     assert content_at(simulation, SECOND) == bytes_of(20, 1)
+
+
+class _SlowToList(FakeStore):
+    """Lists the bucket only after a while."""
+
+    async def list_objects(self, prefix: str) -> list[ListedObject]:
+        await asyncio.sleep(10)
+        return await super().list_objects(prefix)
+
+
+def test_two_files_never_begin_at_one_key_although_one_of_them_looks_elsewhere_first() -> None:
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation, 60)
+
+        def meanwhile() -> None:
+            simulation.disk.write(SECOND, bytes_of(30, 3))  # first: it must be no younger than the process
+            simulation.disk.write(PATH, bytes_of(40, 2))
+
+        await restart(simulation, meanwhile)
+        await asyncio.sleep(70)
+
+    simulation = lived(script, store=_SlowToList(limits=LIMITS))
+    begun = {
+        (values["key"], stream.stream_id)
+        for stream in simulation.telemetry.streams
+        for values in stream.named("started")
+    }
+    assert len({key for key, _ in begun}) == len(begun) == 3
+    assert simulation.problems() == []
 
 
 def test_the_quiet_time_ends_once_however_the_clocks_last_digits_round() -> None:

@@ -1,14 +1,13 @@
 """Any order of anything that can happen: recorders, kills, outages, strangers and losses, on up to three files at once.
 
 Hypothesis chooses the steps and, when a promise breaks, finds the shortest way to break it. What must hold after each
-step and at the end is in ``model``. ``STATEFUL_PROFILE=nightly`` takes 20,000 random orders of 150 steps instead of the
-500 of 60 that are always the same, and keeps what fails in ``.hypothesis`` for the next run.
+step and at the end is in ``model``. ``--hypothesis-profile nightly`` takes 20,000 random orders of 150 steps instead of
+the 500 of 60 that are always the same.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -63,14 +62,7 @@ CI = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-NIGHTLY = settings(
-    max_examples=20_000 // PARTS,
-    stateful_step_count=150,
-    deadline=None,
-    print_blob=True,
-    suppress_health_check=list(HealthCheck),
-)
-PROFILE = {"ci": CI, "nightly": NIGHTLY}[os.environ.get("STATEFUL_PROFILE", "ci")]
+IS_NIGHTLY = settings.get_current_profile_name() == "nightly"
 
 which = st.integers(0, MOST_FILES - 1)
 sizes = st.integers(1, 3 * CHUNK + 1)
@@ -351,9 +343,18 @@ class Recordings(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(NAMES), number=st.integers(1, 2), document=st.booleans())
     def foreign_put(self, name: str, number: int, document: bool) -> None:
-        """A stranger's object at a key that we use or will use, or where the description of one belongs."""
+        """A stranger's object at a key that we use or may use, or where the description of one belongs."""
         key = object_key(self.stage.naming.key_prefix, name)
-        key = key if number == 1 else next_free(key, number)
+        self._put_strangers(key if number == 1 else next_free(key, number), document)
+
+    @precondition(lambda self: self.stage.store.uploads)
+    @rule(which=which, document=st.booleans())
+    def foreign_put_where_we_upload(self, which: int, document: bool) -> None:
+        """A stranger comes first at the key of an upload of ours."""
+        keys = sorted({upload.key for upload in self.stage.store.uploads.values()})
+        self._put_strangers(keys[which % len(keys)], document)
+
+    def _put_strangers(self, key: str, document: bool) -> None:
         key += METADATA_SUFFIX if document else ""
         theirs = b'{"a stranger": "%s"}' % self.bytes.new(8).hex().encode()
         self._as_a_stranger(lambda: self.stage.store.put_object(key, theirs))
@@ -429,12 +430,12 @@ def _differences(stage: Stage, before: Mapping[str, FakeObject]) -> Iterator[str
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0 if PROFILE is NIGHTLY else 900)
+@pytest.mark.timeout(0 if IS_NIGHTLY else 900)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_whatever_happens_in_whatever_order_every_file_is_one_object_in_the_end(part: int) -> None:
     class Part(Recordings):
         """With an order of its own."""
 
-    if PROFILE is CI:
+    if not IS_NIGHTLY:
         seed(part)(Part)
-    run_state_machine_as_test(Part, settings=PROFILE)
+    run_state_machine_as_test(Part, settings=settings.get_profile("nightly") if IS_NIGHTLY else CI)
