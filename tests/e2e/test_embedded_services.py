@@ -271,9 +271,11 @@ def test_the_gateway_of_the_checkout_comes_before_the_one_in_path(
 # --- Children -------------------------------------------------------------------------------------------------------
 
 DAEMON = """
-import asyncio, sys
+import asyncio, signal, sys
 from pathlib import Path
 from src.embedded import embedded_redis, embedded_s3
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background of a shell inherits it ignored
 
 async def main():
     data, gateway = Path(sys.argv[1]), Path(sys.argv[2])
