@@ -58,7 +58,7 @@ class Ledger:
         await self.write(Fact.OBJECT_PROVED, unanswered=False, **facts)
 
     async def take_id(self, stream_id: str) -> None:
-        """Go on under the id that the object's own metadata name, so that object, document and marker agree."""
+        """Go on under another id, so that object, document and marker agree; the old one is forgotten at the end."""
         record = self._record
         before = Superseded(record.key, None, record.stream_id, record.started_at)
         await self.write(stream_id=stream_id, superseded=(*record.superseded, before))

@@ -7,6 +7,7 @@ do it, say what came of it. Whatever is killed between two lines, the next start
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -290,6 +291,7 @@ class StreamProcessor:
         record = self._ledger.record
         described = (await self._claims.description(record.key)).description
         if described is None or described.etag != record.replaces:
+            await self._ledger.take_id(secrets.token_hex(16))  # the earlier recording's object keeps the old one
             await self._to_another_key()
             self._replaced_size = 0
             raise FileChanged("another recording is in the file")

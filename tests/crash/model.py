@@ -430,8 +430,6 @@ class Stage(Simulation):
         for key in recordings_in(self.store):
             if key + METADATA_SUFFIX in shelf.strangers:
                 yield f"the document of {key} is not its"
-        if any(key.endswith(METADATA_SUFFIX) for key in shelf.strangers):
-            yield "stream "  # without a document of its own, the next recording in the file goes on under the same id
         # A stream that has ended is not written again: the next start finds it done, or its successor forgets it.
         if self.redis.is_behind or self._have_successors(Status.ACTIVE, Status.PENDING_COMPLETION):
             yield from (f"{status} is not empty" for status in (Status.ACTIVE, Status.PENDING_COMPLETION))

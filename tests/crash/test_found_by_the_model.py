@@ -337,3 +337,18 @@ def test_the_quiet_time_ends_once_however_the_clocks_last_digits_round() -> None
     simulation = lived(script)
     assert simulation.problems() == []
     assert simulation.store.count("complete_upload") == 1
+
+
+def test_a_recording_that_leaves_an_object_with_a_strangers_document_goes_on_under_an_id_of_its_own() -> None:
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation, 30)
+        simulation.store.delete_object(document_key(PATH))
+        simulation.store.put_object(document_key(PATH), b'{"a stranger": true}')
+        simulation.disk.append(PATH, b"more")
+        await on_effect(simulation, "store.create_upload").wait()
+        simulation.disk.write(PATH, bytes_of(20, 2))
+        await settled(simulation)
+
+    simulation = lived(script)
+    assert _contents(simulation) == {PATH: bytes_of(30, 1), SECOND: bytes_of(20, 2)}
+    assert not [problem for problem in simulation.problems() if problem.startswith("stream ")]
