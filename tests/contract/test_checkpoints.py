@@ -8,7 +8,7 @@ import random
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,7 @@ def full_record(stream_id: str = "a1b2", **more: Any) -> Checkpoint:
         "etag": "new-etag-3",
         "completed_at": NOON + timedelta(hours=1),
         "processed_at": NOON + timedelta(hours=2),
+        "still_open": True,
         "failure": f"gone: {ODD_PATH}",
         "superseded": (
             Superseded("rec/ö.mp4", "up-1", "old-id", NOON),
@@ -140,6 +141,12 @@ async def until(condition: Callable[[], bool]) -> None:
 def by_id(records: list[Checkpoint]) -> dict[str, Checkpoint]:
     assert len({found.stream_id for found in records}) == len(records), "a record came twice"
     return {found.stream_id: found for found in records}
+
+
+def test_the_full_record_has_a_value_of_its_own_in_every_field() -> None:
+    whole, bare = full_record(), record()
+    left_out = [field.name for field in fields(Checkpoint) if getattr(whole, field.name) == getattr(bare, field.name)]
+    assert left_out == ["stream_id", "bucket", "started_at"]
 
 
 # -- the contract -------------------------------------------------------------------------------------------------
