@@ -256,6 +256,10 @@ _NEEDS_NO_CODE = {
 _SHOWN = 300  # characters of what a store says, in a message
 #: A HEAD that is refused says no more than 403.
 _REFUSED = "check S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY and S3_BUCKET_NAME, and the key's rights on the bucket"
+#: A body that the store calls another one so often was changed after its checksum was made: it is read again.
+_MOST_REFUSED_SUMS = 3
+_WRONG_SUM = ("BadDigest", "XAmzContentChecksumMismatch")
+_MEMORY = "if it goes on, something changes the bytes on their way, or this machine's memory does"
 _TRANSIENT = {
     "BadDigest",
     "IncompleteBody",
@@ -427,11 +431,17 @@ class S3Client:
         return await self._retried("create_upload", create)
 
     async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
+        refused_sums = 0
+
         async def send() -> StoredPart:
+            nonlocal refused_sums
             abilities = await self._prepare()
             try:
                 return await self._send_part(key, upload_id, number, body, abilities)
-            except S3Unavailable:
+            except S3Unavailable as exc:
+                refused_sums += any(code in str(exc) for code in _WRONG_SUM)
+                if refused_sums == _MOST_REFUSED_SUMS:
+                    raise ChunkProcessingError(str(exc), operation="upload_part", hint=_MEMORY) from exc
                 # A refusal can be lost when it comes in mid-body and the line is cut: ask in a way that is heard.
                 with suppress(S3Unavailable, S3Rejected):
                     await self._call("list_parts", Key=key, UploadId=upload_id, MaxParts=1)

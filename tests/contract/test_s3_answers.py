@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -18,7 +18,7 @@ import pytest_asyncio
 
 from src.checksums import crc64_to_base64
 from src.credentials import KeySettings
-from src.exceptions import S3Rejected, S3Unavailable, UploadGone
+from src.exceptions import ChunkProcessingError, S3Rejected, S3Unavailable, UploadGone
 from src.recording import (
     Answer,
     Chunk,
@@ -405,3 +405,12 @@ async def test_a_part_whose_refusal_is_lost_with_the_line_finds_out_that_its_upl
     pair.store.begin(CALLS["send"], b"", ListParts=_refused(404, "NoSuchUpload"))
     assert await pair.outcome(CALLS["send"]) is UploadGone
     assert pair.store.errors == []
+
+
+async def test_a_part_that_the_store_calls_another_one_again_and_again_is_to_be_read_again(pair: Pair) -> None:
+    """S33: the bytes were changed in memory after their checksum was made; sending those for ever helps nobody."""
+    wrong = _refused(400, "BadDigest")
+    pair.store.begin(replace(CALLS["send"], good=wrong), wrong)
+    with pytest.raises(ChunkProcessingError, match="BadDigest"):
+        await pair.outcome(CALLS["send"])
+    assert pair.store.asked == 3
