@@ -9,10 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import repeat
 
 from awscrt import checksums
 
 _CRC64_BYTES = 8
+_ZEROS = bytes(1024 * 1024)
 
 
 def crc64_to_base64(value: int) -> str:
@@ -34,6 +37,14 @@ def combine(parts: Iterable[tuple[int, int]]) -> int:
     for crc, size in parts:
         whole = int(checksums.combine_crc64nvme(whole, crc, size))
     return whole
+
+
+@lru_cache(maxsize=64)  # of sizes: an upload has a few
+def crc64_of_zeros(size: int) -> int:
+    """CRC64NVME of so many zero bytes."""
+    blocks, rest = divmod(size, len(_ZEROS))
+    block = int(checksums.crc64nvme(_ZEROS))
+    return combine([*repeat((block, len(_ZEROS)), blocks), (int(checksums.crc64nvme(_ZEROS[:rest])), rest)])
 
 
 def multipart_etag(md5_hex: Sequence[str]) -> str:

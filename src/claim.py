@@ -289,20 +289,33 @@ class Claims:
         for upload in await self._elsewhere.uploads_of(snapshot):
             if upload.key == fresh.key or self.is_in_use(upload) or await self._is_named(upload.key):
                 continue
-            there = replace(fresh, key=upload.key)
-            if await self._compared(there, upload.upload_id, last_only=True):
+            if await self._holds_bytes_of(path, snapshot, upload):
                 claimed = await self._claim_at(upload.key, path, snapshot, _Latest())
                 if isinstance(claimed, Checkpoint) and claimed.status is Status.ACTIVE and claimed.replaces is None:
                     return claimed
         return None
+
+    async def _holds_bytes_of(self, path: str, snapshot: Snapshot, upload: OpenUpload) -> bool:
+        """Whether one part says so, to see quickly whether it is worth while to compare them all."""
+        telling = await self._elsewhere.telling_part(upload)
+        if telling is None:
+            return False
+        chunk, stored = telling
+        if chunk.offset + chunk.size > snapshot.size:
+            return False
+        hashes = Hashes(md5=stored.crc64 is None)
+        try:
+            digest = await self._world.recordings.digest(path, snapshot.identity, chunk, hashes)
+        except FileChanged:
+            return False
+        return matches(stored, digest)
 
     async def _is_named(self, key: str) -> bool:
         """Whether a file lies at the path that this is the key of."""
         path = path_of(self._world.naming.key_prefix, key)
         return path is not None and await self._world.recordings.snapshot(path) is not None
 
-    async def _compared(self, record: Checkpoint, upload_id: str, *, last_only: bool = False) -> Adopted | None:
-        """``last_only``: the newest part alone, to see quickly whether it is worth while."""
+    async def _compared(self, record: Checkpoint, upload_id: str) -> Adopted | None:
         limits, now = self._world.naming.limits, self._world.clock.utc_now()
         try:
             async with self._world.slots.turn():
@@ -315,7 +328,7 @@ class Claims:
             return None  # begun by another program, or with other settings: it cannot be completed as ours are
         parts = {}
         hashes = Hashes(md5=any(part.crc64 is None for part in listed.values()))
-        for number, stored in sorted(listed.items())[-1 if last_only else 0 :]:
+        for number, stored in sorted(listed.items()):
             chunk = Chunk(number, offset_of(schedule, number, limits), stored.size)
             try:
                 digest = await self._world.recordings.digest(record.path, record.identity, chunk, hashes)

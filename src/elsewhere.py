@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+from .checksums import crc64_of_zeros
+from .exceptions import UploadGone
 from .object_keys import METADATA_SUFFIX
+from .part_plan import offset_of
 from .ports import World
-from .reconcile import origin_of
-from .recording import Identity, ListedObject, OpenUpload, Snapshot
+from .reconcile import origin_of, schedule_of
+from .recording import Chunk, Identity, ListedObject, OpenUpload, Snapshot, StoredPart
 
 _BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 #: The clocks of the store and of this machine may differ by so much.
@@ -28,7 +31,9 @@ class Elsewhere:
         self._listed: tuple[ListedObject, ...] | None = None
         self._open: tuple[OpenUpload, ...] | None = None
         self._listing = asyncio.Lock()
+        self._asking = asyncio.Lock()
         self._identities: dict[str, Identity | None] = {}
+        self._telling: dict[str, tuple[Chunk, StoredPart] | None] = {}
 
     def look_again(self, completed_at: datetime) -> None:
         """Redis no longer remembers what this process completed then: files younger than it may have an object, too."""
@@ -61,6 +66,28 @@ class Elsewhere:
             for upload in await self._uploads()
             if upload.initiated_at is not None and upload.initiated_at >= born - _CLOCK_SKEW
         )
+
+    async def telling_part(self, upload: OpenUpload) -> tuple[Chunk, StoredPart] | None:
+        """The upload's newest part that is more than zeros, which every preallocated file has, and where in a file it
+        belongs. Each upload is asked once, whatever the number of files."""
+        async with self._asking:
+            if upload.upload_id not in self._telling:
+                self._telling[upload.upload_id] = await self._ask_for_telling_part(upload)
+            return self._telling[upload.upload_id]
+
+    async def _ask_for_telling_part(self, upload: OpenUpload) -> tuple[Chunk, StoredPart] | None:
+        try:
+            async with self._world.slots.turn():
+                listed = await self._world.store.list_parts(upload.key, upload.upload_id)
+        except UploadGone:
+            return None
+        limits = self._world.naming.limits
+        schedule = schedule_of(listed, self._world.naming.schedule, limits)
+        telling = [number for number, part in listed.items() if part.crc64 != crc64_of_zeros(part.size)]
+        if schedule is None or not telling:
+            return None
+        newest = listed[max(telling)]
+        return Chunk(newest.number, offset_of(schedule, newest.number, limits), newest.size), newest
 
     def _born_before_us(self, snapshot: Snapshot) -> datetime | None:
         """When the file came to be; None for one that this process has seen come, or whose birth nobody knows."""

@@ -779,6 +779,35 @@ def test_an_upload_with_other_bytes_under_a_name_that_is_gone_is_left_alone() ->
     assert set(recordings_in(lived(script).store)) == {PATH}
 
 
+def test_an_upload_of_zeros_under_a_name_that_is_gone_is_no_proof_for_a_preallocated_file() -> None:
+    async def script(simulation: Simulation) -> None:
+        upload = simulation.store.put_upload("cam/gone.mp4")
+        simulation.store.put_part(upload, 1, bytes(CHUNK))
+        await restart(simulation, lambda: simulation.disk.write(PATH, bytes(3 * CHUNK)))
+        await settled(simulation)
+        assert [(each.upload_id, len(each.parts)) for each in uploads(simulation)] == [(upload, 1)]
+
+    assert set(recordings_in(lived(script).store)) == {PATH}
+
+
+def test_each_open_upload_is_asked_once_for_whose_it_is_however_many_files_there_are() -> None:
+    async def script(simulation: Simulation) -> None:
+        for number in range(7):
+            upload = simulation.store.put_upload(f"cam/gone{number}.mp4")
+            simulation.store.put_part(upload, 1, bytes_of(CHUNK, 90 + number))
+        simulation.store.go_away()
+        for number in range(5):
+            simulation.disk.write(f"cam/{number}.mp4", bytes_of(2 * CHUNK, number))
+        await asyncio.sleep(1)
+        await restart(simulation, simulation.store.come_back)
+        await settled(simulation)
+
+    simulation = lived(script)
+    asked = [call for call in simulation.store.calls if call[0] == "list_parts" and "gone" in call[1]]
+    assert len(asked) == 7
+    assert len(recordings_in(simulation.store)) == 5
+
+
 @pytest.mark.parametrize("named_last", [False, True])
 def test_of_two_names_of_a_recording_the_bytewise_smallest_is_its_path(named_last: bool) -> None:
     names = ["cam/ä.mp4", "cam/z.mp4"] if named_last else ["cam/z.mp4", "cam/ä.mp4"]

@@ -9,7 +9,7 @@ from awscrt.checksums import crc64nvme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.checksums import combine, crc64_from_base64, crc64_to_base64, multipart_etag
+from src.checksums import combine, crc64_from_base64, crc64_of_zeros, crc64_to_base64, multipart_etag
 
 CHECK_OF_123456789 = 0xAE8B14860A799888  # the check value of CRC-64/NVME in the catalogue of CRCs
 
@@ -34,6 +34,11 @@ def test_what_is_not_eight_bytes_in_base64_is_refused(text: str) -> None:
 def test_what_is_not_64_bits_is_never_written(value: int) -> None:
     with pytest.raises(OverflowError):
         crc64_to_base64(value)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2**20 - 1, 2**20, 5 * 2**20 + 3])
+def test_zeros_need_not_be_there_for_their_checksum(size: int) -> None:
+    assert crc64_of_zeros(size) == crc64nvme(bytes(size))
 
 
 @given(st.lists(st.binary(max_size=64), max_size=8))
