@@ -276,6 +276,27 @@ def test_a_store_that_refuses_again_and_again_is_asked_more_and_more_slowly(answ
     assert pauses[0] >= 0.5 and pauses[-1] > 2 * pauses[0], pauses
 
 
+@pytest.mark.parametrize("answer", [Answer.CONFLICT, Answer.WRONG_CONTENT])
+def test_refused_uploads_stay_until_an_object_is_proved_but_only_the_newest_two(answer: Answer) -> None:
+    open_when_asked: list[set[str]] = []
+
+    class Refusing(FakeStore):
+        async def complete_upload(self, key: str, upload_id: str, manifest: Manifest, parts: Any) -> Answer:
+            open_when_asked.append(set(self.uploads))
+            return await super().complete_upload(key, upload_id, manifest, parts)
+
+    async def script(simulation: Simulation) -> None:
+        for _ in range(8):
+            simulation.store.answer_next_completion(answer, Happens.NEVER)
+        await growing_file(simulation, 3)
+
+    simulation = lived(script, store=Refusing(limits=LIMITS))
+    assert simulation.problems() == []
+    assert max(len(ids) for ids in open_when_asked) == 3
+    left = [before & after for before, after in pairwise(open_when_asked)]
+    assert all(left), "an upload was aborted before its successor was complete"
+
+
 def test_a_completion_that_s3_rejects_for_good_fails_the_stream_and_a_change_revives_it() -> None:
     class Rejecting(FakeStore):
         rejects = True
