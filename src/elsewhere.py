@@ -49,11 +49,7 @@ class Elsewhere:
         born = self._born_before_us(snapshot)
         if born is None:
             return ()
-        candidates = [
-            listed.key
-            for listed in await self._objects()
-            if listed.modified_at >= born - _CLOCK_SKEW and not listed.key.endswith(METADATA_SUFFIX)
-        ]
+        candidates = [listed.key for listed in await self._objects() if listed.modified_at >= born - _CLOCK_SKEW]
         return tuple([key for key in candidates if await self._is_of(key, snapshot)])
 
     async def uploads_of(self, snapshot: Snapshot) -> tuple[OpenUpload, ...]:
@@ -107,7 +103,7 @@ class Elsewhere:
         async with self._listing:
             if self._listed is None:
                 async with self._world.slots.turn():
-                    listed = await self._world.store.list_objects(self._world.naming.key_prefix)
+                    listed = await self._world.store.list_objects(self._world.naming.key_prefix, _is_recording)
                 self._listed = tuple(sorted(listed, key=lambda found: found.modified_at))
         return self._listed
 
@@ -119,3 +115,7 @@ class Elsewhere:
             origin = origin_of(stored.metadata) if stored else None
             self._identities[key] = origin.identity if origin else None
         return self._identities[key] == snapshot.identity
+
+
+def _is_recording(found: ListedObject) -> bool:
+    return not found.key.endswith(METADATA_SUFFIX)

@@ -7,7 +7,7 @@ unknown whether the effect happened, which is why every effect may be repeated.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -139,8 +139,11 @@ class ObjectStore(Protocol):
     async def head(self, key: str) -> StoredObject | None:
         """The object now; None only when the store says that there is none."""
 
-    async def list_objects(self, prefix: str) -> list[ListedObject]:
-        """Every object whose key begins with the prefix, all pages; what a store lists may be a little old."""
+    async def list_objects(self, prefix: str, wanted: Callable[[ListedObject], bool]) -> list[ListedObject]:
+        """The objects whose key begins with the prefix, of all pages; what a store lists may be a little old.
+
+        A bucket may have millions: only those are kept that are ``wanted``.
+        """
 
     async def object_crc64(self, key: str, etag: str) -> int | None:
         """CRC64NVME of the object's bytes by fetching them all; None when it is no longer the one with this ETag."""

@@ -553,15 +553,12 @@ class S3Client:
     async def head(self, key: str) -> StoredObject | None:
         return await self._retried("head", lambda: self._head(key))
 
-    async def list_objects(self, prefix: str) -> list[ListedObject]:
+    async def list_objects(self, prefix: str, wanted: Callable[[ListedObject], bool]) -> list[ListedObject]:
         async def list_all() -> list[ListedObject]:
             found: list[ListedObject] = []
             async for page in self._pages("list_objects_v2", Prefix=prefix):
                 with _reading("list_objects_v2"):
-                    found += [
-                        ListedObject(entry["Key"], _size(entry["Size"]), entry["LastModified"])
-                        for entry in page.get("Contents", [])
-                    ]
+                    found += filter(wanted, map(_listed_object, page.get("Contents", [])))
             return found
 
         return await self._retried("list_objects", list_all)
@@ -948,6 +945,10 @@ def _completion_arguments(manifest: Manifest, parts: Sequence[StoredPart], abili
     elif manifest.replaces is not None and abilities.if_match:
         arguments["IfMatch"] = f'"{manifest.replaces}"'
     return arguments
+
+
+def _listed_object(entry: Mapping[str, Any]) -> ListedObject:
+    return ListedObject(entry["Key"], _size(entry["Size"]), entry["LastModified"])
 
 
 def _completion_answer(exc: S3Rejected) -> Answer:

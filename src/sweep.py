@@ -53,7 +53,9 @@ class Sweep:
         if not done:
             return
         async with self._world.slots.turn():
-            listed = await self._world.store.list_objects(self._world.naming.key_prefix)
+            listed = await self._world.store.list_objects(
+                self._world.naming.key_prefix, lambda found: found.key in done
+            )
         unlisted = sorted(done - {found.key for found in listed})
         # A listing may be old, and may have odd keys in another spelling.
         gone = [key for key in unlisted if await self._is_gone(key)]

@@ -142,7 +142,9 @@ CALLS = {
     "uploads": Call(
         "ListMultipartUploads", lambda s: s.list_uploads(KEY), _uploads(UPLOAD), [OpenUpload(KEY, "u1", None)]
     ),
-    "objects": Call("ListObjectsV2", lambda s: s.list_objects(""), _listed(), [ListedObject(KEY, 7, MOMENT)]),
+    "objects": Call(
+        "ListObjectsV2", lambda s: s.list_objects("", lambda _: True), _listed(), [ListedObject(KEY, 7, MOMENT)]
+    ),
     "head": Call("HeadObject", lambda s: s.head(KEY), HEAD, StoredObject(7, "made", CRC, {})),
     "crc": Call("GetObject", lambda s: s.object_crc64(KEY, "made"), FETCHED, CRC),
     "read": Call("GetObject", lambda s: s.get_document(KEY), DOCUMENT, (b'{"stream_id": "1"}', "made")),

@@ -301,9 +301,9 @@ def test_with_an_emptied_redis_a_key_that_another_file_just_looks_at_is_not_take
 class _SlowToList(FakeStore):
     """Lists the bucket only after a while."""
 
-    async def list_objects(self, prefix: str) -> list[ListedObject]:
+    async def list_objects(self, prefix: str, wanted: Callable[[ListedObject], bool]) -> list[ListedObject]:
         await asyncio.sleep(10)
-        return await super().list_objects(prefix)
+        return await super().list_objects(prefix, wanted)
 
 
 def test_two_files_never_begin_at_one_key_although_one_of_them_looks_elsewhere_first() -> None:

@@ -206,10 +206,10 @@ class FakeStore:
         crc64 = checksums.crc64nvme(found.data) if self.crc64 else None
         return StoredObject(size=len(found.data), etag=found.etag, crc64=crc64, metadata=found.metadata)
 
-    async def list_objects(self, prefix: str) -> list[ListedObject]:
+    async def list_objects(self, prefix: str, wanted: Callable[[ListedObject], bool]) -> list[ListedObject]:
         await self._call("list_objects", prefix)
         found = sorted((key, there) for key, there in self.objects.items() if key.startswith(prefix))
-        return [ListedObject(key, len(there.data), there.modified_at) for key, there in found]
+        return [*filter(wanted, (ListedObject(key, len(there.data), there.modified_at) for key, there in found))]
 
     async def object_crc64(self, key: str, etag: str) -> int | None:
         await self._call("object_crc64", key)
