@@ -72,8 +72,19 @@ class Bucket:
 
     def open_uploads(self) -> list[str]:
         """The keys of all multipart uploads that were neither completed nor aborted."""
-        answer = self.client.list_multipart_uploads(Bucket=self.name)
-        return [upload["Key"] for upload in answer.get("Uploads", [])]
+        return [upload["Key"] for upload in self._uploads()]
+
+    def parts_left_open(self) -> dict[str, int]:
+        """How many parts each open upload holds, by key, for those that hold any."""
+        held = {upload["Key"]: len(self._parts(upload)) for upload in self._uploads()}
+        return {key: parts for key, parts in held.items() if parts}
+
+    def _uploads(self) -> list[Any]:
+        return self.client.list_multipart_uploads(Bucket=self.name).get("Uploads", [])  # type: ignore[no-any-return]
+
+    def _parts(self, upload: Any) -> list[Any]:
+        answer = self.client.list_parts(Bucket=self.name, Key=upload["Key"], UploadId=upload["UploadId"])
+        return answer.get("Parts", [])  # type: ignore[no-any-return]
 
     def get(self, key: str) -> bytes:
         return bytes(self.client.get_object(Bucket=self.name, Key=key)["Body"].read())

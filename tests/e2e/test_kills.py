@@ -149,7 +149,7 @@ def test_kills_at_any_moment_of_several_recordings_leave_equal_objects_and_nothi
     daemon.start()
     for path in paths:
         stage.wait_until_done(path)
-    stage.wait_until_clean(*(path.name for path in paths))
+    stage.wait_until_clean(*(path.name for path in paths), killed_at_random=True)
 
 
 def _record_for(seconds: float, writers: list[Writer], chance: random.Random) -> None:
