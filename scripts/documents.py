@@ -1,0 +1,102 @@
+"""Writes what is generated of the documents: ``docs/configuration.md`` and ``docs/diagrams/lifecycle.mmd``.
+
+``python -m scripts.documents``, in the checkout. Everything is asked of the program itself: what a bad value leads to is
+what ``load_settings`` says to one. A test compares the files with what would be written now.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from src.config import _HEADINGS, _OLD_NAMES, Settings, example_env, load_settings
+from src.exceptions import ConfigurationError
+from src.lifecycle import TRANSITIONS
+from src.recording import Status
+
+ROOT = Path(__file__).resolve().parents[1]
+
+#: Tried one after the other until one is refused: no word or number of ours; a slash; a file, no folder; too long.
+_BAD = ("no such value", "/", str(Path(__file__)), "x" * 200, "two\nlines")
+
+_COLUMNS = "| name | default | meaning | older spellings | a bad value ends the start with: … |"
+
+_INTRODUCTION = """# Configuration
+
+Generated from `src/config.py` by `python -m scripts.documents`. Settings come from the environment and from `.env` in the
+working directory; the environment wins, and an empty value is no value. [example.env](../example.env) holds the same as
+a file to copy.
+
+**What happens on a bad value**: the daemon does not start. It says everything that is wrong at once, one line for each
+problem, and ends with exit code 2. The last column is what each line says: `PROM_PORT is 'eighty', but must be a whole
+number from 0 to 65535.`
+
+**Names.** A name that nearly is one of ours (a letter missing, another unit) is a problem too, and the right spelling is
+named. All other names are left alone, so that other programs may share the file. An older spelling works and is told
+once (`settings_notice`); where both are set they must agree. `CHUNK_SIZE_MB` and `STREAM_CHUNK_SIZE_MB` count mebibytes;
+`REDIS_HOST` and `REDIS_PORT` together stand for `redis://host:port/0`.
+"""
+
+
+def configuration() -> str:
+    """The text of ``docs/configuration.md``."""
+    defaults = dict(re.findall(r"^([A-Z0-9_]+)=(.*)$", example_env(), re.MULTILINE))
+    lines = [_INTRODUCTION]
+    for attribute, info in Settings.model_fields.items():
+        if attribute in _HEADINGS:
+            lines += [f"## {_HEADINGS[attribute]}\n", _COLUMNS, "|---" * 5 + "|"]
+        name = attribute.upper()
+        cells = (f"`{name}`", _code(defaults[name]), info.description or "", _older(name), complaint(name))
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        if _last_of_its_group(attribute):
+            lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def _older(name: str) -> str:
+    return ", ".join(f"`{old}`" for old, new in _OLD_NAMES.items() if new == name)
+
+
+def _last_of_its_group(attribute: str) -> bool:
+    names = list(Settings.model_fields)
+    following = names[names.index(attribute) + 1 :]
+    return not following or following[0] in _HEADINGS
+
+
+def complaint(name: str) -> str:
+    """What is said to a value that is refused, without the value."""
+    for value in _BAD:
+        try:
+            load_settings({name: value})
+        except ConfigurationError as refused:
+            said = refused.problems[0].removesuffix(".")
+            text = "set " + said.rpartition("; set ")[2] if "; set " in said else said.rpartition(", but ")[2]
+            return re.split(r"; this one|, and there is|: No such", text.removeprefix(f"{name} "))[0]
+    raise AssertionError(f"every value of {name} is taken")
+
+
+def lifecycle(table: Mapping[Status, Mapping[object, Status]] = TRANSITIONS) -> str:
+    """The text of ``docs/diagrams/lifecycle.mmd``: the table, drawn."""
+    return "\n".join(["%% Generated from src/lifecycle.py by python -m scripts.documents.", *_drawn(table)]) + "\n"
+
+
+def _drawn(table: Mapping[Status, Mapping[object, Status]]) -> Iterator[str]:
+    yield "stateDiagram-v2"
+    yield f"    [*] --> {Status.ACTIVE}"
+    for status, ways in table.items():
+        for to in dict.fromkeys(ways.values()):  # facts that lead to the same status share an arrow
+            facts = [str(fact) for fact, after in ways.items() if after is to]
+            yield f"    {status} --> {to}: {'<br/>'.join(facts)}"
+
+
+GENERATED = {ROOT / "docs" / "configuration.md": configuration, ROOT / "docs" / "diagrams" / "lifecycle.mmd": lifecycle}
+
+
+if __name__ == "__main__":
+    for path, text in GENERATED.items():
+        path.write_text(text(), encoding="utf-8")

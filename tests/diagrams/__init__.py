@@ -1,0 +1,1 @@
+"""The diagrams of the documents, drawn, so that none is broken."""

@@ -1,0 +1,101 @@
+"""Draws every diagram of the documents with mermaid in Chromium, and fails when one cannot be drawn.
+
+``python -m tests.diagrams.render [FOLDER]``: into FOLDER go the pictures, one SVG each. Mermaid comes from npm
+(``npm ci`` in this folder), Chromium from the system's packages. Diagrams are ``docs/diagrams/*.mmd`` and the fenced
+``mermaid`` blocks of all documents.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from html import unescape
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+MERMAID = HERE / "node_modules" / "mermaid" / "dist" / "mermaid.min.js"
+DEADLINE_SECONDS = 180
+
+#: ``--no-sandbox``: Chromium's own needs a user other than root; the page is ours and loads nothing but mermaid.
+CHROMIUM = [
+    *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
+    *("--disable-background-networking", "--allow-file-access-from-files", "--virtual-time-budget=120000"),
+]
+
+_FENCE = re.compile(r"^```mermaid\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_ANSWER = re.compile(r'<pre id="answer">(.*?)</pre>', re.DOTALL)
+_PAGE = """<!doctype html><meta charset="utf-8"><body><pre id="answer"></pre>
+<script src="mermaid.min.js"></script><script>
+(async () => {
+  mermaid.initialize({startOnLoad: false, securityLevel: "strict", fontFamily: "DejaVu Sans, sans-serif"});
+  const answer = {};
+  for (const [index, text] of %s.entries()) {
+    try { answer[index] = {svg: (await mermaid.render("d" + index, text)).svg}; }
+    catch (error) { answer[index] = {error: String(error)}; }
+  }
+  document.body.innerHTML = '<pre id="answer"></pre>';
+  document.getElementById("answer").textContent = JSON.stringify(answer);
+})();
+</script>"""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagram:
+    """Where it is written, and its text."""
+
+    name: str
+    text: str
+
+
+def diagrams() -> list[Diagram]:
+    """All of them: the files first, then those inside documents."""
+    files = sorted((ROOT / "docs" / "diagrams").glob("*.mmd"))
+    found = [Diagram(path.stem, path.read_text(encoding="utf-8")) for path in files]
+    for document in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        blocks = _FENCE.findall(document.read_text(encoding="utf-8"))
+        found += [Diagram(f"{document.stem}-{number}", text) for number, text in enumerate(blocks, 1)]
+    return found
+
+
+def draw(wanted: list[Diagram]) -> list[tuple[Diagram, str | None, str | None]]:
+    """Each with its SVG, or with the reason why there is none."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "mermaid.min.js").symlink_to(MERMAID)
+        texts = json.dumps([diagram.text for diagram in wanted]).replace("<", "\\u003c")
+        (folder / "page.html").write_text(_PAGE % texts, encoding="utf-8")
+        command = [*CHROMIUM, f"--user-data-dir={folder}/profile", "--dump-dom", (folder / "page.html").as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
+    answer = _ANSWER.search(done.stdout)
+    if done.returncode or answer is None or not answer[1]:
+        raise SystemExit(f"Chromium drew nothing (exit code {done.returncode}):\n{done.stderr[-2000:]}")
+    drawn = json.loads(unescape(answer[1]))
+    return [
+        (diagram, drawn[str(number)].get("svg"), drawn[str(number)].get("error"))
+        for number, diagram in enumerate(wanted)
+    ]
+
+
+def main() -> int:
+    """0: every diagram was drawn."""
+    if not MERMAID.exists():
+        raise SystemExit(f"mermaid is not there; please type: npm ci --prefix {HERE.relative_to(ROOT)}")
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    results = draw(diagrams())
+    for diagram, svg, error in results:
+        print(f"{diagram.name}: {error or 'drawn'}")
+        if folder is not None and svg is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{diagram.name}.svg").write_text(svg, encoding="utf-8")
+    broken = [diagram.name for diagram, svg, _ in results if svg is None or "Syntax error" in svg]
+    print(f"{len(results) - len(broken)} of {len(results)} diagrams drawn")
+    return 1 if broken or not results else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
