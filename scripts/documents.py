@@ -1,7 +1,7 @@
 """Writes what is generated of the documents: ``docs/configuration.md`` and ``docs/diagrams/lifecycle.mmd``.
 
-``python -m scripts.documents``, in the checkout. Everything is asked of the program itself: what a bad value leads to is
-what ``load_settings`` says to one. A test compares the files with what would be written now.
+``python -m scripts.documents``, in the checkout. Everything is asked of the program itself: what a bad value leads to
+is what ``load_settings`` says to one. A test compares the files with what would be written now.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _COLUMNS = "| name | default | meaning | older spellings | a bad value ends the 
 
 _INTRODUCTION = """# Configuration
 
-Generated from `src/config.py` by `python -m scripts.documents`. Settings come from the environment and from `.env` in the
-working directory; the environment wins, and an empty value is no value. [example.env](../example.env) holds the same as
-a file to copy.
+Generated from `src/config.py` by `python -m scripts.documents`. Settings come from the environment and from `.env` in
+the working directory; the environment wins, and an empty value is no value. [example.env](../example.env) holds the
+same as a file to copy.
 
 **What happens on a bad value**: the daemon does not start. It says everything that is wrong at once, one line for each
 problem, and ends with exit code 2. The last column is what each line says: `PROM_PORT is 'eighty', but must be a whole
 number from 0 to 65535.`
 
-**Names.** A name that nearly is one of ours (a letter missing, another unit) is a problem too, and the right spelling is
-named. All other names are left alone, so that other programs may share the file. An older spelling works and is told
-once (`settings_notice`); where both are set they must agree. `CHUNK_SIZE_MB` and `STREAM_CHUNK_SIZE_MB` count mebibytes;
-`REDIS_HOST` and `REDIS_PORT` together stand for `redis://host:port/0`.
+**Names.** A name that nearly is one of ours (a letter missing, another unit) is a problem too, and the right spelling
+is named. All other names are left alone, so that other programs may share the file. An older spelling works and is told
+once (`settings_notice`); where both are set they must agree. `CHUNK_SIZE_MB` and `STREAM_CHUNK_SIZE_MB` count
+mebibytes; `REDIS_HOST` and `REDIS_PORT` together stand for `redis://host:port/0`.
 """
 
 

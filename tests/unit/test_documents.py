@@ -38,6 +38,7 @@ CODE_NAMES = frozenset({"AUTH_TYPE_MAPS", "UNKNOWN", "FORMAT_VERSION"})
 HOSTS = frozenset(
     {
         "127.0.0.1",
+        "www.w3.org",
         "localhost",
         "github.com",
         "keepachangelog.com",
