@@ -12,7 +12,7 @@ from pathlib import Path
 
 from src.config import _HEADINGS, _OLD_NAMES, Settings, example_env, load_settings
 from src.exceptions import ConfigurationError
-from src.lifecycle import TRANSITIONS
+from src.lifecycle import TRANSITIONS, Fact
 from src.recording import Status
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,12 +80,12 @@ def complaint(name: str) -> str:
     raise AssertionError(f"every value of {name} is taken")
 
 
-def lifecycle(table: Mapping[Status, Mapping[object, Status]] = TRANSITIONS) -> str:
+def lifecycle(table: Mapping[Status, Mapping[Fact, Status]] = TRANSITIONS) -> str:
     """The text of ``docs/diagrams/lifecycle.mmd``: the table, drawn."""
     return "\n".join(["%% Generated from src/lifecycle.py by python -m scripts.documents.", *_drawn(table)]) + "\n"
 
 
-def _drawn(table: Mapping[Status, Mapping[object, Status]]) -> Iterator[str]:
+def _drawn(table: Mapping[Status, Mapping[Fact, Status]]) -> Iterator[str]:
     yield "stateDiagram-v2"
     yield f"    [*] --> {Status.ACTIVE}"
     for status, ways in table.items():

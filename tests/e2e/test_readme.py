@@ -1,0 +1,273 @@
+"""Every command of the README is typed here as it stands there, in a copy of the checkout.
+
+Changed are only ports and ids, which differ from run to run, and the length of recordings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.daemon import PATIENCE_SECONDS, ROOT, TETHER, Daemon, eventually
+from tests.unit.test_documents import _tests_in
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+_HERE = "e2e/test_readme.py"
+_STORY = f"{_HERE}::test_the_readme_from_the_first_recording_to_the_start_after_two_kills"
+#: The beginning of each command, and the test that types it.
+TYPED_IN = {
+    "scripts/run": _STORY,
+    "ffmpeg -hide_banner": _STORY,
+    "redis-cli -p 6390": _STORY,
+    "sha256sum": _STORY,
+    "kill -9": _STORY,
+    "grep aws_": _STORY,
+    "curl -s": _STORY,
+    "scripts/test": f"{_HERE}::test_the_suite_is_run_by_one_command",
+    "cp example.env": f"{_HERE}::test_the_daemon_runs_from_a_copy_of_the_example",
+    "scripts/setup": f"{_HERE}::test_the_daemon_runs_from_a_copy_of_the_example",
+    ".venv/bin/python -m src.main": f"{_HERE}::test_the_daemon_runs_from_a_copy_of_the_example",
+    "S3_ACCESS_KEY_ID=x": f"{_HERE}::test_wrong_settings_are_told_as_shown",
+    "AWS_CONFIG_FILE=data/aws-config aws": (
+        "e2e/test_embedded_services.py::test_every_aws_tool_finds_the_store_through_the_config_file"
+    ),
+}
+_FENCE = re.compile(r"^```(sh|text)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+#: What a checkout does not have when it is fresh, and what is taken from ours.
+_NOT_COPIED = shutil.ignore_patterns(
+    ".git", ".venv", ".tools", "data", "*_cache", "__pycache__", "node_modules", ".env"
+)
+_SET_UP = (".venv", ".tools")
+
+
+def _commands() -> list[str]:
+    """All that a reader is to type: blocks of shell, and lines after a dollar. Without remarks."""
+    found: list[str] = []
+    for kind, text in _FENCE.findall(README):
+        lines = text.replace("\\\n", " ").splitlines()
+        found += lines if kind == "sh" else [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+    return [re.sub(r"\s+# .*", "", re.sub(r"  +", " ", line)) for line in found]
+
+
+def _shown(beginning: str) -> str:
+    """The README's own first command with this beginning."""
+    return next(command for command in _commands() if command.startswith(beginning))
+
+
+def test_every_command_is_typed_in_a_test() -> None:
+    commands = _commands()
+    assert len(commands) > 15
+    assert [line for line in commands if not line.startswith(tuple(TYPED_IN))] == []
+    assert [one for one in TYPED_IN if not any(line.startswith(one) for line in commands)] == []
+    files = [named.partition("::") for named in TYPED_IN.values()]
+    assert [name for file, _, name in files if name not in _tests_in(file)] == []
+
+
+def test_the_containers_that_are_named_are_there() -> None:
+    compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    named = re.findall(r"docker compose exec (\w+)", README)
+    assert named
+    assert [name for name in named if f"\n  {name}:\n" not in compose] == []
+
+
+def test_every_target_of_make_is_there() -> None:
+    targets = re.findall(r"`make ([\w-]+)`", README)
+    assert len(targets) > 5
+    for target in targets:
+        subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True, timeout=60)
+
+
+class _Run(Daemon):
+    """``scripts/run`` in a checkout: the daemon takes the script's place, with the script's process id."""
+
+    def __init__(self, checkout: Path, *command: str) -> None:
+        super().__init__(checkout, {})
+        self._command = command
+
+    def start(self, **changes: str) -> None:
+        self.runs += 1
+        self._port, self._read, self._lines, self._plain = 0, 0, [], []
+        with self._file("log").open("wb") as out, self._file("err").open("wb") as err:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", str(TETHER), str(os.getpid()), *self._command],
+                cwd=self.home,
+                env=_environment(self.home) | changes,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
+
+
+def _environment(checkout: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "TMPDIR", "LANG")}
+    # Two suites at once: any free port. Lines that a test can read.
+    return {**kept, "PYTHONPATH": str(checkout), "PROM_PORT": "0", "APP_ENV": "production"}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A fresh copy, in which the set-up has been run already."""
+    copy = tmp_path / "checkout"
+    shutil.copytree(ROOT, copy, ignore=_NOT_COPIED)
+    (copy / "local_watch_dir").mkdir()
+    for name in _SET_UP:
+        (copy / name).symlink_to(ROOT / name)
+    locks = b"".join((ROOT / name).read_bytes() for name in ("requirements.txt", "requirements-dev.txt"))
+    installed = (ROOT / ".venv" / "installed-dev").read_text().strip()
+    assert installed == hashlib.sha256(locks).hexdigest(), "the locks have changed: scripts/setup --dev"
+    return copy
+
+
+@contextmanager
+def _running(checkout: Path, *command: str) -> Iterator[_Run]:
+    run = _Run(checkout, *command)
+    try:
+        run.start()
+        yield run
+    finally:
+        run.end()
+
+
+def _type(checkout: Path, command: str, changes: Mapping[str, str] | None = None) -> str:
+    """Type a command of the README; what it printed. ``changes`` is what differs from run to run."""
+    for old, new in (changes or {}).items():
+        assert old in command, command
+        command = command.replace(old, new)
+    if command.startswith("curl -s "):  # not on every machine
+        with urllib.request.urlopen(command.removeprefix("curl -s "), timeout=PATIENCE_SECONDS) as answer:
+            return str(answer.read().decode())
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=checkout,
+        env=_environment(checkout),
+        capture_output=True,
+        text=True,
+        timeout=5 * PATIENCE_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def _ports(run: _Run) -> tuple[str, str]:
+    """Those of Redis and of the metrics."""
+    run.wait_until_ready()
+    settings = run.wait_for("daemon_started")
+    redis, metrics = str(settings["redis_url"]), eventually(lambda: run.plain_lines()[-1:], "the last line is printed")
+    return re.findall(r":(\d+)", redis)[-1], re.findall(r":(\d+)/metrics", metrics[0])[0]
+
+
+@pytest.mark.slow
+@pytest.mark.versitygw
+@pytest.mark.redis
+@pytest.mark.ffmpeg
+def test_the_readme_from_the_first_recording_to_the_start_after_two_kills(checkout: Path) -> None:
+    with _running(checkout, *_shown("scripts/run").split()) as run:
+        redis, metrics = _ports(run)
+        _look_into_services(checkout, redis, metrics)
+        with _recording(checkout, "first.mp4", seconds=12):
+            run.wait_for("part_stored", number=1, file_path="first.mp4")
+            _look_into_redis(checkout, redis)
+        run.wait_for("stream_completed", file_path="first.mp4")
+        assert run.lines("part_stored", number=1, reason="head_patch")
+        sums = _type(checkout, _shown("sha256sum")).split()
+        assert sums[0] == sums[2]
+
+        kill, kill_and_lose_redis = (line for line in _commands() if line.startswith("kill -9"))
+        _kill_in_the_middle(checkout, run, kill, "second.mp4", "stream_resumed")
+        _kill_in_the_middle(checkout, run, kill_and_lose_redis, "third.mp4", "upload_adopted")
+
+
+def _kill_in_the_middle(checkout: Path, run: _Run, kill: str, name: str, goes_on: str) -> None:
+    """What was stored before the kill is not sent again; but for part 1, if ffmpeg has patched it meanwhile."""
+    with _recording(checkout, name, seconds=15):
+        run.wait_for("part_stored", number=2, file_path=name)
+        _type(checkout, kill)
+        assert run.exit_code() != 0
+        run.start()
+        run.wait_for(goes_on, file_path=name)
+    run.wait_for("stream_completed", file_path=name)
+    assert not run.lines("part_stored", number=2, file_path=name)
+    copy = checkout / "data" / "s3" / "video-streams" / name
+    assert copy.read_bytes() == (checkout / "local_watch_dir" / name).read_bytes()
+
+
+@contextmanager
+def _recording(checkout: Path, name: str, *, seconds: int) -> Iterator[None]:
+    """The README's recorder, for so long; the rest of the block happens while it writes."""
+    command = _shown("ffmpeg").replace("first.mp4", name).replace("-t 30", f"-t {seconds}")
+    recorder = subprocess.Popen(["bash", "-c", f"exec {command}"], cwd=checkout, stdin=subprocess.DEVNULL)
+    try:
+        yield
+        assert recorder.wait(5 * PATIENCE_SECONDS) == 0
+    finally:
+        if recorder.poll() is None:
+            recorder.kill()
+            recorder.wait()
+
+
+def _look_into_services(checkout: Path, redis: str, metrics: str) -> None:
+    assert _type(checkout, _shown("grep aws_")).count("aws_") == 2
+    assert "ready" in _type(checkout, _shown("curl -s http://127.0.0.1:8000/-/ready"), {"8000": metrics})
+    assert _type(checkout, _shown("curl -s http://127.0.0.1:8000/-/healthy"), {"8000": metrics}).strip() == "ok"
+    assert _type(checkout, _shown("redis-cli -p 6390 smembers streams:failed"), {"6390": redis}).strip() == ""
+
+
+def _look_into_redis(checkout: Path, redis: str) -> None:
+    stream = _type(checkout, _shown("redis-cli -p 6390 smembers streams:active"), {"6390": redis}).strip()
+    shown = re.findall(r"stream:(\w{32}):", _shown("redis-cli -p 6390 hmget"))[0]
+    changes = {"6390": redis, shown: stream}
+    status, key, upload_id = _type(checkout, _shown("redis-cli -p 6390 hmget"), changes).split()
+    assert (status, key) == ("active", "first.mp4")
+    assert upload_id
+    # Sending does not wait for Redis: the part is noted soon after.
+    eventually(
+        lambda: '"size": 10485760' in _type(checkout, _shown("redis-cli -p 6390 hget "), changes), "part 1 is noted"
+    )
+    assert stream in _type(checkout, _shown("redis-cli -p 6390 --scan"), {"6390": redis})
+
+
+@pytest.mark.slow
+@pytest.mark.versitygw
+@pytest.mark.redis
+@pytest.mark.ffmpeg
+def test_the_demonstration_ends_with_two_equal_checksums(checkout: Path) -> None:
+    printed = _type(checkout, "scripts/demo --seconds 4")
+    assert "They are equal." in printed
+    assert len(set(re.findall(r"^SHA-256 of the \w+ +(\w{64})", printed, re.MULTILINE))) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.versitygw
+@pytest.mark.redis
+def test_the_daemon_runs_from_a_copy_of_the_example(checkout: Path) -> None:
+    _type(checkout, _shown("cp example.env"))
+    assert "[5/5]" in _type(checkout, _shown("scripts/setup"))
+    with _running(checkout, *_shown(".venv/bin/python -m src.main").split()) as run:
+        run.wait_for("daemon_started", embedded_services="off")
+        assert run.stop() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.versitygw
+@pytest.mark.redis
+def test_the_suite_is_run_by_one_command(checkout: Path) -> None:
+    assert " passed" in _type(checkout, _shown("scripts/test") + " -q -p no:cacheprovider tests/unit/test_lifecycle.py")
+
+
+def test_wrong_settings_are_told_as_shown(tmp_path: Path) -> None:
+    command = _shown("S3_ACCESS_KEY_ID=x").replace(".venv/bin/python", sys.executable)
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.strip() in README
