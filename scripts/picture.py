@@ -34,7 +34,7 @@ fill="#d7dce5">
 
 def main() -> int:
     """Run the demonstration and draw what it printed; its exit code."""
-    command = [ROOT / COMMAND, *sys.argv[1:]]
+    command = [str(ROOT / COMMAND), *sys.argv[1:]]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, check=False)  # noqa: S603  (our own)
     print(done.stdout, end="")
     if done.returncode == 0:
