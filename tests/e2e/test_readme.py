@@ -45,7 +45,8 @@ TYPED_IN = {
 _FENCE = re.compile(r"^```(sh|text)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 #: What a checkout does not have when it is fresh, and what is taken from ours.
 _NOT_COPIED = shutil.ignore_patterns(
-    ".git", ".venv", ".tools", "data", "*_cache", "__pycache__", "node_modules", ".env"
+    *(".git", ".venv", ".tools", ".env", "data", "local_watch_dir"),
+    *("*_cache", "__pycache__", ".hypothesis", "node_modules", ".coverage*"),
 )
 _SET_UP = (".venv", ".tools")
 
