@@ -29,11 +29,12 @@ _TEXTS = {"exception", "stack"}
 
 _TELLTALE = r"secret|passw|token|authorization|credential|signature|api_?key|private_?key"
 _SECRET_KEY = re.compile(_TELLTALE, re.IGNORECASE)
+# Every repetition before the telltale part has a bound: a text of one long word must not hold the event loop.
 _NAMED_SECRET = re.compile(
-    rf"""([\w-]*(?:{_TELLTALE})[\w-]*["']?\s*[=:]\s*["']?)(?:(?:basic|bearer)\s+)?[^\s"'&,;{{}}()]+""",
+    rf"""((?:{_TELLTALE})[\w-]{{0,64}}["']?\s{{0,8}}[=:]\s{{0,8}}["']?)(?:(?:basic|bearer)\s+)?[^\s"'&,;{{}}()]+""",
     re.IGNORECASE,
 )
-_USER_INFO = re.compile(r"""([a-z][a-z0-9+.-]*://)[^\s/?#"'<>]*@""", re.IGNORECASE)
+_USER_INFO = re.compile(r"""([a-z][a-z0-9+.-]{0,20}://)[^\s/?#"'<>]*@""", re.IGNORECASE)
 #: Shorter secrets are only masked where they stand alone: "a" would make every line unreadable.
 _LONG_ENOUGH = 6
 _DEEPEST = 6

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import structlog
 
-from src.logging_config import MASK, configure_logging
+from src.logging_config import MASK, Redactor, configure_logging
 from tests.corpus.names import RECORDINGS, Odd
 
 SECRET = 'CANARY "söcret\\' + "/+=key"
@@ -294,6 +294,13 @@ def test_what_is_no_secret_stays_readable(name: str, value: object) -> None:
 
 
 # ---- trouble while logging ----
+
+
+@pytest.mark.timeout(60)  # where the time grows with the square of the length, these take hours
+@pytest.mark.parametrize("word", ["a", "A1-", "secret", "token:", "x+y.z", "http://", "password "])
+def test_a_long_text_is_masked_in_time_that_grows_with_its_length_alone(word: str) -> None:
+    text = word * (200_000 // len(word))
+    assert Redactor(["not in there"]).text(f"{text} secret=hunter2").endswith("secret=***")
 
 
 def test_a_line_that_cannot_be_made_is_told_without_its_arguments(capsys: pytest.CaptureFixture[str]) -> None:
