@@ -120,6 +120,12 @@ def _key_prefix(prefix: str) -> str:
     return prefix
 
 
+def _off_or_a_second(seconds: float) -> float:
+    if 0 < seconds < 1:
+        raise ValueError("0, or a number from 1 to 3600")
+    return seconds
+
+
 def _plain_name(text: str) -> str:
     if not text.isprintable() or any(c.isspace() or c in "/@" for c in text):
         raise ValueError("a host name or an address, such as 127.0.0.1")
@@ -162,6 +168,13 @@ class Settings(BaseSettings):
         ge=0,
         le=604_800,
         description="How long a stream's own metrics stay after it ended: longer than two scrapes.",
+    )
+    watchdog_seconds: Annotated[Seconds, AfterValidator(_off_or_a_second)] = Field(
+        default=60,
+        ge=0,
+        le=3_600,
+        description="An event loop that hangs for so long is written to the log with all stacks, and the process ends "
+        "with exit code 70, so that the service manager starts it again. 0: never.",
     )
 
     watch_dir: Folder = Field(

@@ -1,6 +1,7 @@
 """The daemon: reads the settings, builds everything, runs until it is asked to stop.
 
-``python -m src.main``. Exit code 0 after a stop, 2 for settings that cannot be used, 1 when the daemon cannot go on.
+``python -m src.main``. Exit code 0 after a stop, 2 for settings that cannot be used, 1 when the daemon cannot go
+on, 70 when its event loop hung.
 """
 
 from __future__ import annotations
@@ -29,16 +30,20 @@ from .http_server import serve
 from .logging_config import configure_logging, mask
 from .metrics import Metrics
 from .ports import Naming, Rhythm, World
+from .readiness import Readiness
 from .recording import PartSchedule, WhenMissing
 from .recording_file import RecordingFiles
 from .redis_client import RedisCheckpoints
 from .retry import RetryPolicy
 from .s3_client import Choice, S3Client, StoreSettings, open_store
 from .stream_processor import StreamProcessor
+from .watchdog import watched_loop
 from .watcher import Watcher
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _EXPIRE_SECONDS = 15.0
+#: How old the answer whether all is there may grow while nobody asks.
+_LOOK_SECONDS = 15.0
 _REFUSED_SECONDS = 60.0
 _TIDY_SECONDS = 600.0
 #: A rule of the bucket that aborts uploads sooner takes long recordings, and those that wait for an outage to end.
@@ -106,6 +111,7 @@ async def _run(loaded: Loaded) -> None:
         retention_seconds=loaded.settings.metrics_stream_retention_seconds,
     )
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(watched_loop(loaded.settings.watchdog_seconds, metrics.health))
         place = await _embed(loaded.settings, stack)
         _log(place.settings)  # once more: an embedded store has a secret of its own
         await _serve_until(stop, place, loaded.notices, metrics, stack)
@@ -159,17 +165,11 @@ async def _serve_until(
         orphan_retention=settings.orphan_retention,
     )
     dispatcher = Dispatcher(world, lambda record, claims: StreamProcessor(world, claims, record))
-    watcher = Watcher(
-        settings.watch_dir,
-        globs=settings.watch_filter_globs,
-        scan_seconds=settings.watch_scan_seconds,
-        force_polling=settings.watch_force_polling,
-        stat=recordings.stat,
-        telemetry=metrics,
-    )
-    checks = {"s3": store.ping, "redis": checkpoints.ping}
+    watcher = _watcher(settings, recordings, metrics)
+    checks = {"s3": store.ping, "redis": checkpoints.ping, "watched_folder": watcher.ping}
+    readiness = Readiness(checks, telemetry=metrics.health)
     port = await stack.enter_async_context(
-        serve(settings.prom_host, settings.prom_port, registry=metrics.registry, checks=checks)
+        serve(settings.prom_host, settings.prom_port, registry=metrics.registry, readiness=readiness)
     )
     metrics.daemon_started(settings=settings.summary(), notices=notices, ffprobe=await prober.available())
     _tell(place, port)
@@ -181,6 +181,7 @@ async def _serve_until(
             group.create_task(watcher.run(dispatcher.publish), name="watcher"),
             group.create_task(dispatcher.run(), name="dispatcher"),
             group.create_task(_expire(metrics), name="metrics"),
+            group.create_task(_look(readiness, metrics), name="readiness"),
             group.create_task(_once(checkpoints.warn_about_configuration, metrics), name="redis-check"),
             group.create_task(_once(checkpoints.keep_records, metrics), name="redis-records"),
             group.create_task(_prepare(store, metrics), name="bucket"),  # created before the first recording
@@ -234,6 +235,16 @@ async def _expire(metrics: Metrics) -> None:
         metrics.expire(time.monotonic())
 
 
+async def _look(readiness: Readiness, metrics: Metrics) -> None:
+    """Metric and log are true also when nobody asks the page. A bug in a check is told; recordings go on."""
+    while True:
+        try:
+            await readiness.answer(not_older_than=_LOOK_SECONDS / 2)
+        except Exception as error:  # noqa: BLE001 - looking whether all is there never stops a recording
+            metrics.unexpected(path="", error=error, retry_seconds=_LOOK_SECONDS)
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
 @asynccontextmanager
 async def _recordings(settings: Settings) -> AsyncIterator[RecordingFiles]:
     _make_folder(settings.watch_dir)
@@ -242,6 +253,17 @@ async def _recordings(settings: Settings) -> AsyncIterator[RecordingFiles]:
         yield files
     finally:
         await files.close()
+
+
+def _watcher(settings: Settings, recordings: RecordingFiles, metrics: Metrics) -> Watcher:
+    return Watcher(
+        settings.watch_dir,
+        globs=settings.watch_filter_globs,
+        scan_seconds=settings.watch_scan_seconds,
+        force_polling=settings.watch_force_polling,
+        stat=recordings.stat,
+        telemetry=metrics,
+    )
 
 
 def _make_folder(path: Path) -> None:

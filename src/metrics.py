@@ -18,6 +18,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 
 from .exceptions import ChunkProcessingError, FileChanged, RedisOperationError, S3OperationError, StreamProcessorError
+from .health import Health
 from .recording import SendReason
 
 #: The label of what failed outside every stream, or in one that has no series of its own.
@@ -395,6 +396,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call] # else every counter has a second series
         self.registry = CollectorRegistry() if registry is None else registry
         ProcessCollector(registry=self.registry)
+        self.health = Health(self.registry)
         self._instruments = _Instruments(self.registry)
         self._instruments.build.labels(version, platform.python_version()).set(1)
         self._roll = _Roll(stream_max, self._instruments.remove)

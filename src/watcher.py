@@ -15,10 +15,12 @@ folders; what matches a glob and is no recording is reported once.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import stat as modes
 import threading
+import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -52,6 +54,8 @@ BATCH = 500
 HINTS_KEPT = 10_000
 #: Seconds that the end waits for the thread of the notifications.
 STOP_SECONDS = 1.0
+#: A file system that owes an answer for so long is taken for dead.
+SILENT_SECONDS = 30.0
 
 
 class WatcherTelemetry(Protocol):
@@ -379,6 +383,14 @@ class Watcher:
         self._hints: dict[str, None] = {}
         self._scan_wanted = True
         self._woken = asyncio.Event()
+        self._asked_at: float | None = None  # since then the file system has owed an answer
+
+    async def ping(self) -> None:
+        """Raise ``OSError`` when the folder is away, or says nothing. Asks nobody: what hangs already is enough."""
+        if self._tree.missing:
+            raise FileNotFoundError(errno.ENOENT, "it is gone, empty at once, or on another device; is it mounted?")
+        if self._asked_at is not None and time.monotonic() - self._asked_at > SILENT_SECONDS:
+            raise TimeoutError(errno.ETIMEDOUT, "a file or folder in it does not answer; is its server there?")
 
     async def run(self, publish: Callable[[StreamEvent], None]) -> None:
         """Goes on until it is cancelled. The first scan happens at once; files that exist are new to it. Once only."""
@@ -523,4 +535,8 @@ class Watcher:
         self._woken.set()
 
     async def _blocking(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._looking, work)
+        self._asked_at = time.monotonic()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._looking, work)
+        finally:
+            self._asked_at = None

@@ -18,8 +18,9 @@ from cryptography.x509.oid import NameOID
 
 from src.credentials import KeySettings
 from src.exceptions import S3OperationError, S3Unavailable
-from src.http_server import Readiness
+from src.metrics import Metrics
 from src.object_keys import PROBE_KEY
+from src.readiness import Readiness
 from src.retry import RetryPolicy
 from src.s3_client import Choice, Deadlines, S3Client, StoreSettings, open_store
 from tests.fakes.recordings import FakeChunkBody
@@ -231,7 +232,8 @@ async def test_a_web_server_that_is_no_store_is_tried_again_and_the_setting_is_n
                 await asyncio.sleep(0.01)
             with pytest.raises(S3OperationError):
                 await client.ping()
-            assert not (await Readiness({"s3": client.ping}).answer()).services["s3"]
+            readiness = Readiness({"s3": client.ping}, telemetry=Metrics(version="test").health)
+            assert (await readiness.answer())["s3"].reason.startswith("refused")
         finally:
             learning.cancel()
             await asyncio.gather(learning, return_exceptions=True)

@@ -160,13 +160,13 @@ class Daemon:
     def wait_until_ready(self, *, within: float = PATIENCE_SECONDS) -> None:
         eventually(self._ready_or_ended, f"the daemon in {self.home} is ready", within=within)
 
-    def page(self, path: str) -> tuple[int, str]:
-        """Status and text of a page; status 0 while nobody listens."""
+    def page(self, path: str, *, within: float = 10) -> tuple[int, str]:
+        """Status and text of a page; status 0 while nobody listens or answers."""
         port = self._listening_port()
         if not port:
             return 0, ""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=within) as answer:
                 status, text = int(answer.status), str(answer.read().decode())
         except urllib.error.HTTPError as exc:
             status, text = exc.code, exc.read().decode()

@@ -189,8 +189,8 @@ def _events() -> set[str]:
 
 def _events_by_level() -> Mapping[str, set[str]]:
     found: dict[str, set[str]] = {}
-    tree = ast.parse((ROOT / "src" / "metrics.py").read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
+    trees = [ast.parse((ROOT / "src" / name).read_text(encoding="utf-8")) for name in ("metrics.py", "health.py")]
+    for node in (node for tree in trees for node in ast.walk(tree)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
             found.setdefault(node.func.attr, set()).update(_texts(node.args[0]))
     levels = ("debug", "info", "warning", "error", "critical", "exception")

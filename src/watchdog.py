@@ -1,0 +1,209 @@
+"""Measures how late the event loop is, and ends the process when it hangs.
+
+A hanging loop uploads nothing and answers nobody, also not who asks whether it is healthy; and nothing that runs on it
+could notice. So a thread looks on: when the loop gave no sign of life for so long, the thread writes to the log where
+everything stands, and ends the process, so that the service manager starts it again. A kill at any moment loses
+nothing, and this one is no other.
+
+Only silence that the thread itself has sat through counts. A process that was stopped (SIGSTOP, a frozen container,
+gdb) or slept with its machine finds its own sleep too long, and gives the loop its chance; while somebody sits in a
+debugger of Python's nothing counts. The limit: code that waits with the interpreter's lock held stops the thread too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from types import CodeType, FrameType
+from typing import Any, Protocol
+
+#: The exit code of a process that ended itself because its event loop hung (EX_SOFTWARE of sysexits.h).
+HANGS_EXIT_CODE = os.EX_SOFTWARE
+#: A block longer than this is always seen, a shorter one often enough for the histogram.
+BEAT_SECONDS = 0.25
+LAG_WINDOW_SECONDS = 60.0
+#: The log itself may be what hangs (a full pipe that nobody reads): the process ends all the same after so long.
+LAST_WORD_SECONDS = 5.0
+_LOOKS = 10
+_LONGEST_LOOK_SECONDS = 1.0
+#: Modules of debuggers, one of which is on the stack of a thread that somebody holds.
+_DEBUGGERS = frozenset({"bdb", "pydevd"})
+_NAMES_TOLD = 5
+
+
+class LoopTelemetry(Protocol):
+    """Hears of each beat, and of the end."""
+
+    def loop_lagged(self, *, seconds: float, longest: float) -> None: ...
+    def loop_hangs(self, *, seconds: float, stack: str) -> None: ...
+
+
+@asynccontextmanager
+async def watched_loop(seconds: float, telemetry: LoopTelemetry) -> AsyncIterator[None]:
+    """Measure this thread's event loop and, unless ``seconds`` is 0, watch over it, until the block ends."""
+    silence = Silence()
+    ended = threading.Event()
+    beating = asyncio.create_task(_beat(silence, telemetry), name="event loop lag")
+    if seconds > 0:
+        watching = Watchdog(seconds, silence, telemetry, asyncio.get_running_loop(), threading.get_ident())
+        threading.Thread(target=watching.run, args=[ended], name="watchdog", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+        beating.cancel()
+        await asyncio.wait([beating])
+
+
+async def _beat(silence: Silence, telemetry: LoopTelemetry) -> None:
+    longest = Longest(LAG_WINDOW_SECONDS)
+    while True:
+        due = time.monotonic() + BEAT_SECONDS
+        await asyncio.sleep(BEAT_SECONDS)
+        now = time.monotonic()
+        silence.broken()
+        lag = max(0.0, now - due)
+        telemetry.loop_lagged(seconds=lag, longest=longest.add(now, lag))
+
+
+class Longest:
+    """The largest of the values that were added within the last ``window`` seconds."""
+
+    def __init__(self, window: float) -> None:
+        self._window = window
+        self._falling: deque[tuple[float, float]] = deque()  # older and smaller than a newer one never counts again
+
+    def add(self, now: float, value: float) -> float:
+        while self._falling and self._falling[-1][1] <= value:
+            self._falling.pop()
+        self._falling.append((now, value))
+        while now - self._falling[0][0] > self._window:
+            self._falling.popleft()
+        return self._falling[0][1]
+
+
+class Silence:
+    """How long the loop has given no sign of life, as far as somebody sat through it."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._beats = self._heard = 0
+
+    def broken(self) -> None:
+        """A sign of life; called by the loop."""
+        self._beats += 1
+
+    def after(self, slept: float, *, meant: float) -> float:
+        """The silence so far, after a sleep that was ``meant`` to last so long. Called by the one who listens.
+
+        A longer sleep was not ours: nobody ran meanwhile, and the loop could not.
+        """
+        beats = self._beats
+        self._seconds = 0.0 if beats != self._heard else self._seconds + min(slept, meant)
+        self._heard = beats
+        return self._seconds
+
+
+class Watchdog:
+    """The thread's part. ``thread`` is the loop's."""
+
+    def __init__(
+        self,
+        seconds: float,
+        silence: Silence,
+        telemetry: LoopTelemetry,
+        loop: asyncio.AbstractEventLoop,
+        thread: int,
+        end: Callable[[int], object] = os._exit,
+    ) -> None:
+        self._seconds = seconds
+        self._silence = silence
+        self._telemetry = telemetry
+        self._loop = loop
+        self._thread = thread
+        self._end = end
+
+    def run(self, ended: threading.Event) -> None:
+        look = min(self._seconds / _LOOKS, _LONGEST_LOOK_SECONDS)
+        before = time.monotonic()  # on Linux it stands still while the machine sleeps
+        while not ended.wait(look):
+            now = time.monotonic()
+            silent = self._silence.after(now - before, meant=look)
+            before = now
+            if is_held_by_a_debugger(sys._current_frames().get(self._thread)):
+                self._silence.broken()
+            elif silent >= self._seconds:
+                self._give_up(silent)
+                return
+
+    def _give_up(self, silent: float) -> None:
+        last = threading.Timer(LAST_WORD_SECONDS, self._end, [HANGS_EXIT_CODE])
+        last.daemon = True
+        last.start()
+        try:
+            self._telemetry.loop_hangs(seconds=silent, stack=where_everything_stands(self._loop, self._thread))
+        finally:
+            self._end(HANGS_EXIT_CODE)
+
+
+def is_held_by_a_debugger(frame: FrameType | None) -> bool:
+    """Whether a debugger of Python's is on the stack and waits for somebody's command."""
+    while frame is not None:
+        if frame.f_globals.get("__name__") in _DEBUGGERS:
+            return True
+        frame = frame.f_back
+    return False
+
+
+# -- the last word ------------------------------------------------------------------------------------------------
+
+
+def where_everything_stands(loop: asyncio.AbstractEventLoop, thread: int) -> str:
+    """The stacks of all threads, the loop's first, and of its tasks; the innermost call is the last of each.
+
+    Lines of source are not shown: to read them could hang as well.
+    """
+    frames = sys._current_frames()
+    names = {each.ident: each.name for each in threading.enumerate()}
+    order = sorted(frames, key=lambda ident: ident != thread)
+    stacks = [(f"thread {names.get(ident, ident)}", "\n".join(_calls(frames[ident]))) for ident in order]
+    return "\n".join(f"{name}:\n{stack}" for name, stack in [*stacks, *_tasks(loop)])
+
+
+def _calls(frame: FrameType | None) -> list[str]:
+    calls = []
+    while frame is not None:
+        calls.append(_place(frame.f_code, frame.f_lineno))
+        frame = frame.f_back
+    return calls[::-1]
+
+
+def _place(code: CodeType, line: int | None) -> str:
+    return f"  {code.co_filename}:{line} in {code.co_qualname}"
+
+
+def _tasks(loop: asyncio.AbstractEventLoop) -> Iterator[tuple[str, str]]:
+    """Tasks that wait at the same place are one: a thousand streams stand at a handful of places."""
+    waiting: dict[str, list[str]] = {}
+    for task in asyncio.all_tasks(loop):
+        waiting.setdefault("\n".join(_awaited(task.get_coro())), []).append(task.get_name())
+    for stack, names in waiting.items():
+        told = ", ".join(sorted(names)[:_NAMES_TOLD])
+        more = f" and {len(names) - _NAMES_TOLD} more" if len(names) > _NAMES_TOLD else ""
+        yield f"task {told}{more}", stack
+
+
+def _awaited(awaited: Any) -> Iterator[str]:
+    """From the task's own coroutine to the one that waits; generators and coroutines name their parts differently."""
+    while awaited is not None:
+        kind = next((kind for kind in ("cr", "gi", "ag") if hasattr(awaited, f"{kind}_frame")), None)
+        if kind is None or (frame := getattr(awaited, f"{kind}_frame")) is None:
+            return
+        yield _place(frame.f_code, frame.f_lineno)
+        awaited = getattr(awaited, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")
