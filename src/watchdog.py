@@ -7,13 +7,19 @@ nothing, and this one is no other.
 
 Only silence that the thread itself has sat through counts. A process that was stopped (SIGSTOP, a frozen container,
 gdb) or slept with its machine finds its own sleep too long, and gives the loop its chance; while somebody sits in a
-debugger of Python's nothing counts. The limit: code that waits with the interpreter's lock held stops the thread too.
+debugger of Python's nothing counts.
+
+Code that computes for ever with the interpreter's lock held (a regular expression) stops the thread too. For that the
+thread winds up a timer of the kernel again and again, which counts CPU time of the process alone; when it runs down,
+SIGPROF writes the stacks to standard error and ends the process. The limit: code that *waits* with that lock held.
 """
 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
+import signal
 import sys
 import threading
 import time
@@ -30,6 +36,9 @@ BEAT_SECONDS = 0.25
 LAG_WINDOW_SECONDS = 60.0
 #: The log itself may be what hangs (a full pipe that nobody reads): the process ends all the same after so long.
 LAST_WORD_SECONDS = 5.0
+#: So much more CPU time than the silence that is allowed; every core counts, so that a second may be many.
+_MORE_CPU_SECONDS = 10.0
+_STANDARD_ERROR = 2
 _LOOKS = 10
 _LONGEST_LOOK_SECONDS = 1.0
 #: Modules of debuggers, one of which is on the stack of a thread that somebody holds.
@@ -130,9 +139,19 @@ class Watchdog:
         self._end = end
 
     def run(self, ended: threading.Event) -> None:
+        """Until ``ended`` is set, or the process has to."""
+        faulthandler.register(signal.SIGPROF, file=_STANDARD_ERROR, all_threads=True, chain=True)
+        try:
+            self._watch(ended)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            faulthandler.unregister(signal.SIGPROF)
+
+    def _watch(self, ended: threading.Event) -> None:
         look = min(self._seconds / _LOOKS, _LONGEST_LOOK_SECONDS)
         before = time.monotonic()  # on Linux it stands still while the machine sleeps
         while not ended.wait(look):
+            signal.setitimer(signal.ITIMER_PROF, self._seconds + _MORE_CPU_SECONDS)
             now = time.monotonic()
             silent = self._silence.after(now - before, meant=look)
             before = now

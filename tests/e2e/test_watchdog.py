@@ -1,7 +1,8 @@
-"""An event loop that hangs in the real process, in two ways: it is told where, ended, and started again.
+"""An event loop that hangs in the real process, in three ways: it is told where, ended, and started again.
 
 The code of the daemon has no switch to make it hang. Either Python itself, told by ``sitecustomize`` in the child's
-environment, holds the main thread at a signal; or nobody reads the pipe that is the daemon's log.
+environment, holds the main thread at a signal (SIGUSR1: it sleeps; SIGUSR2: it computes and lets no other thread run);
+or nobody reads the pipe that is the daemon's log.
 """
 
 from __future__ import annotations
@@ -25,8 +26,16 @@ from tests.e2e.stage import Stage
 pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
 
 _HANGS_AT_A_SIGNAL = """
+import re
 import signal
 import time
+
+
+def compute_for_ever(number, frame):
+    re.match("(a+)+$", 60 * "a" + "b")
+
+
+signal.signal(signal.SIGUSR2, compute_for_ever)
 
 
 def stand_still_for_ever(number, frame):
@@ -71,6 +80,21 @@ def test_a_hanging_event_loop_is_told_with_its_place_ended_and_the_next_start_go
     stage.wait_until_done(path)
     stage.wait_until_clean("goes on.mp4")
     assert set(sent).isdisjoint(stage.sent(path))
+
+
+def test_code_that_lets_no_thread_run_is_ended_by_the_kernel_with_its_place_on_standard_error(
+    stage: Stage, hanging_python: str
+) -> None:
+    daemon, path = stage.daemon, stage.folder / "computed.mp4"
+    daemon.start_and_wait(PYTHONPATH=hanging_python, WATCHDOG_SECONDS="2")
+    write(path, CHUNK + 1)
+    stage.wait_until_sent(path, 1)
+    daemon.signal(signal.SIGUSR2)
+    assert daemon.exit_code(within=300) == -signal.SIGPROF  # twelve seconds of CPU time
+    assert "compute_for_ever" in daemon.errors()
+    daemon.start()
+    stage.wait_until_done(path)
+    stage.wait_until_clean("computed.mp4")
 
 
 @contextmanager

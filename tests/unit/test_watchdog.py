@@ -84,6 +84,7 @@ class Deaf:
 
     def __init__(self, *, hangs: threading.Event | None = None) -> None:
         self.heard: list[str] = []
+        self.was_released = False
         self._hangs = hangs
 
     def loop_lagged(self, *, seconds: float, longest: float) -> None:
@@ -92,7 +93,7 @@ class Deaf:
     def loop_hangs(self, *, seconds: float, stack: str) -> None:
         self.heard.append(stack)
         if self._hangs:
-            self._hangs.wait()
+            self.was_released = self._hangs.wait(60)
 
 
 async def _ends(telemetry: Deaf, end: Callable[[int], object], seconds: float = 0.2) -> None:
@@ -118,8 +119,9 @@ async def test_a_log_that_hangs_delays_the_end_by_seconds_only(monkeypatch: pyte
         codes.append(code)
         ended.set()
 
-    await _ends(Deaf(hangs=ended), end)
-    assert codes[0] == HANGS_EXIT_CODE
+    telemetry = Deaf(hangs=ended)
+    await _ends(telemetry, end)
+    assert telemetry.was_released and codes[0] == HANGS_EXIT_CODE
 
 
 async def test_the_stacks_show_threads_and_where_each_task_waits_and_alike_tasks_once() -> None:
