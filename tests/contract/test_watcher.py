@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -17,6 +18,7 @@ import pytest
 
 from src import watcher
 from src.events import StreamEvent, WatcherChangeType
+from src.recording import Snapshot
 from src.recording_file import RecordingFiles
 from src.watcher import BATCH, Findings, Globs, Tree, Watcher
 from tests.corpus.names import RECORDINGS, Odd
@@ -653,3 +655,42 @@ class TestWatching:
         async with watching(tmp_path):
             began = time.monotonic()
         assert time.monotonic() - began < 4
+
+
+async def test_a_file_system_that_owes_an_answer_is_taken_for_dead_until_it_gives_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher, "SILENT_SECONDS", 0.5)
+    watched, asked, answers = Watched(), threading.Event(), threading.Event()
+
+    def stat(path: str) -> Snapshot | None:
+        asked.set()
+        answers.wait(60)
+        return None
+
+    looking = Watcher(
+        tmp_path, globs=["*.mp4"], scan_seconds=NEVER, force_polling=False, stat=stat, telemetry=watched.telemetry
+    )
+    running = asyncio.create_task(looking.run(watched.publish))
+    try:
+        await watched.until(lambda: watched.telemetry.scans)
+        await looking.ping()
+        (tmp_path / "a.mp4").write_bytes(b"x")
+        await watched.until(asked.is_set)
+        await watched.until(lambda: _is_silent(looking))
+        answers.set()
+        await watched.until(lambda: not _is_silent(looking))
+    finally:
+        answers.set()
+        running.cancel()
+        await asyncio.wait([running])
+
+
+def _is_silent(looking: Watcher) -> bool:
+    try:
+        looking.ping().send(None)  # it asks nobody, so it never waits
+    except StopIteration:
+        return False
+    except TimeoutError:
+        return True
+    raise AssertionError("it waited")
