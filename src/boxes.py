@@ -27,6 +27,19 @@ def is_whole(read: Callable[[int, int], bytes], size: int) -> bool:
     return False
 
 
+def has_index_first(read: Callable[[int, int], bytes], size: int) -> bool:
+    """Whether ``moov`` stands before the first ``mdat``: so it does once a recorder has written its file anew."""
+    offset = 0
+    for _ in range(_MOST_BOXES):
+        length, kind = _box(read(offset, _HEADER))
+        if kind in (b"moov", b"mdat"):
+            return kind == b"moov"
+        if length is None or offset + length >= size:
+            return False
+        offset += length
+    return False
+
+
 def _box(header: bytes) -> tuple[int | None, bytes]:
     """Length and type of the box that begins here; None where the length is missing or means "to the end"."""
     short, kind = int.from_bytes(header[:4], "big"), header[4:8]

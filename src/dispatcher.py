@@ -279,6 +279,7 @@ class Dispatcher:
                 self._keys.take(record.key, record.identity)
                 self._go_on(record)
                 resumed += 1
+        self._count_active()
         self._world.telemetry.recovered(streams=resumed)
 
     def _go_on(self, record: Checkpoint) -> None:
@@ -513,8 +514,10 @@ class Dispatcher:
             except Stopped:
                 return
             except Exception as exc:  # noqa: BLE001 - one failing stream never stops the others
-                self._world.telemetry.unexpected(path=stream.path, error=exc, retry_seconds=retry)
                 record = processor.checkpoint
+                self._world.telemetry.unexpected(
+                    path=stream.path, error=exc, retry_seconds=retry, stream_id=record.stream_id
+                )
                 stream.processor = None  # nothing is in flight while it rests
                 if stream.room is not None:
                     stream.room.give_back()
@@ -545,6 +548,7 @@ class Dispatcher:
         """Streams that are carried; a file that is only looked up is none."""
         carried = sum(stream.processor is not None for stream in self._by_identity.values())
         self._world.telemetry.active_streams(carried)
+        self._world.telemetry.failed_streams(len(self._failed))
 
     def _end(self, stream: _Stream, marker: Marker | None) -> None:
         """Take the stream off the books; look once more, because hints meanwhile went to its processor."""

@@ -44,6 +44,8 @@ class Ledger:
         """
         status = after(self._record.status, fact) if fact else self._record.status
         self._record = replace(self._record, status=status, **changes)
+        if fact:
+            self._telemetry.status_is(status)
         self._unsaved.clear()  # the whole record has them all
         await self._checkpoints.save(self.snapshot())
 

@@ -15,71 +15,20 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 
-from .exceptions import ChunkProcessingError, FileChanged, RedisOperationError, S3OperationError, StreamProcessorError
+from .exceptions import Permanent, StreamProcessorError
 from .health import Health
-from .recording import SendReason
+from .instruments import SERVICES, Instruments
+from .recording import SendReason, Status
+from .request_outcome import ANSWERS, ErrorClass
+from .series import Roll
+from .trouble import Outage, Outages, Quiet, operation_type
 
 #: The label of what failed outside every stream, or in one that has no series of its own.
 NO_STREAM = "none"
-#: At most one line of an operation's failures in so many seconds.
-QUIET_SECONDS = 60.0
-#: Trouble that was not heard of for so long is over, though nobody said so (its caller gave up).
-FORGOTTEN_SECONDS = 600.0
-
-_LENGTHS = (10, 30, 60, 300, 900, 1800, 3600, 7200, 14400, 43200, 86400)
-_WAITS = (0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
-
-#: Operations, as the code names them, by the kind that the metrics tell. Others are told under their family's name.
-OPERATION_TYPES: Mapping[str, str] = {
-    "create_upload": "s3_create",
-    "upload_part": "s3_upload",
-    "copy_part": "s3_copy",
-    "list_parts": "s3_list",
-    "list_uploads": "s3_list",
-    "complete_upload": "s3_complete",
-    "abort_upload": "s3_abort",
-    "head": "s3_head",
-    "object_crc64": "s3_get",
-    "get_object": "s3_get",
-    "get_document": "s3_metadata",
-    "put_document": "s3_metadata",
-    "load": "redis_read",
-    "marker": "redis_read",
-    "configuration": "redis_read",
-    "save": "redis_update",
-    "save_part": "redis_update",
-    "finish": "redis_update",
-    "forget": "redis_update",
-    "put_marker": "redis_update",
-    "open": "file_read",
-    "read": "file_read",
-    "digest": "file_read",
-    "snapshot": "file_read",
-    "probe": "ffprobe",
-}
-_FAMILIES = ("s3", "redis", "file", "ffprobe")
-
 #: The stream whose work is being done, so that the edges' failures are counted as its own.
 _at_work: ContextVar[StreamMoments | None] = ContextVar("stream_at_work", default=None)
-
-
-def operation_type(operation: str, error: BaseException | None = None) -> str:
-    """The kind of ``operation``, which may begin with its family and a dot; ``error`` tells the family of others."""
-    family, dot, name = operation.rpartition(".")
-    if dot:  # "s3.probe" is no "probe"
-        known = OPERATION_TYPES.get(name, "")
-        return known if known.startswith(family) else f"{family}_{name}"
-    if operation in OPERATION_TYPES:
-        return OPERATION_TYPES[operation]
-    if operation.split("_")[0] in _FAMILIES:
-        return operation
-    if isinstance(error, S3OperationError):
-        return f"s3_{operation}"
-    if isinstance(error, RedisOperationError):
-        return f"redis_{operation}"
-    return "file_read" if isinstance(error, ChunkProcessingError | FileChanged | OSError) else operation
 
 
 def _logger(area: str) -> structlog.stdlib.BoundLogger:
@@ -95,150 +44,15 @@ def _described(error: BaseException) -> dict[str, object]:
     return fields
 
 
-@dataclass(slots=True)
-class _Line:
-    """When an operation's failure was logged last, and how many went unsaid since."""
-
-    at: float
-    unsaid: int = 0
-
-
-class _Quiet:
-    """Which failures are worth a line: the first at once, then one in ``QUIET_SECONDS``."""
-
-    def __init__(self) -> None:
-        self._lines: dict[tuple[str, str], _Line] = {}
-
-    def worth_a_line(self, key: tuple[str, str], now: float) -> int | None:
-        """How many failures a line now stands for; None: no line."""
-        line = self._lines.get(key)
-        if line is not None and now - line.at < QUIET_SECONDS:
-            line.unsaid += 1
-            return None
-        self._lines[key] = _Line(now)
-        return 1 + (line.unsaid if line else 0)
-
-    def forget(self, now: float) -> None:
-        for key in [key for key, line in self._lines.items() if now - line.at > FORGOTTEN_SECONDS]:
-            del self._lines[key]
-
-
-@dataclass(slots=True)
-class _Outage:
-    """Trouble with one of the outside services, from its first failure on."""
-
-    began: float
-    last: float
-    failures: int = 0
-    said: bool = False
-
-
-class _Instruments:
-    """The metrics themselves. Counters' names end in ``_total`` when they are read."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        stream, kind = ["stream_id"], ["operation_type"]
-        self.stream_parts = Counter(
-            "video_chunks_uploaded", "Parts of this stream that S3 took.", stream, registry=registry
-        )
-        self.stream_bytes = Counter(
-            "video_bytes_uploaded", "Bytes of this stream that were sent to S3.", stream, registry=registry
-        )
-        self.stream_duration = Histogram(
-            "video_stream_duration_seconds",
-            "From the first sight of a recording to its completion.",
-            stream,
-            buckets=_LENGTHS,
-            registry=registry,
-        )
-        self.stream_processing = Histogram(
-            "video_processing_time_seconds",
-            "From the moment a recording counted as finished to its completion.",
-            stream,
-            buckets=_WAITS,
-            registry=registry,
-        )
-        self.stream_failures = Counter(
-            "video_failed_operations", "Attempts that failed.", stream + kind, registry=registry
-        )
-        self.active = Gauge("active_streams_gauge", "Streams that are not completed.", registry=registry)
-        self.completed = Counter("streams_completed", "Streams whose object and metadata are in S3.", registry=registry)
-        self.failed = Counter("streams_failed", "Streams that need somebody's help.", registry=registry)
-        self.bytes = Counter("cefmp4_bytes_uploaded", "Bytes that were sent to S3.", registry=registry)
-        self.parts = Counter("cefmp4_parts_uploaded", "Parts that S3 took.", registry=registry)
-        self.parts_copied = Counter("cefmp4_parts_copied", "Parts that S3 copied by itself.", registry=registry)
-        self.parts_again = Counter(
-            "cefmp4_parts_sent_again", "Parts that were sent before, by why again.", ["reason"], registry=registry
-        )
-        self.failures = Counter("cefmp4_failed_operations", "Attempts that failed.", kind, registry=registry)
-        self.skipped = Counter("cefmp4_files_skipped", "Files that are no recordings.", registry=registry)
-        self.set_aside = Counter("cefmp4_records_set_aside", "Redis records that made no sense.", registry=registry)
-        self.restarts = Counter("cefmp4_watcher_restarts", "Times that notifications ended.", registry=registry)
-        self.files = Gauge("cefmp4_watched_files", "Recordings that the last scan found.", registry=registry)
-        self.scan = Gauge("cefmp4_scan_seconds", "How long the last scan took.", registry=registry)
-        self.folder = Gauge("cefmp4_watched_folder_present", "1: it is there; 0: it is away.", registry=registry)
-        self.gone = Gauge(
-            "cefmp4_objects_gone", "Finished recordings in the folder whose object is gone.", registry=registry
-        )
-        self.orphans = Gauge(
-            "cefmp4_orphan_uploads", "Old open uploads that belong to no stream and stay.", registry=registry
-        )
-        self.orphans_aborted = Counter(
-            "cefmp4_orphan_uploads_aborted", "Old open uploads that were thrown away.", registry=registry
-        )
-        self.build = Gauge("cefmp4_build_info", "Always 1.", ["version", "python_version"], registry=registry)
-        for reason in SendReason:
-            if reason not in (SendReason.NEW, SendReason.COPIED):
-                self.parts_again.labels(reason)  # a series that is 0 shows that it never happened
-
-    def remove(self, stream_id: str) -> None:
-        for metric in (self.stream_parts, self.stream_bytes, self.stream_duration, self.stream_processing):
-            metric.remove(stream_id)
-        self.stream_failures.remove_by_labels({"stream_id": stream_id})
-
-
-class _Roll:
-    """Which streams have series of their own; when one has to go, the one that ended first, else the oldest."""
-
-    def __init__(self, most: int, remove: Callable[[str], None]) -> None:
-        self._most = most
-        self._remove = remove
-        self._ended_at: dict[str, float | None] = {}
-
-    def __contains__(self, stream_id: str) -> bool:
-        return stream_id in self._ended_at
-
-    def admit(self, stream_id: str) -> bool:
-        """Make room for the stream; False when no stream may have series."""
-        if stream_id not in self._ended_at and self._most == 0:
-            return False
-        while stream_id not in self._ended_at and len(self._ended_at) >= self._most:
-            ended = {each: at for each, at in self._ended_at.items() if at is not None}
-            self._leave(min(ended, key=lambda each: ended[each]) if ended else next(iter(self._ended_at)))
-        self._ended_at[stream_id] = None
-        return True
-
-    def end(self, stream_id: str, now: float) -> None:
-        if stream_id in self._ended_at:
-            self._ended_at[stream_id] = now
-
-    def leave_ended_before(self, moment: float) -> None:
-        for stream_id in [each for each, at in self._ended_at.items() if at is not None and at <= moment]:
-            self._leave(stream_id)
-
-    def _leave(self, stream_id: str) -> None:
-        del self._ended_at[stream_id]
-        self._remove(stream_id)
-
-
 @dataclass(frozen=True, slots=True)
 class _Shared:
     """What the daemon's and the streams' moments have in common. ``now`` gives monotonic seconds."""
 
-    instruments: _Instruments
-    roll: _Roll
-    quiet: _Quiet
+    instruments: Instruments
+    roll: Roll
+    quiet: Quiet
     now: Callable[[], float]
+    fill: dict[object, float]  # by live stream with equal parts: how full its upload is
 
 
 class StreamMoments:
@@ -249,6 +63,7 @@ class StreamMoments:
         self._stream_id = stream_id
         self._path = path
         self._admitted = False
+        self._status: Status | None = None
 
     @contextmanager
     def bind(self) -> Iterator[None]:
@@ -258,6 +73,7 @@ class StreamMoments:
                 yield
         finally:
             _at_work.reset(token)
+            self._leave()
 
     def started(self, *, key: str, resumed: bool) -> None:
         self._log().info("stream_resumed" if resumed else "stream_started", key=key)
@@ -273,6 +89,7 @@ class StreamMoments:
         instruments.bytes.inc(size)
         if reason is not SendReason.NEW:
             instruments.parts_again.labels(reason).inc()
+            instruments.bytes_again.labels(reason).inc(size)
         if self._has_series():
             instruments.stream_parts.labels(self._stream_id).inc()
             instruments.stream_bytes.labels(self._stream_id).inc(size)
@@ -288,10 +105,15 @@ class StreamMoments:
         self._log().info("stream_grew_again")
 
     def sealed(self, *, size: int, seconds: float, sent_again: int) -> None:
+        self._shared.instruments.seal.observe(seconds)
         self._log().info("stream_sealed", size=size, seconds=round(seconds, 3), sent_again=sent_again)
 
-    def object_proved(self, *, key: str, size: int, etag: str) -> None:
-        self._log().info("object_proved", key=key, size=size, etag=etag)
+    def object_proved(self, *, key: str, size: int, etag: str, seconds_since_change: float | None) -> None:
+        since: dict[str, float] = {}
+        if seconds_since_change is not None:
+            self._shared.instruments.available.observe(seconds_since_change)
+            since["seconds_since_change"] = round(seconds_since_change, 3)
+        self._log().info("object_proved", key=key, size=size, etag=etag, **since)
 
     def took_id(self, *, stream_id: str) -> None:
         self._log().info("stream_id_taken", object_stream_id=stream_id)
@@ -304,6 +126,17 @@ class StreamMoments:
 
     def upload_lost(self, *, upload_id: str) -> None:
         self._log().warning("upload_lost", upload_id=upload_id)
+
+    def status_is(self, status: Status) -> None:
+        """Failed streams are counted where they are kept: by then nobody carries them."""
+        self._leave_status()
+        if status is not Status.FAILED:
+            self._status = status
+            self._shared.instruments.streams.labels(status).inc()
+
+    def capacity_used(self, *, ratio: float) -> None:
+        self._shared.fill[self] = ratio
+        self._tell_fullest()
 
     def near_capacity(self, *, size: int, capacity: int) -> None:
         hint = "a larger CHUNK_SIZE_BYTES makes room for longer recordings; this one is sent anew when it is full"
@@ -373,6 +206,21 @@ class StreamMoments:
         self._admitted = self._shared.roll.admit(self._stream_id)
         return self._admitted
 
+    def _leave(self) -> None:
+        """Nobody carries this stream any longer; whoever takes it up again has other moments."""
+        self._leave_status()
+        if self._shared.fill.pop(self, None) is not None:
+            self._tell_fullest()
+        self._end()
+
+    def _leave_status(self) -> None:
+        if self._status is not None:
+            self._shared.instruments.streams.labels(self._status).dec()
+            self._status = None
+
+    def _tell_fullest(self) -> None:
+        self._shared.instruments.capacity.set(max(self._shared.fill.values(), default=0.0))
+
     def _end(self) -> None:
         self._admitted = False
         self._shared.roll.end(self._stream_id, self._shared.now())
@@ -382,7 +230,10 @@ class StreamMoments:
 
 
 class Metrics:
-    """The ports ``Telemetry`` and ``RetryObserver``, and what watcher and Redis tell. ``now`` is monotonic seconds."""
+    """The ports ``Telemetry`` and ``ServiceObserver``, and what watcher and Redis tell.
+
+    ``now`` gives monotonic seconds, ``wall_clock`` Unix time.
+    """
 
     def __init__(
         self,
@@ -392,26 +243,30 @@ class Metrics:
         retention_seconds: float = 600.0,
         registry: CollectorRegistry | None = None,
         now: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # else every counter has a second series
         self.registry = CollectorRegistry() if registry is None else registry
         ProcessCollector(registry=self.registry)
         self.health = Health(self.registry)
-        self._instruments = _Instruments(self.registry)
+        self._instruments = Instruments(self.registry)
         self._instruments.build.labels(version, platform.python_version()).set(1)
-        self._roll = _Roll(stream_max, self._instruments.remove)
+        self._roll = Roll(stream_max, self._instruments.remove)
         self._version = version
         self._retention_seconds = retention_seconds
         self._now = now
-        self._quiet = _Quiet()
-        self._shared = _Shared(self._instruments, self._roll, self._quiet, now)
-        self._outages: dict[str, _Outage] = {}
+        self._quiet = Quiet()
+        self._shared = _Shared(self._instruments, self._roll, self._quiet, now, fill={})
+        self._wall_clock = wall_clock
+        self._outages = Outages()
         self._orphans_told = self._gone_told = 0
 
     def expire(self, now: float) -> None:
-        """Let go of the series of streams that ended long ago; to be called now and then."""
+        """Let go of the series of streams that ended long ago, and of old trouble; to be called now and then."""
         self._roll.leave_ended_before(now - self._retention_seconds)
         self._quiet.forget(now)
+        for service in self._outages.forget(now):
+            self._show_outage(service, since=None)
 
     # -- the daemon ---------------------------------------------------------------------------------------------------
 
@@ -432,6 +287,10 @@ class Metrics:
 
     def active_streams(self, count: int) -> None:
         self._instruments.active.set(count)
+
+    def failed_streams(self, count: int) -> None:
+        self._instruments.failed_now.set(count)
+        self._instruments.streams.labels(Status.FAILED).set(count)
 
     def empty_file(self, *, path: str) -> None:
         _logger("dispatcher").info("empty_file", file_path=path)
@@ -467,12 +326,13 @@ class Metrics:
         self._gone_told = count
         self._instruments.gone.set(count)
 
-    def unexpected(self, *, path: str, error: BaseException, retry_seconds: float) -> None:
-        """A bug or a rarity: with its traceback, since nobody foresaw it."""
+    def unexpected(self, *, path: str, error: BaseException, retry_seconds: float, stream_id: str = "") -> None:
+        """A bug or a rarity: with its traceback, since nobody foresaw it. ``stream_id`` where there is one already."""
         kind = self._count_failure("unexpected", error)
         if failures := self._quiet.worth_a_line((kind, path), self._now()):
             _logger("dispatcher").error(
                 "unexpected_error",
+                stream_id=stream_id,
                 file_path=path,
                 failures=failures,
                 retry_in_seconds=round(retry_seconds, 1),
@@ -516,20 +376,28 @@ class Metrics:
     def redis_forgot(self, *, records: int) -> None:
         _logger("redis_client").warning("redis_forgot", records=records)
 
-    # -- retries ------------------------------------------------------------------------------------------------------
+    # -- services -----------------------------------------------------------------------------------------------------
+
+    def request_ended(self, *, service: str, operation: str, seconds: float, error_class: ErrorClass | None) -> None:
+        self._instruments.request_seconds[service].labels(operation).observe(seconds)
+        if error_class is not None:
+            self._instruments.request_errors[service].labels(operation, error_class).inc()
+        if error_class is None or error_class in ANSWERS:
+            self._tell_end(service, self._outages.answered(service))
 
     def operation_failed(self, *, operation: str, error: BaseException, attempt: int, wait_seconds: float) -> None:
+        """``wait_seconds`` is 0 when it will not be tried again."""
         now, kind = self._now(), self._count_failure(operation, error)
-        family = kind.partition("_")[0]
-        outage = self._outages.get(family)
-        if outage is None or now - outage.last > FORGOTTEN_SECONDS:
-            outage = self._outages[family] = _Outage(began=now, last=now)
-        outage.last = now
-        outage.failures += 1
+        service = kind.partition("_")[0]
+        # A refusal for good is no outage: the service is there.
+        outage = None if isinstance(error, Permanent) else self._in_outage(service, now)
+        if attempt == 1 and wait_seconds:
+            self._outages.waits(service)
         if failures := self._quiet.worth_a_line((kind, ""), now):
-            outage.said = True
+            if outage is not None:
+                outage.said = True
             _logger("retry").warning(
-                f"{family}_unavailable",
+                f"{service}_unavailable",
                 operation=kind,
                 attempt=attempt,
                 failures=failures,
@@ -539,12 +407,30 @@ class Metrics:
 
     def operation_recovered(self, *, operation: str, failures: int, seconds: float) -> None:
         """The first operation that works again ends the outage; the others were waiting for their turn."""
-        family = operation_type(operation).partition("_")[0]
-        outage = self._outages.pop(family, None)
-        if outage is not None and outage.said:
-            _logger("retry").info(
-                f"{family}_recovered", failures=outage.failures, seconds=round(self._now() - outage.began, 1)
-            )
+        service = operation_type(operation).partition("_")[0]
+        self._tell_end(service, self._outages.recovered(service))
+
+    def operation_given_up(self, *, operation: str) -> None:
+        self._outages.gave_up(operation_type(operation).partition("_")[0])
+
+    def _in_outage(self, service: str, now: float) -> Outage:
+        outage, begins = self._outages.failed(service, now)
+        if begins:
+            self._show_outage(service, since=self._wall_clock())
+        return outage
+
+    def _tell_end(self, service: str, outage: Outage | None) -> None:
+        if outage is None:
+            return
+        self._show_outage(service, since=None)
+        if outage.said:
+            seconds = round(self._now() - outage.began, 1)
+            _logger("retry").info(f"{service}_recovered", failures=outage.failures, seconds=seconds)
+
+    def _show_outage(self, service: str, *, since: float | None) -> None:
+        if service in SERVICES:
+            self._instruments.outage.labels(service).set(since is not None)
+            self._instruments.outage_start.labels(service).set(since or 0.0)
 
     def _count_failure(self, operation: str, error: BaseException) -> str:
         kind = operation_type(operation, error)

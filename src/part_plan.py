@@ -6,7 +6,7 @@ Everything is a pure function of the schedule that was pinned when the stream be
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, islice
 
 from .recording import Chunk, Digest, Part, PartSchedule, SendReason, StoredPart
@@ -123,7 +123,7 @@ def stale_parts(
     """Which chunks of a whole pass over the file must be sent before the upload equals the file.
 
     ``checked`` is every chunk with the digest that the pass found. When only the first ``head_parts`` changed it
-    was the usual patch of the head; more than that is a rewrite (faststart).
+    was the usual patch of the head; more than that is a rewrite.
     """
     missing = [chunk for chunk, _ in checked if chunk.number not in parts]
     changed = [c for c, digest in checked if c.number in parts and not matches(parts[c.number], digest)]
@@ -133,6 +133,15 @@ def stale_parts(
     found = [Stale(chunk, SendReason.NEW) for chunk in missing]
     found += [Stale(c, SendReason.TAIL_GREW if c.number in grown else reason) for c in changed]
     return tuple(sorted(found, key=lambda stale: stale.chunk.number))
+
+
+def as_faststart(stale: Sequence[Stale], held: int) -> tuple[Stale, ...]:
+    """What is stale in a file whose index stands before its media, of which S3 held so many parts: where the first and
+    most of them were rewritten, it was the recorder moving the index there, which shifts every byte behind it."""
+    rewritten = [item for item in stale if item.reason is SendReason.REWRITE]
+    if not rewritten or rewritten[0].chunk.number != 1 or 2 * len(rewritten) <= held:
+        return tuple(stale)
+    return tuple(replace(item, reason=SendReason.FASTSTART) if item in rewritten else item for item in stale)
 
 
 def unproved(

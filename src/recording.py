@@ -79,6 +79,7 @@ class SendReason(StrEnum):
 
     NEW = "new"
     HEAD_PATCH = "head_patch"
+    FASTSTART = "faststart"
     REWRITE = "rewrite"
     TAIL_GREW = "tail_grew"
     LOST = "lost"

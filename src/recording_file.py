@@ -254,6 +254,11 @@ class _Source:
         with self._opened() as fd:
             return boxes.is_whole(lambda offset, count: os.pread(fd, count, offset), size)
 
+    def has_index_first(self, size: int) -> bool:
+        """Whether the MP4's index stands before its media."""
+        with self._opened() as fd:
+            return boxes.has_index_first(lambda offset, count: os.pread(fd, count, offset), size)
+
     @contextmanager
     def _opened(self) -> Iterator[int]:
         fd = _open(self.root, self.path)
@@ -533,6 +538,9 @@ class RecordingFiles:
 
     async def is_whole(self, path: str, identity: Identity, size: int) -> bool:
         return await _in(self._looking, _Source(self._root, path, identity).is_whole, size)
+
+    async def has_index_first(self, path: str, identity: Identity, size: int) -> bool:
+        return await _in(self._looking, _Source(self._root, path, identity).has_index_first, size)
 
     def _ask_for_writers(self, path: str) -> Writers:
         try:

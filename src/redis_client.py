@@ -61,13 +61,15 @@ from .recording import (
     Part,
     Status,
 )
-from .retry import RetryObserver, RetryPolicy, until_it_works
+from .request_outcome import ErrorClass, ServiceObserver, observed
+from .retry import RetryPolicy, until_it_works
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 Command = tuple[bytes | str | int, ...]
 _Page = tuple[int, Mapping[bytes, bytes]]  # where to go on (0: nowhere), and what was found
 
+_PING_SECONDS = 2.5  # less than whoever asks for readiness waits, so that the silence is told
 COMMAND_SECONDS = 15.0  # around everything: waiting for a connection, connecting, asking, reading the answer
 KEPT_SECONDS = 5.0  # so often it is asked whether Redis still knows the streams
 #: So many parts are encoded or decoded before other tasks get their turn: about 5 ms.
@@ -146,7 +148,7 @@ def translate(exc: Exception, *, operation: str) -> RedisOperationError:
     return RedisUnavailable(f"{operation}: {text}", operation=operation, hint=hint, misconfigured=misconfigured)
 
 
-def _said(exc: Exception) -> tuple[str, str]:
+def _said(exc: BaseException) -> tuple[str, str]:
     """Redis's error word and sentence, without the command that redis-py puts before an error in a transaction."""
     text = str(exc) or type(exc).__name__
     if " of pipeline caused error: (" in text:
@@ -171,6 +173,20 @@ def _trouble(exc: Exception, code: str, text: str) -> tuple[bool, str] | None:
         return _MISLED
     # The rest of Redis's own words is about its state (NOREPLICAS, DENIED, …); these two are about the command.
     return None if code in ("ERR", "WRONGTYPE", "") else (True, "see what Redis says, and mend it there")
+
+
+def error_class(exc: BaseException) -> ErrorClass:
+    """The word by which the metrics tell redis-py's error."""
+    text = _said(exc)
+    if text[0] in ("NOAUTH", "WRONGPASS", "NOPERM") or isinstance(exc, AuthenticationError):
+        return ErrorClass.DENIED
+    if text[0] in _HINTS:
+        return ErrorClass.SERVER
+    if isinstance(exc, RedisTimeoutError | TimeoutError):
+        return ErrorClass.TIMEOUT
+    if isinstance(exc, RedisConnectionError | OSError):
+        return ErrorClass.CONNECTION
+    return ErrorClass.NOT_FOUND if "no such key" in text[1] else ErrorClass.OTHER
 
 
 def _marker_field(identity: Identity) -> bytes:
@@ -218,7 +234,7 @@ class RedisCheckpoints:
         key_prefix: str,
         bucket: str,
         policy: RetryPolicy,
-        observer: RetryObserver,
+        observer: ServiceObserver,
         telemetry: CheckpointTelemetry,
         connections: int = 16,
     ) -> None:
@@ -320,7 +336,11 @@ class RedisCheckpoints:
 
     async def ping(self) -> None:
         """Ask Redis once whether it is there. Raises ``RedisUnavailable``."""
-        await self._run("ping", [("PING",)], transaction=False)
+        try:
+            await self._run("ping", [("PING",)], transaction=False, seconds=_PING_SECONDS)
+        except RedisUnavailable as exc:
+            self._observer.operation_failed(operation="redis.ping", error=exc, attempt=1, wait_seconds=0.0)
+            raise
 
     async def warn_about_configuration(self) -> None:
         """Tell telemetry when Redis may evict records or forget them in a restart; silent where CONFIG is forbidden."""
@@ -617,8 +637,23 @@ class RedisCheckpoints:
         *,
         transaction: bool = True,
         wrong_type_is_none: bool = False,
+        seconds: float = COMMAND_SECONDS,
     ) -> list[Any]:
         """One attempt at all commands together. Raises ``RedisUnavailable`` or ``RedisRejected``."""
+        with observed(self._observer, "redis", operation, error_class):
+            return await self._ask_once(
+                operation, commands, transaction=transaction, wrong_type_is_none=wrong_type_is_none, seconds=seconds
+            )
+
+    async def _ask_once(
+        self,
+        operation: str,
+        commands: Iterable[Command],
+        *,
+        transaction: bool,
+        wrong_type_is_none: bool,
+        seconds: float,
+    ) -> list[Any]:
         assert self._client is not None, "used outside of its async with"
         task = asyncio.current_task()
         cancels = task.cancelling() if task else 0
@@ -630,7 +665,7 @@ class RedisCheckpoints:
         for command in (*commands, (f"PING {question}",)):
             pipe.execute_command(*command)
         try:
-            async with asyncio.timeout(COMMAND_SECONDS), self._turn_at_redis:
+            async with asyncio.timeout(seconds), self._turn_at_redis:
                 replies = await pipe.execute(raise_on_error=not wrong_type_is_none)
             *answers, answered = [_without_wrong_type(reply) for reply in replies]
             if answered != question.encode():

@@ -20,10 +20,11 @@ T = TypeVar("T")
 
 
 class RetryObserver(Protocol):
-    """Hears of each failed attempt and of the end of the trouble."""
+    """Hears of each failed attempt, and how the trouble ends: it works, or nobody waits for it any longer."""
 
     def operation_failed(self, *, operation: str, error: BaseException, attempt: int, wait_seconds: float) -> None: ...
     def operation_recovered(self, *, operation: str, failures: int, seconds: float) -> None: ...
+    def operation_given_up(self, *, operation: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,11 @@ async def until_it_works(
     operation: str, call: Callable[[], Awaitable[T]], *, policy: RetryPolicy, observer: RetryObserver
 ) -> T:
     """The result of ``call``, however long it takes. Raises what is not transient at once; cancellation passes."""
+    in_trouble = False
 
     def report(state: RetryCallState) -> None:
+        nonlocal in_trouble
+        in_trouble = True
         error = state.outcome.exception() if state.outcome else None
         assert error is not None and state.next_action is not None
         observer.operation_failed(
@@ -82,15 +86,20 @@ async def until_it_works(
         before_sleep=report,
         reraise=True,
     )
-    async for attempt in attempts:
-        with attempt:
-            result = await call()
-            state = attempt.retry_state
-            if state.attempt_number > 1:
-                observer.operation_recovered(
-                    operation=operation,
-                    failures=state.attempt_number - 1,
-                    seconds=state.seconds_since_start or 0.0,
-                )
-            return result
+    try:
+        async for attempt in attempts:
+            with attempt:
+                result = await call()
+                state = attempt.retry_state
+                if state.attempt_number > 1:
+                    observer.operation_recovered(
+                        operation=operation,
+                        failures=state.attempt_number - 1,
+                        seconds=state.seconds_since_start or 0.0,
+                    )
+                return result
+    except BaseException:
+        if in_trouble:
+            observer.operation_given_up(operation=operation)
+        raise
     raise AssertionError("unreachable: attempts never end without a result")

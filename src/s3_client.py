@@ -40,9 +40,12 @@ from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
     EndpointConnectionError,
+    HTTPClientError,
     NoCredentialsError,
     PartialCredentialsError,
+    ReadTimeoutError,
 )
+from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
 from .checksums import crc64_from_base64, crc64_to_base64
@@ -60,12 +63,14 @@ from .object_keys import PROBE_KEY
 from .part_plan import S3_LIMITS
 from .ports import ChunkBody, Hashes
 from .recording import Answer, Chunk, ListedObject, Manifest, OpenUpload, StoredObject, StoredPart
-from .retry import RetryObserver, RetryPolicy, until_it_works
+from .request_outcome import ErrorClass, ServiceObserver, observed
+from .retry import RetryPolicy, until_it_works
 
 T = TypeVar("T")
 
 _PARTS_A_PAGE = 200  # a page of 1,000 keeps the event loop busy for 50 ms
 _LONGEST_PROBE = timedelta(minutes=5)
+_PING_SECONDS = 2.5  # less than whoever asks for readiness waits, so that the silence is told
 _DOCUMENT_LIMIT = 64 * 1024 * 1024
 
 
@@ -336,6 +341,44 @@ def translate(exc: Exception, *, operation: str) -> S3OperationError:
     return S3Unavailable(f"{operation}: {type(exc).__name__}: {str(exc)[:_SHOWN]}", operation=operation)
 
 
+_CLASSES: Mapping[str, ErrorClass] = {
+    "NoSuchBucket": ErrorClass.NOT_FOUND,
+    "NoSuchKey": ErrorClass.NOT_FOUND,
+    "NoSuchUpload": ErrorClass.NOT_FOUND,
+    "RequestTimeout": ErrorClass.TIMEOUT,
+    "SlowDown": ErrorClass.THROTTLED,
+    "Throttling": ErrorClass.THROTTLED,
+    "ThrottlingException": ErrorClass.THROTTLED,
+    "TooManyRequests": ErrorClass.THROTTLED,
+}
+_STATUS_CLASSES: Mapping[int, ErrorClass] = {
+    401: ErrorClass.DENIED,
+    403: ErrorClass.DENIED,
+    404: ErrorClass.NOT_FOUND,
+    408: ErrorClass.TIMEOUT,
+    409: ErrorClass.CONFLICT,
+    412: ErrorClass.CONFLICT,
+    429: ErrorClass.THROTTLED,
+}
+
+
+def error_class(exc: BaseException) -> ErrorClass:
+    """The word by which the metrics tell botocore's error."""
+    if isinstance(exc, ClientError):
+        code, status = _code_of(exc)
+        if code in _REFUSES_CREDENTIALS - {"400"}:
+            return ErrorClass.DENIED
+        if found := _CLASSES.get(code) or _STATUS_CLASSES.get(status):
+            return found
+        return ErrorClass.SERVER if status >= 500 else ErrorClass.OTHER
+    if isinstance(exc, NoCredentialsError | PartialCredentialsError):
+        return ErrorClass.DENIED
+    if isinstance(exc, TimeoutError | ConnectTimeoutError | ReadTimeoutError):
+        return ErrorClass.TIMEOUT
+    broken = OSError | aiohttp.ClientError | HTTPClientError | BotoConnectionError
+    return ErrorClass.CONNECTION if isinstance(exc, broken) else ErrorClass.OTHER
+
+
 #: What botocore's parsers, and our reading of what they give, raise at an answer that no store would give.
 _NONSENSE = (ResponseParserError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
@@ -363,7 +406,7 @@ class S3Client:
         settings: StoreSettings,
         *,
         policy: RetryPolicy,
-        observer: RetryObserver,
+        observer: ServiceObserver,
         credentials: RenewableCredentials,
         deadlines: Deadlines | None = None,
     ) -> None:
@@ -419,7 +462,11 @@ class S3Client:
 
     async def ping(self) -> None:
         """Raise ``S3Unavailable`` unless the bucket answers now."""
-        await self._call("head_bucket", deadline=5.0)
+        try:
+            await self._call("head_bucket", deadline=_PING_SECONDS)
+        except S3Unavailable as exc:
+            self._observer.operation_failed(operation="s3.ping", error=exc, attempt=1, wait_seconds=0.0)
+            raise
 
     # -- uploads ----------------------------------------------------------------------------------------------
 
@@ -612,6 +659,10 @@ class S3Client:
         return await until_it_works(f"s3.{operation}", call, policy=self._policy, observer=self._observer)
 
     async def _call(self, operation: str, *, deadline: float | None = None, **arguments: Any) -> dict[str, Any]:
+        with observed(self._observer, "s3", operation, error_class):
+            return await self._ask(operation, deadline=deadline, **arguments)
+
+    async def _ask(self, operation: str, *, deadline: float | None, **arguments: Any) -> dict[str, Any]:
         seconds = deadline or self._deadlines.call
         try:
             async with asyncio.timeout(seconds):
@@ -979,7 +1030,7 @@ async def open_store(
     settings: StoreSettings,
     *,
     policy: RetryPolicy,
-    observer: RetryObserver,
+    observer: ServiceObserver,
     deadlines: Deadlines | None = None,
     on_secret: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[S3Client]:

@@ -128,6 +128,7 @@ class StreamProcessor:
     async def run(self) -> Marker | None:
         """Until the recording is done (its marker) or has failed (None). Raises ``Stopped`` when asked to stop."""
         with self._telemetry.bind():
+            self._telemetry.status_is(self._ledger.record.status)
             try:
                 return await self._carry_or_leave()
             except Permanent as exc:
@@ -397,6 +398,8 @@ class StreamProcessor:
         if snapshot.size > part_plan.largest_object(self._world.naming.limits):
             raise StreamInitializationError(f"{snapshot.size} bytes are more than S3 can hold in one object")
         most = part_plan.capacity(self._ledger.record.schedule, self._world.naming.limits)
+        if not self._ledger.record.schedule.growing:
+            self._telemetry.capacity_used(ratio=snapshot.size / most)
         if snapshot.size > _NEARLY_FULL * most and not self._warned_of_capacity:
             self._warned_of_capacity = True
             self._telemetry.near_capacity(size=snapshot.size, capacity=most)
@@ -532,7 +535,12 @@ class StreamProcessor:
             completed_at=self._world.clock.utc_now(),
             still_open=await self._is_still_open(),
         )
-        self._telemetry.object_proved(key=record.key, size=snapshot.size, etag=stored.etag)
+        self._telemetry.object_proved(
+            key=record.key,
+            size=snapshot.size,
+            etag=stored.etag,
+            seconds_since_change=None,  # it may have been there for long
+        )
         await self._take_id_of(stored)
         return True
 
@@ -572,8 +580,12 @@ class StreamProcessor:
     async def _object_is_proved(self, stored: StoredObject) -> None:
         """What has changed in the file meanwhile is found when the stream has ended."""
         record = self._ledger.record
-        self._telemetry.object_proved(key=record.key, size=stored.size, etag=stored.etag)
         now = self._world.clock.utc_now()
+        # The ctime: the mtime of a copy may be that of its original.
+        since_change = max(0.0, now.timestamp() - _manifest(record).snapshot.ctime_ns / 1e9)
+        self._telemetry.object_proved(
+            key=record.key, size=stored.size, etag=stored.etag, seconds_since_change=since_change
+        )
         still_open = await self._is_still_open()
         await self._ledger.write(
             Fact.OBJECT_PROVED, etag=stored.etag, unanswered=False, completed_at=now, still_open=still_open

@@ -87,7 +87,7 @@ class Upload:
         if checked is None:
             return None
         sent_again = rounds = 0
-        stale = part_plan.stale_parts(checked, self._ledger.parts)
+        stale = await self._stale(snapshot, checked)
         while True:
             sent_again += sum(item.reason is not SendReason.NEW for item in stale)
             await self._send_all(stale)
@@ -104,6 +104,13 @@ class Upload:
             rounds += 1
             error = S3Unavailable(f"{len(stale)} stored parts are not listed as they were sent", operation="list_parts")
             await self._pacing.pause(rounds, operation="list_parts", error=error)
+
+    async def _stale(self, snapshot: Snapshot, checked: Sequence[tuple[Chunk, Digest]]) -> tuple[Stale, ...]:
+        stale, record = part_plan.stale_parts(checked, self._ledger.parts), self._ledger.record
+        is_rewritten = any(item.reason is SendReason.REWRITE for item in stale)
+        if is_rewritten and await self._world.recordings.has_index_first(record.path, record.identity, snapshot.size):
+            return part_plan.as_faststart(stale, len(self._ledger.parts))
+        return stale
 
     async def _note_listed_etags(self, listed: Mapping[int, StoredPart]) -> None:
         """What an answer said of a part may have been somebody else's; the listing is what is completed."""

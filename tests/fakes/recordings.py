@@ -172,6 +172,13 @@ class FakeRecordings:
             raise FileChanged(f"{path!r} is another file now")
         return boxes.is_whole(lambda offset, count: bytes(file.data[offset : offset + count]), size)
 
+    async def has_index_first(self, path: str, identity: Identity, size: int) -> bool:
+        await asyncio.sleep(0)
+        file = self.files.get(path)
+        if file is None or file.identity != identity:
+            raise FileChanged(f"{path!r} is another file now")
+        return boxes.has_index_first(lambda offset, count: bytes(file.data[offset : offset + count]), size)
+
     # -- inside ---------------------------------------------------------------------------------------------------
 
     async def _bytes(self, path: str, identity: Identity, chunk: Chunk) -> bytes:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from src.recording import SendReason
+from src.recording import SendReason, Status
+from src.request_outcome import ErrorClass
 
 Moment = tuple[str, dict[str, Any]]
 
@@ -56,8 +57,8 @@ class FakeStreamTelemetry(_Remembering):
     def sealed(self, *, size: int, seconds: float, sent_again: int) -> None:
         self._note("sealed", size=size, seconds=seconds, sent_again=sent_again)
 
-    def object_proved(self, *, key: str, size: int, etag: str) -> None:
-        self._note("object_proved", key=key, size=size, etag=etag)
+    def object_proved(self, *, key: str, size: int, etag: str, seconds_since_change: float | None) -> None:
+        self._note("object_proved", key=key, size=size, etag=etag, seconds_since_change=seconds_since_change)
 
     def took_id(self, *, stream_id: str) -> None:
         self._note("took_id", stream_id=stream_id)
@@ -70,6 +71,12 @@ class FakeStreamTelemetry(_Remembering):
 
     def upload_lost(self, *, upload_id: str) -> None:
         self._note("upload_lost", upload_id=upload_id)
+
+    def status_is(self, status: Status) -> None:
+        self._note("status_is", status=status)
+
+    def capacity_used(self, *, ratio: float) -> None:
+        self._note("capacity_used", ratio=ratio)
 
     def near_capacity(self, *, size: int, capacity: int) -> None:
         self._note("near_capacity", size=size, capacity=capacity)
@@ -130,6 +137,9 @@ class FakeTelemetry(_Remembering):
     def active_streams(self, count: int) -> None:
         self._note("active_streams", count=count)
 
+    def failed_streams(self, count: int) -> None:
+        self._note("failed_streams", count=count)
+
     def file_skipped(self, *, path: str, reason: str) -> None:
         self._note("file_skipped", path=path, reason=reason)
 
@@ -151,8 +161,8 @@ class FakeTelemetry(_Remembering):
     def orphans_left(self, *, count: int, keys: Sequence[str]) -> None:
         self._note("orphans_left", count=count, keys=tuple(keys))
 
-    def unexpected(self, *, path: str, error: BaseException, retry_seconds: float) -> None:
-        self._note("unexpected", path=path, error=error, retry_seconds=retry_seconds)
+    def unexpected(self, *, path: str, error: BaseException, retry_seconds: float, stream_id: str = "") -> None:
+        self._note("unexpected", path=path, error=error, retry_seconds=retry_seconds, stream_id=stream_id)
 
     def drained(self, *, dropped: int) -> None:
         self._note("drained", dropped=dropped)
@@ -162,6 +172,12 @@ class FakeTelemetry(_Remembering):
 
     def operation_recovered(self, *, operation: str, failures: int, seconds: float) -> None:
         self._note("operation_recovered", operation=operation, failures=failures, seconds=seconds)
+
+    def operation_given_up(self, *, operation: str) -> None:
+        self._note("operation_given_up", operation=operation)
+
+    def request_ended(self, *, service: str, operation: str, seconds: float, error_class: ErrorClass | None) -> None:
+        self._note("request_ended", service=service, operation=operation, seconds=seconds, error_class=error_class)
 
     def record_set_aside(self, *, key: str, reason: str) -> None:
         self._note("record_set_aside", key=key, reason=reason)

@@ -11,10 +11,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from structlog.testing import capture_logs
 
 from src.exceptions import ChunkProcessingError, FileChanged, RedisUnavailable, S3Rejected, S3Unavailable
-from src.metrics import OPERATION_TYPES, QUIET_SECONDS, Metrics, StreamMoments, operation_type
+from src.metrics import Metrics, StreamMoments
 from src.ports import StreamTelemetry, Telemetry
-from src.recording import SendReason
-from src.retry import RetryObserver, RetryPolicy, until_it_works
+from src.recording import SendReason, Status
+from src.request_outcome import ErrorClass, ServiceObserver
+from src.retry import RetryPolicy, until_it_works
+from src.trouble import FORGOTTEN_SECONDS, OPERATION_TYPES, QUIET_SECONDS, operation_type
 
 AWAY = S3Unavailable("nobody answers", operation="upload_part", hint="look at S3_ENDPOINT_URL")
 
@@ -25,7 +27,11 @@ class Bench:
     def __init__(self, stream_max: int = 200, retention_seconds: float = 600) -> None:
         self.now = 1000.0
         self.metrics = Metrics(
-            version="1.2.3", stream_max=stream_max, retention_seconds=retention_seconds, now=lambda: self.now
+            version="1.2.3",
+            stream_max=stream_max,
+            retention_seconds=retention_seconds,
+            now=lambda: self.now,
+            wall_clock=lambda: 1e9 + self.now,
         )
 
     def value(self, name: str, **labels: str) -> float | None:
@@ -42,8 +48,20 @@ class Bench:
     def series(self) -> int:
         return sum(len(family.samples) for family in self.metrics.registry.collect())
 
-    def failure(self, operation: str = "s3.upload_part", error: BaseException = AWAY) -> None:
-        self.metrics.operation_failed(operation=operation, error=error, attempt=1, wait_seconds=1.25)
+    def failure(
+        self, operation: str = "s3.upload_part", error: BaseException = AWAY, *, attempt: int = 1, wait: float = 1.25
+    ) -> None:
+        self.metrics.operation_failed(operation=operation, error=error, attempt=attempt, wait_seconds=wait)
+
+    def answer(
+        self, service: str = "s3", error_class: ErrorClass | None = None, operation: str = "head_object"
+    ) -> None:
+        self.metrics.request_ended(service=service, operation=operation, seconds=0.25, error_class=error_class)
+
+    def outage(self, service: str = "s3") -> tuple[float | None, float | None]:
+        """Whether it is shown, and since when."""
+        start = self.value("cefmp4_outage_start_timestamp_seconds", service=service)
+        return self.value("cefmp4_outage", service=service), start
 
     def recovery(self, operation: str = "s3.upload_part") -> None:
         self.metrics.operation_recovered(operation=operation, failures=1, seconds=1)
@@ -60,7 +78,7 @@ def complete(stream: StreamTelemetry) -> None:
 def test_the_ports_are_kept() -> None:
     metrics = Metrics(version="1")
     daemon: Telemetry = metrics
-    observer: RetryObserver = metrics
+    observer: ServiceObserver = metrics
     stream: StreamTelemetry = daemon.stream("s", "a.mp4")
     assert observer is not None
     assert isinstance(stream, StreamMoments)
@@ -121,6 +139,8 @@ def test_parts_sent_again_are_counted_by_their_reason() -> None:
     part(stream, reason=SendReason.HEAD_PATCH)
     part(stream, reason=SendReason.NEW)
     assert bench.value("cefmp4_parts_sent_again_total", reason="head_patch") == 1
+    assert bench.value("cefmp4_bytes_sent_again_total", reason="head_patch") == 5
+    assert bench.value("cefmp4_bytes_sent_again_total", reason="faststart") == 0
     assert bench.value("cefmp4_parts_sent_again_total", reason="new") is None
 
 
@@ -155,7 +175,7 @@ STREAM_EVENTS: list[tuple[Callable[[StreamTelemetry], None], str, str]] = [
     (lambda s: s.went_idle(quiet_seconds=30), "stream_went_idle", "info"),
     (lambda s: s.grew_again(), "stream_grew_again", "info"),
     (lambda s: s.sealed(size=1, seconds=1, sent_again=1), "stream_sealed", "info"),
-    (lambda s: s.object_proved(key="k", size=1, etag="e"), "object_proved", "info"),
+    (lambda s: s.object_proved(key="k", size=1, etag="e", seconds_since_change=2), "object_proved", "info"),
     (lambda s: s.replacing(key="k", etag="e"), "object_being_replaced", "info"),
     (lambda s: s.next_key(taken="k", key="k~2"), "key_taken", "warning"),
     (lambda s: s.upload_lost(upload_id="u"), "upload_lost", "warning"),
@@ -376,7 +396,7 @@ def test_a_service_that_comes_and_goes_does_not_fill_the_log() -> None:
 
 def test_an_outage_whose_end_nobody_told_does_not_lengthen_the_next() -> None:
     bench = Bench()
-    bench.failure("complete_upload")
+    bench.failure("complete_upload", wait=0.0)
     bench.now += 86_400
     bench.failure()
     bench.now += 2
@@ -403,6 +423,76 @@ def test_what_was_said_long_ago_is_forgotten() -> None:
     assert bench.metrics._quiet._lines == {}
 
 
+def test_an_outage_is_shown_from_its_first_failure_until_an_operation_works_again() -> None:
+    bench = Bench()
+    assert bench.outage() == (0, 0)
+    bench.failure()
+    began = 1e9 + bench.now
+    bench.now += 100
+    bench.failure(attempt=2)
+    bench.failure("s3.list_parts")
+    assert bench.outage() == (1, began)
+    assert bench.outage("redis") == (0, 0)
+    bench.recovery()
+    assert bench.outage() == (0, 0)
+
+
+def test_another_operation_that_is_answered_does_not_end_what_one_is_waiting_for() -> None:
+    """Uploads are denied, say, and listings are not."""
+    bench = Bench()
+    bench.failure()
+    bench.answer()
+    assert bench.outage()[0] == 1
+    bench.recovery()
+    assert bench.outage()[0] == 0
+
+
+@pytest.mark.parametrize("error_class", [None, ErrorClass.NOT_FOUND, ErrorClass.CONFLICT])
+def test_what_is_not_tried_again_is_over_with_the_next_answer(error_class: ErrorClass | None) -> None:
+    bench = Bench()
+    bench.failure("complete_upload", wait=0.0)
+    bench.answer(error_class=ErrorClass.SERVER)
+    bench.answer("redis")
+    assert bench.outage()[0] == 1
+    bench.now += 3
+    with capture_logs() as logs:
+        bench.answer(error_class=error_class)
+        bench.answer()
+    assert bench.outage() == (0, 0)
+    assert logs == [{"event": "s3_recovered", "log_level": "info", "failures": 1, "seconds": 3.0}]
+
+
+def test_an_operation_that_is_given_up_leaves_the_end_to_the_next_answer() -> None:
+    bench = Bench()
+    bench.failure()
+    bench.metrics.operation_given_up(operation="s3.upload_part")
+    assert bench.outage()[0] == 1
+    bench.answer()
+    assert bench.outage()[0] == 0
+
+
+def test_an_outage_that_nobody_asks_about_any_more_is_not_shown_for_ever() -> None:
+    bench = Bench()
+    bench.failure("complete_upload", wait=0.0)
+    bench.metrics.expire(bench.now + FORGOTTEN_SECONDS)
+    assert bench.outage()[0] == 1
+    bench.metrics.expire(bench.now + FORGOTTEN_SECONDS + 1)
+    assert bench.outage() == (0, 0)
+
+
+def test_an_outage_that_somebody_waits_out_is_shown_however_long_an_attempt_takes() -> None:
+    bench = Bench()
+    bench.failure()
+    bench.metrics.expire(bench.now + 86_400)
+    assert bench.outage()[0] == 1
+
+
+def test_a_refusal_for_good_is_no_outage() -> None:
+    bench = Bench()
+    bench.failure("complete_upload", S3Rejected("InvalidPart"), wait=0.0)
+    assert bench.outage() == (0, 0)
+
+
 async def test_a_real_retry_is_told_from_its_beginning_to_its_end() -> None:
     bench = Bench()
     failures = iter([AWAY, AWAY])
@@ -420,7 +510,97 @@ async def test_a_real_retry_is_told_from_its_beginning_to_its_end() -> None:
     assert bench.value("video_failed_operations_total", stream_id="s1", operation_type="s3_upload") == 2
 
 
+async def test_a_real_retry_that_is_cancelled_waits_no_longer() -> None:
+    bench = Bench()
+
+    async def call() -> None:
+        raise AWAY
+
+    waiting = until_it_works(
+        "s3.head", call, policy=RetryPolicy(first_wait=600, longest_wait=600), observer=bench.metrics
+    )
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await waiting
+    assert bench.outage()[0] == 1
+    bench.answer()
+    assert bench.outage()[0] == 0
+
+
+# ---- requests ----
+
+
+@pytest.mark.parametrize("service", ["s3", "redis"])
+def test_requests_are_timed_and_their_errors_counted_by_operation_and_class(service: str) -> None:
+    bench = Bench()
+    bench.answer(service, None, "save")
+    bench.answer(service, ErrorClass.TIMEOUT, "save")
+    bench.answer(service, ErrorClass.NOT_FOUND, "load")
+    assert bench.value(f"cefmp4_{service}_request_duration_seconds_count", operation="save") == 2
+    assert bench.value(f"cefmp4_{service}_request_duration_seconds_sum", operation="save") == 0.5
+    errors = f"cefmp4_{service}_request_errors_total"
+    assert bench.value(errors, operation="save", error_class="timeout") == 1
+    assert bench.value(errors, operation="load", error_class="not_found") == 1
+
+
+# ---- levels ----
+
+
+def test_streams_are_counted_by_their_status_while_somebody_carries_them() -> None:
+    bench = Bench()
+
+    def counted() -> dict[str, float | None]:
+        return {str(status): bench.value("cefmp4_streams", status=status) for status in Status if status != "completed"}
+
+    stream, other = bench.metrics.stream("s1", "a"), bench.metrics.stream("s2", "b")
+    with stream.bind(), other.bind():
+        stream.status_is(Status.ACTIVE)
+        other.status_is(Status.ACTIVE)
+        stream.status_is(Status.PENDING_COMPLETION)
+        assert counted() == {"active": 1, "pending_completion": 1, "s3_completed": 0, "failed": 0}
+        other.status_is(Status.FAILED)
+        bench.metrics.failed_streams(1)
+        assert counted() == {"active": 0, "pending_completion": 1, "s3_completed": 0, "failed": 1}
+    bench.metrics.failed_streams(0)
+    assert set(counted().values()) == {0}
+    assert bench.value("cefmp4_failed_streams") == 0
+
+
+def test_the_fullest_upload_is_shown_until_it_ends() -> None:
+    bench = Bench()
+    fuller, other = bench.metrics.stream("s1", "a"), bench.metrics.stream("s2", "b")
+    with other.bind():
+        other.capacity_used(ratio=0.2)
+        with fuller.bind():
+            for ratio in (0.1, 0.9):
+                fuller.capacity_used(ratio=ratio)
+            assert bench.value("cefmp4_capacity_used_ratio") == 0.9
+        assert bench.value("cefmp4_capacity_used_ratio") == 0.2
+    assert bench.value("cefmp4_capacity_used_ratio") == 0
+
+
+def test_the_time_of_the_seal_and_until_the_object_is_there_are_histograms() -> None:
+    bench = Bench()
+    stream = bench.metrics.stream("s", "a")
+    stream.sealed(size=5, seconds=1.5, sent_again=0)
+    stream.object_proved(key="a", size=5, etag="e", seconds_since_change=32.5)
+    stream.object_proved(key="a", size=5, etag="e", seconds_since_change=None)
+    assert (bench.value("cefmp4_seal_seconds_count"), bench.value("cefmp4_seal_seconds_sum")) == (1, 1.5)
+    available = "cefmp4_time_to_available_seconds"
+    assert (bench.value(f"{available}_count"), bench.value(f"{available}_sum")) == (1, 32.5)
+
+
 # ---- bounds ----
+
+
+def test_a_stream_that_ends_in_whatever_way_does_not_keep_its_series() -> None:
+    """It may end without a word: its file has become another recording, which is done."""
+    bench = Bench(retention_seconds=600)
+    stream = bench.metrics.stream("s", "a")
+    with stream.bind():
+        part(stream)
+    bench.metrics.expire(bench.now + 600)
+    assert bench.streams_with_series() == set()
 
 
 def test_ten_thousand_streams_leave_a_bounded_number_of_series() -> None:

@@ -151,7 +151,7 @@ def test_what_is_not_transient_ends_the_waiting_also_after_transient_trouble() -
 
     with pytest.raises(S3Rejected):
         run(ask())
-    assert telemetry.names() == ["operation_failed", "operation_failed"]
+    assert telemetry.names() == ["operation_failed", "operation_failed", "operation_given_up"]
 
 
 def test_each_failure_is_told_with_its_number_and_the_wait_that_follows() -> None:
