@@ -37,6 +37,7 @@ from src.recording import (
     Superseded,
 )
 from src.redis_client import RedisCheckpoints, RedisRejected, translate
+from src.request_outcome import ErrorClass
 from src.retry import RetryPolicy
 from tests import servers
 from tests.fakes.checkpoints import FakeCheckpoints
@@ -1093,3 +1094,15 @@ async def test_the_configuration_is_asked_for_until_redis_is_there(own_redis: se
         own_redis.start()
         await asyncio.wait_for(asking, 10)
     assert telemetry.named("redis_may_lose")
+
+
+@pytest.mark.redis
+async def test_each_exchange_is_told_with_how_it_ended(own_redis: servers.RedisServer) -> None:
+    telemetry = FakeTelemetry()
+    async with opened_redis(own_redis.url, telemetry=telemetry) as checkpoints:
+        await checkpoints.save(record())
+        own_redis.stop()
+        with pytest.raises(RedisUnavailable):
+            await checkpoints.ping()
+    assert telemetry.requests == [("redis", "save", None), ("redis", "ping", ErrorClass.CONNECTION)]
+    assert [failure["operation"] for failure in telemetry.named("operation_failed")] == ["redis.ping"]

@@ -30,6 +30,7 @@ from src.recording import (
     StoredObject,
     StoredPart,
 )
+from src.request_outcome import ErrorClass
 from src.retry import RetryPolicy
 from src.s3_client import Choice, Deadlines, S3Client, StoreSettings, open_store
 from tests.fakes.recordings import FakeChunkBody
@@ -308,6 +309,7 @@ class Store:
         self._call, self._bad, self._others = call, bad, {"HeadObject": HEAD, **others}
         self.asked = 0
         self.telemetry.moments.clear()
+        self.telemetry.requests.clear()
 
     @property
     def errors(self) -> list[BaseException]:
@@ -390,6 +392,27 @@ async def test_a_good_answer_is_believed_at_once(pair: Pair, name: str) -> None:
     pair.store.begin(call, call.good)
     assert await pair.outcome(call) == call.right
     assert (pair.store.asked, pair.store.errors) == (1, [])
+
+
+async def test_each_request_is_told_with_how_it_ended(pair: Pair) -> None:
+    pair.store.begin(CALLS["send"], _refused(503, "SlowDown"), ListParts=_refused(404, "NoSuchUpload"))
+    assert await pair.outcome(CALLS["send"]) is UploadGone
+    assert pair.store.telemetry.requests == [
+        ("s3", "upload_part", ErrorClass.THROTTLED),
+        ("s3", "list_parts", ErrorClass.NOT_FOUND),
+    ]
+    pair.store.begin(CALLS["send"], _page(502))
+    assert await pair.outcome(CALLS["send"]) == CALLS["send"].right
+    asked = [request for request in pair.store.telemetry.requests if request[1] == "upload_part"]
+    assert asked == [("s3", "upload_part", ErrorClass.SERVER), ("s3", "upload_part", None)]
+
+
+async def test_a_look_that_finds_nobody_is_told_as_trouble(pair: Pair) -> None:
+    pair.store.begin(CALLS["head"], HEAD, HeadBucket=_page(500))
+    with pytest.raises(S3Unavailable):
+        await pair.client.ping()
+    assert pair.store.telemetry.named("operation_failed")[0]["operation"] == "s3.ping"
+    assert pair.store.telemetry.requests == [("s3", "head_bucket", ErrorClass.SERVER)]
 
 
 @pytest.mark.parametrize("name", ["crc", "read"])

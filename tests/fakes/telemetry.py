@@ -110,10 +110,11 @@ class FakeStreamTelemetry(_Remembering):
 
 
 class FakeTelemetry(_Remembering):
-    """The twin of ``ports.Telemetry``; also hears what edges tell of retries and of Redis."""
+    """The twin of ``ports.Telemetry``; also hears what edges tell of retries, of Redis and of single requests."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.requests: list[tuple[str, str, ErrorClass | None]] = []
         self.streams: list[FakeStreamTelemetry] = []
 
     def stream(self, stream_id: str, path: str) -> FakeStreamTelemetry:
@@ -177,7 +178,8 @@ class FakeTelemetry(_Remembering):
         self._note("operation_given_up", operation=operation)
 
     def request_ended(self, *, service: str, operation: str, seconds: float, error_class: ErrorClass | None) -> None:
-        self._note("request_ended", service=service, operation=operation, seconds=seconds, error_class=error_class)
+        assert seconds >= 0
+        self.requests.append((service, operation, error_class))
 
     def record_set_aside(self, *, key: str, reason: str) -> None:
         self._note("record_set_aside", key=key, reason=reason)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.boxes import is_whole
+from src.boxes import has_index_first, is_whole
 
 SAMPLES = sorted((Path(__file__).parents[2] / "test_data").glob("*.mp4"))
 BOXES = st.lists(st.tuples(st.sampled_from([b"ftyp", b"free", b"mdat", b"moof"]), st.integers(0, 40)), max_size=6)
@@ -87,3 +87,26 @@ def test_any_boxes_around_an_index_are_whole_and_with_more_or_less_of_the_last_a
     assert whole(data)
     assert not whole(data[:-1])
     assert not whole(data + b"\0")
+
+
+def index_first(data: bytes) -> bool:
+    return has_index_first(lambda offset, count: data[offset : offset + count], len(data))
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
+def test_the_index_stands_first_where_the_recorder_put_it_there(sample: Path) -> None:
+    data = sample.read_bytes()
+    assert index_first(data) == (data.index(b"moov") < data.index(b"mdat"))
+
+
+@pytest.mark.parametrize("between", [b"", box(b"free", bytes(9)), box(b"uuid", bytes(70), large=True)])
+def test_what_else_stands_in_front_does_not_matter(between: bytes) -> None:
+    head, index, media = box(b"ftyp", b"isom") + between, box(b"moov", bytes(20)), box(b"mdat", bytes(20))
+    assert index_first(head + index + media)
+    assert not index_first(head + media + index)
+    assert not index_first(head + b"\0\0\0\0mdat" + bytes(20) + index)  # its size was never filled in
+
+
+@pytest.mark.parametrize("data", [b"", b"moov", bytes(100), box(b"ftyp", b"isom"), bytes(range(256))])
+def test_what_is_no_film_has_no_index_in_front(data: bytes) -> None:
+    assert not index_first(data)

@@ -16,6 +16,7 @@ from src.part_plan import (
     Limits,
     OverCapacity,
     Stale,
+    as_faststart,
     capacity,
     chunks,
     in_flight,
@@ -229,6 +230,35 @@ class TestStaleParts:
 
     def test_an_empty_file_has_none(self) -> None:
         assert stale_parts([], {1: part(1, 4, crc64=1)}) == ()
+
+
+class TestFaststart:
+    every = tuple(chunks(EQUAL, 18, SMALL))
+
+    def reasons(self, *changed: int, held_parts: int = 5) -> list[str]:
+        parts = {number: each for number, each in held(self.every).items() if number <= held_parts}
+        parts |= {number: part(number, self.every[number - 1].size, crc64=99) for number in changed}
+        stale = stale_parts(checked(self.every), parts)
+        return [str(item.reason) for item in as_faststart(stale, len(parts))]
+
+    def test_the_first_and_most_parts_were_shifted_by_the_index(self) -> None:
+        assert self.reasons(1, 2, 3) == ["faststart"] * 3
+        assert self.reasons(1, 2, 3, 4, 5) == ["faststart"] * 5
+
+    def test_half_of_the_parts_are_not_most(self) -> None:
+        assert self.reasons(1, 2, held_parts=4) == ["rewrite", "rewrite", "new"]
+
+    def test_an_index_that_was_moved_has_changed_the_first_part(self) -> None:
+        assert self.reasons(2, 3, 4, 5) == ["rewrite"] * 4
+
+    def test_the_patch_of_the_head_alone_stays_what_it_is(self) -> None:
+        assert self.reasons(1) == ["head_patch"]
+
+    def test_parts_that_were_never_sent_are_new_all_the_same(self) -> None:
+        assert self.reasons(1, 2, held_parts=3) == ["faststart", "faststart", "new", "new"]
+
+    def test_nothing_stale_stays_nothing(self) -> None:
+        assert self.reasons() == []
 
 
 class TestUnproved:

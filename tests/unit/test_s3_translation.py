@@ -33,6 +33,7 @@ from src.s3_client import (
     _completion_answer,
     _completion_arguments,
     _stored_part,
+    error_class,
     translate,
 )
 from tests.fakes.recordings import FakeChunkBody
@@ -403,3 +404,38 @@ def test_a_line_that_was_measured_slow_gets_no_less_time_than_one_that_was_not_m
 def test_a_part_may_take_ten_times_as_long_as_the_ones_before_it() -> None:
     speed = 5.0 * MIB
     assert Deadlines().for_body(64 * MIB, speed) >= 10 * 64 * MIB / speed
+
+
+# -- classes -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (TimeoutError(), "timeout"),
+        (ConnectTimeoutError(endpoint_url="http://s3"), "timeout"),
+        (ReadTimeoutError(endpoint_url="http://s3"), "timeout"),
+        (_client_error("RequestTimeout", 400), "timeout"),
+        (EndpointConnectionError(endpoint_url="http://s3"), "connection"),
+        (HTTPClientError(error=OSError("reset")), "connection"),
+        (aiohttp.ServerDisconnectedError(), "connection"),
+        (ConnectionResetError(), "connection"),
+        (_client_error("SlowDown", 503), "throttled"),
+        (_client_error("", 429), "throttled"),
+        (_client_error("AccessDenied", 403), "denied"),
+        (_client_error("ExpiredToken", 400), "denied"),
+        (_client_error("403", 403), "denied"),
+        (NoCredentialsError(), "denied"),
+        (_client_error("NoSuchUpload", 404), "not_found"),
+        (_client_error("404", 404), "not_found"),
+        (_client_error("PreconditionFailed", 412), "conflict"),
+        (_client_error("ConditionalRequestConflict", 409), "conflict"),
+        (_client_error("InternalError", 500), "server"),
+        (_client_error("", 503), "server"),
+        (_client_error("InvalidPart", 400), "other"),
+        (_client_error("400", 400), "other"),
+        (ValueError("no XML"), "other"),
+    ],
+)
+def test_every_error_has_one_of_few_words(error: Exception, word: str) -> None:
+    assert error_class(error) == word

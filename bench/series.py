@@ -1,0 +1,101 @@
+"""Series and memory: 10,000 recordings one after the other leave both where they were."""
+
+from __future__ import annotations
+
+import gc
+import os
+import secrets
+from collections.abc import Iterator
+from io import StringIO
+
+from prometheus_client import generate_latest
+
+from src.logging_config import configure_logging
+from src.metrics import Metrics
+from src.recording import SendReason, Status
+
+from .processes import MIB, resident_bytes
+from .report import Row
+
+_STREAMS = 10_000
+#: So many come before the first look: by then all that is kept for long is there.
+_FIRST = 1_000
+_STREAM_MAX = 200
+_RETENTION_SECONDS = 600.0
+#: A stream ends so often; more than ``_STREAM_MAX`` end within the retention.
+_SECONDS_EACH = 2.0
+_STREAMS_BETWEEN_SCRAPES = 500
+TARGET_MIB = 2
+
+
+def measure(_rounds: int) -> Iterator[Row]:
+    """The real metrics with every moment of a stream, their log lines thrown away, scraped now and then."""
+    configure_logging("production", "INFO", stream=_Nowhere())
+    course = _Course()
+    course.carry(_FIRST)
+    before, memory_before = course.series(), _resident()
+    course.carry(_STREAMS)
+    after, memory_after = course.series(), _resident()
+    course.rest()
+    at_rest = course.series()
+    yield Row(
+        f"series, {_STREAMS:,} recordings in a row",
+        after - before,
+        "more",
+        0,
+        remarks=f"{after:.0f} with {_STREAM_MAX} streams of their own, {course.most:.0f} at most; "
+        f"{at_rest:.0f} when the last has ended long ago",
+    )
+    grown = (memory_after - memory_before) / MIB
+    yield Row("memory for it", grown, "MiB", TARGET_MIB, remarks=f"{memory_after / MIB:.0f} MiB in all")
+
+
+class _Nowhere(StringIO):
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+class _Course:
+    """Recordings one after the other, on a clock of their own."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._metrics = Metrics(
+            version="bench", stream_max=_STREAM_MAX, retention_seconds=_RETENTION_SECONDS, now=lambda: self._now
+        )
+        self.most = 0
+
+    def carry(self, streams: int) -> None:
+        for number in range(streams):
+            self._carry_one()
+            self._now += _SECONDS_EACH
+            if number % _STREAMS_BETWEEN_SCRAPES == 0:
+                self._metrics.expire(self._now)
+                self.most = max(self.most, self.series())
+
+    def rest(self) -> None:
+        self._now += 2 * _RETENTION_SECONDS
+        self._metrics.expire(self._now)
+
+    def series(self) -> int:
+        """As many as a scrape shows."""
+        lines = generate_latest(self._metrics.registry).splitlines()
+        return sum(not line.startswith(b"#") for line in lines)
+
+    def _carry_one(self) -> None:
+        stream_id = secrets.token_hex(16)
+        stream = self._metrics.stream(stream_id, f"camera/{stream_id}.mp4")
+        with stream.bind():
+            stream.status_is(Status.ACTIVE)
+            stream.capacity_used(ratio=0.5)
+            for number, reason in enumerate((SendReason.NEW, SendReason.NEW, SendReason.HEAD_PATCH), 1):
+                self._metrics.request_ended(service="s3", operation="upload_part", seconds=0.1, error_class=None)
+                stream.part_stored(number=number, size=MIB, seconds=0.1, reason=reason)
+            stream.trouble(operation="file_read", error=OSError("I/O error"), retry_seconds=1.0)
+            stream.sealed(size=2 * MIB, seconds=0.5, sent_again=1)
+            stream.completed(key=f"{stream_id}.mp4", size=2 * MIB, duration_seconds=60.0, processing_seconds=1.0)
+
+
+def _resident() -> int:
+    gc.collect()
+    return resident_bytes(os.getpid())

@@ -1,0 +1,116 @@
+"""What conduct tells on the way: where streams stand, how full an upload is, why and how long something was sent."""
+
+from __future__ import annotations
+
+import pytest
+
+from src.part_plan import Limits
+from src.ports import Naming
+from src.recording import PartSchedule, SendReason, Status
+from tests.crash.scenes import (
+    PATH,
+    bytes_of,
+    failed_reasons,
+    finished_file,
+    growing_file,
+    lived,
+    moments,
+    put_back,
+    restart,
+    take_away,
+    until,
+)
+from tests.crash.simulation import CHUNK, SCAN, TIMEOUT, Simulation
+from tests.fakes.store import FakeStore
+
+
+def _box(kind: bytes, content: bytes) -> bytes:
+    return (len(content) + 8).to_bytes(4, "big") + kind + content
+
+
+MEDIA, INDEX = bytes_of(5 * CHUNK, 1), _box(b"moov", bytes_of(6, 2))
+#: The size of ``mdat`` is filled in last.
+UNDER_WAY = b"\0\0\0\0mdat" + MEDIA
+
+
+def _sent_again(closed: bytes) -> list[SendReason]:
+    """Why parts were sent again of a recording that is left like this when it is closed."""
+
+    async def script(simulation: Simulation) -> None:
+        simulation.disk.write(PATH, UNDER_WAY)
+        await until(lambda: len(moments(simulation, "part_stored")) >= 5, "the whole chunks are sent")
+        simulation.disk.write(PATH, closed)
+        await until(lambda: PATH in simulation.store.objects, "the object")
+
+    simulation = lived(script)
+    assert simulation.problems() == []
+    return [m["reason"] for m in moments(simulation, "part_stored") if m["reason"] is not SendReason.NEW]
+
+
+def test_an_index_that_was_moved_to_the_front_is_told_as_such() -> None:
+    reasons = _sent_again(INDEX + _box(b"mdat", MEDIA))
+    assert set(reasons) == {SendReason.FASTSTART} and len(reasons) >= 4
+
+
+def test_a_file_that_was_written_anew_with_its_index_behind_is_a_rewrite() -> None:
+    reasons = _sent_again(_box(b"mdat", bytes_of(5 * CHUNK, 9)) + INDEX)
+    assert set(reasons) == {SendReason.REWRITE}
+
+
+def test_a_stream_is_told_through_every_status() -> None:
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation)
+
+    simulation = lived(script)
+    assert [m["status"] for m in moments(simulation, "status_is")] == [
+        *(Status.ACTIVE, Status.PENDING_COMPLETION, Status.S3_COMPLETED)
+    ]
+    assert {m["count"] for m in moments(simulation, "failed_streams")} == {0}
+
+
+def test_a_failed_stream_that_goes_on_counts_as_failed_no_longer() -> None:
+    async def script(simulation: Simulation) -> None:
+        await growing_file(simulation, 3)
+        file = take_away(simulation.disk)
+        await until(lambda: failed_reasons(simulation), "the stream has failed")
+        await until(lambda: moments(simulation, "failed_streams")[-1]["count"] == 1, "it is counted")
+        put_back(simulation.disk, file)
+        await until(lambda: PATH in simulation.store.objects, "the object")
+
+    simulation = lived(script)
+    assert moments(simulation, "failed_streams")[-1]["count"] == 0
+    assert Status.FAILED in [m["status"] for m in moments(simulation, "status_is")]
+
+
+def test_a_failed_stream_is_counted_again_after_a_restart() -> None:
+    async def script(simulation: Simulation) -> None:
+        await growing_file(simulation, 3)
+        take_away(simulation.disk)
+        await until(lambda: failed_reasons(simulation), "the stream has failed")
+        await restart(simulation, simulation.telemetry.moments.clear)
+
+    assert moments(lived(script), "failed_streams")[-1]["count"] == 1
+
+
+def test_equal_parts_are_told_as_they_fill_and_growing_ones_are_not() -> None:
+    limits = Limits(min_part=CHUNK, max_part=8 * CHUNK, max_parts=10, parts_per_step=50)
+
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation, 4 * CHUNK)
+
+    def told(*, growing: bool) -> list[float]:
+        naming = Naming(PartSchedule(CHUNK, growing=growing), limits=limits)
+        return [
+            m["ratio"] for m in moments(lived(script, naming=naming, store=FakeStore(limits=limits)), "capacity_used")
+        ]
+
+    assert told(growing=False)[-1] == pytest.approx(0.4)
+    assert told(growing=True) == []
+
+
+def test_the_time_until_the_object_is_there_counts_from_the_last_change() -> None:
+    async def script(simulation: Simulation) -> None:
+        await growing_file(simulation, 5)
+
+    (proved,) = moments(lived(script), "object_proved")
+    assert TIMEOUT <= proved["seconds_since_change"] <= TIMEOUT + 2 * SCAN
