@@ -637,19 +637,18 @@ class RedisCheckpoints:
         *,
         transaction: bool = True,
         wrong_type_is_none: bool = False,
-        seconds: float = COMMAND_SECONDS,
+        seconds: float | None = None,
     ) -> list[Any]:
         """One attempt at all commands together. Raises ``RedisUnavailable`` or ``RedisRejected``."""
         with observed(self._observer, "redis", operation, error_class):
             return await self._ask_once(
-                operation, commands, transaction=transaction, wrong_type_is_none=wrong_type_is_none, seconds=seconds
+                operation, commands, transaction, wrong_type_is_none, seconds or COMMAND_SECONDS
             )
 
     async def _ask_once(
         self,
         operation: str,
         commands: Iterable[Command],
-        *,
         transaction: bool,
         wrong_type_is_none: bool,
         seconds: float,

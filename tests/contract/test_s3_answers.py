@@ -397,10 +397,8 @@ async def test_a_good_answer_is_believed_at_once(pair: Pair, name: str) -> None:
 async def test_each_request_is_told_with_how_it_ended(pair: Pair) -> None:
     pair.store.begin(CALLS["send"], _refused(503, "SlowDown"), ListParts=_refused(404, "NoSuchUpload"))
     assert await pair.outcome(CALLS["send"]) is UploadGone
-    assert pair.store.telemetry.requests == [
-        ("s3", "upload_part", ErrorClass.THROTTLED),
-        ("s3", "list_parts", ErrorClass.NOT_FOUND),
-    ]
+    asked = [request for request in pair.store.telemetry.requests if request[1] != "head_bucket"]
+    assert asked == [("s3", "upload_part", ErrorClass.THROTTLED), ("s3", "list_parts", ErrorClass.NOT_FOUND)]
     pair.store.begin(CALLS["send"], _page(502))
     assert await pair.outcome(CALLS["send"]) == CALLS["send"].right
     asked = [request for request in pair.store.telemetry.requests if request[1] == "upload_part"]
@@ -408,7 +406,7 @@ async def test_each_request_is_told_with_how_it_ended(pair: Pair) -> None:
 
 
 async def test_a_look_that_finds_nobody_is_told_as_trouble(pair: Pair) -> None:
-    pair.store.begin(CALLS["head"], HEAD, HeadBucket=_page(500))
+    pair.store.begin(CALLS["head"], HEAD, HeadBucket=http_answer(500, b"", {}))
     with pytest.raises(S3Unavailable):
         await pair.client.ping()
     assert pair.store.telemetry.named("operation_failed")[0]["operation"] == "s3.ping"
