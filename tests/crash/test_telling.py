@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from src.part_plan import Limits
@@ -20,7 +22,7 @@ from tests.crash.scenes import (
     take_away,
     until,
 )
-from tests.crash.simulation import CHUNK, SCAN, TIMEOUT, Simulation
+from tests.crash.simulation import CHUNK, LIMITS, SCAN, TIMEOUT, Simulation
 from tests.fakes.store import FakeStore
 
 
@@ -90,6 +92,24 @@ def test_a_failed_stream_is_counted_again_after_a_restart() -> None:
         await restart(simulation, simulation.telemetry.moments.clear)
 
     assert moments(lived(script), "failed_streams")[-1]["count"] == 1
+
+
+def test_an_error_that_nobody_foresaw_is_told_with_its_stream() -> None:
+    class Broken(FakeStore):
+        broken = True
+
+        async def create_upload(self, key: str, metadata: Mapping[str, str]) -> str:
+            if self.broken:
+                self.broken = False
+                raise ZeroDivisionError
+            return await super().create_upload(key, metadata)
+
+    async def script(simulation: Simulation) -> None:
+        await growing_file(simulation, 2)
+
+    simulation = lived(script, store=Broken(limits=LIMITS))
+    (told,) = moments(simulation, "unexpected")
+    assert told["path"] == PATH and told["stream_id"] in {stream.stream_id for stream in simulation.telemetry.streams}
 
 
 def test_equal_parts_are_told_as_they_fill_and_growing_ones_are_not() -> None:

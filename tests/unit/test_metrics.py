@@ -230,6 +230,12 @@ def test_every_moment_of_the_daemon_is_one_event(moment: Callable[[Metrics], Non
     assert [(log["event"], log["log_level"]) for log in logs] == [(event, level)]
 
 
+def test_a_bug_in_the_course_of_a_stream_names_the_stream() -> None:
+    with capture_logs() as logs:
+        Bench().metrics.unexpected(path="a.mp4", error=KeyError("x"), retry_seconds=1, stream_id="s1")
+    assert (logs[0]["stream_id"], logs[0]["file_path"], logs[0]["error"]) == ("s1", "a.mp4", "'x'")
+
+
 def test_the_folder_and_its_scan_are_gauges() -> None:
     bench = Bench()
     bench.metrics.scanned(files=3, seconds=0.5)
