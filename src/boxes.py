@@ -19,7 +19,7 @@ def is_whole(read: Callable[[int, int], bytes], size: int) -> bool:
     for _ in range(_MOST_BOXES):
         if offset == size:
             return has_index
-        length, kind = _box(read(offset, _HEADER))
+        length, kind = header(read(offset, _HEADER))
         if length is None or length > size - offset:
             return False
         has_index = has_index or kind == b"moov"
@@ -31,7 +31,7 @@ def has_index_first(read: Callable[[int, int], bytes], size: int) -> bool:
     """Whether ``moov`` stands before the first ``mdat``: so it does once a recorder has written its file anew."""
     offset = 0
     for _ in range(_MOST_BOXES):
-        length, kind = _box(read(offset, _HEADER))
+        length, kind = header(read(offset, _HEADER))
         if kind in (b"moov", b"mdat"):
             return kind == b"moov"
         if length is None or offset + length >= size:
@@ -40,12 +40,12 @@ def has_index_first(read: Callable[[int, int], bytes], size: int) -> bool:
     return False
 
 
-def _box(header: bytes) -> tuple[int | None, bytes]:
+def header(data: bytes) -> tuple[int | None, bytes]:
     """Length and type of the box that begins here; None where the length is missing or means "to the end"."""
-    short, kind = int.from_bytes(header[:4], "big"), header[4:8]
-    if len(header) < 8 or (not kind.isalnum() and not kind.strip().isalnum()):
+    short, kind = int.from_bytes(data[:4], "big"), data[4:8]
+    if len(data) < 8 or (not kind.isalnum() and not kind.strip().isalnum()):
         return None, kind
     if short == 1:
-        length = int.from_bytes(header[8:16], "big")
-        return (length if len(header) == _HEADER and length >= _HEADER else None), kind
+        length = int.from_bytes(data[8:16], "big")
+        return (length if len(data) == _HEADER and length >= _HEADER else None), kind
     return (short if short >= 8 else None), kind

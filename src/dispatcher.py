@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from .at_risk import Holding
 from .claim import Claims, Keys
 from .events import StreamEvent
 from .exceptions import ChunkProcessingError, FileChanged, Permanent, Stopped, StreamProcessorError, Transient
@@ -171,6 +172,7 @@ class Processor(Protocol):
 
     @property
     def checkpoint(self) -> Checkpoint: ...
+    def holding(self, seen: Snapshot) -> Holding: ...
     def hint(self) -> None: ...
     def renamed(self, path: str) -> None: ...
     def when_it_takes_long(self, call: Callable[[], None]) -> None: ...
@@ -180,10 +182,15 @@ class Processor(Protocol):
 
 @dataclass(slots=True)
 class _Stream:
-    """A living recording: where it is now, who carries it, and in which task."""
+    """A living recording: where it is now, who carries it, and in which task.
+
+    ``seen`` is the newest stat that a hint has led to; ``proved`` are bytes that its object has from before.
+    """
 
     path: str
     identity: Identity
+    seen: Snapshot | None = None
+    proved: int = 0
     processor: Processor | None = None
     task: asyncio.Task[None] | None = None
     room: _Room | None = None
@@ -196,6 +203,14 @@ class _Settled:
 
     snapshot: Snapshot
     key: str
+
+
+def _holding(stream: _Stream, seen: Snapshot) -> Holding:
+    if stream.processor is None:
+        return Holding(stream.path, seen, stream.proved, max(0, seen.size - stream.proved))
+    holding = stream.processor.holding(seen)
+    stored = max(holding.stored, stream.proved)
+    return replace(holding, stored=stored, sendable=min(holding.sendable, max(0, seen.size - stored)))
 
 
 class Dispatcher:
@@ -217,6 +232,7 @@ class Dispatcher:
         self._empty: set[str] = set()
         self._links: set[str] = set()
         self._failed: dict[Identity, Checkpoint] = {}
+        self._left: dict[str, Holding] = {}  # files of failed streams, as they were left
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
 
@@ -230,6 +246,23 @@ class Dispatcher:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._look_at_hints(), name="dispatcher-hints")
             group.create_task(self._take_up(), name="dispatcher-newcomers")
+
+    def holdings(self) -> Iterator[Holding]:
+        """Every recording that is not finished, as it stands; may be walked slowly, whatever changes meanwhile."""
+        streams, left = list(self._by_identity.values()), list(self._left.values())
+        waiting = [*self._fresh.files.items(), *self._resting.files.items()]
+        for stream in streams:
+            if stream.seen is not None:
+                yield _holding(stream, stream.seen)
+        yield from left
+        for path, snapshot in waiting:
+            stored = self._proved(path, snapshot.identity)
+            yield Holding(path, snapshot, stored, max(0, snapshot.size - stored))
+
+    def _proved(self, path: str, identity: Identity) -> int:
+        """Bytes of this recording that its object has, though the file has changed since."""
+        settled = self._settled.get(path)
+        return settled.snapshot.size if settled is not None and settled.snapshot.identity == identity else 0
 
     async def drain(self, grace_seconds: float) -> None:
         """Let every stream come to a boundary within the time, drop the rest; their records say where to go on."""
@@ -313,12 +346,15 @@ class Dispatcher:
         at_path = self._by_path.get(path)
         if snapshot is None:
             self._forget(path)
+            if at_path is not None:
+                at_path.seen = None
             self._hint_all(self._links)  # one of them may be all that is left of the recording
             if at_path is not None and at_path.processor is not None:
                 at_path.processor.hint()
             return
         known = self._by_identity.get(snapshot.identity)
         if known is not None:
+            known.seen = snapshot
             await self._look_at_living(known, path)
         elif at_path is not None:
             # Another file lies where a recording was: what became of that one must be known first.
@@ -330,6 +366,7 @@ class Dispatcher:
 
     def _forget(self, path: str) -> None:
         self._settled.pop(path, None)
+        self._left.pop(path, None)
         self._fresh.files.pop(path, None)
         self._resting.files.pop(path, None)
         self._empty.discard(path)
@@ -375,6 +412,7 @@ class Dispatcher:
                 self._world.telemetry.empty_file(path=path)
             return
         self._empty.discard(path)
+        self._left.pop(path, None)
         settled = self._settled.get(path)
         if settled is None or settled.snapshot != snapshot:
             # File times may be wrong (a share's clock): what changes while it waits is growing.
@@ -416,7 +454,8 @@ class Dispatcher:
         if path in self._by_path or snapshot.identity in self._by_identity:
             self._hint_all({path})  # the recovery has met the path or the file meanwhile: look at it in that light
             return False
-        stream = _Stream(path, snapshot.identity, room=room)
+        proved = self._proved(path, snapshot.identity)
+        stream = _Stream(path, snapshot.identity, snapshot, proved, room=room)
         self._register(stream)
         self._spawn(stream, self._claim_and_carry(stream, snapshot, room, growing=growing), name=f"claim-{path!r}")
         return True
@@ -528,6 +567,8 @@ class Dispatcher:
                 ended = processor.checkpoint
                 self._failed[ended.identity] = ended
                 self._claims.keep_uploads(ended)
+                if stream.seen is not None:  # nobody sends it
+                    self._left[stream.path] = replace(_holding(stream, stream.seen), sendable=0, stream_id=None)
                 if ended.failure == SOURCE_MISSING:
                     stream.waiting_paths.add(stream.path)  # it may have been put back while the failure was written
             else:

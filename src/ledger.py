@@ -22,7 +22,9 @@ class Ledger:
 
     def __init__(self, record: Checkpoint, checkpoints: Checkpoints, telemetry: StreamTelemetry) -> None:
         self._record = replace(record, parts={})
-        self._parts: dict[int, Part] = dict(record.parts)
+        self._parts: dict[int, Part] = {}
+        self._stored_bytes = 0
+        self._take_parts(record.parts)
         self._unsaved: dict[int, Part] = {}
         self._checkpoints = checkpoints
         self._telemetry = telemetry
@@ -36,6 +38,15 @@ class Ledger:
     def parts(self) -> dict[int, Part]:
         """What S3 is known to hold of this upload; to be changed by ``part_stored`` and ``begin_upload`` alone."""
         return self._parts
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of the parts."""
+        return self._stored_bytes
+
+    def _take_parts(self, parts: Mapping[int, Part]) -> None:
+        self._parts = dict(parts)
+        self._stored_bytes = sum(part.size for part in parts.values())
 
     async def write(self, fact: Fact | None = None, **changes: Any) -> None:
         """Apply ``fact`` and ``changes`` and save the whole record; returns when Redis has it.
@@ -51,12 +62,12 @@ class Ledger:
 
     async def begin_upload(self, fact: Fact | None, upload_id: str | None, parts: dict[int, Part], **more: Any) -> None:
         """Go on with another upload, or with none yet: its parts take the place of the old ones."""
-        self._parts = dict(parts)
+        self._take_parts(parts)
         await self.write(fact, upload_id=upload_id, manifest=None, unanswered=False, etag=None, **more)
 
     async def object_found(self, parts: dict[int, Part], **facts: Any) -> None:
         """The object is there and proved although this upload did not make it: these are its parts."""
-        self._parts = dict(parts)
+        self._take_parts(parts)
         await self.write(Fact.OBJECT_PROVED, unanswered=False, **facts)
 
     async def take_id(self, stream_id: str) -> None:
@@ -67,6 +78,8 @@ class Ledger:
 
     async def part_stored(self, part: Part) -> None:
         """Note a part that S3 holds. While Redis is away it is kept and written with the next one."""
+        before = self._parts.get(part.number)
+        self._stored_bytes += part.size - (before.size if before else 0)
         self._parts[part.number] = part
         self._unsaved[part.number] = part
         saved = dict(self._unsaved)

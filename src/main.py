@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from . import __version__
+from .at_risk_metrics import AtRiskCollector, Lookout
 from .config import Loaded, Settings, load_settings, without_user_info
 from .credentials import KeySettings
 from .dispatcher import Dispatcher, FairSlots
@@ -173,15 +174,14 @@ async def _serve_until(
     )
     metrics.daemon_started(settings=settings.summary(), notices=notices, ffprobe=await prober.available())
     _tell(place, port)
-    # What start-up built stays for ever: a full collection would walk through it for 60 ms on the event loop.
-    gc.collect()
-    gc.freeze()
+    _freeze_what_is_built()
     async with asyncio.TaskGroup() as group:
         running = [
             group.create_task(watcher.run(dispatcher.publish), name="watcher"),
             group.create_task(dispatcher.run(), name="dispatcher"),
             group.create_task(_expire(metrics), name="metrics"),
             group.create_task(_look(readiness, metrics), name="readiness"),
+            group.create_task(_look_out(settings, metrics, recordings, dispatcher), name="at-risk"),
             group.create_task(_once(checkpoints.warn_about_configuration, metrics), name="redis-check"),
             group.create_task(_once(checkpoints.keep_records, metrics), name="redis-records"),
             group.create_task(_prepare(store, metrics), name="bucket"),  # created before the first recording
@@ -193,6 +193,24 @@ async def _serve_until(
         for task in running:
             task.cancel()
     metrics.daemon_stopped()
+
+
+def _freeze_what_is_built() -> None:
+    """It stays for ever: a full collection would walk through it for 60 ms on the event loop."""
+    gc.collect()
+    gc.freeze()
+
+
+async def _look_out(settings: Settings, metrics: Metrics, recordings: RecordingFiles, dispatcher: Dispatcher) -> None:
+    collector = AtRiskCollector(metrics.registry, stream_max=settings.metrics_stream_max)
+    await Lookout(
+        collector,
+        metrics.registry,
+        holdings=dispatcher.holdings,
+        files=recordings,
+        folder=settings.watch_dir,
+        telemetry=metrics,
+    ).run()
 
 
 def _tell(place: _Place, port: int) -> None:

@@ -87,6 +87,19 @@ def _whole_from(schedule: PartSchedule, size: int, numbers: Iterable[int], limit
         yield Chunk(number, offset, length)
 
 
+def whole_bytes(schedule: PartSchedule, size: int, limits: Limits = S3_LIMITS) -> int:
+    """Bytes of the whole chunks of a file of ``size`` bytes, without a walk over them."""
+    end, step = 0, 0
+    while step * limits.parts_per_step < limits.max_parts:
+        each = part_size(schedule, 1 + step * limits.parts_per_step, limits)
+        most = min(limits.parts_per_step, limits.max_parts - step * limits.parts_per_step)
+        fitting = min(most, (size - end) // each)
+        end, step = end + fitting * each, step + 1
+        if fitting < most:
+            break
+    return end
+
+
 def to_send(
     schedule: PartSchedule,
     size: int,

@@ -259,6 +259,11 @@ class _Source:
         with self._opened() as fd:
             return boxes.has_index_first(lambda offset, count: os.pread(fd, count, offset), size)
 
+    def examine(self, work: Callable[[Callable[[int, int], bytes]], None]) -> None:
+        """Give ``work`` a way to read: at most so many bytes from an offset."""
+        with self._opened() as fd:
+            work(lambda offset, count: os.pread(fd, count, offset))
+
     @contextmanager
     def _opened(self) -> Iterator[int]:
         fd = _open(self.root, self.path)
@@ -541,6 +546,10 @@ class RecordingFiles:
 
     async def has_index_first(self, path: str, identity: Identity, size: int) -> bool:
         return await _in(self._looking, _Source(self._root, path, identity).has_index_first, size)
+
+    async def examine(self, path: str, identity: Identity, work: Callable[[Callable[[int, int], bytes]], None]) -> None:
+        """Run ``work(read)`` in a thread on this very file; ``read(offset, count)`` may raise OSError."""
+        await _in(self._reading, _Source(self._root, path, identity).examine, work)
 
     def _ask_for_writers(self, path: str) -> Writers:
         try:

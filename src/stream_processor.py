@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from . import lifecycle, part_plan, reconcile
+from .at_risk import Holding
 from .claim import Claims
 from .completion import Completion
 from .documents import Documents
@@ -106,6 +107,16 @@ class StreamProcessor:
     def checkpoint(self) -> Checkpoint:
         """Where the stream stands."""
         return self._ledger.snapshot()
+
+    def holding(self, seen: Snapshot) -> Holding:
+        """How much of the file, as it was just seen, S3 has; its object counts while an upload is to replace it."""
+        record, size = self._ledger.record, seen.size
+        stored = max(self._ledger.stored_bytes, self._replaced_size)
+        if record.status is Status.S3_COMPLETED and record.manifest is not None:
+            stored = max(stored, record.manifest.size)
+        if record.status is Status.ACTIVE:
+            size = part_plan.whole_bytes(record.schedule, size, self._world.naming.limits)
+        return Holding(record.path, seen, stored, max(0, size - stored), record.stream_id)
 
     def hint(self) -> None:
         """The file deserves a look."""

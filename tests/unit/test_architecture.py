@@ -24,6 +24,7 @@ FLOORS: dict[str, frozenset[str]] = {
     "words": frozenset({"recording", "events", "exceptions", "checksums"}),
     "rules": frozenset(
         {"lifecycle", "part_plan", "reconcile", "metadata_generator", "object_keys", "checkpoint_format", "boxes"}
+        | {"at_risk", "fragments"}
     ),
     "promises": frozenset({"ports"}),
     "edges": frozenset(
@@ -46,6 +47,7 @@ FLOORS: dict[str, frozenset[str]] = {
             "readiness",
             "health",
             "watchdog",
+            "at_risk_metrics",
         }
     ),
     "tools": frozenset({"ledger", "upload", "completion", "documents", "remains", "claim", "elsewhere", "sweep"}),
@@ -68,6 +70,7 @@ DOWN: dict[str, frozenset[str]] = {
 BESIDES: dict[str, frozenset[str]] = {
     "reconcile": frozenset({"part_plan"}),
     "metadata_generator": frozenset({"part_plan", "object_keys"}),
+    "fragments": frozenset({"boxes", "at_risk"}),
     **{edge: frozenset({"retry", "metrics"}) - {edge} for edge in FLOORS["edges"] - {"config", "s3_client"}},
     "metrics": frozenset({"health", "instruments", "series", "trouble", "request_outcome"}),
     "redis_client": frozenset({"retry", "request_outcome"}),
@@ -97,7 +100,7 @@ LIBRARIES: dict[str, frozenset[str]] = {
     "redis": frozenset({"redis_client", "embedded.redis_server"}),
     "watchfiles": frozenset({"watcher"}),
     "structlog": frozenset({"logging_config", "metrics", "health"}),
-    "prometheus_client": frozenset({"metrics", "instruments", "health", "http_server"}),
+    "prometheus_client": frozenset({"metrics", "instruments", "health", "http_server", "at_risk_metrics"}),
     "tenacity": frozenset({"retry"}),
     "pydantic": frozenset({"config"}),
     "pydantic_settings": frozenset({"config"}),

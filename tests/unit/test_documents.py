@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from src.at_risk_metrics import AtRiskCollector
 from src.config import _OLD_NAMES, Settings, example_env
 from src.lifecycle import TRANSITIONS
 from src.metrics import Metrics
@@ -165,7 +166,9 @@ def test_the_readme_shows_the_defaults_of_the_settings() -> None:
 def _registered() -> dict[str, str]:
     """Name as it is scraped → type, of the metrics that are ours."""
     found = {}
-    for metric in Metrics(version="test").registry.collect():
+    registry = Metrics(version="test").registry
+    AtRiskCollector(registry, stream_max=1)
+    for metric in registry.collect():
         if not metric.name.startswith("process_"):
             found[metric.name + ("_total" if metric.type == "counter" else "")] = metric.type
     return found

@@ -27,6 +27,7 @@ from src.part_plan import (
     stale_parts,
     to_send,
     unproved,
+    whole_bytes,
     whole_chunks,
 )
 from src.recording import Chunk, Digest, Part, PartSchedule, SendReason, StoredPart
@@ -347,3 +348,9 @@ class TestInFlight:
 
     def test_a_budget_of_nothing_still_lets_one_go(self) -> None:
         assert in_flight(10, budget=0, most=4) == 1
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_whole_bytes_end_where_the_last_whole_chunk_does(schedule: PartSchedule) -> None:
+    for size in range(capacity(schedule, SMALL) + 20):
+        assert whole_bytes(schedule, size, SMALL) == sum(chunk.size for chunk in whole_chunks(schedule, size, SMALL))

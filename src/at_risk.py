@@ -1,0 +1,236 @@
+"""At risk: how much recording exists only on this disk, since when, and whether S3 catches up before the disk is full.
+
+Pure rules, from what was found at one look after the other to figures. A byte is safe when S3 has the part that holds
+it. Of a file nobody has watched growing, its birth and its last change tell when its bytes came.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .recording import Identity, Snapshot
+
+#: Seconds over which rates are weighted; a file that does not grow for longer is pausing.
+AVERAGED_SECONDS = 60.0
+#: Points of a curve. The older they are the further they lie apart.
+_MOST_POINTS = 128
+#: Bytes a second below which nothing is being written: a weighted rate never comes to zero.
+_STILL = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A recording that is not finished: what is on disk, how much of it S3 has, and how much could be sent at once.
+
+    ``stream_id`` is None where no stream carries it: it waits, or its stream has failed.
+    """
+
+    path: str
+    seen: Snapshot
+    stored: int = 0
+    sendable: int = 0
+    stream_id: str | None = None
+
+    @property
+    def at_risk(self) -> int:
+        """Bytes that exist only on this disk."""
+        return max(0, self.seen.size - self.stored)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was found at one moment: ``at`` on a clock that never jumps, ``utc`` to compare file times with (seconds).
+
+    ``sent`` counts bytes since the daemon's start. ``free`` is NaN when nobody can say.
+    """
+
+    at: float
+    utc: float
+    holdings: Sequence[Holding]
+    sent: float
+    free: float
+
+
+@dataclass(frozen=True, slots=True)
+class Risk:
+    """What exists only on this disk: bytes, seconds of recording, and the age of the oldest byte."""
+
+    bytes: int = 0
+    seconds: float = 0.0
+    oldest: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What an operator asks first. Rates are bytes a second; ``math.inf`` means never."""
+
+    total: Risk
+    streams: Mapping[str, Risk]
+    backlog: int
+    ingest: float
+    uplink: float
+    catch_up: float
+    free: float
+    disk_full: float
+
+
+class Curve:
+    """Which moment belongs to which length of a growing file: straight lines between points."""
+
+    def __init__(self, length: float, moment: float) -> None:
+        self._points = [(length, moment)]
+
+    def reach(self, length: float, moment: float) -> None:
+        """The file has this length from now on; points beyond it are of a file that was longer."""
+        points = self._points
+        while len(points) > 1 and points[-1][0] > length:
+            points.pop()
+        points.append((length, moment))
+        if len(points) > _MOST_POINTS:
+            del points[1:-1:2]
+
+    def moment(self, length: float) -> float:
+        """When the byte after so many was written."""
+        points = self._points
+        after = bisect_right(points, length, key=lambda point: point[0])
+        if after in (0, len(points)):
+            return points[min(after, len(points) - 1)][1]
+        (shorter, before), (longer, then) = points[after - 1], points[after]
+        return before + (then - before) * (length - shorter) / (longer - shorter)
+
+
+class Rate:
+    """Bytes a second, exponentially weighted: what was measured long ago counts for little."""
+
+    def __init__(self, value: float = 0.0, at: float | None = None) -> None:
+        self.value = value
+        self._at = at
+
+    def measure(self, value: float, at: float) -> None:
+        weight = 1.0 if self._at is None else 1.0 - math.exp(-(at - self._at) / AVERAGED_SECONDS)
+        self.value += weight * (value - self.value)
+        self._at = at
+
+    def at_least(self, value: float) -> None:
+        """A measurement that nothing but the supply has limited."""
+        self.value = max(self.value, value)
+
+
+class Growth:
+    """How one file grew."""
+
+    def __init__(self, seen: Snapshot, look: Look) -> None:
+        born, changed = _ages(seen, look.utc)
+        self._size = seen.size
+        self._looked_at, self._grew_at = look.at, look.at - changed
+        self._curve = Curve(0, look.at - born)
+        self._curve.reach(seen.size, self._grew_at)
+        average = seen.size / (born - changed) if born > changed else 0.0
+        self._rate = Rate(average, self._grew_at if average else None)
+
+    def follow(self, size: int, at: float) -> None:
+        """It has this size now."""
+        if size > self._size:
+            elapsed = min(max(at - self._grew_at, 1e-3), AVERAGED_SECONDS)
+            self._rate.measure((size - self._size) / elapsed, at)
+            self._curve.reach(self._size, self._looked_at)  # it did not grow before the last look
+            self._grew_at = at
+        if size != self._size:
+            self._curve.reach(size, at)
+            self._size = size
+        self._looked_at = at
+
+    def risk(self, stored: int, at: float) -> Risk:
+        """What is at risk while S3 has the first ``stored`` bytes."""
+        count = self._size - stored
+        if count <= 0:
+            return Risk()
+        seconds = count / self._rate.value if self._rate.value else 0.0
+        return Risk(count, seconds, max(0.0, at - self._curve.moment(stored)))
+
+
+def _ages(seen: Snapshot, utc: float) -> tuple[float, float]:
+    """Seconds since the birth and since the last change of a file; its clock may be another one, so never below 0."""
+    changed = max(0.0, utc - seen.mtime_ns / 1e9)
+    born = max(changed, utc - seen.identity.birth_ns / 1e9) if seen.identity.birth_ns else changed
+    return born, changed
+
+
+@dataclass(slots=True)
+class Watch:
+    """Makes figures of one look after the other; remembers how each stream's file grew."""
+
+    _growing: dict[Identity, Growth] = field(default_factory=dict)
+    _sizes: dict[Identity, int] = field(default_factory=dict)
+    _last: Look | None = None
+    _backlog: int = 0
+    _ingest: Rate = field(default_factory=Rate)
+    _uplink: Rate = field(default_factory=Rate)
+
+    def look(self, look: Look, media_seconds: Mapping[Identity, float]) -> Figures:
+        """``media_seconds``: how much is at risk by the media's own clock, where that is known."""
+        holdings = {holding.seen.identity: holding for holding in look.holdings}  # hard links are one recording
+        risks = {identity: self._risk(holding, look, media_seconds) for identity, holding in holdings.items()}
+        self._growing = {identity: growth for identity, growth in self._growing.items() if identity in holdings}
+        backlog = sum(holding.sendable for holding in holdings.values())
+        self._measure(look, holdings, backlog)
+        streams = {h.stream_id: risks[identity] for identity, h in holdings.items() if h.stream_id is not None}
+        ingest, uplink = self._ingest.value, self._uplink.value
+        return Figures(
+            total=_total(risks.values()),
+            streams=streams,
+            backlog=backlog,
+            ingest=ingest,
+            uplink=uplink,
+            catch_up=catch_up_seconds(backlog, uplink, ingest),
+            free=look.free,
+            disk_full=look.free / ingest if ingest > _STILL else math.inf,
+        )
+
+    def _risk(self, holding: Holding, look: Look, media_seconds: Mapping[Identity, float]) -> Risk:
+        seen = holding.seen
+        growth = self._growing.get(seen.identity) or Growth(seen, look)
+        if holding.stream_id is not None:  # of those that wait, 100,000 perhaps, nothing is remembered
+            self._growing[seen.identity] = growth
+        growth.follow(seen.size, look.at)
+        risk = growth.risk(holding.stored, look.at)
+        return Risk(risk.bytes, media_seconds.get(seen.identity, risk.seconds), risk.oldest)
+
+    def _measure(self, look: Look, holdings: Mapping[Identity, Holding], backlog: int) -> None:
+        last, sizes = self._last, {identity: holding.seen.size for identity, holding in holdings.items()}
+        if last is not None and look.at > last.at:
+            elapsed = look.at - last.at
+            grown = sum(self._grown(holding, look, elapsed) for holding in holdings.values())
+            self._ingest.measure(grown / elapsed, look.at)
+            sent = (look.sent - last.sent) / elapsed
+            if backlog and self._backlog:
+                self._uplink.measure(sent, look.at)
+            else:
+                self._uplink.at_least(sent)
+        self._last, self._sizes, self._backlog = look, sizes, backlog
+
+    def _grown(self, holding: Holding, look: Look, elapsed: float) -> float:
+        """Bytes since the last look. A file that is new here but old came by a rename, and fills no disk."""
+        seen = holding.seen
+        if seen.identity in self._sizes:
+            return max(0, seen.size - self._sizes[seen.identity])
+        born, _ = _ages(seen, look.utc)
+        return seen.size * elapsed / max(elapsed, born)
+
+
+def _total(risks: Collection[Risk]) -> Risk:
+    return Risk(
+        sum(risk.bytes for risk in risks),
+        sum(risk.seconds for risk in risks),
+        max((risk.oldest for risk in risks), default=0.0),
+    )
+
+
+def catch_up_seconds(backlog: float, uplink: float, ingest: float) -> float:
+    """Seconds until all that could be sent has been sent, while the recorders go on; ``math.inf`` for never."""
+    if not backlog:
+        return 0.0
+    return backlog / (uplink - ingest) if uplink > ingest else math.inf

@@ -1,0 +1,137 @@
+"""The media's own clock in a fragmented MP4 that still grows: how many seconds of film lie between two offsets.
+
+Box by box as they are written, each read once: time scale and defaults from ``moov``, the samples' durations from each
+``moof``. Durations, not decode times, so that a gap in the recording is no film and a clock that jumps does no harm.
+What makes no sense ends the clock, and nothing is known. ISO/IEC 14496-12, sections 8.4.2, 8.8.3, 8.8.7, 8.8.8.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+
+from .at_risk import Curve
+from .boxes import header
+
+Read = Callable[[int, int], bytes]
+
+#: Boxes that one walk reads at most, so that a long file keeps nobody waiting.
+_BOXES_A_WALK = 2_000
+_LARGEST_INDEX = 8 * 1024 * 1024
+_LONGEST_FRAGMENT = 3600.0  # seconds; more is garbage
+_HEADER = 16
+
+
+class FragmentClock:
+    """Follows one file. ``read(offset, count)`` gives at most ``count`` bytes."""
+
+    def __init__(self) -> None:
+        self.is_over = False  # no fragmented MP4, or one that cannot be understood: nothing to follow
+        self._offset = 0
+        self._seconds = 0.0
+        self.is_behind = True  # there are boxes that were not read yet
+        self._track: tuple[int, int, int] | None = None  # number, time scale, usual duration of a sample
+        self._curve = Curve(0, 0.0)
+
+    def walk(self, read: Read, size: int) -> None:
+        """Read the boxes that are new in a file of ``size`` bytes; the rest next time if they are many."""
+        self.is_behind = True
+        try:
+            for _ in range(_BOXES_A_WALK):
+                if not self._step(read, size):
+                    self.is_behind = False
+                    return
+        except (struct.error, ZeroDivisionError, ValueError):
+            self.is_over = True
+
+    def seconds(self, begin: int, end: int) -> float | None:
+        """Seconds of film between two offsets; None while nobody knows."""
+        if self.is_over or self.is_behind or self._track is None:
+            return None
+        return max(0.0, self._curve.moment(end) - self._curve.moment(begin))
+
+    def _step(self, read: Read, size: int) -> bool:
+        """One box further; False at the end of what is written."""
+        if self._offset + _HEADER > size:
+            return False
+        length, kind = header(read(self._offset, _HEADER))
+        if length is None or (kind == b"mdat" and self._track is None):
+            raise ValueError(kind)  # an ordinary recording under way, or none
+        if kind in (b"moov", b"moof"):
+            if length > _LARGEST_INDEX:
+                raise ValueError(kind)
+            if self._offset + length > size:
+                return False
+            self._take(kind, read(self._offset, length)[8:])
+        self._offset += length
+        if kind == b"mdat":
+            self._curve.reach(self._offset, self._seconds)
+        return True
+
+    def _take(self, kind: bytes, body: bytes) -> None:
+        if kind == b"moov":
+            self._track = self._track or _first_track(body)
+            return
+        if self._track is None:
+            raise ValueError(kind)
+        seconds = sum(_duration(traf, self._track) for _, traf in _inside(body, b"traf"))
+        if seconds > _LONGEST_FRAGMENT:
+            raise ValueError(seconds)
+        self._seconds += seconds
+
+
+def _inside(body: bytes, *kinds: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The boxes of these types directly inside, without their headers."""
+    offset = 0
+    while offset < len(body):
+        length, kind = header(body[offset : offset + _HEADER])
+        if length is None or length > len(body) - offset:
+            raise ValueError(kind)
+        if kind in kinds:
+            yield kind, body[offset + 8 : offset + length]
+        offset += length
+
+
+def _only(body: bytes, *way: bytes) -> bytes:
+    for kind in way:
+        body = next((found for _, found in _inside(body, kind)), b"")
+    return body
+
+
+def _first_track(moov: bytes) -> tuple[int, int, int]:
+    """The first track's number, its time scale, and how long its samples are by default."""
+    trak = _only(moov, b"trak")
+    header_of_track, media = _only(trak, b"tkhd"), _only(trak, b"mdia", b"mdhd")
+    (number,) = struct.unpack_from(">I", header_of_track, 20 if header_of_track[:1] == b"\1" else 12)
+    (scale,) = struct.unpack_from(">I", media, 20 if media[:1] == b"\1" else 12)
+    usual = {}
+    for _, trex in _inside(_only(moov, b"mvex"), b"trex"):
+        track, _, duration = struct.unpack_from(">III", trex, 4)
+        usual[track] = duration
+    if number not in usual or not scale:
+        raise ValueError("not fragmented")
+    return number, scale, usual[number]
+
+
+def _duration(traf: bytes, track: tuple[int, int, int]) -> float:
+    """Seconds of the first track in one fragment; 0 where the fragment is another track's."""
+    number, scale, usual = track
+    tfhd = _only(traf, b"tfhd")
+    flags, found = struct.unpack_from(">II", tfhd)
+    if found != number:
+        return 0.0
+    if flags & 0x8:
+        before = (8 if flags & 0x1 else 0) + (4 if flags & 0x2 else 0)
+        (usual,) = struct.unpack_from(">I", tfhd, 8 + before)
+    return sum(_ticks(trun, usual) for _, trun in _inside(traf, b"trun")) / scale
+
+
+def _ticks(trun: bytes, usual: int) -> int:
+    flags, samples = struct.unpack_from(">II", trun)
+    if not flags & 0x100:
+        return int(samples) * usual
+    first = 8 + (4 if flags & 0x1 else 0) + (4 if flags & 0x4 else 0)
+    step = 4 * (flags >> 8 & 0xF).bit_count()  # duration first, then size, flags and offset, as far as they are there
+    if first + samples * step > len(trun):
+        raise ValueError(samples)
+    return sum(struct.unpack_from(">I", trun, at)[0] for at in range(first, first + samples * step, step))

@@ -1,0 +1,224 @@
+"""From what was found at one look after the other to the figures that an operator asks for first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.at_risk import Curve, Figures, Holding, Look, Rate, Risk, Watch, catch_up_seconds
+from src.recording import Identity, Snapshot
+
+UTC = 1_700_000_000.0
+MB = 1_000_000
+
+
+def seen(size: int, *, inode: int = 1, born: float = UTC, changed: float = UTC) -> Snapshot:
+    changed_ns = round(changed * 1e9)
+    return Snapshot(Identity(inode, round(born * 1e9)), size, changed_ns, changed_ns)
+
+
+def carried(size: int, stored: int = 0, *, inode: int = 1, sendable: int = 0, **times: float) -> Holding:
+    return Holding("a.mp4", seen(size, inode=inode, **times), stored, sendable, stream_id=f"stream-{inode}")
+
+
+class Observer:
+    """Looks every five seconds."""
+
+    def __init__(self) -> None:
+        self.watch = Watch()
+        self.at = 0.0
+
+    def sees(
+        self, *holdings: Holding, sent: float = 0.0, free: float = 1e9, seconds: float = 5.0, media: float | None = None
+    ) -> Figures:
+        look = Look(self.at, UTC + self.at, holdings, sent, free)
+        self.at += seconds
+        return self.watch.look(look, {} if media is None else {holdings[0].seen.identity: media})
+
+
+def test_a_tail_is_at_risk_and_what_s3_has_is_not() -> None:
+    figures = Observer().sees(carried(25 * MB, 20 * MB), carried(3 * MB, inode=2))
+    assert figures.total.bytes == 8 * MB
+    assert {stream: risk.bytes for stream, risk in figures.streams.items()} == {"stream-1": 5 * MB, "stream-2": 3 * MB}
+
+
+def test_without_recordings_nothing_is_at_risk_and_nothing_is_late() -> None:
+    figures = Observer().sees()
+    assert (figures.total, figures.backlog, figures.catch_up) == (Risk(), 0, 0.0)
+    assert (figures.ingest, figures.disk_full) == (0.0, math.inf)
+
+
+def test_a_file_that_waits_is_at_risk_and_has_no_series_of_its_own() -> None:
+    figures = Observer().sees(Holding("a.mp4", seen(7 * MB), sendable=7 * MB))
+    assert (figures.total.bytes, figures.backlog, dict(figures.streams)) == (7 * MB, 7 * MB, {})
+
+
+def test_two_names_of_one_file_count_once() -> None:
+    assert Observer().sees(Holding("a.mp4", seen(5)), Holding("b.mp4", seen(5))).total.bytes == 5
+
+
+def test_an_object_that_is_longer_than_its_file_has_become_leaves_nothing_at_risk() -> None:
+    assert Observer().sees(carried(5, 9)).total == Risk()
+
+
+# -- seconds and age ---------------------------------------------------------------------------------------------------
+
+
+def grown(observer: Observer, minutes: float, *, stored: int = 0, start: int = 0) -> Figures:
+    """A recorder that writes a megabyte a second; S3 has the first ``stored`` bytes."""
+    figures = observer.sees(carried(start, stored))
+    for step in range(1, int(minutes * 12) + 1):
+        figures = observer.sees(carried(start + step * 5 * MB, stored))
+    return figures
+
+
+def test_while_s3_is_away_seconds_and_age_follow_the_clock() -> None:
+    figures = grown(Observer(), minutes=3)
+    assert figures.total.seconds == pytest.approx(180, rel=0.02)
+    assert figures.total.oldest == pytest.approx(180, abs=5)
+    assert figures.ingest == pytest.approx(1 * MB, rel=0.05)
+
+
+def test_what_s3_takes_makes_the_oldest_byte_younger() -> None:
+    observer = Observer()
+    grown(observer, minutes=3)
+    figures = observer.sees(carried(185 * MB, 165 * MB))
+    assert figures.total.oldest == pytest.approx(20, abs=5)
+    assert figures.total.seconds == pytest.approx(20, abs=2)
+
+
+def test_a_recorder_that_pauses_ages_but_its_seconds_stay() -> None:
+    observer = Observer()
+    grown(observer, minutes=2)
+    for _ in range(120):
+        figures = observer.sees(carried(120 * MB, 110 * MB))
+    assert figures.total.seconds == pytest.approx(10, abs=1)
+    assert figures.total.oldest == pytest.approx(610, abs=10)
+    figures = observer.sees(carried(125 * MB, 120 * MB))
+    assert figures.total.oldest <= 5, "what came after the pause is young"
+
+
+def test_a_recorder_that_writes_in_bursts_is_as_fast_as_its_average() -> None:
+    observer = Observer()
+    for step in range(60):
+        figures = observer.sees(carried(step // 4 * 20 * MB))
+    assert figures.total.seconds == pytest.approx(280, rel=0.05)
+
+
+def test_an_upload_that_is_lost_makes_everything_at_risk_again_with_its_age() -> None:
+    observer = Observer()
+    grown(observer, minutes=3, stored=170 * MB)
+    assert observer.sees(carried(180 * MB, 0)).total.oldest == pytest.approx(185, abs=5)
+
+
+def test_a_file_that_was_there_before_the_daemon_tells_by_its_birth_and_last_change() -> None:
+    figures = Observer().sees(carried(60 * MB, 30 * MB, born=UTC - 70, changed=UTC - 10))
+    assert figures.total.oldest == pytest.approx(40)
+    assert figures.total.seconds == pytest.approx(30)
+
+
+@pytest.mark.parametrize("born", [0.0, UTC + 900], ids=["no birth time", "a clock that is ahead"])
+def test_times_that_tell_nothing_make_no_nonsense(born: float) -> None:
+    figures = Observer().sees(carried(60 * MB, 30 * MB, born=born, changed=UTC + 500))
+    assert figures.total == Risk(30 * MB, 0.0, 0.0)
+
+
+def test_the_medias_own_clock_is_believed_before_the_growth() -> None:
+    assert Observer().sees(carried(60 * MB, born=UTC - 10), media=42.5).total.seconds == 42.5
+
+
+def test_a_file_that_became_shorter_is_followed_from_there() -> None:
+    observer = Observer()
+    grown(observer, minutes=2)
+    observer.sees(carried(0, 0))
+    assert grown(observer, minutes=1).total.oldest == pytest.approx(60, abs=10)
+
+
+# -- rates, backlog, disk ----------------------------------------------------------------------------------------------
+
+
+def test_the_uplink_is_measured_while_there_is_a_backlog_and_remembered_without() -> None:
+    observer = Observer()
+    for step in range(40):
+        busy = observer.sees(carried(10_000 * MB, sendable=1), sent=step * 10 * MB)
+    for _ in range(40):
+        idle = observer.sees(sent=390 * MB)
+    assert busy.uplink == idle.uplink == pytest.approx(2 * MB, rel=0.01)
+
+
+def test_the_time_to_catch_up_is_the_backlog_by_what_the_link_can_do_beyond_the_recorders() -> None:
+    assert catch_up_seconds(600, 30, 10) == 30
+    assert catch_up_seconds(0, 0, 10) == 0
+    assert catch_up_seconds(600, 10, 10) == math.inf
+
+
+def test_during_an_outage_it_never_catches_up_and_the_disk_has_an_end() -> None:
+    observer = Observer()
+    for step in range(120):
+        figures = observer.sees(carried(step * 5 * MB, sendable=step * 5 * MB), free=3600 * MB)
+    assert figures.catch_up == math.inf
+    assert figures.disk_full == pytest.approx(3600, rel=0.02)
+
+
+def test_a_file_that_was_moved_into_the_folder_fills_no_disk() -> None:
+    observer = Observer()
+    observer.sees()
+    assert observer.sees(carried(100_000 * MB, born=UTC - 864_000)).ingest < MB
+
+
+def test_a_file_that_was_just_begun_counts_whole() -> None:
+    observer = Observer()
+    observer.sees()
+    assert observer.sees(carried(5 * MB, born=UTC + 3)).ingest == pytest.approx(MB)
+
+
+def test_a_disk_of_which_nothing_is_known_is_not_full() -> None:
+    observer = Observer()
+    observer.sees(carried(0))
+    figures = observer.sees(carried(50 * MB), free=math.nan)
+    assert math.isnan(figures.free) and math.isnan(figures.disk_full)
+
+
+# -- the pieces --------------------------------------------------------------------------------------------------------
+
+
+def test_a_rate_forgets_what_was_measured_long_ago() -> None:
+    rate = Rate()
+    rate.measure(100.0, 0.0)
+    rate.measure(0.0, 60.0)
+    assert rate.value == pytest.approx(100 / math.e)
+    rate.measure(7.0, 6000.0)
+    assert rate.value == pytest.approx(7.0)
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=600))
+def test_a_curve_of_steady_growth_stays_small_and_true(steps: Sequence[int]) -> None:
+    curve, length = Curve(0, 0.0), 0
+    for step in steps:
+        length += step
+        curve.reach(length, length / 10)
+    assert len(curve._points) <= 128
+    for at in (0, length // 3, length // 2, length):
+        assert curve.moment(at) == pytest.approx(at / 10, abs=1e-6)
+
+
+@given(st.lists(st.integers(0, 50), max_size=300), st.integers(0, 60))
+def test_any_course_of_a_file_gives_figures_that_can_be(sizes: Sequence[int], stored: int) -> None:
+    observer = Observer()
+    for size in sizes:
+        figures = observer.sees(carried(size, stored, sendable=max(0, size - stored)))
+        risk = figures.total
+        assert risk.bytes == max(0, size - stored)
+        assert 0 <= risk.oldest <= observer.at and risk.seconds >= 0
+        assert figures.ingest >= 0 and figures.catch_up >= 0
+
+
+def test_what_has_ended_is_forgotten() -> None:
+    observer = Observer()
+    for inode in range(1, 1000):
+        observer.sees(carried(5, inode=inode))
+    assert len(observer.watch._growing) == len(observer.watch._sizes) == 1

@@ -1,0 +1,134 @@
+"""The media's own clock of a fragmented recording, and what garbage does to it: nothing."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from src.fragments import FragmentClock
+from tests.unit.test_boxes import box
+
+TEST_DATA = Path(__file__).parents[2] / "test_data"
+FRAGMENTED = (TEST_DATA / "sample_fragmented.mp4").read_bytes()
+
+
+def u32(*numbers: int) -> bytes:
+    return b"".join(number.to_bytes(4, "big") for number in numbers)
+
+
+def index(*, scale: int = 1000, usual: int = 40, number: int = 1) -> bytes:
+    """A ``moov`` of one track in fragments."""
+    media = box(b"mdia", box(b"mdhd", u32(0, 0, 0, scale, 0, 0)))
+    track = box(b"trak", box(b"tkhd", u32(0, 0, 0, number, 0)) + media)
+    return box(b"moov", track + box(b"mvex", box(b"trex", u32(0, number, 1, usual, 0, 0))))
+
+
+def fragment(tfhd: bytes, *truns: bytes, media: int = 1000) -> bytes:
+    runs = b"".join(box(b"trun", trun) for trun in truns)
+    return box(b"moof", box(b"traf", box(b"tfhd", tfhd) + runs)) + box(b"mdat", bytes(media))
+
+
+def clock_of(*sizes: int, data: bytes) -> FragmentClock:
+    clock = FragmentClock()
+    for size in sizes or (len(data),):
+        clock.walk(lambda offset, count, end=size: data[:end][offset : offset + count], size)  # type: ignore[misc]
+    return clock
+
+
+def seconds(data: bytes) -> float | None:
+    return clock_of(data=data).seconds(0, len(data))
+
+
+PLAIN = u32(0, 1)  # tfhd: no flags, track 1
+
+
+def test_durations_come_from_the_index_the_fragment_or_each_sample() -> None:
+    usual = fragment(PLAIN, u32(0, 25))
+    of_fragment = fragment(u32(0x8, 1, 20), u32(0, 25))
+    of_samples = fragment(PLAIN, u32(0x301, 2, 0, 100, 7, 150, 7), u32(0x305, 1, 0, 0, 250, 7))
+    assert [seconds(index() + one) for one in (usual, of_fragment, of_samples)] == [1.0, 0.5, 0.5]
+    assert seconds(index() + usual + of_fragment + of_samples) == 2.0
+
+
+def test_fields_before_the_default_duration_are_stepped_over() -> None:
+    assert seconds(index() + fragment(u32(0x1 | 0x2 | 0x8, 1, 0, 0, 9, 20), u32(0, 25))) == 0.5
+
+
+def test_another_track_does_not_count() -> None:
+    assert seconds(index() + fragment(PLAIN, u32(0, 25)) + fragment(u32(0, 2), u32(0, 999))) == 1.0
+
+
+def test_a_part_of_the_file_has_its_share() -> None:
+    data = index() + 10 * fragment(PLAIN, u32(0, 25))
+    half = len(index()) + 5 * len(fragment(PLAIN, u32(0, 25)))
+    assert clock_of(data=data).seconds(half, len(data)) == pytest.approx(5.0)
+
+
+def test_a_file_is_read_on_wherever_the_looks_have_cut_it() -> None:
+    data = index() + 20 * fragment(PLAIN, u32(0, 25))
+    cuts = sorted(random.Random(1).sample(range(len(data)), 50))
+    assert clock_of(*cuts, len(data), data=data).seconds(0, len(data)) == pytest.approx(20.0)
+
+
+def test_a_fragment_that_is_half_written_counts_by_half() -> None:
+    data = index() + fragment(PLAIN, u32(0, 25), media=100_000)
+    assert clock_of(len(data) - 50_000, data=data).seconds(0, len(data) - 50_000) == pytest.approx(0.5, abs=0.01)
+
+
+def test_nothing_is_known_before_the_walk_has_come_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.fragments._BOXES_A_WALK", 4)
+    data = index() + 3 * fragment(PLAIN, u32(0, 25))
+    assert seconds(data) is None
+    assert clock_of(len(data), len(data), data=data).seconds(0, len(data)) == 3.0
+
+
+def test_the_sample_has_its_two_seconds() -> None:
+    assert seconds(FRAGMENTED) == pytest.approx(2.0, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["sample.mp4", "sample_faststart.mp4"])
+def test_an_ordinary_recording_has_no_clock_of_its_own(name: str) -> None:
+    clock = clock_of(data=(TEST_DATA / name).read_bytes())
+    assert clock.is_over and clock.seconds(0, 100) is None
+
+
+def test_an_ordinary_recording_under_way_is_given_up_at_once() -> None:
+    assert clock_of(data=box(b"ftyp", b"isom") + b"\0\0\0\0mdat" + bytes(100)).is_over
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        index(scale=0) + fragment(PLAIN, u32(0, 25)),
+        index() + fragment(PLAIN, u32(0, 0xFFFFFFFF)),
+        index() + fragment(PLAIN, u32(0x100, 0xFFFFFFFF, 1)),
+        index() + box(b"moof", b"\0\0\0\7" + bytes(8)),
+        index() + b"\x7f\xff\xff\xffmoof" + bytes(50),
+        fragment(PLAIN, u32(0, 25)),
+        box(b"moov", b"") + box(b"free", b"12345678"),
+    ],
+    ids=["no scale", "136 years", "more samples than bytes", "no box", "a giant", "no index", "an empty index"],
+)
+def test_what_makes_no_sense_ends_the_clock(data: bytes) -> None:
+    assert clock_of(data=data).is_over
+    assert seconds(data) is None
+
+
+@given(st.binary(max_size=400))
+@example(b"")
+def test_any_bytes_are_survived(data: bytes) -> None:
+    clock_of(data=data)
+    clock_of(data=index() + data)
+
+
+@given(st.data())
+def test_any_damage_to_a_recording_is_survived_and_gives_seconds_that_can_be(draw: st.DataObject) -> None:
+    data = bytearray(FRAGMENTED)
+    for _ in range(draw.draw(st.integers(1, 8))):
+        data[draw.draw(st.integers(0, len(data) - 1))] = draw.draw(st.integers(0, 255))
+    found = seconds(bytes(data))
+    assert found is None or 0 <= found < 24 * 3600
