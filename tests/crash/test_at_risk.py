@@ -1,0 +1,237 @@
+"""What conduct tells of recordings that are not finished, in every state that one can be in."""
+
+from __future__ import annotations
+
+import asyncio
+
+from src.at_risk import Figures, Holding, Look, Watch
+from src.exceptions import S3Rejected
+from src.ports import ChunkBody
+from src.recording import SOURCE_MISSING, Answer, Manifest, StoredPart
+from tests.crash.scenes import (
+    PATH,
+    SECOND,
+    BlindSimulation,
+    bytes_of,
+    failed_reasons,
+    finished_file,
+    growing_file,
+    lived,
+    settled,
+    take_away,
+    until,
+)
+from tests.crash.simulation import CHUNK, LIMITS, SCAN, Simulation
+from tests.crash.virtual_time import run
+from tests.fakes.store import FakeStore
+
+
+class StoreThatGoesAway(FakeStore):
+    """While ``here`` is not set, nothing that is asked of it comes back; ``refuses`` is what it says instead."""
+
+    def __init__(self) -> None:
+        super().__init__(limits=LIMITS)
+        self.here = asyncio.Event()
+        self.here.set()
+        self.refuses: S3Rejected | None = None
+
+    async def _answer(self) -> None:
+        await self.here.wait()
+        if self.refuses is not None:
+            raise self.refuses
+
+    async def create_upload(self, key: str, metadata: object) -> str:
+        await self._answer()
+        return await super().create_upload(key, metadata)  # type: ignore[arg-type]
+
+    async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
+        await self._answer()
+        return await super().upload_part(key, upload_id, number, body)
+
+    async def complete_upload(self, key: str, upload_id: str, manifest: Manifest, parts: object) -> Answer:
+        await self._answer()
+        return await super().complete_upload(key, upload_id, manifest, parts)  # type: ignore[arg-type]
+
+
+def holdings(simulation: Simulation) -> dict[str, Holding]:
+    assert simulation.dispatcher is not None
+    return {holding.path: holding for holding in simulation.dispatcher.holdings()}
+
+
+def at_risk(simulation: Simulation) -> int:
+    return sum(holding.at_risk for holding in holdings(simulation).values())
+
+
+async def caught_up(simulation: Simulation) -> None:
+    """Until the last three bytes are all that is missing."""
+    await asyncio.sleep(2 * SCAN)
+    await until(lambda: at_risk(simulation) == 3, "only the tail is missing")
+
+
+def test_while_a_recording_grows_only_its_tail_is_at_risk_and_in_the_end_nothing() -> None:
+    async def script(simulation: Simulation) -> None:
+        await growing_file(simulation, 5)
+        await caught_up(simulation)
+        held = holdings(simulation)[PATH]
+        assert (held.seen.size, held.stored, held.sendable) == (5 * CHUNK + 3, 5 * CHUNK, 0)
+        await settled(simulation)
+        assert holdings(simulation) == {}
+
+    assert lived(script).problems() == []
+
+
+def test_while_the_store_is_away_everything_new_is_at_risk_and_can_be_sent_when_it_is_back() -> None:
+    store = StoreThatGoesAway()
+
+    async def look(simulation: Simulation, watch: Watch) -> Figures:
+        now = simulation.clock
+        found = list(holdings(simulation).values())
+        return watch.look(Look(now.monotonic(), now.utc_now().timestamp(), found, 0.0, 0.0), {})
+
+    async def script(simulation: Simulation) -> None:
+        watch = Watch()
+        await growing_file(simulation, 2)
+        await caught_up(simulation)
+        store.here.clear()
+        for number in range(24):
+            await asyncio.sleep(5)
+            simulation.disk.append(PATH, bytes_of(CHUNK, number))
+            figures = await look(simulation, watch)
+        await asyncio.sleep(SCAN)
+        held = holdings(simulation)[PATH]
+        assert (held.at_risk, held.sendable) == (24 * CHUNK + 3, 24 * CHUNK)
+        assert abs(figures.total.oldest - 24 * 5) <= 15
+        assert abs(figures.total.seconds - 24 * 5) <= 15
+        store.here.set()
+        await until(lambda: at_risk(simulation) == 3, "it has caught up again")
+        await settled(simulation)
+        assert (await look(simulation, watch)).total.bytes == 0
+
+    assert lived(script, store=store).problems() == []
+
+
+def test_a_recording_that_has_become_quiet_can_be_sent_with_its_tail() -> None:
+    store = StoreThatGoesAway()
+
+    async def script(simulation: Simulation) -> None:
+        await growing_file(simulation, 2)
+        await caught_up(simulation)
+        store.here.clear()
+        await until(lambda: holdings(simulation)[PATH].sendable == 3, "its quiet time is over")
+        store.here.set()
+
+    assert lived(script, store=store).problems() == []
+
+
+def test_files_that_wait_for_their_turn_are_at_risk() -> None:
+    store = StoreThatGoesAway()
+
+    async def script(simulation: Simulation) -> None:
+        store.here.clear()
+        for number in range(40):
+            simulation.disk.write(f"{number:02}.mp4", bytes_of(5, number))
+            simulation.disk.files[f"{number:02}.mp4"].mtime_ns -= 10**15
+        await asyncio.sleep(3 * SCAN)
+        found = holdings(simulation).values()
+        assert sum(holding.stream_id is None for holding in found) > 20, "most of them wait"
+        assert sum(holding.at_risk for holding in found) == 200
+        assert all(holding.sendable == 5 for holding in found if holding.stream_id is None)
+        store.here.set()
+        await settled(simulation)
+        assert at_risk(simulation) == 0
+
+    assert lived(script, store=store).problems() == []
+
+
+def test_a_finished_recording_that_goes_on_has_only_its_growth_at_risk() -> None:
+    store = StoreThatGoesAway()
+
+    async def script(simulation: Simulation) -> None:
+        content = await finished_file(simulation)
+        store.here.clear()
+        simulation.disk.append(PATH, bytes_of(7, 9))
+        await until(lambda: PATH in holdings(simulation), "it is seen")
+        for _ in range(20):
+            await asyncio.sleep(SCAN)
+            assert holdings(simulation)[PATH].at_risk == 7, f"{len(content)} bytes are in its object"
+        store.here.set()
+
+    assert lived(script, store=store).problems() == []
+
+
+def test_what_the_store_lacks_of_a_failed_stream_stays_at_risk_and_is_no_backlog() -> None:
+    store = StoreThatGoesAway()
+
+    async def script(simulation: Simulation) -> None:
+        await growing_file(simulation, 2)
+        await caught_up(simulation)
+        store.refuses = S3Rejected("no", operation="upload_part", hint="pay")
+        simulation.disk.append(PATH, bytes_of(CHUNK, 7))
+        await until(lambda: failed_reasons(simulation), "it has failed")
+        await asyncio.sleep(2 * SCAN)
+        held = holdings(simulation)[PATH]
+        assert (held.at_risk, held.sendable, held.stream_id) == (CHUNK + 3, 0, None)
+        store.refuses = None
+        simulation.disk.append(PATH, bytes_of(1, 8))
+        await settled(simulation)
+        assert holdings(simulation) == {}
+
+    assert lived(script, store=store).problems() == []
+
+
+def test_a_failed_recording_that_is_deleted_is_not_at_risk_any_more() -> None:
+    store = StoreThatGoesAway()
+    store.refuses = S3Rejected("no", operation="create_upload", hint="pay")
+
+    async def script(simulation: Simulation) -> None:
+        simulation.disk.write(PATH, bytes_of(5, 1))
+        await until(lambda: failed_reasons(simulation), "it has failed")
+        assert at_risk(simulation) == 5
+        take_away(simulation.disk)
+        await until(lambda: at_risk(simulation) == 0, "it is gone")
+
+    lived(script, store=store)
+
+
+def test_a_file_that_is_gone_is_not_on_this_disk() -> None:
+    async def script(simulation: Simulation) -> None:
+        await growing_file(simulation, 2)
+        take_away(simulation.disk)
+        await until(lambda: failed_reasons(simulation) == [SOURCE_MISSING], "it counts as missing")
+        assert holdings(simulation) == {}
+
+    lived(script)
+
+
+def test_a_file_that_nobody_can_look_at_counts_as_it_was_seen_last() -> None:
+    async def script(simulation: BlindSimulation) -> None:
+        await growing_file(simulation, 2)
+        await caught_up(simulation)
+        simulation.blind_disk.blind.add(PATH)
+        simulation.disk.append(PATH, bytes_of(CHUNK, 3))
+        await asyncio.sleep(5 * SCAN)
+        assert at_risk(simulation) == 3
+        simulation.blind_disk.blind.clear()
+        await until(lambda: at_risk(simulation) == 0, "it is done")
+
+    async def live() -> Simulation:
+        simulation = BlindSimulation()
+        await simulation.run(lambda _: script(simulation))
+        return simulation
+
+    assert run(live()).problems() == []
+
+
+def test_a_recording_keeps_its_place_when_it_is_renamed() -> None:
+    store = StoreThatGoesAway()
+
+    async def script(simulation: Simulation) -> None:
+        await growing_file(simulation, 2)
+        await caught_up(simulation)
+        store.here.clear()
+        simulation.disk.rename(PATH, SECOND)
+        await until(lambda: set(holdings(simulation)) == {SECOND}, "the rename is seen")
+        assert holdings(simulation)[SECOND].at_risk == 3
+        store.here.set()
+
+    assert lived(script, store=store).problems() == []
