@@ -10,6 +10,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 from .recording import Identity, Snapshot
 
@@ -25,7 +26,7 @@ _STILL = 1.0
 class Holding:
     """A recording that is not finished: what is on disk, how much of it S3 has, and how much could be sent at once.
 
-    ``stream_id`` is None where no stream carries it: it waits, or its stream has failed.
+    ``stream_id`` is None where no stream carries it: it is being looked up, or its stream has failed.
     """
 
     path: str
@@ -41,6 +42,62 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """Files that nobody has taken up yet, all together: bytes and seconds at risk, and the birth of the oldest (unix
+    seconds). ``grown`` counts the bytes that were written while they waited, since the start."""
+
+    bytes: int = 0
+    seconds: float = 0.0
+    born: float | None = None
+    grown: int = 0
+
+
+class Tally:
+    """Keeps ``Waiting`` up as files come and go, so that a look at 100,000 of them costs nothing."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, tuple[Snapshot, int]] = {}
+        self._by_birth: list[tuple[int, str]] = []  # a heap; what has gone is left in it until it comes up
+        self._bytes = self._span_ns = self._grown = 0
+
+    def put(self, path: str, seen: Snapshot, stored: int) -> None:
+        """The file waits, or has changed while it does; its object has ``stored`` bytes from before."""
+        before = self._files.get(path)
+        if before is not None and before[0].identity == seen.identity:
+            self._grown += max(0, seen.size - before[0].size)
+        self.drop(path)
+        self._files[path] = seen, stored
+        self._count(seen, stored, 1)
+        if before is None or _born_ns(before[0]) != _born_ns(seen):
+            heappush(self._by_birth, (_born_ns(seen), path))
+
+    def drop(self, path: str) -> None:
+        """It waits no longer, if it did."""
+        if path in self._files:
+            self._count(*self._files.pop(path), -1)
+
+    def waiting(self) -> Waiting:
+        """What waits now."""
+        heap = self._by_birth
+        if not self._files:
+            heap.clear()
+        while heap and (heap[0][1] not in self._files or _born_ns(self._files[heap[0][1]][0]) != heap[0][0]):
+            heappop(heap)
+        born = heap[0][0] / 1e9 if heap and self._bytes else None
+        return Waiting(self._bytes, self._span_ns / 1e9, born, self._grown)
+
+    def _count(self, seen: Snapshot, stored: int, sign: int) -> None:
+        missing = max(0, seen.size - stored)
+        self._bytes += sign * missing
+        self._span_ns += sign * ((seen.mtime_ns - _born_ns(seen)) * missing // max(1, seen.size))
+
+
+def _born_ns(seen: Snapshot) -> int:
+    """A birth time after the last change is that of a copy; without any, nothing is known but the last change."""
+    return min(seen.identity.birth_ns or seen.mtime_ns, seen.mtime_ns)
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """What was found at one moment: ``at`` on a clock that never jumps, ``utc`` to compare file times with (seconds).
 
@@ -50,6 +107,7 @@ class Look:
     at: float
     utc: float
     holdings: Sequence[Holding]
+    waiting: Waiting
     sent: float
     free: float
 
@@ -154,9 +212,7 @@ class Growth:
 
 def _ages(seen: Snapshot, utc: float) -> tuple[float, float]:
     """Seconds since the birth and since the last change of a file; its clock may be another one, so never below 0."""
-    changed = max(0.0, utc - seen.mtime_ns / 1e9)
-    born = max(changed, utc - seen.identity.birth_ns / 1e9) if seen.identity.birth_ns else changed
-    return born, changed
+    return max(0.0, utc - _born_ns(seen) / 1e9), max(0.0, utc - seen.mtime_ns / 1e9)
 
 
 @dataclass(slots=True)
@@ -175,12 +231,12 @@ class Watch:
         holdings = {holding.seen.identity: holding for holding in look.holdings}  # hard links are one recording
         risks = {identity: self._risk(holding, look, media_seconds) for identity, holding in holdings.items()}
         self._growing = {identity: growth for identity, growth in self._growing.items() if identity in holdings}
-        backlog = sum(holding.sendable for holding in holdings.values())
+        backlog = look.waiting.bytes + sum(holding.sendable for holding in holdings.values())
         self._measure(look, holdings, backlog)
         streams = {h.stream_id: risks[identity] for identity, h in holdings.items() if h.stream_id is not None}
         ingest, uplink = self._ingest.value, self._uplink.value
         return Figures(
-            total=_total(risks.values()),
+            total=_total([*risks.values(), _risk_of(look.waiting, look.utc)]),
             streams=streams,
             backlog=backlog,
             ingest=ingest,
@@ -193,8 +249,7 @@ class Watch:
     def _risk(self, holding: Holding, look: Look, media_seconds: Mapping[Identity, float]) -> Risk:
         seen = holding.seen
         growth = self._growing.get(seen.identity) or Growth(seen, look)
-        if holding.stream_id is not None:  # of those that wait, 100,000 perhaps, nothing is remembered
-            self._growing[seen.identity] = growth
+        self._growing[seen.identity] = growth
         growth.follow(seen.size, look.at)
         risk = growth.risk(holding.stored, look.at)
         return Risk(risk.bytes, media_seconds.get(seen.identity, risk.seconds), risk.oldest)
@@ -204,6 +259,7 @@ class Watch:
         if last is not None and look.at > last.at:
             elapsed = look.at - last.at
             grown = sum(self._grown(holding, look, elapsed) for holding in holdings.values())
+            grown += look.waiting.grown - last.waiting.grown
             self._ingest.measure(grown / elapsed, look.at)
             sent = (look.sent - last.sent) / elapsed
             if backlog and self._backlog:
@@ -219,6 +275,11 @@ class Watch:
             return max(0, seen.size - self._sizes[seen.identity])
         born, _ = _ages(seen, look.utc)
         return seen.size * elapsed / max(elapsed, born)
+
+
+def _risk_of(waiting: Waiting, utc: float) -> Risk:
+    oldest = 0.0 if waiting.born is None else max(0.0, utc - waiting.born)
+    return Risk(waiting.bytes, waiting.seconds, oldest)
 
 
 def _total(risks: Collection[Risk]) -> Risk:

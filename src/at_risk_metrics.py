@@ -10,7 +10,7 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from .at_risk import Figures, Holding, Look, Risk, Watch
+from .at_risk import Figures, Holding, Look, Risk, Waiting, Watch
 from .exceptions import StreamProcessorError
 from .fragments import FragmentClock, Read
 from .recording import Identity
@@ -30,7 +30,6 @@ T = TypeVar("T")
 LOOK_SECONDS = 5.0
 #: How long a look waits for a disk.
 _PATIENCE_SECONDS = 2.0
-_HOLDINGS_AT_ONCE = 500
 _SENT = "cefmp4_bytes_uploaded_total"
 
 
@@ -157,7 +156,7 @@ class Lookout:
         self,
         collector: AtRiskCollector,
         registry: CollectorRegistry,
-        holdings: Callable[[], Iterator[Holding]],
+        holdings: Callable[[], tuple[list[Holding], Waiting]],
         files: Files,
         folder: Path,
         telemetry: Telemetry,
@@ -184,23 +183,16 @@ class Lookout:
             await self._free.close()
 
     async def _look(self) -> None:
-        holdings = [holding async for holding in _slowly(self._holdings())]
+        holdings, waiting = self._holdings()
         seconds = await self._media_seconds.result(holdings)
         free = await self._free.result()
-        look = Look(time.monotonic(), time.time(), holdings, self._bytes_sent(), math.nan if free is None else free)
+        free = math.nan if free is None else free
+        look = Look(time.monotonic(), time.time(), holdings, waiting, self._bytes_sent(), free)
         self._collector.figures = await asyncio.to_thread(self._watch.look, look, seconds or {})
 
     def _bytes_sent(self) -> float:
         samples = (sample for family in self._sent.collect() for sample in family.samples)
         return sum(sample.value for sample in samples if sample.name == _SENT)
-
-
-async def _slowly(holdings: Iterator[Holding]) -> AsyncIterator[Holding]:
-    """A folder of 100,000 files that wait does not hold up the event loop."""
-    for number, holding in enumerate(holdings, start=1):
-        yield holding
-        if number % _HOLDINGS_AT_ONCE == 0:
-            await asyncio.sleep(0)
 
 
 def _free_bytes(folder: Path) -> float:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from .at_risk import Holding
+from .at_risk import Holding, Tally, Waiting
 from .claim import Claims, Keys
 from .events import StreamEvent
 from .exceptions import ChunkProcessingError, FileChanged, Permanent, Stopped, StreamProcessorError, Transient
@@ -149,22 +149,32 @@ class _Room:
 
 
 class _Queue:
-    """Files that wait to be taken up, by path; ``room`` is held by those that have been."""
+    """Files that wait to be taken up, by path; ``room`` is held by those that have been. The tally of all that wait
+    follows."""
 
-    def __init__(self, room: asyncio.Semaphore) -> None:
+    def __init__(self, room: asyncio.Semaphore, tally: Tally) -> None:
         self.room = room
+        self._tally = tally
         self.files: OrderedDict[str, Snapshot] = OrderedDict()
         self._arrived = asyncio.Event()
 
-    def put(self, path: str, snapshot: Snapshot) -> None:
+    def put(self, path: str, snapshot: Snapshot, stored: int) -> None:
+        """``stored``: bytes that its object has from before."""
         self.files[path] = snapshot
+        self._tally.put(path, snapshot, stored)
         self._arrived.set()
+
+    def drop(self, path: str) -> None:
+        if self.files.pop(path, None) is not None:
+            self._tally.drop(path)
 
     async def get(self) -> tuple[str, Snapshot]:
         while not self.files:
             self._arrived.clear()
             await self._arrived.wait()
-        return self.files.popitem(last=False)
+        path, snapshot = self.files.popitem(last=False)
+        self._tally.drop(path)
+        return path, snapshot
 
 
 class Processor(Protocol):
@@ -224,8 +234,9 @@ class Dispatcher:
         self._sweep = Sweep(world, self._claims, lambda: {settled.key for settled in self._settled.values()})
         self._hints: OrderedDict[str, None] = OrderedDict()
         self._hinted = asyncio.Event()
-        self._fresh = _Queue(asyncio.Semaphore(_CLAIMS_AT_ONCE))
-        self._resting = _Queue(asyncio.Semaphore(_RESTING_AT_ONCE))
+        self._tally = Tally()
+        self._fresh = _Queue(asyncio.Semaphore(_CLAIMS_AT_ONCE), self._tally)
+        self._resting = _Queue(asyncio.Semaphore(_RESTING_AT_ONCE), self._tally)
         self._by_path: dict[str, _Stream] = {}
         self._by_identity: dict[Identity, _Stream] = {}
         self._settled: dict[str, _Settled] = {}
@@ -247,17 +258,11 @@ class Dispatcher:
             group.create_task(self._look_at_hints(), name="dispatcher-hints")
             group.create_task(self._take_up(), name="dispatcher-newcomers")
 
-    def holdings(self) -> Iterator[Holding]:
-        """Every recording that is not finished, as it stands; may be walked slowly, whatever changes meanwhile."""
-        streams, left = list(self._by_identity.values()), list(self._left.values())
-        waiting = [*self._fresh.files.items(), *self._resting.files.items()]
-        for stream in streams:
-            if stream.seen is not None:
-                yield _holding(stream, stream.seen)
-        yield from left
-        for path, snapshot in waiting:
-            stored = self._proved(path, snapshot.identity)
-            yield Holding(path, snapshot, stored, max(0, snapshot.size - stored))
+    def holdings(self) -> tuple[list[Holding], Waiting]:
+        """Every recording that is not finished, as it stands; those that wait to be taken up all together."""
+        streams = self._by_identity.values()
+        found = [_holding(stream, stream.seen) for stream in streams if stream.seen is not None]
+        return [*found, *self._left.values()], self._tally.waiting()
 
     def _proved(self, path: str, identity: Identity) -> int:
         """Bytes of this recording that its object has, though the file has changed since."""
@@ -367,8 +372,8 @@ class Dispatcher:
     def _forget(self, path: str) -> None:
         self._settled.pop(path, None)
         self._left.pop(path, None)
-        self._fresh.files.pop(path, None)
-        self._resting.files.pop(path, None)
+        self._fresh.drop(path)
+        self._resting.drop(path)
         self._empty.discard(path)
         self._links.discard(path)
 
@@ -417,8 +422,9 @@ class Dispatcher:
         if settled is None or settled.snapshot != snapshot:
             # File times may be wrong (a share's clock): what changes while it waits is growing.
             fresh = self._is_fresh(snapshot) or self._resting.files.get(path, snapshot) != snapshot
-            (self._resting if fresh else self._fresh).files.pop(path, None)
-            (self._fresh if fresh else self._resting).put(path, snapshot)
+            (self._resting if fresh else self._fresh).drop(path)
+            stored = self._proved(path, snapshot.identity)
+            (self._fresh if fresh else self._resting).put(path, snapshot, stored)
 
     def _is_fresh(self, snapshot: Snapshot) -> bool:
         """Whether the file may still be growing. Only the order depends on it, never what becomes of the file."""

@@ -6,7 +6,7 @@ import asyncio
 import math
 import shutil
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from src import at_risk_metrics
-from src.at_risk import Holding
+from src.at_risk import Holding, Waiting
 from src.at_risk_metrics import AtRiskCollector, Lookout, MediaClocks
 from src.fragments import Read
 from src.metrics import Metrics
@@ -34,7 +34,7 @@ class Table:
         self.metrics = Metrics(version="test")
         self.telemetry = FakeTelemetry()
         self.holdings: list[Holding] = []
-        self.source: Callable[[], Iterator[Holding]] = lambda: iter(self.holdings)
+        self.source: Callable[[], tuple[list[Holding], Waiting]] = lambda: (list(self.holdings), Waiting())
         self.collector = AtRiskCollector(self.metrics.registry, stream_max=stream_max)
 
     def put(self, name: str, data: bytes, *, stored: int = 0, stream_id: str | None = None) -> None:
@@ -136,13 +136,13 @@ async def test_a_folder_that_is_away_costs_only_the_disks_figures(table: Table) 
 
 
 async def test_a_look_that_fails_is_told_and_the_next_one_is_made(table: Table) -> None:
-    def broken() -> Iterator[Holding]:
+    def broken() -> tuple[list[Holding], Waiting]:
         raise RuntimeError("a bug")
 
     table.source = broken
     async with table.looking():
         await table.until(lambda: table.telemetry.named("unexpected"))
-        table.source = lambda: iter(())
+        table.source = lambda: ([], Waiting())
         await table.until(lambda: table.value("cefmp4_at_risk_bytes") == 0)
 
 
@@ -163,6 +163,7 @@ async def test_a_clock_goes_on_from_look_to_look_and_begins_anew_in_a_shorter_fi
         assert seen is not None
         known = await clocks.seconds([Holding("a.mp4", seen, stream_id="one")])
         found.append(known.get(seen.identity))
+    assert found[3] is None, "ten bytes tell nothing"
     assert found[1] == found[4] == pytest.approx(2.0, abs=0.1)
     assert found[0] == found[2] == pytest.approx(1.0, abs=0.6)
 

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
 
-from src.at_risk import Figures, Holding, Look, Watch
+from src.at_risk import Figures, Holding, Look, Waiting, Watch
 from src.exceptions import S3Rejected
+from src.ledger import Ledger
 from src.ports import ChunkBody
-from src.recording import SOURCE_MISSING, Answer, Manifest, StoredPart
+from src.recording import (
+    SOURCE_MISSING,
+    Answer,
+    Checkpoint,
+    Identity,
+    Manifest,
+    Part,
+    PartSchedule,
+    SendReason,
+    Status,
+    StoredPart,
+)
 from tests.crash.scenes import (
     PATH,
     SECOND,
@@ -23,7 +37,9 @@ from tests.crash.scenes import (
 )
 from tests.crash.simulation import CHUNK, LIMITS, SCAN, Simulation
 from tests.crash.virtual_time import run
+from tests.fakes.checkpoints import FakeCheckpoints
 from tests.fakes.store import FakeStore
+from tests.fakes.telemetry import FakeTelemetry
 
 
 class StoreThatGoesAway(FakeStore):
@@ -55,11 +71,17 @@ class StoreThatGoesAway(FakeStore):
 
 def holdings(simulation: Simulation) -> dict[str, Holding]:
     assert simulation.dispatcher is not None
-    return {holding.path: holding for holding in simulation.dispatcher.holdings()}
+    found, _ = simulation.dispatcher.holdings()
+    return {holding.path: holding for holding in found}
+
+
+def waiting(simulation: Simulation) -> Waiting:
+    assert simulation.dispatcher is not None
+    return simulation.dispatcher.holdings()[1]
 
 
 def at_risk(simulation: Simulation) -> int:
-    return sum(holding.at_risk for holding in holdings(simulation).values())
+    return waiting(simulation).bytes + sum(holding.at_risk for holding in holdings(simulation).values())
 
 
 async def caught_up(simulation: Simulation) -> None:
@@ -86,7 +108,7 @@ def test_while_the_store_is_away_everything_new_is_at_risk_and_can_be_sent_when_
     async def look(simulation: Simulation, watch: Watch) -> Figures:
         now = simulation.clock
         found = list(holdings(simulation).values())
-        return watch.look(Look(now.monotonic(), now.utc_now().timestamp(), found, 0.0, 0.0), {})
+        return watch.look(Look(now.monotonic(), now.utc_now().timestamp(), found, waiting(simulation), 0.0, 0.0), {})
 
     async def script(simulation: Simulation) -> None:
         watch = Watch()
@@ -132,10 +154,11 @@ def test_files_that_wait_for_their_turn_are_at_risk() -> None:
             simulation.disk.write(f"{number:02}.mp4", bytes_of(5, number))
             simulation.disk.files[f"{number:02}.mp4"].mtime_ns -= 10**15
         await asyncio.sleep(3 * SCAN)
-        found = holdings(simulation).values()
-        assert sum(holding.stream_id is None for holding in found) > 20, "most of them wait"
-        assert sum(holding.at_risk for holding in found) == 200
-        assert all(holding.sendable == 5 for holding in found if holding.stream_id is None)
+        assert waiting(simulation).bytes > 100, "most of them wait"
+        assert at_risk(simulation) == 200
+        assert simulation.clock.utc_now().timestamp() - (waiting(simulation).born or 0) > 10**6
+        take_away(simulation.disk, "39.mp4")
+        await until(lambda: at_risk(simulation) == 195, "one that waited is gone")
         store.here.set()
         await settled(simulation)
         assert at_risk(simulation) == 0
@@ -197,6 +220,8 @@ def test_a_file_that_is_gone_is_not_on_this_disk() -> None:
     async def script(simulation: Simulation) -> None:
         await growing_file(simulation, 2)
         take_away(simulation.disk)
+        await until(lambda: holdings(simulation) == {}, "it is seen gone")
+        assert failed_reasons(simulation) == [], "it may come back yet"
         await until(lambda: failed_reasons(simulation) == [SOURCE_MISSING], "it counts as missing")
         assert holdings(simulation) == {}
 
@@ -220,6 +245,18 @@ def test_a_file_that_nobody_can_look_at_counts_as_it_was_seen_last() -> None:
         return simulation
 
     assert run(live()).problems() == []
+
+
+async def test_a_part_that_was_sent_twice_is_stored_once() -> None:
+    now = datetime.now(UTC)
+    identity, first = Identity(1, 1), Part(1, 8, "e", 1, now)
+    record = Checkpoint("id", Status.ACTIVE, PATH, "b", "k", identity, PartSchedule(8), now, parts={1: first})
+    ledger = Ledger(record, FakeCheckpoints(), FakeTelemetry().stream("id", PATH))
+    await ledger.part_stored(replace(first, etag="f", sent_again=(SendReason.HEAD_PATCH,)))
+    await ledger.part_stored(replace(first, number=2, size=3))
+    assert ledger.stored_bytes == 11
+    await ledger.begin_upload(None, "another", {})
+    assert ledger.stored_bytes == 0
 
 
 def test_a_recording_keeps_its_place_when_it_is_renamed() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.at_risk import Curve, Figures, Holding, Look, Rate, Risk, Watch, catch_up_seconds
+from src.at_risk import Curve, Figures, Holding, Look, Rate, Risk, Tally, Waiting, Watch, catch_up_seconds
 from src.recording import Identity, Snapshot
 
 UTC = 1_700_000_000.0
@@ -33,10 +33,15 @@ class Observer:
         self.at = 0.0
 
     def sees(
-        self, *holdings: Holding, sent: float = 0.0, free: float = 1e9, seconds: float = 5.0, media: float | None = None
+        self,
+        *holdings: Holding,
+        waiting: Waiting | None = None,
+        sent: float = 0.0,
+        free: float = 1e9,
+        media: float | None = None,
     ) -> Figures:
-        look = Look(self.at, UTC + self.at, holdings, sent, free)
-        self.at += seconds
+        look = Look(self.at, UTC + self.at, holdings, waiting or Waiting(), sent, free)
+        self.at += 5.0
         return self.watch.look(look, {} if media is None else {holdings[0].seen.identity: media})
 
 
@@ -52,9 +57,47 @@ def test_without_recordings_nothing_is_at_risk_and_nothing_is_late() -> None:
     assert (figures.ingest, figures.disk_full) == (0.0, math.inf)
 
 
-def test_a_file_that_waits_is_at_risk_and_has_no_series_of_its_own() -> None:
+def test_a_file_that_is_looked_up_is_at_risk_and_has_no_series_of_its_own() -> None:
     figures = Observer().sees(Holding("a.mp4", seen(7 * MB), sendable=7 * MB))
     assert (figures.total.bytes, figures.backlog, dict(figures.streams)) == (7 * MB, 7 * MB, {})
+
+
+def test_files_that_wait_are_at_risk_and_backlog_together() -> None:
+    figures = Observer().sees(carried(5 * MB), waiting=Waiting(7 * MB, 20.0, UTC - 100))
+    assert (figures.total.bytes, figures.total.oldest, figures.backlog) == (12 * MB, 100.0, 7 * MB)
+    assert figures.total.seconds == 20.0
+
+
+def test_a_file_that_grows_while_it_waits_is_ingest() -> None:
+    observer, tally = Observer(), Tally()
+    for step in range(60):
+        tally.put("a.mp4", seen(step * 5 * MB), 0)
+        figures = observer.sees(waiting=tally.waiting())
+    assert figures.ingest == pytest.approx(MB)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abcd"), st.none() | st.tuples(*3 * [st.integers(0, 50)], st.integers(1, 3))),
+        max_size=40,
+    )
+)
+def test_a_tally_is_the_sum_of_what_waits(
+    course: Sequence[tuple[str, tuple[int, int, int, int] | None]],
+) -> None:
+    tally, files = Tally(), dict[str, tuple[int, int, float, float]]()
+    for path, change in course:
+        if change is None:
+            tally.drop(path)
+            files.pop(path, None)
+        else:
+            size, stored, born, inode = change
+            tally.put(path, seen(size, inode=inode, born=UTC + born, changed=UTC + 50), stored)
+            files[path] = size, stored, UTC + born, (50 - born) * max(0, size - stored) / max(1, size)
+    waiting = tally.waiting()
+    assert waiting.bytes == sum(max(0, size - stored) for size, stored, _, _ in files.values())
+    assert waiting.seconds == pytest.approx(sum(seconds for *_, seconds in files.values()), abs=1e-3)
+    assert waiting.born == (pytest.approx(min(f[2] for f in files.values())) if waiting.bytes else None)
 
 
 def test_two_names_of_one_file_count_once() -> None:
