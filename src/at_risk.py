@@ -269,10 +269,13 @@ class Watch:
         self._last, self._sizes, self._backlog = look, sizes, backlog
 
     def _grown(self, holding: Holding, look: Look, elapsed: float) -> float:
-        """Bytes since the last look. A file that is new here but old came by a rename, and fills no disk."""
+        """Bytes since the last look. A file that is new here but old came by a rename, and fills no disk; where
+        there are no birth times nobody can say."""
         seen = holding.seen
         if seen.identity in self._sizes:
             return max(0, seen.size - self._sizes[seen.identity])
+        if not seen.identity.birth_ns:
+            return 0
         born, _ = _ages(seen, look.utc)
         return seen.size * elapsed / max(elapsed, born)
 

@@ -213,6 +213,13 @@ def test_a_file_that_was_moved_into_the_folder_fills_no_disk() -> None:
     assert observer.sees(carried(100_000 * MB, born=UTC - 864_000)).ingest < MB
 
 
+def test_a_file_without_a_birth_time_is_measured_from_its_second_look_on() -> None:
+    observer = Observer()
+    observer.sees()
+    assert observer.sees(carried(100_000 * MB, born=0, changed=UTC + 5)).ingest == 0
+    assert 0 < observer.sees(carried(100_005 * MB, born=0, changed=UTC + 10)).ingest < MB
+
+
 def test_a_file_that_was_just_begun_counts_whole() -> None:
     observer = Observer()
     observer.sees()
