@@ -289,13 +289,41 @@ ensure_versitygw() {
     return 1
 }
 
+# promtool judges the alert rules in the tests, and a Prometheus of the tests' own asks the daemon. The Debian package is
+# unpacked and not installed: installed, it would start a server that everybody on the network can ask.
+fetch_prometheus() {
+    rm -rf "$TOOLS/prometheus"
+    mkdir -p "$TOOLS/prometheus" "$TOOLS/bin"
+    (
+        cd "$TOOLS/prometheus" || exit
+        apt-get download prometheus || { apt_get update && apt-get download prometheus; } || exit
+        dpkg-deb --extract prometheus_*.deb . && rm -rf prometheus_*.deb usr/share
+    ) || return
+    for tool in promtool prometheus; do
+        ln -sf "../prometheus/usr/bin/$tool" "$TOOLS/bin/$tool"
+    done
+}
+
+# For the tests only; without it those that need it are left out, and pytest's last lines say so.
+ensure_prometheus() {
+    begin "promtool and prometheus"
+    if [ -x "$TOOLS/bin/promtool" ] && [ -x "$TOOLS/bin/prometheus" ]; then already; return; fi
+    if have promtool && have prometheus; then already "there already, in PATH"; return; fi
+    if have apt-get && have dpkg-deb && run_shown fetch_prometheus; then return; fi
+    printf '\n'
+    [ "${REQUIRE_PROMETHEUS:-}" != 1 ] || die "There is no promtool, and REQUIRE_PROMETHEUS=1 asks for it."
+    say "      Going on without: the tests of alert rules and dashboard are left out."
+}
+
 # set_up run|dev: everything that the daemon (run) or the tests (dev) need.
 set_up() {
     cd "$ROOT" || exit 1
+    if [ "$1" = dev ]; then STEPS=$((STEPS + 1)); fi
     ensure_venv
     ensure_packages "$1"
     ensure_redis "$1"
     ensure_ffmpeg
+    if [ "$1" = dev ]; then ensure_prometheus; fi
     if ! ensure_versitygw "$1"; then
         say "      Going on without VersityGW: moto's server takes its place, and nothing is kept for the next run."
         if [ "$1" != dev ]; then

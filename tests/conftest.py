@@ -23,7 +23,12 @@ settings.register_profile(
 
 _LEFT_OUT = "left out: "
 #: Which programs the tests with a marker need.
-_NEEDS = {"redis": ("redis-server",), "ffmpeg": ("ffmpeg", "ffprobe"), "versitygw": ("versitygw",)}
+_NEEDS = {
+    "redis": ("redis-server",),
+    "ffmpeg": ("ffmpeg", "ffprobe"),
+    "versitygw": ("versitygw",),
+    "prometheus": ("promtool", "prometheus"),
+}
 
 
 def _tool(name: str) -> Path:

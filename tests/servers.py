@@ -38,6 +38,8 @@ TOOLS = {
     "ffmpeg": ("REQUIRE_TOOLS", "apt-get install ffmpeg"),
     "ffprobe": ("REQUIRE_TOOLS", "apt-get install ffmpeg"),
     "versitygw": ("REQUIRE_VERSITYGW", "scripts/test builds it into .tools/bin"),
+    "promtool": ("REQUIRE_PROMETHEUS", "scripts/test fetches it into .tools/bin"),
+    "prometheus": ("REQUIRE_PROMETHEUS", "scripts/test fetches it into .tools/bin"),
 }
 
 
@@ -200,6 +202,20 @@ def start_moto(directory: Path) -> Iterator[S3Server]:
         return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
 
     with _running(S3Server("moto", command, directory)) as server:
+        yield server
+
+
+@contextmanager
+def start_prometheus(directory: Path, configuration: Path) -> Iterator[Server]:
+    """A Prometheus that asks and judges as this file says."""
+    program = find_tool("prometheus")
+
+    def command(port: int) -> list[str]:
+        kept = ["--storage.tsdb.path", str(directory / "data")]
+        listening = [f"--web.listen-address=127.0.0.1:{port}"]
+        return [str(program), f"--config.file={configuration}", *kept, *listening]
+
+    with _running(Server("prometheus", command, directory)) as server:
         yield server
 
 
