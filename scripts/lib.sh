@@ -292,16 +292,15 @@ ensure_versitygw() {
 # promtool judges the alert rules in the tests, and a Prometheus of the tests' own asks the daemon. The Debian package is
 # unpacked and not installed: installed, it would start a server that everybody on the network can ask.
 fetch_prometheus() {
-    rm -rf "$TOOLS/prometheus"
-    mkdir -p "$TOOLS/prometheus" "$TOOLS/bin"
+    rm -rf "$TOOLS/new"
+    mkdir -p "$TOOLS/new" "$TOOLS/bin"
     (
-        cd "$TOOLS/prometheus" || exit
+        cd "$TOOLS/new" || exit
         apt-get download prometheus || { apt_get update && apt-get download prometheus; } || exit
-        dpkg-deb --extract prometheus_*.deb . && rm -rf prometheus_*.deb usr/share
+        dpkg-deb --extract prometheus_*.deb . || exit
+        mv -f usr/bin/promtool usr/bin/prometheus "$TOOLS/bin/"
     ) || return
-    for tool in promtool prometheus; do
-        ln -sf "../prometheus/usr/bin/$tool" "$TOOLS/bin/$tool"
-    done
+    rm -rf "$TOOLS/new"
 }
 
 # For the tests only; without it those that need it are left out, and pytest's last lines say so.

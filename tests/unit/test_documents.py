@@ -32,7 +32,17 @@ PUBLISHED = sorted(
 )
 
 #: Names in capitals that belong to other programs.
-OTHERS_NAMES = frozenset({"AWS_CONFIG_FILE", "MINIO_API_STALE_UPLOADS_EXPIRY", "RUSTFS_API_STALE_UPLOADS_EXPIRY"})
+OTHERS_NAMES = frozenset(
+    {
+        "AWS_CONFIG_FILE",
+        "MINIO_API_STALE_UPLOADS_EXPIRY",
+        "RUSTFS_API_STALE_UPLOADS_EXPIRY",
+        # of the compose file
+        "GRAFANA_ADMIN_PASSWORD",
+        "GRAFANA_PORT",
+        "PROMETHEUS_PORT",
+    }
+)
 #: Names of the code, not of the environment.
 CODE_NAMES = frozenset({"AUTH_TYPE_MAPS", "UNKNOWN", "FORMAT_VERSION"})
 #: Hosts that a reader may be sent to, beside his own machine.

@@ -1,0 +1,1 @@
+"""Rules, dashboard and compose file, by the tools that read them."""
