@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.deploy.files import GRAFANA, ROOT, dashboard, expressions, panels, queries, read_yaml, used
+from tests.deploy.files import GRAFANA, dashboard, expressions, panels, queries, read_yaml, used
 
 SOURCE = {"type": "prometheus", "uid": "cefmp4-prometheus"}
 
@@ -15,14 +15,6 @@ def test_every_panel_asks_the_source_that_is_provisioned() -> None:
     variables = dashboard()["templating"]["list"]
     asked = [each["datasource"] for panel in panels() for each in (panel, *panel["targets"])]
     assert [each for each in [*asked, *(variable["datasource"] for variable in variables)] if each != SOURCE] == []
-
-
-def test_the_dashboard_lies_where_grafana_looks() -> None:
-    (provider,) = read_yaml(GRAFANA / "provisioning" / "dashboards" / "cefmp4.yml")["providers"]
-    services = read_yaml(ROOT / "docker-compose.yml")["services"]
-    mounts = dict(volume.split(":")[:2] for volume in services["grafana"]["volumes"])
-    assert mounts["./deploy/grafana/dashboards"] == provider["options"]["path"]
-    assert mounts["./deploy/grafana/provisioning"] == services["grafana"]["environment"]["GF_PATHS_PROVISIONING"]
 
 
 def test_the_figure_that_matters_comes_first() -> None:

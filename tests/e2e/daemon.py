@@ -175,6 +175,11 @@ class Daemon:
         assert not canary.is_told(text), f"a secret is on the page {path}"
         return status, text
 
+    @property
+    def address(self) -> str:
+        """Host and port of its pages."""
+        return f"127.0.0.1:{self._listening_port()}"
+
     def metric(self, name: str, **labels: str) -> float:
         """The sum over all series of ``name`` that have these labels."""
         status, text = self.page("/metrics")
