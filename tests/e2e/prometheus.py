@@ -28,6 +28,14 @@ class Prometheus:
         self._server = server
         self._began = time.time()
 
+    def is_ready(self) -> bool:
+        """It listens before it answers."""
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{self._server.port}/-/ready", timeout=60).close()
+        except urllib.error.HTTPError:
+            return False
+        return True
+
     def firing(self) -> set[str]:
         """The alerts that fire now."""
         found = self._ask("alerts")["alerts"]
@@ -80,7 +88,8 @@ def prometheus_watching(daemon: Daemon, home: Path) -> Iterator[Prometheus]:
     _write(home / "prometheus.yml", configuration)
     with servers.start_prometheus(home, home / "prometheus.yml") as server:
         seen = Prometheus(server)
-        eventually(lambda: 1.0 in seen.values("up"), f"Prometheus asks the daemon:\n{server.log()}")
+        eventually(seen.is_ready, "Prometheus is ready", within=WITHIN_SECONDS)
+        eventually(lambda: 1.0 in seen.values("up"), "Prometheus asks the daemon", within=WITHIN_SECONDS)
         yield seen
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from functools import partial
 
 import pytest
 
@@ -28,7 +29,8 @@ def test_somebody_is_told_that_the_store_is_away_and_that_it_is_back(own_stage: 
     with Writer(own_stage.folder / "away.mp4") as writer:
         writer.append(CHUNK + 1)
         own_stage.wait_until_sent(own_stage.folder / "away.mp4", 1)
-        assert "Cefmp4StoreAway" not in prometheus.firing()
+        # A machine that has much else to do may hold the daemon up.
+        eventually(lambda: prometheus.firing() <= {"Cefmp4EventLoopLag"}, "nobody is woken")
         own_stage.store.kill()
         writer.append(CHUNK)
         prometheus.wait_until_firing("Cefmp4StoreAway")
@@ -66,7 +68,8 @@ def test_alerts_and_dashboard_ask_only_for_what_the_daemon_tells(own_stage: Stag
     _an_eventful_day(own_stage, prometheus)
     there = {**prometheus.labels(), **OF_PROMETHEUS}
     assert [(place, lost) for place, expression in expressions() for lost in _unknown(expression, there)] == []
-    assert [title for title, query in queries() if not prometheus.values(query)] == []
+    for title, query in queries():
+        eventually(partial(prometheus.values, query), f"the panel '{title}' shows something")
 
 
 def _unknown(expression: str, there: Mapping[str, AbstractSet[str]]) -> list[str]:
