@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.deploy.files import GRAFANA, dashboard, expressions, panels, queries, read_yaml, used
@@ -27,6 +29,14 @@ def test_every_panel_has_a_name_of_its_own_and_says_what_it_shows() -> None:
     assert [panel["title"] for panel in panels() if not panel["description"]] == []
     identifiers = [panel["id"] for panel in dashboard()["panels"]]
     assert len(set(identifiers)) == len(identifiers)
+
+
+def test_a_legend_names_only_labels_that_its_query_keeps() -> None:
+    for panel in panels():
+        for target in panel["targets"]:
+            grouped = used(target["expr"]).grouped
+            lost = set(re.findall(r"{{(\w+)}}", target["legendFormat"])) - grouped
+            assert not (grouped and lost), (panel["title"], lost)
 
 
 def test_no_panel_covers_another() -> None:
