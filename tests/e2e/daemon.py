@@ -54,6 +54,7 @@ class Daemon:
         self.home = home
         self.settings = dict(settings)
         self.module = "src.main"
+        self.python = sys.executable
         self.runs = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
@@ -71,7 +72,7 @@ class Daemon:
         self._port, self._read, self._lines, self._plain = 0, 0, [], []
         with self._file("log").open("wb") as out, self._file("err").open("wb") as err:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", str(TETHER), str(os.getpid()), sys.executable, "-m", self.module],
+                [sys.executable, "-I", str(TETHER), str(os.getpid()), self.python, "-m", self.module],
                 cwd=self.home,
                 env=self._environment(changes),
                 stdin=subprocess.DEVNULL,
