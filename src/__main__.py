@@ -1,4 +1,4 @@
-"""The command ``cefmp4``, which is also ``python -m cefmp4``. It takes no arguments but ``--help`` and ``--version``."""
+"""The command ``cefmp4``, which is also ``python -m cefmp4``. It knows ``--help`` and ``--version``."""
 
 from __future__ import annotations
 

@@ -28,6 +28,7 @@ _NEEDS = {
     "ffmpeg": ("ffmpeg", "ffprobe"),
     "versitygw": ("versitygw",),
     "prometheus": ("promtool", "prometheus"),
+    "systemd": ("systemd-analyze", "strace"),
 }
 
 

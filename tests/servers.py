@@ -40,6 +40,8 @@ TOOLS = {
     "versitygw": ("REQUIRE_VERSITYGW", "scripts/test builds it into .tools/bin"),
     "promtool": ("REQUIRE_PROMETHEUS", "scripts/test fetches it into .tools/bin"),
     "prometheus": ("REQUIRE_PROMETHEUS", "scripts/test fetches it into .tools/bin"),
+    "systemd-analyze": ("REQUIRE_SYSTEMD", "apt-get install systemd"),
+    "strace": ("REQUIRE_SYSTEMD", "apt-get install strace"),
 }
 
 

@@ -1,4 +1,4 @@
-"""What somebody gets who installs the package: the command ``cefmp4`` and a package of that name, without a checkout."""
+"""What an installation gives: the command ``cefmp4`` and a package of that name, without a checkout."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh virtual environment with the wheel in it; the locked libraries are those of the tests' own environment."""
+    """A fresh virtual environment with the wheel in it; its libraries are those of the tests' own environment."""
     place = tmp_path_factory.mktemp("installed") / "venv"
     _run(sys.executable, "-m", "venv", str(place))
     (wheel,) = archives.glob("*.whl")
