@@ -23,7 +23,8 @@ from tests.corpus.shapes import CHANGES, OTHERS, STILL
 from tests.crash.test_mutants import MUTANTS
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+AT_THE_ROOT = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+DOCUMENTS = sorted([*(ROOT / name for name in AT_THE_ROOT), *(ROOT / "docs").rglob("*.md")])
 #: What users read and what runs; tests may need to name more.
 PUBLISHED = sorted(
     path
