@@ -1,22 +1,55 @@
 # syntax=docker/dockerfile:1
-# The packages are installed in one stage; the image that runs has neither pip's cache nor a compiler.
+# The daemon on Debian's slim Python, with an ffprobe that reads MP4 and nothing else.
+#
+# Compilers, pip and sources stay in the first two stages; the last one takes a virtual environment and one program from
+# them. It runs as user 1001, and its root file system may be read-only. More: docs/operations.md, "The image".
 
-FROM python:3.11-slim-bookworm AS packages
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN python -m venv /opt/venv
+# Any Debian with "python" (3.11 or newer, with venv) and its package sources in sources.list.d/debian.sources.
+ARG BASE=python:3.11-slim-bookworm
+
+FROM ${BASE} AS packages
+# pip lives beside what it installs, so that it does not come along.
+RUN python -m venv /opt/pip && python -m venv --without-pip /opt/venv
 COPY requirements.txt .
-RUN /opt/venv/bin/pip install --require-hashes --only-binary :all: -r requirements.txt
+# The secret is an optional pip.conf: an index or a certificate of one's own leaves no trace in the image.
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    /opt/pip/bin/pip --python /opt/venv/bin/python --disable-pip-version-check --no-cache-dir \
+        install --require-hashes --only-binary :all: -r requirements.txt
+# botocore describes 400 services; S3 is needed, and those that give credentials.
+RUN find /opt/venv/lib/python3*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
+        ! -name s3 ! -name sts ! -name sso ! -name sso-oidc -exec rm -r {} +
 
-FROM python:3.11-slim-bookworm
-ARG VERSION=0.1.0
-LABEL org.opencontainers.image.title="cefmp4_stream_processor" \
-      org.opencontainers.image.version="${VERSION}"
+FROM ${BASE} AS ffprobe
+RUN sed -i 's/^Types: deb$/Types: deb deb-src/' /etc/apt/sources.list.d/debian.sources \
+    && apt-get update \
+    && apt-get install -y --no-install-recommends dpkg-dev gcc libc6-dev make
+WORKDIR /build
+# Debian's source with its security fixes. Without decoders, the network and all demuxers but one there is little that a
+# hostile file can reach, and no playlist to follow. Assembler would speed up only what is left out.
+RUN apt-get source ffmpeg \
+    && cd ffmpeg-*/ \
+    && ./configure --toolchain=hardened --enable-small --disable-debug --disable-doc --disable-x86asm \
+        --extra-version="$(dpkg-parsechangelog -S Version | cut -d- -f2-)" \
+        --disable-everything --disable-autodetect --disable-network --disable-programs --enable-ffprobe \
+        --disable-avdevice --disable-avfilter --disable-swresample --disable-swscale --disable-postproc \
+        --enable-demuxer=mov --enable-parsers --enable-protocol=file \
+    && make -j"$(nproc)" ffprobe \
+    && install -D -s -m 755 ffprobe /out/usr/local/bin/ffprobe \
+    && install -D -m 644 COPYING.LGPLv2.1 /out/usr/share/doc/ffprobe/copyright
 
-# ffmpeg brings ffprobe. dumb-init passes signals on and reaps what ffprobe may leave.
+FROM ${BASE}
+# dumb-init passes signals on and reaps what ffprobe may leave.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends dumb-init ffmpeg \
-    && rm -rf /var/lib/apt/lists/* \
-    && useradd --uid 1001 --user-group --no-create-home --home-dir /app --shell /usr/sbin/nologin appuser
+    && apt-get install -y --no-install-recommends dumb-init \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log \
+    && useradd --uid 1001 --user-group --no-log-init --no-create-home --home-dir /app --shell /usr/sbin/nologin appuser
+
+COPY --from=ffprobe /out /
+COPY --from=packages /opt/venv /opt/venv
+WORKDIR /app
+COPY src ./src
+# Compiled here, because the daemon may write nowhere.
+RUN /opt/venv/bin/python -m compileall -q src && mkdir local_watch_dir
 
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -27,16 +60,23 @@ ENV PATH=/opt/venv/bin:$PATH \
     PROM_PORT=8000 \
     WATCH_DIR=/app/local_watch_dir
 
-WORKDIR /app
-COPY --from=packages /opt/venv /opt/venv
-COPY src ./src
-RUN install -d -o appuser -g appuser local_watch_dir
-
-USER appuser
+# appuser, by number: Kubernetes' runAsNonRoot believes nothing else.
+USER 1001:1001
 EXPOSE 8000
 # Without curl, and without a proxy that the environment may name.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['PROM_PORT']), timeout=8); c.request('GET', '/-/healthy'); sys.exit(c.getresponse().status != 200)"]
+    CMD ["python", "-IS", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['PROM_PORT']), timeout=8); c.request('GET', '/-/healthy'); sys.exit(c.getresponse().status != 200)"]
 
 ENTRYPOINT ["dumb-init", "--"]
 CMD ["python", "-m", "src.main"]
+
+# Last, so that a new version or revision costs no layer.
+ARG VERSION=0.1.0
+ARG REVISION=
+ARG BASE
+LABEL org.opencontainers.image.title="cefmp4_stream_processor" \
+      org.opencontainers.image.description="Uploads MP4 recordings to S3 while they are still being written" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${BASE}"

@@ -72,7 +72,7 @@ class Daemon:
         self._port, self._read, self._lines, self._plain = 0, 0, [], []
         with self._file("log").open("wb") as out, self._file("err").open("wb") as err:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", str(TETHER), str(os.getpid()), self.python, "-m", self.module],
+                self._command(),
                 cwd=self.home,
                 env=self._environment(changes),
                 stdin=subprocess.DEVNULL,
@@ -198,6 +198,9 @@ class Daemon:
     def _running(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, "it was never started"
         return self._process
+
+    def _command(self) -> list[str]:
+        return [sys.executable, "-I", str(TETHER), str(os.getpid()), self.python, "-m", self.module]
 
     def _environment(self, changes: Mapping[str, str]) -> dict[str, str]:
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
