@@ -1,3 +1,4 @@
+#!/bin/sh
 # Becomes a command in a container: sh enter.sh ROOT WATCHED USER GROUP FOLDER COMMAND [ARGUMENT …]
 #
 # Run it as the first process of a mount and a PID namespace of their own, which take everything along when they end. As
