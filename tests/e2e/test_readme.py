@@ -93,20 +93,13 @@ class _Run(Daemon):
 
     def __init__(self, checkout: Path, *command: str) -> None:
         super().__init__(checkout, {})
-        self._command = command
+        self._words = command
 
-    def start(self, **changes: str) -> None:
-        self.runs += 1
-        self._port, self._read, self._lines, self._plain = 0, 0, [], []
-        with self._file("log").open("wb") as out, self._file("err").open("wb") as err:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", str(TETHER), str(os.getpid()), *self._command],
-                cwd=self.home,
-                env=_environment(self.home) | changes,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-            )
+    def _command(self) -> list[str]:
+        return [sys.executable, "-I", str(TETHER), str(os.getpid()), *self._words]
+
+    def _environment(self, changes: Mapping[str, str]) -> dict[str, str]:
+        return {**_environment(self.home), **changes}
 
 
 def _environment(checkout: Path) -> dict[str, str]:
