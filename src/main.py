@@ -36,7 +36,8 @@ from .recording import PartSchedule, WhenMissing
 from .recording_file import RecordingFiles
 from .redis_client import RedisCheckpoints
 from .retry import RetryPolicy
-from .s3_client import Choice, S3Client, StoreSettings, open_store
+from .s3_client import S3Client, open_store
+from .s3_settings import Choice, StoreSettings
 from .stream_processor import StreamProcessor
 from .watchdog import watched_loop
 from .watcher import Watcher

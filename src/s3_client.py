@@ -1,4 +1,4 @@
-"""Multipart uploads and objects in one S3 bucket, through aiobotocore; no type of botocore's leaves this module.
+"""Multipart uploads and objects in one S3 bucket, through aiobotocore; no type of botocore's leaves ``s3_*``.
 
 What the operator should know of it:
 
@@ -15,56 +15,50 @@ What the operator should know of it:
 from __future__ import annotations
 
 import asyncio
-import io
-import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
-from functools import partial
-from types import SimpleNamespace
 from typing import Any, TypeVar
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import unquote_plus
 
 import aioboto3
-import aiohttp.payload
-import botocore.auth
+import aiohttp
 import botocore.handlers
-import botocore.utils
 from aiobotocore.config import AioConfig
-from aiobotocore.httpsession import AIOHTTPSession
 from awscrt import checksums as crt
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
-    HTTPClientError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ReadTimeoutError,
-)
-from botocore.exceptions import ConnectionError as BotoConnectionError
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from .checksums import crc64_from_base64, crc64_to_base64
-from .credentials import KeySettings, RenewableCredentials
+from .credentials import RenewableCredentials
 from .exceptions import (
     ChunkProcessingError,
     ConfigurationError,
-    FileChanged,
     S3OperationError,
     S3Rejected,
     S3Unavailable,
     UploadGone,
 )
 from .object_keys import PROBE_KEY
-from .part_plan import S3_LIMITS
 from .ports import ChunkBody, Hashes
 from .recording import Answer, Chunk, ListedObject, Manifest, OpenUpload, StoredObject, StoredPart
-from .request_outcome import ErrorClass, ServiceObserver, observed
+from .request_outcome import ServiceObserver, observed
 from .retry import RetryPolicy, until_it_works
+from .s3_answers import (
+    SAID,
+    bare,
+    check_answer,
+    completion_answer,
+    completion_arguments,
+    is_said,
+    listed_object,
+    listed_part,
+    stored_part,
+    whole_size,
+)
+from .s3_errors import NONSENSE, error_class, no_sense, reading, refuses_credentials, translate
+from .s3_settings import Abilities, Choice, Deadlines, StoreSettings, addressing
+from .s3_transport import SIGNER, BodyFile, NeverElsewhere, timestamp
 
 T = TypeVar("T")
 
@@ -72,329 +66,16 @@ _PARTS_A_PAGE = 200  # a page of 1,000 keeps the event loop busy for 50 ms
 _LONGEST_PROBE = timedelta(minutes=5)
 _PING_SECONDS = 2.5  # less than whoever asks for readiness waits, so that the silence is told
 _DOCUMENT_LIMIT = 64 * 1024 * 1024
-
-
-class Choice(StrEnum):
-    """A store's ability as the operator set it."""
-
-    AUTO = "auto"
-    ON = "on"
-    OFF = "off"
-
-
-@dataclass(frozen=True, slots=True)
-class StoreSettings:
-    """How to reach the bucket."""
-
-    bucket: str
-    endpoint_url: str | None = None
-    keys: KeySettings = field(default_factory=KeySettings)
-    region: str | None = None
-    key_prefix: str = ""
-    addressing_style: str = "auto"
-    checksum: Choice = Choice.AUTO
-    conditional_writes: Choice = Choice.AUTO
-    part_copy: Choice = Choice.AUTO
-    equal_parts: Choice = Choice.AUTO
-    payload_signing: Choice = Choice.AUTO
-    connections: int = 32
-
-    @property
-    def is_aws(self) -> bool:
-        """Whether this is Amazon's own S3, whose abilities need no probe."""
-        host = urlsplit(self.endpoint_url or "").hostname
-        return host is None or host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
-
-    @property
-    def wants_equal_parts(self) -> bool:
-        """Whether all parts but the last must have one size (Cloudflare R2, known by its endpoint)."""
-        if self.equal_parts is not Choice.AUTO:
-            return self.equal_parts is Choice.ON
-        return (urlsplit(self.endpoint_url or "").hostname or "").endswith(".r2.cloudflarestorage.com")
-
-    @property
-    def signs_payloads(self) -> bool:
-        """Off over TLS and on loopback, where our checksum guards the bytes; on over plain http elsewhere."""
-        if self.payload_signing is not Choice.AUTO:
-            return self.payload_signing is Choice.ON
-        url = urlsplit(self.endpoint_url or "https://")
-        return url.scheme != "https" and url.hostname not in ("localhost", "127.0.0.1", "::1")
-
-
-@dataclass(frozen=True, slots=True)
-class Abilities:
-    """What the store can do beyond the oldest S3. ``checksum``: it verifies CRC64NVME of parts and whole objects."""
-
-    checksum: bool
-    if_none_match: bool
-    if_match: bool
-    object_size: bool
-    part_copy: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """Seconds that a call may take: a fixed part, and a part that follows the size of what it moves.
-
-    ``slowest`` is the speed in bytes a second that is still believed in when nothing was measured; ``patience`` is
-    how many times slower than measured a part may be before it counts as hanging.
-    """
-
-    call: float = 30.0
-    completion: float = 900.0
-    slowest: float = 64 * 1024
-    patience: float = 10.0
-
-    def for_body(self, size: int, measured: float | None) -> float:
-        """The deadline of a request with ``size`` bytes at the measured bytes a second."""
-        return self.call + size / max(self.slowest, (measured or 0.0) / self.patience)
-
-
-class _BodyFile:
-    """What botocore asks of a body beside its bytes, which go through ``_BodyPayload`` alone."""
-
-    def __init__(self, body: ChunkBody) -> None:
-        self.body = body
-        self.broken: FileChanged | ChunkProcessingError | None = None
-        self._position = 0
-
-    def __len__(self) -> int:
-        return self.body.size
-
-    def __bool__(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._position = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.body.size}[whence] + offset
-        return self._position
-
-    def read(self, size: int = -1) -> bytes:
-        """Botocore takes nothing for a body that has no ``read``; whoever called it would copy the chunk."""
-        raise io.UnsupportedOperation("a chunk is written piece by piece")
-
-
-class _BodyPayload(aiohttp.payload.Payload):
-    """Writes a chunk piece by piece, so that neither a large copy nor a long write stalls the event loop."""
-
-    _value: _BodyFile
-
-    def __init__(self, value: _BodyFile, *args: Any, **kwargs: Any) -> None:
-        super().__init__(value, *args, **kwargs)
-        self._size = value.body.size
-
-    async def write(self, writer: Any) -> None:
-        try:
-            async for piece in self._value.body.pieces():
-                await writer.write(piece)
-        except (FileChanged, ChunkProcessingError) as exc:
-            self._value.broken = exc
-            raise
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        raise TypeError("a chunk of a recording is no text")
-
-
-aiohttp.payload.PAYLOAD_REGISTRY.register(_BodyPayload, _BodyFile)
-
-
-class _PresummedSigV4(botocore.auth.S3SigV4Auth):  # type: ignore[misc]  # botocore has no types
-    """Signature version 4 with the SHA-256 that came with the body instead of another pass over it."""
-
-    def payload(self, request: Any) -> str:
-        body = request.body
-        if isinstance(body, _BodyFile) and body.body.sha256 and self._should_sha256_sign_payload(request):
-            return body.body.sha256
-        return str(super().payload(request))
-
-
-class _NeverElsewhere(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
-    """Follows no redirect: aiohttp would take a request, and what is in it, to whatever host an answer names."""
-
-    async def _get_session(self, proxy_url: str | None) -> Any:
-        session = await super()._get_session(proxy_url)
-        return SimpleNamespace(request=partial(session.request, allow_redirects=False))
-
-
-_SIGNER = "s3v4-presummed"
-botocore.auth.AUTH_TYPE_MAPS[_SIGNER] = _PresummedSigV4
-
-_MISCONFIGURED = {
-    "AccessDenied": "give these credentials the rights listed in docs/operations.md on this bucket",
-    "AllAccessDisabled": "the account or bucket is disabled",
-    "301": "set S3_REGION_NAME to the bucket's region",
-    "AuthorizationHeaderMalformed": "set S3_REGION_NAME to the bucket's region",
-    "ExpiredToken": "the session token has expired; supply new credentials",
-    "InvalidAccessKeyId": "check S3_ACCESS_KEY_ID",
-    "InvalidBucketName": "check S3_BUCKET_NAME",
-    "InvalidToken": "supply new credentials",
-    "NoSuchBucket": "create the bucket, or check S3_BUCKET_NAME",
-    "PermanentRedirect": "set S3_REGION_NAME and S3_ENDPOINT_URL to the bucket's own",
-    "RequestTimeTooSkewed": "set this machine's clock",
-    "SignatureDoesNotMatch": "check S3_SECRET_ACCESS_KEY",
+#: For each listing: where the next page begins, in the request and in the answer before it.
+_MARKERS = {
+    "list_multipart_uploads": {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"},
+    "list_objects_v2": {"ContinuationToken": "NextContinuationToken"},
+    "list_parts": {"PartNumberMarker": "NextPartNumberMarker"},
 }
-_NOT_A_STORE = "something else than the store answers; check S3_ENDPOINT_URL and what is between here and the store"
-#: What an answer must say to be a store's; a page of another program says none of it, with the same status.
-_ANSWERED = {
-    "complete_multipart_upload": "ETag",
-    "create_multipart_upload": "UploadId",
-    "get_object": "ETag",
-    "head_object": "ETag",
-    "list_multipart_uploads": "IsTruncated",
-    "list_objects_v2": "IsTruncated",
-    "list_parts": "IsTruncated",
-    "put_object": "ETag",
-    "upload_part": "ETag",
-    "upload_part_copy": "CopyPartResult",
-}
-#: A HEAD has no body that could name S3's code; the others are done without where a store does not know them.
-_NEEDS_NO_CODE = {
-    "abort_multipart_upload",
-    "create_bucket",
-    "head_bucket",
-    "head_object",
-    "list_multipart_uploads",
-    "upload_part_copy",
-}
-_SHOWN = 300  # characters of what a store says, in a message
-#: A HEAD that is refused says no more than 403.
-_REFUSED = "check S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY and S3_BUCKET_NAME, and the key's rights on the bucket"
 #: A body that the store calls another one so often was changed after its checksum was made: it is read again.
 _MOST_REFUSED_SUMS = 3
 _WRONG_SUM = ("BadDigest", "XAmzContentChecksumMismatch")
 _MEMORY = "if it goes on, something changes the bytes on their way, or this machine's memory does"
-_TRANSIENT = {
-    "BadDigest",
-    "IncompleteBody",
-    "InternalError",
-    "OperationAborted",
-    "RequestTimeout",
-    "ServiceUnavailable",
-    "SlowDown",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequests",
-    "XAmzContentChecksumMismatch",
-    "XAmzContentSHA256Mismatch",
-}
-
-
-_REFUSES_CREDENTIALS = frozenset(
-    {"AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "400", "403"}
-)
-
-
-def _refuses_credentials(exc: Exception) -> bool:
-    """Whether other credentials might be accepted. A HEAD, which has no body, says only 400 or 403."""
-    if isinstance(exc, ClientError):
-        return _code_of(exc)[0] in _REFUSES_CREDENTIALS
-    return isinstance(exc, NoCredentialsError | PartialCredentialsError)
-
-
-def _code_of(exc: ClientError) -> tuple[str, int]:
-    error = exc.response.get("Error", {})
-    status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return str(error.get("Code", "")), int(status)
-
-
-def _was_cut(cause: object) -> bool:
-    """aiobotocore says "could not connect" of a connection that broke, too."""
-    never_stood = isinstance(cause, aiohttp.ClientConnectorError | socket.gaierror)
-    return isinstance(cause, OSError | aiohttp.ClientError) and not never_stood
-
-
-def translate(exc: Exception, *, operation: str) -> S3OperationError:
-    """Sort botocore's error by what the caller should do. The message names code and operation, never a secret."""
-    if isinstance(exc, ClientError):
-        code, status = _code_of(exc)
-        text = f"{operation}: {code or status} {exc.response.get('Error', {}).get('Message', '')}".strip()[:_SHOWN]
-        if code == "NoSuchUpload":
-            return UploadGone(text, operation=operation)
-        if code == "InvalidObjectState":  # an archived object, as a source
-            return S3Rejected(text, operation=operation, code=code)
-        if code in _MISCONFIGURED or code.startswith("KMS.") or status in (401, 403):
-            hint = _MISCONFIGURED.get(code, _REFUSED)
-            return S3Unavailable(text, operation=operation, hint=hint, misconfigured=True)
-        if 300 <= status < 400:
-            hint = _MISCONFIGURED.get(code, _MISCONFIGURED["PermanentRedirect"])
-            return S3Unavailable(text, operation=operation, hint=hint, misconfigured=True)
-        # A HEAD has no body that could say more than 400: an expired token, for one.
-        if status == 501 or code == "NotImplemented":  # some stores answer so to what they do not know
-            return S3Rejected(text, operation=operation, code="NotImplemented")
-        if code in _TRANSIENT or code == "400" or status >= 500 or status in (0, 408, 429):
-            return S3Unavailable(text, operation=operation)
-        if status == 412:
-            return S3Rejected(text, operation=operation, code="PreconditionFailed")
-        if code in ("", str(status)) and status != 409 and operation not in _NEEDS_NO_CODE:
-            return S3Unavailable(text, operation=operation, hint=_NOT_A_STORE, misconfigured=True)
-        return S3Rejected(text, operation=operation, code=code or str(status))
-    if isinstance(exc, NoCredentialsError | PartialCredentialsError):
-        hint = "set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY (and start again), or give the machine a role"
-        return S3Unavailable(f"{operation}: no S3 credentials", operation=operation, hint=hint, misconfigured=True)
-    if isinstance(exc, EndpointConnectionError) and _was_cut(exc.kwargs.get("error")):
-        return S3Unavailable(f"{operation}: the connection was cut", operation=operation)
-    if isinstance(exc, EndpointConnectionError | ConnectTimeoutError):
-        hint = "check S3_ENDPOINT_URL and that the store runs"
-        return S3Unavailable(f"{operation}: {exc}", operation=operation, hint=hint)
-    return S3Unavailable(f"{operation}: {type(exc).__name__}: {str(exc)[:_SHOWN]}", operation=operation)
-
-
-_CLASSES: Mapping[str, ErrorClass] = {
-    "NoSuchBucket": ErrorClass.NOT_FOUND,
-    "NoSuchKey": ErrorClass.NOT_FOUND,
-    "NoSuchUpload": ErrorClass.NOT_FOUND,
-    "RequestTimeout": ErrorClass.TIMEOUT,
-    "SlowDown": ErrorClass.THROTTLED,
-    "Throttling": ErrorClass.THROTTLED,
-    "ThrottlingException": ErrorClass.THROTTLED,
-    "TooManyRequests": ErrorClass.THROTTLED,
-}
-_STATUS_CLASSES: Mapping[int, ErrorClass] = {
-    401: ErrorClass.DENIED,
-    403: ErrorClass.DENIED,
-    404: ErrorClass.NOT_FOUND,
-    408: ErrorClass.TIMEOUT,
-    409: ErrorClass.CONFLICT,
-    412: ErrorClass.CONFLICT,
-    429: ErrorClass.THROTTLED,
-}
-
-
-def error_class(exc: BaseException) -> ErrorClass:
-    """The word by which the metrics tell botocore's error."""
-    if isinstance(exc, ClientError):
-        code, status = _code_of(exc)
-        if code in _REFUSES_CREDENTIALS - {"400"}:
-            return ErrorClass.DENIED
-        if found := _CLASSES.get(code) or _STATUS_CLASSES.get(status):
-            return found
-        return ErrorClass.SERVER if status >= 500 else ErrorClass.OTHER
-    if isinstance(exc, NoCredentialsError | PartialCredentialsError):
-        return ErrorClass.DENIED
-    if isinstance(exc, TimeoutError | ConnectTimeoutError | ReadTimeoutError):
-        return ErrorClass.TIMEOUT
-    broken = OSError | aiohttp.ClientError | HTTPClientError | BotoConnectionError
-    return ErrorClass.CONNECTION if isinstance(exc, broken) else ErrorClass.OTHER
-
-
-#: What botocore's parsers, and our reading of what they give, raise at an answer that no store would give.
-_NONSENSE = (ResponseParserError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-
-
-def _no_sense(operation: str, what: object) -> S3Unavailable:
-    message = f"{operation}: the answer makes no sense: {str(what)[:_SHOWN]}"
-    return S3Unavailable(message, operation=operation, hint=_NOT_A_STORE)
-
-
-@contextmanager
-def _reading(operation: str) -> Iterator[None]:
-    """Round the reading of an answer, and nothing else: what cannot be read was not said by a store."""
-    try:
-        yield
-    except _NONSENSE as exc:
-        raise _no_sense(operation, repr(exc)) from exc
 
 
 class S3Client:
@@ -512,8 +193,8 @@ class S3Client:
                 CopySourceRange=f"bytes={chunk.offset}-{chunk.offset + chunk.size - 1}",
                 deadline=self._deadlines.for_body(chunk.size, self._speed),
             )
-            with _reading("upload_part_copy"):
-                return _stored_part(chunk.number, chunk.size, answer["CopyPartResult"])
+            with reading("upload_part_copy"):
+                return stored_part(chunk.number, chunk.size, answer["CopyPartResult"])
 
         try:
             return await self._retried("copy_part", copy)
@@ -524,10 +205,10 @@ class S3Client:
         async def list_all() -> dict[int, StoredPart]:
             found: dict[int, StoredPart] = {}
             async for page in self._pages("list_parts", Key=key, UploadId=upload_id, MaxParts=_PARTS_A_PAGE):
-                with _reading("list_parts"):
+                with reading("list_parts"):
                     if page.get("UploadId", upload_id) != upload_id:
                         raise ValueError("it is about another upload")
-                    for part in map(_listed_part, page.get("Parts", [])):
+                    for part in map(listed_part, page.get("Parts", [])):
                         if found.setdefault(part.number, part) != part:
                             raise ValueError(f"part {part.number} is listed twice, and differs")
             return found
@@ -541,14 +222,14 @@ class S3Client:
         conditional = abilities.if_none_match if manifest.replaces is None else abilities.if_match
         if not conditional and not await self._condition_holds(key, manifest):
             return Answer.PRECONDITION_FAILED
-        arguments = _completion_arguments(manifest, parts, abilities)
+        arguments = completion_arguments(manifest, parts, abilities)
         deadline = self._deadlines.completion + manifest.size / self._deadlines.slowest / 64
         try:
             await self._call("complete_multipart_upload", Key=key, UploadId=upload_id, deadline=deadline, **arguments)
         except UploadGone:
             return Answer.UPLOAD_GONE
         except S3Rejected as exc:
-            answer = _completion_answer(exc)
+            answer = completion_answer(exc)
             if answer is not Answer.PRECONDITION_FAILED:
                 self._observer.operation_failed(operation="complete_upload", error=exc, attempt=1, wait_seconds=0.0)
             return answer
@@ -583,7 +264,7 @@ class S3Client:
             found: list[OpenUpload] = []
             async for page in self._pages("list_multipart_uploads", Prefix=prefix, EncodingType="url"):
                 decoded = unquote_plus if page.get("EncodingType") == "url" else str
-                with _reading("list_multipart_uploads"):
+                with reading("list_multipart_uploads"):
                     found += [
                         OpenUpload(decoded(entry["Key"]), entry["UploadId"], entry.get("Initiated"))
                         for entry in page.get("Uploads", [])
@@ -604,8 +285,8 @@ class S3Client:
         async def list_all() -> list[ListedObject]:
             found: list[ListedObject] = []
             async for page in self._pages("list_objects_v2", Prefix=prefix):
-                with _reading("list_objects_v2"):
-                    found += filter(wanted, map(_listed_object, page.get("Contents", [])))
+                with reading("list_objects_v2"):
+                    found += filter(wanted, map(listed_object, page.get("Contents", [])))
             return found
 
         return await self._retried("list_objects", list_all)
@@ -616,7 +297,7 @@ class S3Client:
                 answer = await self._get(key, IfMatch=f'"{etag}"')
             except S3Rejected:
                 return None
-            if _bare(answer["ETag"]) != etag:
+            if bare(answer["ETag"]) != etag:
                 answer["Body"].close()
                 return None
             crc = 0
@@ -671,15 +352,15 @@ class S3Client:
             message = f"{operation}: no answer within {seconds:.0f} s"
             raise S3Unavailable(message, operation=operation) from None
         except (ClientError, BotoCoreError, OSError, aiohttp.ClientError) as exc:
-            if _refuses_credentials(exc):
+            if refuses_credentials(exc):
                 self._credentials.refused()
             raise translate(exc, operation=operation) from exc
-        except _NONSENSE as exc:
-            raise _no_sense(operation, repr(exc)) from exc
-        if operation in _ANSWERED and not _is_said(answer.get(_ANSWERED[operation])):
+        except NONSENSE as exc:
+            raise no_sense(operation, repr(exc)) from exc
+        if operation in SAID and not is_said(answer.get(SAID[operation])):
             if "Body" in answer:
                 answer["Body"].close()
-            raise _no_sense(operation, f"it has no {_ANSWERED[operation]}")
+            raise no_sense(operation, f"it has no {SAID[operation]}")
         return answer
 
     async def _pages(self, operation: str, **arguments: Any) -> AsyncIterator[dict[str, Any]]:
@@ -690,7 +371,7 @@ class S3Client:
             yield page
             if not page["IsTruncated"]:
                 return
-            with _reading(operation):
+            with reading(operation):
                 marker = {ours: page[theirs] for ours, theirs in _MARKERS[operation].items()}
                 if page.get("EncodingType") == "url" and "KeyMarker" in marker:
                     marker["KeyMarker"] = unquote_plus(marker["KeyMarker"])
@@ -722,7 +403,7 @@ class S3Client:
             head = await self._call("head_object", Key=key)
             if (head.get("ContentEncoding"), head.get("ContentLength")) == (packed, answer.get("ContentLength")):
                 return answer  # it is stored so
-            raise _no_sense("get_object", f"the object came packed with {packed}")
+            raise no_sense("get_object", f"the object came packed with {packed}")
         except BaseException:
             answer["Body"].close()
             raise
@@ -740,8 +421,8 @@ class S3Client:
                 pieces.append(piece)
                 size += len(piece)
                 if max(size, answer.get("ContentLength", 0)) > _DOCUMENT_LIMIT:
-                    return b"", _bare(answer["ETag"])
-        return b"".join(pieces), _bare(answer["ETag"])
+                    return b"", bare(answer["ETag"])
+        return b"".join(pieces), bare(answer["ETag"])
 
     async def _create(self, key: str, metadata: Mapping[str, str], *, checksum: bool) -> str:
         arguments: dict[str, Any] = {"Metadata": dict(metadata), "ContentType": "video/mp4"}
@@ -753,7 +434,7 @@ class S3Client:
     async def _send_part(
         self, key: str, upload_id: str, number: int, body: ChunkBody, abilities: Abilities
     ) -> StoredPart:
-        file = _BodyFile(body)
+        file = BodyFile(body)
         arguments: dict[str, Any] = {"Body": file, "ContentLength": body.size}
         if abilities.checksum:
             arguments["ChecksumCRC64NVME"] = crc64_to_base64(body.digest.crc64)
@@ -775,9 +456,9 @@ class S3Client:
                 self._speed /= 4  # a deadline that was too short must not be too short again
             raise
         self._measure(body.size, clock() - started)
-        with _reading("upload_part"):
-            stored = _stored_part(number, body.size, answer)
-        _check_answer(stored, body)
+        with reading("upload_part"):
+            stored = stored_part(number, body.size, answer)
+        check_answer(stored, body)
         return StoredPart(number, body.size, stored.etag, body.digest.crc64)
 
     def _measure(self, size: int, seconds: float) -> None:
@@ -794,8 +475,8 @@ class S3Client:
         whole = answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
         crc = answer.get("ChecksumCRC64NVME") if whole else None
         metadata = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
-        with _reading("head_object"):
-            size, etag = _size(answer["ContentLength"]), _bare(answer["ETag"])
+        with reading("head_object"):
+            size, etag = whole_size(answer["ContentLength"]), bare(answer["ETag"])
             return StoredObject(size, etag, crc64_from_base64(crc) if crc else None, metadata)
 
     async def _condition_holds(self, key: str, manifest: Manifest) -> bool:
@@ -936,95 +617,6 @@ class _Probe:
         return True
 
 
-#: For each listing: where the next page begins, in the request and in the answer before it.
-_MARKERS = {
-    "list_multipart_uploads": {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"},
-    "list_objects_v2": {"ContinuationToken": "NextContinuationToken"},
-    "list_parts": {"PartNumberMarker": "NextPartNumberMarker"},
-}
-
-
-def _bare(etag: str) -> str:
-    """Without its quotes, and without the mark of a proxy that packs answers."""
-    return etag.removeprefix("W/").strip('"')
-
-
-def _is_said(value: object) -> bool:
-    """Whether an answer really says this: one value, and not an empty one."""
-    return bool(_bare(value)) if isinstance(value, str) else isinstance(value, bool | dict)
-
-
-def _size(value: int) -> int:
-    if value < 0:
-        raise ValueError(f"a size of {value}")
-    return value
-
-
-def _listed_part(entry: Mapping[str, Any]) -> StoredPart:
-    number = entry["PartNumber"]
-    if not 1 <= number <= S3_LIMITS.max_parts:
-        raise ValueError(f"a part with the number {number}")
-    return _stored_part(number, _size(entry["Size"]), entry)
-
-
-def _stored_part(number: int, size: int, entry: Mapping[str, Any]) -> StoredPart:
-    crc = entry.get("ChecksumCRC64NVME")
-    modified: datetime | None = entry.get("LastModified")
-    return StoredPart(number, size, _bare(entry["ETag"]), crc64_from_base64(crc) if crc else None, modified)
-
-
-def _check_answer(stored: StoredPart, body: ChunkBody) -> None:
-    """A store that says what it stored must say what was sent; otherwise the part is sent again."""
-    if stored.crc64 is not None and stored.crc64 != body.digest.crc64:
-        raise S3Unavailable(f"part {stored.number} was stored with another checksum", operation="upload_part")
-
-
-def _completion_arguments(manifest: Manifest, parts: Sequence[StoredPart], abilities: Abilities) -> dict[str, Any]:
-    named: list[dict[str, Any]] = []
-    for part in parts:
-        entry: dict[str, Any] = {"PartNumber": part.number, "ETag": f'"{part.etag}"'}
-        if abilities.checksum and part.crc64 is not None:
-            entry["ChecksumCRC64NVME"] = crc64_to_base64(part.crc64)
-        named.append(entry)
-    arguments: dict[str, Any] = {"MultipartUpload": {"Parts": named}}
-    if abilities.checksum:
-        arguments |= {"ChecksumType": "FULL_OBJECT", "ChecksumCRC64NVME": crc64_to_base64(manifest.crc64)}
-    if abilities.object_size:
-        arguments["MpuObjectSize"] = manifest.size
-    if manifest.replaces is None and abilities.if_none_match:
-        arguments["IfNoneMatch"] = "*"
-    elif manifest.replaces is not None and abilities.if_match:
-        arguments["IfMatch"] = f'"{manifest.replaces}"'
-    return arguments
-
-
-def _listed_object(entry: Mapping[str, Any]) -> ListedObject:
-    return ListedObject(entry["Key"], _size(entry["Size"]), entry["LastModified"])
-
-
-def _completion_answer(exc: S3Rejected) -> Answer:
-    match exc.code:
-        case "PreconditionFailed" | "412" | "NoSuchKey" | "404":
-            return Answer.PRECONDITION_FAILED
-        case "ConditionalRequestConflict" | "409":
-            return Answer.CONFLICT
-        case "InvalidPart" | "InvalidPartOrder":
-            return Answer.INVALID_PART
-        case "BadDigest" | "InvalidRequest" | "XAmzContentChecksumMismatch":
-            return Answer.WRONG_CONTENT
-    raise exc
-
-
-def _timestamp(text: Any) -> datetime:
-    """botocore's own parser takes most of the time of a listing, on the event loop; this knows the usual form."""
-    with suppress(TypeError, ValueError):
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is not None:
-            return moment
-    parsed: datetime = botocore.utils.parse_timestamp(text)
-    return parsed
-
-
 @asynccontextmanager
 async def open_store(
     settings: StoreSettings,
@@ -1049,14 +641,14 @@ async def open_store(
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         signature_version="s3v4",
-        http_session_cls=_NeverElsewhere,
-        s3={"addressing_style": _addressing(settings), "payload_signing_enabled": settings.signs_payloads},
+        http_session_cls=NeverElsewhere,
+        s3={"addressing_style": addressing(settings), "payload_signing_enabled": settings.signs_payloads},
     )
     try:
         session = aioboto3.Session(region_name=settings.region)
         session._session._credentials = credentials
         parsers = session._session.get_component("response_parser_factory")
-        parsers.set_parser_defaults(timestamp_parser=_timestamp)
+        parsers.set_parser_defaults(timestamp_parser=timestamp)
         region = settings.region or session.region_name or "us-east-1"
         opening = session.client("s3", endpoint_url=settings.endpoint_url, region_name=region, config=config)
         opened = await opening.__aenter__()
@@ -1066,12 +658,5 @@ async def open_store(
         stack.push_async_exit(opening)
         client = opened
         client.meta.events.unregister("before-call.s3", botocore.handlers.add_expect_header)
-        client.meta.events.register("choose-signer.s3", lambda **_: _SIGNER)
+        client.meta.events.register("choose-signer.s3", lambda **_: SIGNER)
         yield S3Client(client, settings, policy=policy, observer=observer, credentials=credentials, deadlines=limits)
-
-
-def _addressing(settings: StoreSettings) -> str:
-    """Other stores than Amazon's are reached by path: few have a DNS name for each bucket."""
-    if settings.addressing_style != "auto":
-        return settings.addressing_style
-    return "auto" if settings.is_aws else "path"

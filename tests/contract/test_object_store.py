@@ -19,7 +19,8 @@ from src.exceptions import FileChanged, S3Rejected, S3Unavailable, UploadGone
 from src.ports import ChunkBody, Hashes, ObjectStore
 from src.recording import Answer, Chunk, Identity, Manifest, Snapshot, StoredPart
 from src.retry import RetryPolicy
-from src.s3_client import Choice, Deadlines, S3Client, StoreSettings, open_store
+from src.s3_client import S3Client, open_store
+from src.s3_settings import Choice, Deadlines, StoreSettings
 from tests.fakes.recordings import FakeChunkBody
 from tests.fakes.store import FakeStore
 from tests.fakes.telemetry import FakeTelemetry

@@ -32,7 +32,8 @@ from src.recording import (
 )
 from src.request_outcome import ErrorClass
 from src.retry import RetryPolicy
-from src.s3_client import Choice, Deadlines, S3Client, StoreSettings, open_store
+from src.s3_client import S3Client, open_store
+from src.s3_settings import Choice, Deadlines, StoreSettings
 from tests.fakes.recordings import FakeChunkBody
 from tests.fakes.telemetry import FakeTelemetry
 from tests.faulty_s3 import Request, error_xml, http_answer, request_from

@@ -22,7 +22,8 @@ from src.metrics import Metrics
 from src.object_keys import PROBE_KEY
 from src.readiness import Readiness
 from src.retry import RetryPolicy
-from src.s3_client import Choice, Deadlines, S3Client, StoreSettings, open_store
+from src.s3_client import S3Client, open_store
+from src.s3_settings import Choice, Deadlines, StoreSettings
 from tests.fakes.recordings import FakeChunkBody
 from tests.fakes.telemetry import FakeTelemetry
 

@@ -41,6 +41,10 @@ FLOORS: dict[str, frozenset[str]] = {
             "recording_file",
             "redis_client",
             "credentials",
+            "s3_settings",
+            "s3_transport",
+            "s3_errors",
+            "s3_answers",
             "s3_client",
             "ffprobe",
             "http_server",
@@ -74,7 +78,12 @@ BESIDES: dict[str, frozenset[str]] = {
     **{edge: frozenset({"retry", "metrics"}) - {edge} for edge in FLOORS["edges"] - {"config", "s3_client"}},
     "metrics": frozenset({"health", "instruments", "series", "trouble", "request_outcome"}),
     "redis_client": frozenset({"retry", "request_outcome"}),
-    "s3_client": frozenset({"retry", "credentials", "request_outcome"}),
+    "s3_settings": frozenset({"credentials"}),
+    "s3_errors": frozenset({"request_outcome"}),
+    "s3_answers": frozenset({"s3_settings"}),
+    "s3_client": frozenset(
+        {"retry", "credentials", "request_outcome", "s3_settings", "s3_transport", "s3_errors", "s3_answers"}
+    ),
     "http_server": frozenset({"readiness"}),
     "upload": frozenset({"ledger"}),
     "completion": frozenset({"ledger", "upload"}),
@@ -94,9 +103,9 @@ EMBEDDED_IMPORTS = frozenset({"exceptions"})
 #: Where each library may be imported. What is not listed here is not to be imported at all.
 LIBRARIES: dict[str, frozenset[str]] = {
     "aioboto3": frozenset({"s3_client"}),
-    "aiobotocore": frozenset({"s3_client", "credentials"}),
-    "botocore": frozenset({"s3_client", "credentials"}),
-    "aiohttp": frozenset({"s3_client", "http_server", "embedded.s3_server"}),
+    "aiobotocore": frozenset({"s3_client", "s3_transport", "credentials"}),
+    "botocore": frozenset({"s3_client", "s3_transport", "s3_errors", "credentials"}),
+    "aiohttp": frozenset({"s3_client", "s3_transport", "s3_errors", "http_server", "embedded.s3_server"}),
     "awscrt": frozenset({"checksums", "recording_file", "s3_client"}),
     "redis": frozenset({"redis_client", "embedded.redis_server"}),
     "watchfiles": frozenset({"watcher"}),

@@ -22,20 +22,10 @@ from botocore.exceptions import (
 from src.checksums import crc64_to_base64
 from src.exceptions import Permanent, S3Rejected, S3Unavailable, Transient, UploadGone
 from src.recording import Answer, Identity, Manifest, Snapshot, StoredPart
-from src.s3_client import (
-    Abilities,
-    Choice,
-    Deadlines,
-    StoreSettings,
-    _addressing,
-    _check_answer,
-    _choose,
-    _completion_answer,
-    _completion_arguments,
-    _stored_part,
-    error_class,
-    translate,
-)
+from src.s3_answers import check_answer, completion_answer, completion_arguments, stored_part
+from src.s3_client import _choose
+from src.s3_errors import error_class, translate
+from src.s3_settings import Abilities, Choice, Deadlines, StoreSettings, addressing
 from tests.fakes.recordings import FakeChunkBody
 
 OPERATION = "upload_part"
@@ -228,19 +218,19 @@ def test_a_message_never_shows_a_header_or_a_secret_of_the_request() -> None:
 def test_a_refused_completion_has_an_answer(code: str, status: int, answer: Answer) -> None:
     refused = translate(_client_error(code, status), operation="complete_multipart_upload")
     assert isinstance(refused, S3Rejected)
-    assert _completion_answer(refused) is answer
+    assert completion_answer(refused) is answer
 
 
 @pytest.mark.parametrize("code", ["BadDigest", "XAmzContentChecksumMismatch"])
 def test_a_wrong_digest_is_wrong_content_however_it_was_sorted(code: str) -> None:
-    assert _completion_answer(S3Rejected("no", code=code)) is Answer.WRONG_CONTENT
+    assert completion_answer(S3Rejected("no", code=code)) is Answer.WRONG_CONTENT
 
 
 @pytest.mark.parametrize("code", ["EntityTooSmall", "InvalidArgument", "MalformedXML"])
 def test_a_completion_that_only_a_bug_can_send_is_raised(code: str) -> None:
     refused = S3Rejected("no", code=code)
     with pytest.raises(S3Rejected) as raised:
-        _completion_answer(refused)
+        completion_answer(refused)
     assert raised.value is refused
 
 
@@ -248,7 +238,7 @@ def test_a_completion_that_only_a_bug_can_send_is_raised(code: str) -> None:
 
 
 def test_a_completion_names_every_part_the_size_the_checksum_and_that_the_key_must_be_free() -> None:
-    assert _completion_arguments(MANIFEST, PARTS, EVERYTHING) == {
+    assert completion_arguments(MANIFEST, PARTS, EVERYTHING) == {
         "MultipartUpload": {
             "Parts": [
                 {"PartNumber": 1, "ETag": '"one"', "ChecksumCRC64NVME": crc64_to_base64(5)},
@@ -263,14 +253,14 @@ def test_a_completion_names_every_part_the_size_the_checksum_and_that_the_key_mu
 
 
 def test_a_completion_that_replaces_is_bound_to_the_object_that_it_replaces() -> None:
-    arguments = _completion_arguments(Manifest(24, 77, 2, SNAPSHOT, replaces="old"), PARTS, EVERYTHING)
+    arguments = completion_arguments(Manifest(24, 77, 2, SNAPSHOT, replaces="old"), PARTS, EVERYTHING)
     assert arguments["IfMatch"] == '"old"'
     assert "IfNoneMatch" not in arguments
 
 
 @pytest.mark.parametrize("replaces", [None, "old"])
 def test_a_store_without_abilities_is_sent_nothing_that_it_does_not_know(replaces: str | None) -> None:
-    arguments = _completion_arguments(Manifest(24, 77, 2, SNAPSHOT, replaces=replaces), PARTS, NOTHING)
+    arguments = completion_arguments(Manifest(24, 77, 2, SNAPSHOT, replaces=replaces), PARTS, NOTHING)
     assert arguments == {
         "MultipartUpload": {"Parts": [{"PartNumber": 1, "ETag": '"one"'}, {"PartNumber": 2, "ETag": '"two"'}]}
     }
@@ -282,7 +272,7 @@ def test_a_store_without_abilities_is_sent_nothing_that_it_does_not_know(replace
 )
 def test_each_ability_decides_on_its_own_field_alone(ability: str, name: str) -> None:
     abilities = Abilities(**{field: field != ability for field in Abilities.__slots__})
-    arguments = _completion_arguments(MANIFEST, PARTS, abilities)
+    arguments = completion_arguments(MANIFEST, PARTS, abilities)
     assert name not in arguments
     assert len(arguments) >= 3
 
@@ -293,16 +283,16 @@ def test_each_ability_decides_on_its_own_field_alone(ability: str, name: str) ->
 def test_a_part_is_read_from_an_answer_without_the_quotes_of_its_etag() -> None:
     modified = datetime(2026, 11, 21, tzinfo=UTC)
     entry = {"ETag": '"abc"', "ChecksumCRC64NVME": crc64_to_base64(9), "LastModified": modified}
-    assert _stored_part(3, 8, entry) == StoredPart(3, 8, "abc", 9, modified)
-    assert _stored_part(3, 8, {"ETag": "abc"}) == StoredPart(3, 8, "abc", None)
+    assert stored_part(3, 8, entry) == StoredPart(3, 8, "abc", 9, modified)
+    assert stored_part(3, 8, {"ETag": "abc"}) == StoredPart(3, 8, "abc", None)
 
 
 def test_a_store_that_says_that_it_stored_other_bytes_is_sent_the_part_again() -> None:
     body = FakeChunkBody(b"a chunk")
-    _check_answer(StoredPart(1, 7, "e", body.digest.crc64), body)
-    _check_answer(StoredPart(1, 7, "e", None), body)
+    check_answer(StoredPart(1, 7, "e", body.digest.crc64), body)
+    check_answer(StoredPart(1, 7, "e", None), body)
     with pytest.raises(S3Unavailable):
-        _check_answer(StoredPart(1, 7, "e", body.digest.crc64 ^ 1), body)
+        check_answer(StoredPart(1, 7, "e", body.digest.crc64 ^ 1), body)
 
 
 # -- settings ----------------------------------------------------------------------------------------------------------
@@ -322,7 +312,7 @@ def test_a_store_that_says_that_it_stored_other_bytes_is_sent_the_part_again() -
 def test_amazons_own_s3_is_known_by_its_address(endpoint: str | None, aws: bool) -> None:
     settings = StoreSettings("bucket", endpoint_url=endpoint)
     assert settings.is_aws is aws
-    assert _addressing(settings) == ("auto" if aws else "path")
+    assert addressing(settings) == ("auto" if aws else "path")
 
 
 def test_an_address_that_only_ends_like_amazons_is_not_amazons() -> None:
@@ -331,7 +321,7 @@ def test_an_address_that_only_ends_like_amazons_is_not_amazons() -> None:
 
 @pytest.mark.parametrize("style", ["path", "virtual"])
 def test_the_addressing_that_was_set_counts(style: str) -> None:
-    assert _addressing(StoreSettings("bucket", addressing_style=style)) == style
+    assert addressing(StoreSettings("bucket", addressing_style=style)) == style
 
 
 @pytest.mark.parametrize(

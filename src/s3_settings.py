@@ -1,0 +1,92 @@
+"""How the store is reached and what it can do, as far as settings and addresses tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from .credentials import KeySettings
+
+
+class Choice(StrEnum):
+    """A store's ability as the operator set it."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """How to reach the bucket."""
+
+    bucket: str
+    endpoint_url: str | None = None
+    keys: KeySettings = field(default_factory=KeySettings)
+    region: str | None = None
+    key_prefix: str = ""
+    addressing_style: str = "auto"
+    checksum: Choice = Choice.AUTO
+    conditional_writes: Choice = Choice.AUTO
+    part_copy: Choice = Choice.AUTO
+    equal_parts: Choice = Choice.AUTO
+    payload_signing: Choice = Choice.AUTO
+    connections: int = 32
+
+    @property
+    def is_aws(self) -> bool:
+        """Whether this is Amazon's own S3, whose abilities need no probe."""
+        host = urlsplit(self.endpoint_url or "").hostname
+        return host is None or host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+    @property
+    def wants_equal_parts(self) -> bool:
+        """Whether all parts but the last must have one size (Cloudflare R2, known by its endpoint)."""
+        if self.equal_parts is not Choice.AUTO:
+            return self.equal_parts is Choice.ON
+        return (urlsplit(self.endpoint_url or "").hostname or "").endswith(".r2.cloudflarestorage.com")
+
+    @property
+    def signs_payloads(self) -> bool:
+        """Off over TLS and on loopback, where our checksum guards the bytes; on over plain http elsewhere."""
+        if self.payload_signing is not Choice.AUTO:
+            return self.payload_signing is Choice.ON
+        url = urlsplit(self.endpoint_url or "https://")
+        return url.scheme != "https" and url.hostname not in ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What the store can do beyond the oldest S3. ``checksum``: it verifies CRC64NVME of parts and whole objects."""
+
+    checksum: bool
+    if_none_match: bool
+    if_match: bool
+    object_size: bool
+    part_copy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds that a call may take: a fixed part, and a part that follows the size of what it moves.
+
+    ``slowest`` is the speed in bytes a second that is still believed in when nothing was measured; ``patience`` is
+    how many times slower than measured a part may be before it counts as hanging.
+    """
+
+    call: float = 30.0
+    completion: float = 900.0
+    slowest: float = 64 * 1024
+    patience: float = 10.0
+
+    def for_body(self, size: int, measured: float | None) -> float:
+        """The deadline of a request with ``size`` bytes at the measured bytes a second."""
+        return self.call + size / max(self.slowest, (measured or 0.0) / self.patience)
+
+
+def addressing(settings: StoreSettings) -> str:
+    """Other stores than Amazon's are reached by path: few have a DNS name for each bucket."""
+    if settings.addressing_style != "auto":
+        return settings.addressing_style
+    return "auto" if settings.is_aws else "path"
