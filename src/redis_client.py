@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -35,14 +34,10 @@ from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
-    AuthenticationError,
-    InvalidResponse,
     NoPermissionError,
     RedisError,
     ResponseError,
 )
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .checkpoint_format import (
     UNREADABLE,
@@ -53,7 +48,7 @@ from .checkpoint_format import (
     encode_meta,
     encode_part,
 )
-from .exceptions import Permanent, RedisOperationError, RedisUnavailable
+from .exceptions import RedisOperationError, RedisUnavailable
 from .recording import (
     Checkpoint,
     Identity,
@@ -61,7 +56,8 @@ from .recording import (
     Part,
     Status,
 )
-from .request_outcome import ErrorClass, ServiceObserver, observed
+from .redis_errors import UNREADABLE_ANSWER, RedisRejected, error_class, said, translate
+from .request_outcome import ServiceObserver, observed
 from .retry import RetryPolicy, until_it_works
 
 log = logging.getLogger(__name__)
@@ -98,95 +94,6 @@ class CheckpointTelemetry(Protocol):
 
     def redis_forgot(self, *, records: int) -> None:
         """Redis no longer knew so many streams of this process; they were written anew."""
-
-
-class RedisRejected(RedisOperationError, Permanent):
-    """Redis understood the command and will never accept it. ``code`` is the first word of its answer."""
-
-    def __init__(self, message: str, *, operation: str = "", hint: str = "", code: str = "") -> None:
-        super().__init__(message, operation=operation, hint=hint)
-        self.code = code
-
-
-# -- errors: sorted by what the caller should do ------------------------------------------------------------------
-
-_HINTS: Mapping[str, tuple[bool, str]] = {  # Redis's word: (somebody must change something, what)
-    "NOAUTH": (
-        True,
-        "Redis wants a password, and REDIS_URL has none; it belongs before the host, between a colon and an @",
-    ),
-    "WRONGPASS": (True, "check the user name and the password in REDIS_URL"),
-    "NOPERM": (True, "give the Redis user of REDIS_URL the rights to read and write the keys behind REDIS_KEY_PREFIX"),
-    "MOVED": (True, "REDIS_URL names a Redis Cluster; let it name a single Redis server"),
-    "ASK": (True, "REDIS_URL names a Redis Cluster; let it name a single Redis server"),
-    "CROSSSLOT": (True, "REDIS_URL names a Redis Cluster; let it name a single Redis server"),
-    "READONLY": (False, "this Redis is a read-only replica: let REDIS_URL name the primary"),
-    "OOM": (False, "Redis is full: raise its maxmemory or remove other data (and keep maxmemory-policy noeviction)"),
-    "MISCONF": (False, "Redis cannot write to its disk: look into its log, make room there"),
-    "BUSY": (False, "a script keeps Redis busy: end it with SCRIPT KILL"),
-    "LOADING": (False, "Redis is still reading its data from disk"),
-    "MASTERDOWN": (False, "this Redis is a replica that lost its primary: let REDIS_URL name the primary"),
-    "CLUSTERDOWN": (False, ""),
-    "TRYAGAIN": (False, ""),
-}
-_AUTHENTICATION = (True, "check the user name and the password in REDIS_URL")
-_NO_DATABASE = (True, "the number at the end of REDIS_URL names a database that this Redis does not have")
-_NO_REDIS = (True, "what answers at REDIS_URL is no Redis; check host and port")
-_AWAY = (False, "check that Redis runs and that REDIS_URL names it")
-#: What redis-py raises when an answer has another shape than its question's.
-_UNREADABLE_ANSWER = (TypeError, ValueError, LookupError, AttributeError)
-_MISLED = (False, "nothing, if it does not repeat; else look for what stands between the daemon and Redis")
-
-
-def translate(exc: Exception, *, operation: str) -> RedisOperationError:
-    """Sort redis-py's error. The message has Redis's own words, never a password (the URL is in none of them)."""
-    code, text = _said(exc)
-    found = _trouble(exc, code, text)
-    if found is None:
-        return RedisRejected(f"{operation}: {text}", operation=operation, code=code)
-    misconfigured, hint = found
-    return RedisUnavailable(f"{operation}: {text}", operation=operation, hint=hint, misconfigured=misconfigured)
-
-
-def _said(exc: BaseException) -> tuple[str, str]:
-    """Redis's error word and sentence, without the command that redis-py puts before an error in a transaction."""
-    text = str(exc) or type(exc).__name__
-    if " of pipeline caused error: (" in text:
-        text = text.partition(" of pipeline caused error: (")[2].strip("(),'\"")
-    word = re.match(r"[A-Z]{2,}\b", text)
-    code = getattr(exc, "status_code", None) or (word.group() if word else "")
-    return code, text
-
-
-def _trouble(exc: Exception, code: str, text: str) -> tuple[bool, str] | None:
-    if code in _HINTS:
-        return _HINTS[code]
-    if isinstance(exc, AuthenticationError):
-        return _AUTHENTICATION
-    if isinstance(exc, InvalidResponse):
-        return _NO_REDIS
-    if isinstance(exc, RedisConnectionError | RedisTimeoutError | OSError):
-        return _AWAY
-    if "DB index" in text:
-        return _NO_DATABASE
-    if isinstance(exc, ResponseError) and not code:  # redis-py's own words: the answers do not fit the questions
-        return _MISLED
-    # The rest of Redis's own words is about its state (NOREPLICAS, DENIED, …); these two are about the command.
-    return None if code in ("ERR", "WRONGTYPE", "") else (True, "see what Redis says, and mend it there")
-
-
-def error_class(exc: BaseException) -> ErrorClass:
-    """The word by which the metrics tell redis-py's error."""
-    text = _said(exc)
-    if text[0] in ("NOAUTH", "WRONGPASS", "NOPERM") or isinstance(exc, AuthenticationError):
-        return ErrorClass.DENIED
-    if text[0] in _HINTS:
-        return ErrorClass.SERVER
-    if isinstance(exc, RedisTimeoutError | TimeoutError):
-        return ErrorClass.TIMEOUT
-    if isinstance(exc, RedisConnectionError | OSError):
-        return ErrorClass.CONNECTION
-    return ErrorClass.NOT_FOUND if "no such key" in text[1] else ErrorClass.OTHER
 
 
 def _marker_field(identity: Identity) -> bytes:
@@ -669,9 +576,9 @@ class RedisCheckpoints:
             *answers, answered = [_without_wrong_type(reply) for reply in replies]
             if answered != question.encode():
                 raise ResponseError("the answers belong to other questions")
-        except (RedisError, OSError, *_UNREADABLE_ANSWER) as exc:  # the built-in TimeoutError is an OSError
-            error = ResponseError(f"no such answer was expected: {exc}") if isinstance(exc, _UNREADABLE_ANSWER) else exc
-            if isinstance(error, ResponseError) and _said(error)[0] in ("", "READONLY"):
+        except (RedisError, OSError, *UNREADABLE_ANSWER) as exc:  # the built-in TimeoutError is an OSError
+            error = ResponseError(f"no such answer was expected: {exc}") if isinstance(exc, UNREADABLE_ANSWER) else exc
+            if isinstance(error, ResponseError) and said(error)[0] in ("", "READONLY"):
                 await self._connect_anew()
             raise translate(error, operation=f"redis.{operation}") from exc
         if task and task.cancelling() > cancels:
@@ -690,7 +597,7 @@ class RedisCheckpoints:
 def _without_wrong_type(reply: Any) -> Any:
     """None in place of the error that the key holds another type. Raises any other error."""
     if isinstance(reply, ResponseError):
-        if _said(reply)[0] != "WRONGTYPE":
+        if said(reply)[0] != "WRONGTYPE":
             raise reply
         return None
     return reply

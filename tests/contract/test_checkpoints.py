@@ -36,7 +36,8 @@ from src.recording import (
     Status,
     Superseded,
 )
-from src.redis_client import RedisCheckpoints, RedisRejected, translate
+from src.redis_client import RedisCheckpoints
+from src.redis_errors import RedisRejected, translate
 from src.request_outcome import ErrorClass
 from src.retry import RetryPolicy
 from tests import servers

@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from src.exceptions import S3Unavailable
-from src.redis_client import error_class
+from src.redis_errors import error_class
 from src.request_outcome import ErrorClass, observed
 from tests.fakes.telemetry import FakeTelemetry
 
