@@ -7,7 +7,7 @@ younger than the file can be it: so the bucket is listed once, at the first such
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from .checksums import crc64_of_zeros
 from .exceptions import UploadGone
@@ -17,7 +17,6 @@ from .ports import World
 from .reconcile import origin_of, schedule_of
 from .recording import Chunk, Identity, ListedObject, OpenUpload, Snapshot, StoredPart
 
-_BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 #: The clocks of the store and of this machine may differ by so much.
 _CLOCK_SKEW = timedelta(minutes=5)
 
@@ -87,8 +86,8 @@ class Elsewhere:
 
     def _born_before_us(self, snapshot: Snapshot) -> datetime | None:
         """When the file came to be; None for one that this process has seen come, or whose birth nobody knows."""
-        born = _BEGIN + timedelta(microseconds=snapshot.identity.birth_ns // 1000)
-        return None if born == _BEGIN or born > self._began else born
+        born = snapshot.identity.born_at
+        return None if born is None or born > self._began else born
 
     async def _uploads(self) -> tuple[OpenUpload, ...]:
         async with self._listing:

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Status(StrEnum):
@@ -44,6 +46,16 @@ class Identity:
 
     inode: int
     birth_ns: int
+
+    @property
+    def born_at(self) -> datetime | None:
+        """When the file came to be; None where nobody knows."""
+        if not self.birth_ns:
+            return None
+        try:
+            return _EPOCH + timedelta(microseconds=self.birth_ns // 1000)
+        except OverflowError:
+            return None  # a record that somebody has made up
 
 
 @dataclass(frozen=True, slots=True)

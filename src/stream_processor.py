@@ -629,14 +629,16 @@ class StreamProcessor:
     async def _clean_up(self, record: Checkpoint) -> None:
         """Abort uploads that the record names and nothing needs, and those that lost answers left at this key.
 
-        The stream's own is among the latter when somebody else's completion has won.
+        The stream's own is among the latter when somebody else's completion has won. After a loss of Redis nobody
+        knows when the stream began; no upload of this file is older than the file.
         """
         store = self._world.store
         async with self._world.slots.turn():
             for old in record.superseded:
                 if old.upload_id is not None:
                     await store.abort_upload(old.key, old.upload_id)
-            since = min([record.started_at, *(old.since for old in record.superseded)]) - _CLOCK_SKEW
+            began = [record.started_at, *(old.since for old in record.superseded)]
+            since = min([*began, record.identity.born_at or record.started_at]) - _CLOCK_SKEW
             for upload in await store.list_uploads(record.key):
                 recent = upload.initiated_at is not None and upload.initiated_at >= since
                 if recent and await self._is_ours(record, upload.upload_id):

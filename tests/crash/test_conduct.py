@@ -811,6 +811,23 @@ def test_an_upload_of_zeros_under_a_name_that_is_gone_is_no_proof_for_a_prealloc
     assert set(recordings_in(lived(script).store)) == {PATH}
 
 
+def test_what_a_forgotten_stream_left_at_its_key_is_aborted_when_the_object_is_found_to_be_the_file() -> None:
+    """A kill before the upload was noted, another upload completed, and then Redis forgot when it all began."""
+
+    async def script(simulation: Simulation) -> None:
+        simulation.store.go_away()
+        simulation.disk.write(PATH, bytes_of(2 * CHUNK, 1))
+        simulation.store.put_upload(PATH)
+        simulation.store.put_object(PATH, simulation.disk.content(PATH))
+        await asyncio.sleep(300)
+        await restart(simulation, simulation.store.come_back)
+        await settled(simulation)
+
+    simulation = lived(script)
+    assert uploads(simulation) == []
+    assert set(recordings_in(simulation.store)) == {PATH}
+
+
 def test_each_open_upload_is_asked_once_for_whose_it_is_however_many_files_there_are() -> None:
     async def script(simulation: Simulation) -> None:
         for number in range(7):
