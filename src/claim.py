@@ -228,6 +228,11 @@ class Claims:
             return False
         return description.stream_id == record.stream_id or description.snapshot.identity == record.identity
 
+    def has_but_the_name(self, record: Checkpoint, stored: StoredObject) -> bool:
+        """Whether the object is an earlier recording's, whose name and key the record's was given."""
+        origin = origin_of(stored.metadata)
+        return self._world.naming.replace_reused_names and (origin is None or origin.stream_id != record.stream_id)
+
     async def file_crc64(self, path: str, snapshot: Snapshot, schedule: PartSchedule) -> tuple[int, tuple[Part, ...]]:
         """CRC64NVME of the whole file and of its chunks (as parts without ETag), by one pass over it.
 

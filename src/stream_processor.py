@@ -289,7 +289,7 @@ class StreamProcessor:
         if not await self._claims.may_replace(record, stored):
             await self._to_another_key()
             raise FileChanged("the object that was to be replaced is another recording's")
-        self._replaced_size = stored.size
+        self._replaced_size = 0 if self._claims.has_but_the_name(record, stored) else stored.size
         snapshot = await self._look()
         await self._upload.copy_unchanged(snapshot.size, await self._chunks_of_replaced(etag), etag)
 

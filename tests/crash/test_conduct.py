@@ -1342,6 +1342,29 @@ def test_where_names_are_replaced_the_new_recording_and_its_document_take_the_pl
     assert set(recordings_in(simulation.store)) == {PATH}
 
 
+@pytest.mark.parametrize("how", ["another file", "the same file, emptied"])
+def test_where_names_are_replaced_a_shorter_recording_takes_the_place_of_a_longer_one(how: str) -> None:
+    async def script(simulation: Simulation) -> None:
+        simulation.disk.write(PATH, bytes_of(3 * CHUNK, 1))
+        await asyncio.sleep(2 * SCAN)
+        await settled(simulation)
+        if how == "another file":
+            simulation.disk.replace(PATH, bytes_of(2 * CHUNK, 2))
+        else:
+            simulation.disk.truncate(PATH, 0)
+            await asyncio.sleep(2 * SCAN)
+            simulation.disk.append(PATH, bytes_of(2 * CHUNK, 2))
+        await asyncio.sleep(10 * SCAN)
+        await settled(simulation)
+
+    naming = Naming(PartSchedule(CHUNK), limits=LIMITS, replace_reused_names=True)
+    simulation = lived(script, naming=naming)
+    assert simulation.problems() == []
+    assert content_at(simulation) == bytes_of(2 * CHUNK, 2)
+    assert set(recordings_in(simulation.store)) == {PATH}
+    assert len(moments(simulation, "started")) == 2
+
+
 def test_where_names_are_replaced_a_strangers_object_stays_all_the_same() -> None:
     async def script(simulation: Simulation) -> None:
         simulation.store.put_object(PATH, b"a stranger's film")
