@@ -55,8 +55,6 @@ _CLOCK_SKEW = timedelta(minutes=1)
 
 #: A store that goes on refusing is sent the whole file again this rarely.
 _LONGEST_REFUSAL_SECONDS = 4 * 3600.0
-#: So many uploads of a stream whose completion was refused stay in the store, the newest.
-_MOST_REFUSED = 2
 #: A recording that is proved closed must also have been unchanged for so long; and the proof is tried so often.
 _CLOSED_SECONDS = 2.0
 
@@ -432,7 +430,19 @@ class StreamProcessor:
         self.check_stop()
         self._losses = 0
         self._telemetry.sealed(size=snapshot.size, seconds=clock.monotonic() - started, sent_again=sealed.sent_again)
+        if self._refusals:
+            await self._drop_refused()
         return await self._complete(sealed)
+
+    async def _drop_refused(self) -> None:
+        """Uploads whose completion was refused stay until an object is proved, like any other; but a store that
+        refuses for good is not to collect the file without end. The one that was just sealed holds all of it."""
+        record = self._ledger.record
+        own = [old for old in record.superseded if old.upload_id and old.stream_id == record.stream_id]
+        async with self._world.slots.turn():
+            for old in own:
+                await self._world.store.abort_upload(old.key, str(old.upload_id))
+        await self._ledger.write(superseded=tuple(old for old in record.superseded if old not in own))
 
     async def _may_complete(self, snapshot: Snapshot) -> bool:
         """Before its quiet time has passed a recording is completed only while still nobody writes."""
@@ -473,26 +483,11 @@ class StreamProcessor:
                 fact = Fact.GREW if self._ledger.record.status is Status.PENDING_COMPLETION else None
                 await self._ledger.write(fact, manifest=None, unanswered=False)
             case Step.UPLOAD_ANEW:
-                left = await self._drop_oldest_refused()
-                await self._upload_anew(Fact.UPLOAD_LOST, replaces=self._ledger.record.replaces, left=left)
+                await self._upload_anew(Fact.UPLOAD_LOST, replaces=self._ledger.record.replaces)
             case Step.BRING_UP_TO_DATE:
                 await self._upload_anew(Fact.UPLOAD_LOST, replaces=etag)
             case Step.NEXT_KEY:
                 await self._to_another_key()
-
-    async def _drop_oldest_refused(self) -> tuple[Superseded, ...]:
-        """What the stream has left behind, without its oldest uploads: those are aborted.
-
-        A refused upload stays until an object is proved, like any other. But a store that refuses for good is not
-        to collect the file without end, and the newest ones hold all of it.
-        """
-        record = self._ledger.record
-        own = [old for old in record.superseded if old.upload_id and old.stream_id == record.stream_id]
-        dropped = own[: max(0, len(own) + 1 - _MOST_REFUSED)]
-        async with self._world.slots.turn():
-            for old in dropped:
-                await self._world.store.abort_upload(old.key, str(old.upload_id))
-        return tuple(old for old in record.superseded if old not in dropped)
 
     async def _to_another_key(self) -> None:
         taken = self._ledger.record.key
@@ -555,16 +550,11 @@ class StreamProcessor:
         await self._take_id_of(stored)
         return True
 
-    async def _upload_anew(
-        self, fact: Fact, *, replaces: str | None, left: tuple[Superseded, ...] | None = None, **changes: object
-    ) -> None:
-        """Leave the upload for another one. What it holds is thrown away only when the new object is proved.
-
-        ``left``: what was left behind before, where that is not what the record says.
-        """
+    async def _upload_anew(self, fact: Fact, *, replaces: str | None, **changes: object) -> None:
+        """Leave the upload for another one. What it holds is thrown away only when the new object is proved."""
         self._copied = False
         record = self._ledger.record
-        superseded = record.superseded if left is None else left
+        superseded = record.superseded
         if record.upload_id is not None:
             superseded += (Superseded(record.key, record.upload_id, record.stream_id, record.started_at),)
         await self._ledger.begin_upload(
