@@ -101,7 +101,7 @@ def _born_ns(seen: Snapshot) -> int:
 class Look:
     """What was found at one moment: ``at`` on a clock that never jumps, ``utc`` to compare file times with (seconds).
 
-    ``sent`` counts bytes since the daemon's start. ``free`` is NaN when nobody can say.
+    ``sent`` counts bytes since the daemon's start. ``free`` is NaN when nobody can say. ``away``: S3 takes nothing.
     """
 
     at: float
@@ -110,6 +110,7 @@ class Look:
     waiting: Waiting
     sent: float
     free: float
+    away: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,12 @@ class Rate:
         """A measurement that nothing but the supply has limited."""
         self.value = max(self.value, value)
 
+    def resume(self, value: float, at: float) -> None:
+        """The first measurement after a pause, and part of the pause: what was known holds, and the pause not."""
+        self.at_least(value)
+        if self.value:
+            self._at = at
+
 
 class Growth:
     """How one file grew."""
@@ -234,7 +241,7 @@ class Watch:
         backlog = look.waiting.bytes + sum(holding.sendable for holding in holdings.values())
         self._measure(look, holdings, backlog)
         streams = {h.stream_id: risks[identity] for identity, h in holdings.items() if h.stream_id is not None}
-        ingest, uplink = self._ingest.value, self._uplink.value
+        ingest, uplink = self._ingest.value, 0.0 if look.away else self._uplink.value
         return Figures(
             total=_total([*risks.values(), _risk_of(look.waiting, look.utc)]),
             streams=streams,
@@ -262,7 +269,9 @@ class Watch:
             grown += look.waiting.grown - last.waiting.grown
             self._ingest.measure(grown / elapsed, look.at)
             sent = (look.sent - last.sent) / elapsed
-            if backlog and self._backlog:
+            if look.away or last.away:
+                self._uplink.resume(sent, look.at)
+            elif backlog and self._backlog:
                 self._uplink.measure(sent, look.at)
             else:
                 self._uplink.at_least(sent)

@@ -31,6 +31,7 @@ LOOK_SECONDS = 5.0
 #: How long a look waits for a disk.
 _PATIENCE_SECONDS = 2.0
 _SENT = "cefmp4_bytes_uploaded_total"
+_OUTAGE = "cefmp4_outage"
 
 
 class Files(Protocol):
@@ -163,6 +164,7 @@ class Lookout:
     ) -> None:
         self._collector = collector
         self._sent = registry.restricted_registry([_SENT])
+        self._outages = registry.restricted_registry([_OUTAGE])
         self._holdings = holdings
         self._media_seconds = _Patience(MediaClocks(files).seconds)
         self._free = _Patience(partial(asyncio.to_thread, _free_bytes, folder))
@@ -187,12 +189,16 @@ class Lookout:
         seconds = await self._media_seconds.result(holdings)
         free = await self._free.result()
         free = math.nan if free is None else free
-        look = Look(time.monotonic(), time.time(), holdings, waiting, self._bytes_sent(), free)
+        look = Look(time.monotonic(), time.time(), holdings, waiting, self._bytes_sent(), free, self._is_away())
         self._collector.figures = await asyncio.to_thread(self._watch.look, look, seconds or {})
 
     def _bytes_sent(self) -> float:
         samples = (sample for family in self._sent.collect() for sample in family.samples)
         return sum(sample.value for sample in samples if sample.name == _SENT)
+
+    def _is_away(self) -> bool:
+        samples = (sample for family in self._outages.collect() for sample in family.samples)
+        return any(sample.value for sample in samples if sample.labels["service"] == "s3")
 
 
 def _free_bytes(folder: Path) -> float:

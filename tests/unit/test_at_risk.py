@@ -39,8 +39,9 @@ class Observer:
         sent: float = 0.0,
         free: float = 1e9,
         media: float | None = None,
+        away: bool = False,
     ) -> Figures:
-        look = Look(self.at, UTC + self.at, holdings, waiting or Waiting(), sent, free)
+        look = Look(self.at, UTC + self.at, holdings, waiting or Waiting(), sent, free, away)
         self.at += 5.0
         return self.watch.look(look, {} if media is None else {holdings[0].seen.identity: media})
 
@@ -205,6 +206,26 @@ def test_during_an_outage_it_never_catches_up_and_the_disk_has_an_end() -> None:
         figures = observer.sees(carried(step * 5 * MB, sendable=step * 5 * MB), free=3600 * MB)
     assert figures.catch_up == math.inf
     assert figures.disk_full == pytest.approx(3600, rel=0.02)
+
+
+@pytest.mark.parametrize("minutes", [0.1, 2, 120])
+def test_after_an_outage_the_link_is_as_fast_as_before_and_not_as_slow_as_nothing(minutes: float) -> None:
+    observer, backlog = Observer(), carried(10_000 * MB, sendable=10_000 * MB)
+    for step in range(40):
+        before = observer.sees(backlog, sent=step * 10 * MB)
+    for _ in range(round(minutes * 12) + 1):
+        away = observer.sees(backlog, sent=390 * MB, away=True)
+    back = observer.sees(backlog, sent=391 * MB)  # it came a moment before the look
+    assert (away.uplink, away.catch_up) == (0, math.inf)
+    assert back.uplink == before.uplink
+    assert observer.sees(backlog, sent=391 * MB).uplink == pytest.approx(before.uplink, rel=0.1)
+
+
+def test_a_link_that_was_never_measured_is_measured_when_the_store_comes_back() -> None:
+    observer, backlog = Observer(), carried(10_000 * MB, sendable=10_000 * MB)
+    for _ in range(24):
+        observer.sees(backlog, away=True)
+    assert observer.sees(backlog, sent=100 * MB).uplink == 20 * MB
 
 
 def test_a_file_that_was_moved_into_the_folder_fills_no_disk() -> None:
