@@ -11,8 +11,9 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
@@ -394,16 +395,13 @@ class Metrics:
         if attempt == 1 and wait_seconds:
             self._outages.waits(service)
         if failures := self._quiet.worth_a_line((kind, ""), now):
+            fields: dict[str, object] = {"operation": kind, "attempt": attempt, "failures": failures}
             if outage is not None:
                 outage.said = True
-            _logger("retry").warning(
-                f"{service}_unavailable",
-                operation=kind,
-                attempt=attempt,
-                failures=failures,
-                retry_in_seconds=round(wait_seconds, 1),
-                **_described(error),
-            )
+                fields["away_seconds"] = round(now - outage.began, 1)
+            if wait_seconds:
+                fields["retry_in_seconds"] = round(wait_seconds, 1)
+            _logger("retry").warning(f"{service}_unavailable", **fields, **_described(error))
 
     def operation_recovered(self, *, operation: str, failures: int, seconds: float) -> None:
         """The first operation that works again ends the outage; the others were waiting for their turn."""
@@ -424,8 +422,12 @@ class Metrics:
             return
         self._show_outage(service, since=None)
         if outage.said:
+            # This line tells of all its failures; the next outage begins at one.
+            self._quiet.told(f"{service}_")
             seconds = round(self._now() - outage.began, 1)
-            _logger("retry").info(f"{service}_recovered", failures=outage.failures, seconds=seconds)
+            # It is the service that is back, not the recording whose request happened to be the first to work.
+            tell = partial(_logger("retry").info, f"{service}_recovered", failures=outage.failures, seconds=seconds)
+            Context().run(tell)
 
     def _show_outage(self, service: str, *, since: float | None) -> None:
         if service in SERVICES:

@@ -87,6 +87,12 @@ class Quiet:
         self._lines[key] = _Line(now)
         return 1 + (line.unsaid if line else 0)
 
+    def told(self, family: str) -> None:
+        """Another line has told how often operations whose kind begins so have failed."""
+        for (kind, _), line in self._lines.items():
+            if kind.startswith(family):
+                line.unsaid = 0
+
     def forget(self, now: float) -> None:
         for key in [key for key, line in self._lines.items() if now - line.at > FORGOTTEN_SECONDS]:
             del self._lines[key]

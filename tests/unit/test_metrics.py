@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 
 from src.exceptions import ChunkProcessingError, FileChanged, RedisUnavailable, S3Rejected, S3Unavailable
@@ -345,9 +346,45 @@ def test_a_failure_says_what_happened_what_to_change_and_when_it_is_tried_again(
             "hint": "look at S3_ENDPOINT_URL",
             "attempt": 1,
             "failures": 1,
+            "away_seconds": 0.0,
             "retry_in_seconds": 1.2,
         }
     ]
+
+
+def test_a_line_says_how_long_the_service_has_been_away() -> None:
+    bench = Bench()
+    with capture_logs() as logs:
+        for _ in range(2):
+            bench.failure()
+            bench.now += QUIET_SECONDS
+    assert [log["away_seconds"] for log in logs] == [0, QUIET_SECONDS]
+
+
+def test_what_is_not_tried_again_promises_no_next_attempt() -> None:
+    with capture_logs() as logs:
+        Bench().failure("s3.ping", wait=0.0)
+    assert "retry_in_seconds" not in logs[0]
+
+
+def test_an_outage_does_not_begin_with_the_failures_of_the_one_before() -> None:
+    bench = Bench()
+    with capture_logs() as logs:
+        for _ in range(20):
+            bench.failure()
+        bench.recovery()
+        bench.now += QUIET_SECONDS
+        bench.failure()
+    assert [log["failures"] for log in logs] == [1, 20, 1]
+
+
+def test_the_end_of_an_outage_is_the_services_and_no_streams() -> None:
+    bench = Bench()
+    bench.failure()
+    with capture_logs(processors=[merge_contextvars]) as logs, bound_contextvars(stream_id="one", file_path="a.mp4"):
+        bench.failure("s3.list_parts")
+        bench.recovery()
+    assert [("stream_id" in log, log["event"]) for log in logs] == [(True, "s3_unavailable"), (False, "s3_recovered")]
 
 
 def test_repeated_failures_are_told_at_once_and_then_once_a_minute() -> None:
