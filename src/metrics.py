@@ -349,7 +349,10 @@ class Metrics:
 
     def watcher_restarted(self, *, error: BaseException, retry_seconds: float) -> None:
         self._instruments.restarts.inc()
-        _logger("watcher").warning("watcher_restarted", retry_in_seconds=round(retry_seconds, 1), **_described(error))
+        if failures := self._quiet.worth_a_line(("watcher_restarted", ""), self._now()):
+            wait = round(retry_seconds, 1)
+            described = _described(error)
+            _logger("watcher").warning("watcher_restarted", failures=failures, retry_in_seconds=wait, **described)
 
     def folder_missing(self, *, path: str) -> None:
         self._instruments.folder.set(0)

@@ -237,6 +237,16 @@ def test_a_bug_in_the_course_of_a_stream_names_the_stream() -> None:
     assert (logs[0]["stream_id"], logs[0]["file_path"], logs[0]["error"]) == ("s1", "a.mp4", "'x'")
 
 
+def test_notifications_that_end_again_and_again_are_told_at_a_limited_rate() -> None:
+    bench = Bench()
+    with capture_logs() as logs:
+        for _ in range(7):
+            bench.metrics.watcher_restarted(error=FileNotFoundError("the folder"), retry_seconds=0.5)
+            bench.now += 10
+    assert [log["failures"] for log in logs] == [1, 6]
+    assert bench.value("cefmp4_watcher_restarts_total") == 7
+
+
 def test_the_folder_and_its_scan_are_gauges() -> None:
     bench = Bench()
     bench.metrics.scanned(files=3, seconds=0.5)
