@@ -56,7 +56,7 @@ from .s3_answers import (
     stored_part,
     whole_size,
 )
-from .s3_errors import NONSENSE, error_class, no_sense, reading, refuses_credentials, translate
+from .s3_errors import NONSENSE, SILENT, error_class, no_sense, reading, refuses_credentials, translate
 from .s3_settings import Abilities, Choice, Deadlines, StoreSettings, addressing
 from .s3_transport import SIGNER, BodyFile, NeverElsewhere, timestamp
 
@@ -349,8 +349,8 @@ class S3Client:
             async with asyncio.timeout(seconds):
                 answer: dict[str, Any] = await getattr(self._client, operation)(Bucket=self.bucket, **arguments)
         except TimeoutError:
-            message = f"{operation}: no answer within {seconds:.0f} s"
-            raise S3Unavailable(message, operation=operation) from None
+            message = f"{operation}: no answer within {seconds:g} s"
+            raise S3Unavailable(message, operation=operation, hint=SILENT) from None
         except (ClientError, BotoCoreError, OSError, aiohttp.ClientError) as exc:
             if refuses_credentials(exc):
                 self._credentials.refused()

@@ -46,6 +46,9 @@ _NEEDS_NO_CODE = {
     "list_multipart_uploads",
     "upload_part_copy",
 }
+SILENT = "look at the store's load and disks, and at the network or firewall between here and it"
+_BROKEN = "look at the store's log, and at what is between here and the store"
+_THROTTLED = "the store wants fewer requests: raise its limit, or lower MAX_CONCURRENT_STREAMS or PARTS_IN_FLIGHT"
 _SHOWN = 300  # characters of what a store says, in a message
 #: A HEAD that is refused says no more than 403.
 _REFUSED = "check S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY and S3_BUCKET_NAME, and the key's rights on the bucket"
@@ -108,21 +111,34 @@ def translate(exc: Exception, *, operation: str) -> S3OperationError:
         if status == 501 or code == "NotImplemented":  # some stores answer so to what they do not know
             return S3Rejected(text, operation=operation, code="NotImplemented")
         if code in _TRANSIENT or code == "400" or status >= 500 or status in (0, 408, 429):
-            return S3Unavailable(text, operation=operation)
+            return S3Unavailable(text, operation=operation, hint=_REFUSED if code == "400" else _advice(exc))
         if status == 412:
             return S3Rejected(text, operation=operation, code="PreconditionFailed")
         if code in ("", str(status)) and status != 409 and operation not in _NEEDS_NO_CODE:
             return S3Unavailable(text, operation=operation, hint=_NOT_A_STORE, misconfigured=True)
-        return S3Rejected(text, operation=operation, code=code or str(status))
+        hint = _MISCONFIGURED["NoSuchBucket"] if operation == "head_bucket" and status == 404 else ""
+        return S3Rejected(text, operation=operation, hint=hint, code=code or str(status))
     if isinstance(exc, NoCredentialsError | PartialCredentialsError):
         hint = "set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY (and start again), or give the machine a role"
         return S3Unavailable(f"{operation}: no S3 credentials", operation=operation, hint=hint, misconfigured=True)
     if isinstance(exc, EndpointConnectionError) and _was_cut(exc.kwargs.get("error")):
-        return S3Unavailable(f"{operation}: the connection was cut", operation=operation)
+        return S3Unavailable(f"{operation}: the connection was cut", operation=operation, hint=_BROKEN)
     if isinstance(exc, EndpointConnectionError | ConnectTimeoutError):
         hint = "check S3_ENDPOINT_URL and that the store runs"
         return S3Unavailable(f"{operation}: {exc}", operation=operation, hint=hint)
-    return S3Unavailable(f"{operation}: {type(exc).__name__}: {str(exc)[:_SHOWN]}", operation=operation)
+    text = f"{operation}: {type(exc).__name__}: {str(exc)[:_SHOWN]}"
+    return S3Unavailable(text, operation=operation, hint=_advice(exc))
+
+
+def _advice(exc: Exception) -> str:
+    """What to look at when the store or the line is in trouble; nothing, where it is this machine."""
+    found = error_class(exc)
+    if found is ErrorClass.TIMEOUT:
+        return SILENT
+    if found is ErrorClass.THROTTLED:
+        return _THROTTLED
+    ours = isinstance(exc, OSError) and not isinstance(exc, ConnectionError | aiohttp.ClientError)
+    return "" if ours else _BROKEN
 
 
 _CLASSES: Mapping[str, ErrorClass] = {

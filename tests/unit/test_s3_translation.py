@@ -103,6 +103,35 @@ def test_trouble_of_the_store_or_the_line_may_pass(code: str, status: int) -> No
     error = translate(_client_error(code, status), operation=OPERATION)
     assert isinstance(error, S3Unavailable)
     assert not error.misconfigured
+    assert error.hint
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (_client_error("InternalError", 500), "the store's log"),
+        (_client_error("SlowDown", 503), "MAX_CONCURRENT_STREAMS"),
+        (_client_error("429", 429), "MAX_CONCURRENT_STREAMS"),
+        (_client_error("400", 400), "S3_SECRET_ACCESS_KEY"),
+        (_client_error("RequestTimeout", 400), "load and disks"),
+        (ReadTimeoutError(endpoint_url="http://s3", error="slow"), "load and disks"),
+        (ConnectionResetError("reset by peer"), "the store's log"),
+        (aiohttp.ClientPayloadError("not completed"), "the store's log"),
+    ],
+    ids=lambda value: getattr(value, "args", [value])[0],
+)
+def test_trouble_says_where_to_look(error: Exception, words: str) -> None:
+    assert words in translate(error, operation=OPERATION).hint
+
+
+def test_trouble_of_this_machine_sends_nobody_to_the_store() -> None:
+    assert translate(OSError(28, "No space left on device"), operation=OPERATION).hint == ""
+
+
+def test_a_bucket_that_is_not_there_is_named_though_a_head_has_no_words() -> None:
+    error = translate(_client_error("404", 404), operation="head_bucket")
+    assert isinstance(error, S3Rejected)
+    assert "S3_BUCKET_NAME" in error.hint
 
 
 @pytest.mark.parametrize(
