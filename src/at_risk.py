@@ -162,14 +162,20 @@ class Curve:
 
 
 class Rate:
-    """Bytes a second, exponentially weighted: what was measured long ago counts for little."""
+    """Bytes a second, exponentially weighted: what was measured long ago counts for little.
 
-    def __init__(self, value: float = 0.0, at: float | None = None) -> None:
+    A ``value`` that is known at the start is the average since ``begun``: one of a moment counts for a moment.
+    """
+
+    def __init__(self, value: float = 0.0, at: float | None = None, *, begun: float = -math.inf) -> None:
         self.value = value
         self._at = at
+        self._begun = begun
 
     def measure(self, value: float, at: float) -> None:
-        weight = 1.0 if self._at is None else 1.0 - math.exp(-(at - self._at) / AVERAGED_SECONDS)
+        weight = 1.0
+        if self._at is not None:
+            weight = _newer(at - self._at) / (_newer(at - self._begun) or 1.0)
         self.value += weight * (value - self.value)
         self._at = at
 
@@ -184,6 +190,11 @@ class Rate:
             self._at = at
 
 
+def _newer(seconds: float) -> float:
+    """How much of a rate's weight lies within the last so many seconds."""
+    return 1.0 - math.exp(-seconds / AVERAGED_SECONDS)
+
+
 class Growth:
     """How one file grew."""
 
@@ -194,7 +205,7 @@ class Growth:
         self._curve = Curve(0, look.at - born)
         self._curve.reach(seen.size, self._grew_at)
         average = seen.size / (born - changed) if born > changed else 0.0
-        self._rate = Rate(average, self._grew_at if average else None)
+        self._rate = Rate(average, self._grew_at, begun=look.at - born) if average else Rate()
 
     def follow(self, size: int, at: float) -> None:
         """It has this size now."""

@@ -146,6 +146,16 @@ def test_a_recorder_that_pauses_ages_but_its_seconds_stay() -> None:
     assert figures.total.oldest <= 5, "what came after the pause is young"
 
 
+def test_a_recorder_that_is_slow_to_begin_is_not_held_to_that() -> None:
+    """It writes a header, and then nothing until its encoder has warmed up."""
+    observer = Observer()
+    observer.at = 4.0
+    observer.sees(carried(1000, changed=UTC + 3))
+    for step in range(1, 4):
+        figures = observer.sees(carried(1000 + step * 5 * MB, changed=UTC + 4 + step * 5))
+    assert figures.total.seconds == pytest.approx(15, rel=0.3)
+
+
 def test_a_recorder_that_writes_in_bursts_is_as_fast_as_its_average() -> None:
     observer = Observer()
     for step in range(60):
