@@ -144,11 +144,11 @@ async def _serve_until(
     stop: asyncio.Event, place: _Place, notices: tuple[str, ...], metrics: Metrics, stack: AsyncExitStack
 ) -> None:
     settings = place.settings
-    policy = RetryPolicy(stopping=stop)
+    # Each its own: the return of the one is no news of the other.
     store = await stack.enter_async_context(
-        open_store(_store_settings(settings), policy=policy, observer=metrics, on_secret=mask)
+        open_store(_store_settings(settings), policy=RetryPolicy(stopping=stop), observer=metrics, on_secret=mask)
     )
-    checkpoints = await stack.enter_async_context(_checkpoints(settings, policy, metrics))
+    checkpoints = await stack.enter_async_context(_checkpoints(settings, RetryPolicy(stopping=stop), metrics))
     recordings = await stack.enter_async_context(_recordings(settings))
     slots = FairSlots(settings.max_concurrent_streams)
     prober = Ffprobe(settings.ffprobe_path, settings.watch_dir, timeout_seconds=settings.ffprobe_timeout_seconds)

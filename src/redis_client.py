@@ -149,6 +149,7 @@ class RedisCheckpoints:
         self._prefix = key_prefix.encode()
         self._bucket = bucket
         self._policy = policy
+        self._missed = False  # by the last look whether it is there
         self._observer = observer
         self._telemetry = telemetry
         self._connections = connections
@@ -242,12 +243,16 @@ class RedisCheckpoints:
     # -- beside the port ----------------------------------------------------------------------------------------
 
     async def ping(self) -> None:
-        """Ask Redis once whether it is there. Raises ``RedisUnavailable``."""
+        """Ask Redis once whether it is there. Raises ``RedisUnavailable``. Once it is again, nobody sleeps on."""
         try:
             await self._run("ping", [("PING",)], transaction=False, seconds=_PING_SECONDS)
         except RedisUnavailable as exc:
+            self._missed = True
             self._observer.operation_failed(operation="redis.ping", error=exc, attempt=1, wait_seconds=0.0)
             raise
+        if self._missed:
+            self._missed = False
+            self._policy.bell.ring()
 
     async def warn_about_configuration(self) -> None:
         """Tell telemetry when Redis may evict records or forget them in a restart; silent where CONFIG is forbidden."""

@@ -7,9 +7,10 @@ Redis will be back. Only the edges use this, so that no call is ever repeated by
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from dataclasses import dataclass
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential, wait_random_exponential
@@ -17,6 +18,9 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exp
 from .exceptions import ChunkProcessingError, Stopped, Transient
 
 T = TypeVar("T")
+
+#: How long somebody who was woken still waits, at most.
+WOKEN_SECONDS = 2.0
 
 
 class RetryObserver(Protocol):
@@ -27,18 +31,43 @@ class RetryObserver(Protocol):
     def operation_given_up(self, *, operation: str) -> None: ...
 
 
+class Bell:
+    """Wakes those who wait for a service, when somebody has seen that it is there again."""
+
+    def __init__(self) -> None:
+        self._asleep: set[asyncio.Timeout] = set()
+
+    def ring(self) -> None:
+        """Who waits now waits no longer. Later ones are not meant."""
+        asleep, self._asleep = self._asleep, set()
+        for sleeper in asleep:
+            sleeper.reschedule(asyncio.get_running_loop().time())
+
+    @asynccontextmanager
+    async def heard(self) -> AsyncIterator[None]:
+        """Raises ``TimeoutError`` out of what is done meanwhile, when the bell rings."""
+        async with asyncio.timeout(None) as sleeper:
+            self._asleep.add(sleeper)
+            try:
+                yield
+            finally:
+                self._asleep.discard(sleeper)
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """Waits in seconds: the first is up to ``first_wait``, each further up to twice that, none above ``longest_wait``.
 
     The jitter is full (anything between nothing and the bound), so that fifty streams do not come back at once;
     there is none after a refusal that only somebody's change can lift (wrong credentials). Once ``stopping`` is set
-    nothing is waited for any more: ``Stopped`` is raised.
+    nothing is waited for any more: ``Stopped`` is raised. When the ``bell`` rings nobody waits for longer than
+    ``WOKEN_SECONDS``.
     """
 
     first_wait: float = 0.5
     longest_wait: float = 60.0
     stopping: asyncio.Event | None = None
+    bell: Bell = field(default_factory=Bell)
 
     def wait_after(self, state: RetryCallState) -> float:
         """Seconds until the next attempt."""
@@ -46,6 +75,14 @@ class RetryPolicy:
         if isinstance(error, Transient) and error.misconfigured:
             return wait_exponential(multiplier=self.first_wait, max=self.longest_wait)(state)
         return wait_random_exponential(multiplier=self.first_wait, max=self.longest_wait)(state)
+
+    async def wait_out(self, seconds: float) -> None:
+        """Wait so long, or until the bell rings; then a moment of one's own, so that not all come back at once."""
+        try:
+            async with self.bell.heard():
+                await self.rest(seconds)
+        except TimeoutError:
+            await self.rest(random.uniform(0, min(seconds, WOKEN_SECONDS)))  # noqa: S311 - no secret
 
     async def rest(self, seconds: float) -> None:
         """Wait so long, or until the daemon stops."""
@@ -82,7 +119,7 @@ async def until_it_works(
     attempts = AsyncRetrying(
         retry=retry_if_exception(_is_ours_to_wait_out),
         wait=policy.wait_after,
-        sleep=policy.rest,
+        sleep=policy.wait_out,
         before_sleep=report,
         reraise=True,
     )

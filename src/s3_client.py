@@ -95,6 +95,7 @@ class S3Client:
         self._credentials = credentials
         self._settings = settings
         self._policy = policy
+        self._missed = False  # by the last look whether it is there
         self._observer = observer
         self._deadlines = deadlines or Deadlines()
         self._abilities: Abilities | None = None
@@ -142,12 +143,16 @@ class S3Client:
         return f"{self._settings.key_prefix}{PROBE_KEY}"
 
     async def ping(self) -> None:
-        """Raise ``S3Unavailable`` unless the bucket answers now."""
+        """Raise ``S3Unavailable`` unless the bucket answers now. Once it does again, nobody sleeps on."""
         try:
             await self._call("head_bucket", deadline=_PING_SECONDS)
         except S3Unavailable as exc:
+            self._missed = True
             self._observer.operation_failed(operation="s3.ping", error=exc, attempt=1, wait_seconds=0.0)
             raise
+        if self._missed:
+            self._missed = False
+            self._policy.bell.ring()
 
     # -- uploads ----------------------------------------------------------------------------------------------
 

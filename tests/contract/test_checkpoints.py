@@ -1098,6 +1098,20 @@ async def test_the_configuration_is_asked_for_until_redis_is_there(own_redis: se
 
 
 @pytest.mark.redis
+async def test_a_look_that_finds_redis_back_wakes_those_who_wait_for_it(own_redis: servers.RedisServer) -> None:
+    async with opened_redis(own_redis.url) as checkpoints:
+        waiting = asyncio.create_task(replace(QUICK, first_wait=3600, longest_wait=3600).wait_out(3600))
+        await checkpoints.ping()
+        own_redis.stop()
+        with pytest.raises(RedisUnavailable):
+            await checkpoints.ping()
+        assert not waiting.done()
+        own_redis.start()
+        await checkpoints.ping()
+        await asyncio.wait_for(waiting, 30)
+
+
+@pytest.mark.redis
 async def test_each_exchange_is_told_with_how_it_ended(own_redis: servers.RedisServer) -> None:
     telemetry = FakeTelemetry()
     async with opened_redis(own_redis.url, telemetry=telemetry) as checkpoints:

@@ -50,6 +50,7 @@ MOMENT = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
 MANIFEST = Manifest(7, CRC, 1, Snapshot(Identity(1, 2), 7, 3, 4))
 PART = StoredPart(1, 7, "made", CRC)
 SECONDS = 20.0
+POLICY = RetryPolicy(0.001, 0.01)
 
 
 def _ok(body: bytes | str = b"", **headers: str) -> bytes:
@@ -366,7 +367,7 @@ async def pair() -> AsyncIterator[Pair]:
                 checksum=Choice.ON,
                 conditional_writes=Choice.ON,
             ),
-            policy=RetryPolicy(0.001, 0.01),
+            policy=POLICY,
             observer=store.telemetry,
             deadlines=Deadlines(call=SECONDS / 2, completion=SECONDS / 2),
         ) as client,
@@ -412,6 +413,22 @@ async def test_a_look_that_finds_nobody_is_told_as_trouble(pair: Pair) -> None:
         await pair.client.ping()
     assert pair.store.telemetry.named("operation_failed")[0]["operation"] == "s3.ping"
     assert pair.store.telemetry.requests == [("s3", "head_bucket", ErrorClass.SERVER)]
+
+
+async def test_a_look_that_finds_the_store_back_wakes_those_who_wait_for_it(pair: Pair) -> None:
+    waiting = asyncio.create_task(replace(POLICY, first_wait=3600, longest_wait=3600).wait_out(3600))
+    await asyncio.sleep(0)
+    pair.store.begin(CALLS["head"], HEAD)
+    await pair.client.ping()
+    pair.store.begin(CALLS["head"], HEAD, HeadBucket=http_answer(500, b"", {}))
+    with pytest.raises(S3Unavailable):
+        await pair.client.ping()
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    pair.store.begin(CALLS["head"], HEAD)
+    await pair.client.ping()
+    async with asyncio.timeout(SECONDS):
+        await waiting
 
 
 @pytest.mark.parametrize("name", ["crc", "read"])

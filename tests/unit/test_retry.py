@@ -13,10 +13,11 @@ from src.exceptions import (
     RedisUnavailable,
     S3Rejected,
     S3Unavailable,
+    Stopped,
     StreamInitializationError,
     UploadGone,
 )
-from src.retry import RetryPolicy, until_it_works
+from src.retry import WOKEN_SECONDS, RetryPolicy, until_it_works
 from tests.crash.virtual_time import run
 from tests.fakes.telemetry import FakeTelemetry
 
@@ -201,3 +202,65 @@ def test_cancellation_passes_while_the_next_attempt_is_waited_for() -> None:
     cancelled, telemetry = _cancelled(server.ask, 100)
     assert cancelled
     assert telemetry.named("operation_recovered") == []
+
+
+def _woken(stay_away: float, looks_every: float = 15.0, count: int = 50) -> list[float]:
+    """When each of many calls got its answer, after an outage of so many seconds that somebody else sees the end of."""
+    ended: list[float] = []
+    policy = RetryPolicy(first_wait=0.5, longest_wait=60.0)
+
+    async def call() -> None:
+        if asyncio.get_running_loop().time() < stay_away:
+            raise _away()
+
+    async def wait() -> None:
+        await until_it_works("s3.head", call, policy=policy, observer=FakeTelemetry())
+        ended.append(asyncio.get_running_loop().time())
+
+    async def look() -> None:
+        await asyncio.sleep(stay_away + looks_every)
+        policy.bell.ring()
+
+    async def everybody() -> None:
+        await asyncio.gather(look(), *(wait() for _ in range(count)))
+
+    run(everybody())
+    return ended
+
+
+def test_nobody_sleeps_on_when_the_service_is_seen_to_be_back() -> None:
+    ended = _woken(stay_away=600.0)
+    assert max(ended) <= 600.0 + 15 + WOKEN_SECONDS
+
+
+def test_those_who_are_woken_do_not_come_all_at_once() -> None:
+    ended = _woken(stay_away=600.0)
+    assert len({round(at, 6) for at in ended}) == 50
+
+
+def test_a_bell_is_not_for_those_who_come_later() -> None:
+    policy = RetryPolicy()
+
+    async def ring_and_wait() -> float:
+        policy.bell.ring()
+        began = asyncio.get_running_loop().time()
+        await policy.wait_out(30)
+        return asyncio.get_running_loop().time() - began
+
+    assert run(ring_and_wait()) == 30
+
+
+def test_a_stop_is_heard_by_those_who_are_woken_too() -> None:
+    async def stop_and_wait() -> None:
+        stopping = asyncio.Event()
+        policy = RetryPolicy(stopping=stopping)
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(policy.wait_out(60))
+            waiting.add_done_callback(lambda task: task.exception())
+            await asyncio.sleep(1)
+            policy.bell.ring()
+            stopping.set()
+
+    with pytest.raises(ExceptionGroup) as raised:
+        run(stop_and_wait())
+    assert raised.group_contains(Stopped)
