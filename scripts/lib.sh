@@ -60,7 +60,8 @@ start_ticker() {
         # The last sleep outlives the ticker; it must not hold a pipe that somebody reads to its end.
         while sleep 1 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
             seconds=$((seconds + 1))
-            newest=$(tail -n 1 "$SETUP_LOG" | tr '\r\t' '  ' | cut -c 1-70)
+            # ASCII alone: cut counts bytes, and half a character of pip's progress bar is none.
+            newest=$(tail -n 1 "$SETUP_LOG" | tr '\r\t' '  ' | LC_ALL=C tr -cd '\n -~' | cut -c 1-70)
             if [ -t 1 ]; then
                 printf '\r\033[K      %3ss  %s' "$seconds" "$newest"
             elif [ $((seconds % 15)) -eq 0 ]; then
@@ -284,7 +285,7 @@ ensure_versitygw() {
         already "could not be built the last time; scripts/setup tries again"
         return 1
     fi
-    printf ' (built from source once; one to three minutes)'
+    printf ' (built from source once; takes minutes)'
     if run_shown build_versitygw; then return; fi
     mkdir -p "$TOOLS/bin"
     : >"$VERSITYGW.failed"
