@@ -33,6 +33,7 @@ TYPED_IN = {
     "kill -9": _STORY,
     "grep aws_": _STORY,
     "curl -s": _STORY,
+    "scripts/demo": f"{_HERE}::test_the_demonstration_ends_with_two_equal_checksums",
     "scripts/test": f"{_HERE}::test_the_suite_is_run_by_one_command",
     "cp example.env": f"{_HERE}::test_the_daemon_runs_from_a_copy_of_the_example",
     "scripts/setup": f"{_HERE}::test_the_daemon_runs_from_a_copy_of_the_example",
@@ -236,7 +237,7 @@ def _look_into_redis(checkout: Path, redis: str) -> None:
 @pytest.mark.redis
 @pytest.mark.ffmpeg
 def test_the_demonstration_ends_with_two_equal_checksums(checkout: Path) -> None:
-    printed = _type(checkout, "scripts/demo --seconds 4")
+    printed = _type(checkout, _shown("scripts/demo") + " --seconds 4")
     assert "They are equal." in printed
     assert len(set(re.findall(r"^SHA-256 of the \w+ +(\w{64})", printed, re.MULTILINE))) == 1
 
