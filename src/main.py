@@ -24,7 +24,7 @@ from .at_risk_metrics import AtRiskCollector, Lookout
 from .config import Loaded, Settings, load_settings, without_user_info
 from .credentials import KeySettings
 from .dispatcher import Dispatcher, FairSlots
-from .embedded import EmbeddedServiceError, embedded_redis, embedded_s3, find_versitygw
+from .embedded import AWS_CONFIG_NAME, EmbeddedServiceError, embedded_redis, embedded_s3, find_versitygw
 from .exceptions import ConfigurationError, Permanent, Stopped
 from .ffprobe import Ffprobe
 from .http_server import serve
@@ -387,7 +387,8 @@ async def _embed_s3(place: _Place, data: Path, stack: AsyncExitStack) -> tuple[_
     if s3.objects_dir is None:
         notice = "VersityGW is not there: copies are in memory only (moto), and nothing is kept after the stop."
     copies = str(s3.objects_dir / settings.s3_bucket_name) if s3.objects_dir else f"memory, at {s3.endpoint_url}"
-    return _Place(Settings(**given), copies, s3.browse_url, notice), s3.objects_dir is not None
+    browse = f"{s3.browse_url}  (keys: {data / AWS_CONFIG_NAME})" if s3.browse_url else None
+    return _Place(Settings(**given), copies, browse, notice), s3.objects_dir is not None
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 from .child import EmbeddedServiceError
 from .redis_server import EmbeddedRedis, embedded_redis
-from .s3_server import EmbeddedS3, embedded_s3, find_versitygw
+from .s3_server import AWS_CONFIG_NAME, EmbeddedS3, embedded_s3, find_versitygw
 
 __all__ = [
+    "AWS_CONFIG_NAME",
     "EmbeddedRedis",
     "EmbeddedS3",
     "EmbeddedServiceError",

@@ -24,7 +24,9 @@ def test_the_embedded_services_need_nothing_and_a_second_run_finds_everything_ag
         drop, copies, page, metrics = _four_lines(daemon)
         assert drop == tmp_path / "local_watch_dir"
         assert copies == tmp_path / "data" / "s3" / "video-streams"
-        with urllib.request.urlopen(page, timeout=10) as answer:
+        address, keys = re.fullmatch(r"(\S+)  \(keys: (.+)\)", page).groups()  # type: ignore[union-attr]
+        assert "aws_secret_access_key" in Path(keys).read_text()
+        with urllib.request.urlopen(address, timeout=10) as answer:
             assert answer.status == 200
         with urllib.request.urlopen(metrics, timeout=10) as answer:
             assert b"streams_completed_total" in answer.read()
