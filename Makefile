@@ -10,7 +10,7 @@ help:
 	@echo "make run        the daemon on ./local_watch_dir, with a Redis and an S3 of its own"
 	@echo "make demo       a test recording, its upload, and the comparison at the end"
 	@echo "make test       the whole suite"
-	@echo "make test-fast  the tests to run all the time, under a minute"
+	@echo "make test-fast  the tests to run all the time, one to three minutes"
 	@echo "make check      formatting, lint, types, and the whole suite with coverage"
 	@echo "make lint       the first three of these"
 	@echo "make bench      CPU, memory and blocking, measured"
