@@ -5,14 +5,17 @@ from __future__ import annotations
 import gc
 import os
 import secrets
+from collections import deque
 from collections.abc import Iterator
 from io import StringIO
 
 from prometheus_client import generate_latest
 
+from src.at_risk import Holding, Look, Tally, Watch
+from src.at_risk_metrics import AtRiskCollector
 from src.logging_config import configure_logging
 from src.metrics import Metrics
-from src.recording import SendReason, Status
+from src.recording import Identity, SendReason, Snapshot, Status
 
 from .processes import MIB, resident_bytes
 from .report import Row
@@ -25,12 +28,15 @@ _RETENTION_SECONDS = 600.0
 #: A stream ends so often; more than ``_STREAM_MAX`` end within the retention.
 _SECONDS_EACH = 2.0
 _STREAMS_BETWEEN_SCRAPES = 500
+#: So many are carried at a time.
+_ALIVE = 5
 #: The heap breathes by two; a stream that left 500 bytes behind would take five.
 TARGET_MIB = 4
 
 
 def measure(_rounds: int) -> Iterator[Row]:
-    """The real metrics with every moment of a stream, their log lines thrown away, scraped now and then."""
+    """The real metrics with every moment of a stream and what is at risk, their log lines thrown away, scraped now and
+    then."""
     configure_logging("production", "INFO", stream=_Nowhere())
     course = _Course()
     course.carry(_FIRST)
@@ -64,6 +70,9 @@ class _Course:
         self._metrics = Metrics(
             version="bench", stream_max=_STREAM_MAX, retention_seconds=_RETENTION_SECONDS, now=lambda: self._now
         )
+        self._at_risk = AtRiskCollector(self._metrics.registry, stream_max=_STREAM_MAX)
+        self._tally, self._watch = Tally(), Watch()
+        self._alive: deque[Holding] = deque(maxlen=_ALIVE)
         self.most = 0
 
     def carry(self, streams: int) -> None:
@@ -76,6 +85,8 @@ class _Course:
 
     def rest(self) -> None:
         self._now += 2 * _RETENTION_SECONDS
+        self._alive.clear()
+        self._look()
         self._metrics.expire(self._now)
 
     def series(self) -> int:
@@ -85,6 +96,7 @@ class _Course:
 
     def _carry_one(self) -> None:
         stream_id = secrets.token_hex(16)
+        self._record(stream_id)
         stream = self._metrics.stream(stream_id, f"camera/{stream_id}.mp4")
         with stream.bind():
             stream.status_is(Status.ACTIVE)
@@ -95,6 +107,20 @@ class _Course:
             stream.trouble(operation="file_read", error=OSError("I/O error"), retry_seconds=1.0)
             stream.sealed(size=2 * MIB, seconds=0.5, sent_again=1)
             stream.completed(key=f"{stream_id}.mp4", size=2 * MIB, duration_seconds=60.0, processing_seconds=1.0)
+
+    def _record(self, stream_id: str) -> None:
+        """It waits, is carried, and grows while others do; a look now and then finds it."""
+        path, born_ns = f"camera/{stream_id}.mp4", int(self._now * 1e9)
+        for size in (1, MIB):
+            self._tally.put(path, Snapshot(Identity(secrets.randbits(48), born_ns), size, born_ns + size, born_ns))
+        seen = Snapshot(Identity(secrets.randbits(48), born_ns), 2 * MIB, born_ns, born_ns)
+        self._alive.append(Holding(path, seen, MIB, MIB, stream_id))
+        self._look()
+        self._tally.drop(path)
+
+    def _look(self) -> None:
+        look = Look(self._now, self._now, [*self._alive], self._tally.waiting(), self._now * MIB, 1e12)
+        self._at_risk.figures = self._watch.look(look, {})
 
 
 def _resident() -> int:

@@ -8,7 +8,7 @@ What makes no sense ends the clock, and nothing is known. ISO/IEC 14496-12, sect
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from .at_risk import Curve
 from .boxes import header
@@ -28,9 +28,9 @@ class FragmentClock:
     def __init__(self) -> None:
         self.is_over = False  # no fragmented MP4, or one that cannot be understood: nothing to follow
         self._offset = 0
-        self._seconds = 0.0
+        self._seconds: dict[int, float] = {}  # of each track; the longest is the film's
         self.is_behind = True  # there are boxes that were not read yet
-        self._track: tuple[int, int, int] | None = None  # number, time scale, usual duration of a sample
+        self._tracks: Mapping[int, tuple[int, int]] = {}  # by number: time scale, usual duration of a sample
         self._curve = Curve(0, 0.0)
 
     def walk(self, read: Read, size: int) -> None:
@@ -46,7 +46,7 @@ class FragmentClock:
 
     def seconds(self, begin: int, end: int) -> float | None:
         """Seconds of film between two offsets; None while nobody knows."""
-        if self.is_over or self.is_behind or self._track is None:
+        if self.is_over or self.is_behind or not any(self._seconds.values()):
             return None
         return max(0.0, self._curve.moment(end) - self._curve.moment(begin))
 
@@ -55,7 +55,7 @@ class FragmentClock:
         if self._offset + _HEADER > size:
             return False
         length, kind = header(read(self._offset, _HEADER))
-        if length is None or (kind == b"mdat" and self._track is None):
+        if length is None or (kind == b"mdat" and not self._tracks):
             raise ValueError(kind)  # an ordinary recording under way, or none
         if kind in (b"moov", b"moof"):
             if length > _LARGEST_INDEX:
@@ -65,19 +65,20 @@ class FragmentClock:
             self._take(kind, read(self._offset, length)[8:])
         self._offset += length
         if kind == b"mdat":
-            self._curve.reach(self._offset, self._seconds)
+            self._curve.reach(self._offset, max(self._seconds.values(), default=0.0))
         return True
 
     def _take(self, kind: bytes, body: bytes) -> None:
         if kind == b"moov":
-            self._track = self._track or _first_track(body)
+            self._tracks = self._tracks or _tracks_in_fragments(body)
             return
-        if self._track is None:
+        if not self._tracks:
             raise ValueError(kind)
-        seconds = sum(_duration(traf, self._track) for _, traf in _inside(body, b"traf"))
-        if seconds > _LONGEST_FRAGMENT:
-            raise ValueError(seconds)
-        self._seconds += seconds
+        for _, traf in _inside(body, b"traf"):
+            number, seconds = _duration(traf, self._tracks)
+            if seconds > _LONGEST_FRAGMENT:
+                raise ValueError(seconds)
+            self._seconds[number] = self._seconds.get(number, 0.0) + seconds
 
 
 def _inside(body: bytes, *kinds: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -98,32 +99,37 @@ def _only(body: bytes, *way: bytes) -> bytes:
     return body
 
 
-def _first_track(moov: bytes) -> tuple[int, int, int]:
-    """The first track's number, its time scale, and how long its samples are by default."""
-    trak = _only(moov, b"trak")
+def _tracks_in_fragments(moov: bytes) -> dict[int, tuple[int, int]]:
+    """Each such track's time scale, and how long its samples are by default."""
+    usual = {}
+    for _, trex in _inside(_only(moov, b"mvex"), b"trex"):
+        number, _, duration = struct.unpack_from(">III", trex, 4)
+        usual[number] = duration
+    scales = dict(_number_and_scale(trak) for _, trak in _inside(moov, b"trak"))
+    tracks = {number: (scale, usual[number]) for number, scale in scales.items() if scale and number in usual}
+    if not tracks:
+        raise ValueError("not fragmented")
+    return tracks
+
+
+def _number_and_scale(trak: bytes) -> tuple[int, int]:
     header_of_track, media = _only(trak, b"tkhd"), _only(trak, b"mdia", b"mdhd")
     (number,) = struct.unpack_from(">I", header_of_track, 20 if header_of_track[:1] == b"\1" else 12)
     (scale,) = struct.unpack_from(">I", media, 20 if media[:1] == b"\1" else 12)
-    usual = {}
-    for _, trex in _inside(_only(moov, b"mvex"), b"trex"):
-        track, _, duration = struct.unpack_from(">III", trex, 4)
-        usual[track] = duration
-    if number not in usual or not scale:
-        raise ValueError("not fragmented")
-    return number, scale, usual[number]
+    return number, scale
 
 
-def _duration(traf: bytes, track: tuple[int, int, int]) -> float:
-    """Seconds of the first track in one fragment; 0 where the fragment is another track's."""
-    number, scale, usual = track
+def _duration(traf: bytes, tracks: Mapping[int, tuple[int, int]]) -> tuple[int, float]:
+    """Whose fragment it is, and its seconds; 0 where the track is not known."""
     tfhd = _only(traf, b"tfhd")
-    flags, found = struct.unpack_from(">II", tfhd)
-    if found != number:
-        return 0.0
+    flags, number = struct.unpack_from(">II", tfhd)
+    if number not in tracks:
+        return number, 0.0
+    scale, usual = tracks[number]
     if flags & 0x8:
         before = (8 if flags & 0x1 else 0) + (4 if flags & 0x2 else 0)
         (usual,) = struct.unpack_from(">I", tfhd, 8 + before)
-    return sum(_ticks(trun, usual) for _, trun in _inside(traf, b"trun")) / scale
+    return number, sum(_ticks(trun, usual) for _, trun in _inside(traf, b"trun")) / scale
 
 
 def _ticks(trun: bytes, usual: int) -> int:

@@ -20,11 +20,12 @@ def u32(*numbers: int) -> bytes:
     return b"".join(number.to_bytes(4, "big") for number in numbers)
 
 
-def index(*, scale: int = 1000, usual: int = 40, number: int = 1) -> bytes:
-    """A ``moov`` of one track in fragments."""
-    media = box(b"mdia", box(b"mdhd", u32(0, 0, 0, scale, 0, 0)))
-    track = box(b"trak", box(b"tkhd", u32(0, 0, 0, number, 0)) + media)
-    return box(b"moov", track + box(b"mvex", box(b"trex", u32(0, number, 1, usual, 0, 0))))
+def index(*numbers: int, scale: int = 1000, usual: int = 40) -> bytes:
+    """A ``moov`` of tracks in fragments; one, unless told."""
+    media, numbers = box(b"mdia", box(b"mdhd", u32(0, 0, 0, scale, 0, 0))), numbers or (1,)
+    tracks = b"".join(box(b"trak", box(b"tkhd", u32(0, 0, 0, number, 0)) + media) for number in numbers)
+    defaults = b"".join(box(b"trex", u32(0, number, 1, usual, 0, 0)) for number in numbers)
+    return box(b"moov", tracks + box(b"mvex", defaults))
 
 
 def fragment(tfhd: bytes, *truns: bytes, media: int = 1000) -> bytes:
@@ -58,7 +59,17 @@ def test_fields_before_the_default_duration_are_stepped_over() -> None:
     assert seconds(index() + fragment(u32(0x1 | 0x2 | 0x8, 1, 0, 0, 9, 20), u32(0, 25))) == 0.5
 
 
-def test_another_track_does_not_count() -> None:
+def test_the_longest_track_is_the_films() -> None:
+    picture, sound = fragment(u32(0, 2), u32(0, 25)), fragment(u32(0, 3), u32(0, 24))
+    assert seconds(index(1, 2, 3) + 3 * (picture + sound)) == pytest.approx(3.0)
+
+
+def test_while_no_track_has_a_fragment_nothing_is_known() -> None:
+    assert seconds(index(1, 2)) is None
+    assert seconds(index(1, 2) + fragment(PLAIN, u32(0, 0))) is None
+
+
+def test_a_track_that_the_index_does_not_know_does_not_count() -> None:
     assert seconds(index() + fragment(PLAIN, u32(0, 25)) + fragment(u32(0, 2), u32(0, 999))) == 1.0
 
 
