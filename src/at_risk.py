@@ -10,7 +10,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from .recording import Identity, Snapshot
 
@@ -20,13 +20,16 @@ AVERAGED_SECONDS = 60.0
 _MOST_POINTS = 128
 #: Bytes a second below which nothing is being written: a weighted rate never comes to zero.
 _STILL = 1.0
+#: Entries of files that have gone, which a tally of few files may keep.
+_SPARE_ENTRIES = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Holding:
     """A recording that is not finished: what is on disk, how much of it S3 has, and how much could be sent at once.
 
-    ``stream_id`` is None where no stream carries it: it is being looked up, or its stream has failed.
+    ``stream_id`` is None where no stream carries it: it is being looked up, or its stream has failed. ``proved`` is the
+    file as it was when its object was proved; what is new in it came later.
     """
 
     path: str
@@ -34,6 +37,7 @@ class Holding:
     stored: int = 0
     sendable: int = 0
     stream_id: str | None = None
+    proved: Snapshot | None = None
 
     @property
     def at_risk(self) -> int:
@@ -44,52 +48,83 @@ class Holding:
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """Files that nobody has taken up yet, all together: bytes and seconds at risk, and the birth of the oldest (unix
-    seconds). ``grown`` counts the bytes that were written while they waited, since the start."""
+    seconds). ``grown`` counts the bytes that were written while they waited, since the start.
+
+    ``to_look_up`` files are as they were before the start, and nobody knows yet whether S3 has them: they count as a
+    number, not as bytes.
+    """
 
     bytes: int = 0
     seconds: float = 0.0
     born: float | None = None
     grown: int = 0
+    to_look_up: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A file that waits: bytes of it that S3 lacks, and since when (ns)."""
+
+    seen: Snapshot
+    missing: int
+    born_ns: int
+    to_look_up: bool
+
+    @property
+    def span_ns(self) -> int:
+        return (self.seen.mtime_ns - self.born_ns) * self.missing // max(1, self.seen.size)
 
 
 class Tally:
     """Keeps ``Waiting`` up as files come and go, so that a look at 100,000 of them costs nothing."""
 
     def __init__(self) -> None:
-        self._files: dict[str, tuple[Snapshot, int]] = {}
+        self._files: dict[str, _Entry] = {}
         self._by_birth: list[tuple[int, str]] = []  # a heap; what has gone is left in it until it comes up
-        self._bytes = self._span_ns = self._grown = 0
+        self._bytes = self._span_ns = self._grown = self._to_look_up = 0
 
-    def put(self, path: str, seen: Snapshot, stored: int) -> None:
-        """The file waits, or has changed while it does; its object has ``stored`` bytes from before."""
+    def put(self, path: str, seen: Snapshot, proved: Snapshot | None = None, *, to_look_up: bool = False) -> None:
+        """The file waits, or has changed while it does; ``proved`` is what its object has of it from before."""
         before = self._files.get(path)
-        if before is not None and before[0].identity == seen.identity:
-            self._grown += max(0, seen.size - before[0].size)
+        born_ns = _born_ns(seen) if proved is None else seen.mtime_ns  # it was whole until it was seen changed
+        if before is not None and before.seen.identity == seen.identity:
+            self._grown += max(0, seen.size - before.seen.size)
+            born_ns = min(born_ns, before.born_ns)
         self.drop(path)
-        self._files[path] = seen, stored
-        self._count(seen, stored, 1)
-        if before is None or _born_ns(before[0]) != _born_ns(seen):
-            heappush(self._by_birth, (_born_ns(seen), path))
+        missing = 0 if to_look_up else max(0, seen.size - (proved.size if proved else 0))
+        entry = self._files[path] = _Entry(seen, missing, born_ns, to_look_up)
+        self._count(entry, 1)
+        if missing and (before is None or not before.missing or before.born_ns != born_ns):
+            self._note_birth(born_ns, path)
 
     def drop(self, path: str) -> None:
         """It waits no longer, if it did."""
         if path in self._files:
-            self._count(*self._files.pop(path), -1)
+            self._count(self._files.pop(path), -1)
 
     def waiting(self) -> Waiting:
         """What waits now."""
         heap = self._by_birth
-        if not self._files:
-            heap.clear()
-        while heap and (heap[0][1] not in self._files or _born_ns(self._files[heap[0][1]][0]) != heap[0][0]):
+        while heap and not self._is_at_risk(*heap[0]):
             heappop(heap)
-        born = heap[0][0] / 1e9 if heap and self._bytes else None
-        return Waiting(self._bytes, self._span_ns / 1e9, born, self._grown)
+        born = heap[0][0] / 1e9 if heap else None
+        return Waiting(self._bytes, self._span_ns / 1e9, born, self._grown, self._to_look_up)
 
-    def _count(self, seen: Snapshot, stored: int, sign: int) -> None:
-        missing = max(0, seen.size - stored)
-        self._bytes += sign * missing
-        self._span_ns += sign * ((seen.mtime_ns - _born_ns(seen)) * missing // max(1, seen.size))
+    def _note_birth(self, born_ns: int, path: str) -> None:
+        heap = self._by_birth
+        heappush(heap, (born_ns, path))
+        if len(heap) > 2 * len(self._files) + _SPARE_ENTRIES:
+            heap[:] = {entry for entry in heap if self._is_at_risk(*entry)}
+            heapify(heap)
+
+    def _is_at_risk(self, born_ns: int, path: str) -> bool:
+        entry = self._files.get(path)
+        return entry is not None and entry.missing > 0 and entry.born_ns == born_ns
+
+    def _count(self, entry: _Entry, sign: int) -> None:
+        self._bytes += sign * entry.missing
+        self._span_ns += sign * entry.span_ns
+        self._to_look_up += sign * entry.to_look_up
 
 
 def _born_ns(seen: Snapshot) -> int:
@@ -128,6 +163,7 @@ class Figures:
 
     total: Risk
     streams: Mapping[str, Risk]
+    to_look_up: int
     backlog: int
     ingest: float
     uplink: float
@@ -240,8 +276,9 @@ class Watch:
     _growing: dict[Identity, Growth] = field(default_factory=dict)
     _sizes: dict[Identity, int] = field(default_factory=dict)
     _last: Look | None = None
-    _backlog: int = 0
+    _was_behind: bool = False
     _ingest: Rate = field(default_factory=Rate)
+    _sent: Rate = field(default_factory=Rate)
     _uplink: Rate = field(default_factory=Rate)
 
     def look(self, look: Look, media_seconds: Mapping[Identity, float]) -> Figures:
@@ -253,20 +290,22 @@ class Watch:
         self._measure(look, holdings, backlog)
         streams = {h.stream_id: risks[identity] for identity, h in holdings.items() if h.stream_id is not None}
         ingest, uplink = self._ingest.value, 0.0 if look.away else self._uplink.value
+        to_gain = ingest if _is_behind(backlog, ingest) else 0.0
         return Figures(
             total=_total([*risks.values(), _risk_of(look.waiting, look.utc)]),
             streams=streams,
+            to_look_up=look.waiting.to_look_up,
             backlog=backlog,
             ingest=ingest,
             uplink=uplink,
-            catch_up=catch_up_seconds(backlog, uplink, ingest),
+            catch_up=catch_up_seconds(backlog, uplink, to_gain),
             free=look.free,
             disk_full=look.free / ingest if ingest > _STILL else math.inf,
         )
 
     def _risk(self, holding: Holding, look: Look, media_seconds: Mapping[Identity, float]) -> Risk:
         seen = holding.seen
-        growth = self._growing.get(seen.identity) or Growth(seen, look)
+        growth = self._growing.get(seen.identity) or Growth(holding.proved or seen, look)
         self._growing[seen.identity] = growth
         growth.follow(seen.size, look.at)
         risk = growth.risk(holding.stored, look.at)
@@ -279,14 +318,21 @@ class Watch:
             grown = sum(self._grown(holding, look, elapsed) for holding in holdings.values())
             grown += look.waiting.grown - last.waiting.grown
             self._ingest.measure(grown / elapsed, look.at)
-            sent = (look.sent - last.sent) / elapsed
-            if look.away or last.away:
-                self._uplink.resume(sent, look.at)
-            elif backlog and self._backlog:
+            self._measure_uplink(last, look, (look.sent - last.sent) / elapsed, backlog)
+        self._last, self._sizes = look, sizes
+
+    def _measure_uplink(self, last: Look, look: Look, sent: float, backlog: int) -> None:
+        """While the daemon keeps up, what goes out is what comes in: the link can do at least that."""
+        is_behind = _is_behind(backlog, self._ingest.value)
+        if look.away or last.away:
+            self._uplink.resume(sent, look.at)
+        else:
+            self._sent.measure(sent, look.at)
+            if is_behind and self._was_behind:
                 self._uplink.measure(sent, look.at)
             else:
-                self._uplink.at_least(sent)
-        self._last, self._sizes, self._backlog = look, sizes, backlog
+                self._uplink.at_least(self._sent.value)
+        self._was_behind = is_behind
 
     def _grown(self, holding: Holding, look: Look, elapsed: float) -> float:
         """Bytes since the last look. A file that is new here but old came by a rename, and fills no disk; where
@@ -298,6 +344,11 @@ class Watch:
             return 0
         born, _ = _ages(seen, look.utc)
         return seen.size * elapsed / max(elapsed, born)
+
+
+def _is_behind(backlog: float, ingest: float) -> bool:
+    """Whether more waits than comes within a minute: parts that are just being sent are backlog, and no delay."""
+    return backlog > ingest * AVERAGED_SECONDS
 
 
 def _risk_of(waiting: Waiting, utc: float) -> Risk:

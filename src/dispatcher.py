@@ -149,8 +149,8 @@ class _Room:
 
 
 class _Queue:
-    """Files that wait to be taken up, by path; ``room`` is held by those that have been. The tally of all that wait
-    follows."""
+    """Files that wait to be taken up, by path; ``room`` is held by those that have been. What is taken up leaves the
+    tally."""
 
     def __init__(self, room: asyncio.Semaphore, tally: Tally) -> None:
         self.room = room
@@ -158,15 +158,10 @@ class _Queue:
         self.files: OrderedDict[str, Snapshot] = OrderedDict()
         self._arrived = asyncio.Event()
 
-    def put(self, path: str, snapshot: Snapshot, stored: int) -> None:
-        """``stored``: bytes that its object has from before."""
+    def put(self, path: str, snapshot: Snapshot) -> None:
+        """The caller puts it into the tally, which does not care in which queue it waits."""
         self.files[path] = snapshot
-        self._tally.put(path, snapshot, stored)
         self._arrived.set()
-
-    def drop(self, path: str) -> None:
-        if self.files.pop(path, None) is not None:
-            self._tally.drop(path)
 
     async def get(self) -> tuple[str, Snapshot]:
         while not self.files:
@@ -182,7 +177,7 @@ class Processor(Protocol):
 
     @property
     def checkpoint(self) -> Checkpoint: ...
-    def holding(self, seen: Snapshot) -> Holding: ...
+    def holding(self, seen: Snapshot, proved: Snapshot | None) -> Holding: ...
     def hint(self) -> None: ...
     def renamed(self, path: str) -> None: ...
     def when_it_takes_long(self, call: Callable[[], None]) -> None: ...
@@ -194,13 +189,15 @@ class Processor(Protocol):
 class _Stream:
     """A living recording: where it is now, who carries it, and in which task.
 
-    ``seen`` is the newest stat that a hint has led to; ``proved`` are bytes that its object has from before.
+    ``seen`` is the newest stat that a hint has led to; ``proved`` is what its object has from before. ``to_look_up`` is
+    a file from before the start: nobody knows yet whether S3 has it as it was then.
     """
 
     path: str
     identity: Identity
     seen: Snapshot | None = None
-    proved: int = 0
+    proved: Snapshot | None = None
+    to_look_up: Snapshot | None = None
     processor: Processor | None = None
     task: asyncio.Task[None] | None = None
     room: _Room | None = None
@@ -209,18 +206,18 @@ class _Stream:
 
 @dataclass(frozen=True, slots=True)
 class _Settled:
-    """A file that is done as it is, and where its object lies."""
+    """A file that is done as it is, and where its object lies. Once it was seen shorter it is another recording."""
 
     snapshot: Snapshot
     key: str
+    was_cut: bool = False
 
 
 def _holding(stream: _Stream, seen: Snapshot) -> Holding:
-    if stream.processor is None:
-        return Holding(stream.path, seen, stream.proved, max(0, seen.size - stream.proved))
-    holding = stream.processor.holding(seen)
-    stored = max(holding.stored, stream.proved)
-    return replace(holding, stored=stored, sendable=min(holding.sendable, max(0, seen.size - stored)))
+    if stream.processor is not None:
+        return stream.processor.holding(seen, stream.proved)
+    stored = stream.proved.size if stream.proved else 0
+    return Holding(stream.path, seen, stored, max(0, seen.size - stored), proved=stream.proved)
 
 
 class Dispatcher:
@@ -246,6 +243,7 @@ class Dispatcher:
         self._left: dict[str, Holding] = {}  # files of failed streams, as they were left
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._began_ns = int(world.clock.utc_now().timestamp() * 1e9)
 
     def publish(self, event: StreamEvent) -> None:
         """Take a hint; hints about one path that has not been looked at yet are one."""
@@ -260,14 +258,31 @@ class Dispatcher:
 
     def holdings(self) -> tuple[list[Holding], Waiting]:
         """Every recording that is not finished, as it stands; those that wait to be taken up all together."""
-        streams = self._by_identity.values()
-        found = [_holding(stream, stream.seen) for stream in streams if stream.seen is not None]
-        return [*found, *self._left.values()], self._tally.waiting()
+        there = [(stream, stream.seen) for stream in self._by_identity.values() if stream.seen is not None]
+        found = [_holding(stream, seen) for stream, seen in there if stream.to_look_up != seen]
+        waiting = self._tally.waiting()
+        to_look_up = waiting.to_look_up + len(there) - len(found)
+        return [*found, *self._left.values()], replace(waiting, to_look_up=to_look_up)
 
-    def _proved(self, path: str, identity: Identity) -> int:
-        """Bytes of this recording that its object has, though the file has changed since."""
+    def _proved(self, path: str, identity: Identity) -> Snapshot | None:
+        """What the recording's object has of it, though the file has changed since."""
         settled = self._settled.get(path)
-        return settled.snapshot.size if settled is not None and settled.snapshot.identity == identity else 0
+        if settled is None or settled.was_cut or settled.snapshot.identity != identity:
+            return None
+        return settled.snapshot
+
+    def _see_cut(self, path: str, snapshot: Snapshot) -> None:
+        """A file that is shorter than its object holds another recording from now on, however long it becomes."""
+        settled = self._settled.get(path)
+        if settled is not None and snapshot.size < settled.snapshot.size:
+            self._settled[path] = replace(settled, was_cut=True)
+        known = self._by_identity.get(snapshot.identity)
+        if known is not None and known.proved is not None and snapshot.size < known.proved.size:
+            known.proved = None
+
+    def _is_from_before(self, snapshot: Snapshot) -> bool:
+        """Whether the file is as it was before the start. The ctime: a copy or a rename may bring an old mtime."""
+        return snapshot.ctime_ns < self._began_ns
 
     async def drain(self, grace_seconds: float) -> None:
         """Let every stream come to a boundary within the time, drop the rest; their records say where to go on."""
@@ -357,6 +372,7 @@ class Dispatcher:
             if at_path is not None and at_path.processor is not None:
                 at_path.processor.hint()
             return
+        self._see_cut(path, snapshot)
         known = self._by_identity.get(snapshot.identity)
         if known is not None:
             known.seen = snapshot
@@ -372,8 +388,9 @@ class Dispatcher:
     def _forget(self, path: str) -> None:
         self._settled.pop(path, None)
         self._left.pop(path, None)
-        self._fresh.drop(path)
-        self._resting.drop(path)
+        self._fresh.files.pop(path, None)
+        self._resting.files.pop(path, None)
+        self._tally.drop(path)
         self._empty.discard(path)
         self._links.discard(path)
 
@@ -422,9 +439,10 @@ class Dispatcher:
         if settled is None or settled.snapshot != snapshot:
             # File times may be wrong (a share's clock): what changes while it waits is growing.
             fresh = self._is_fresh(snapshot) or self._resting.files.get(path, snapshot) != snapshot
-            (self._resting if fresh else self._fresh).drop(path)
-            stored = self._proved(path, snapshot.identity)
-            (self._fresh if fresh else self._resting).put(path, snapshot, stored)
+            (self._resting if fresh else self._fresh).files.pop(path, None)
+            (self._fresh if fresh else self._resting).put(path, snapshot)
+            to_look_up = not fresh and self._is_from_before(snapshot)
+            self._tally.put(path, snapshot, self._proved(path, snapshot.identity), to_look_up=to_look_up)
 
     def _is_fresh(self, snapshot: Snapshot) -> bool:
         """Whether the file may still be growing. Only the order depends on it, never what becomes of the file."""
@@ -461,7 +479,8 @@ class Dispatcher:
             self._hint_all({path})  # the recovery has met the path or the file meanwhile: look at it in that light
             return False
         proved = self._proved(path, snapshot.identity)
-        stream = _Stream(path, snapshot.identity, snapshot, proved, room=room)
+        to_look_up = snapshot if not growing and self._is_from_before(snapshot) else None
+        stream = _Stream(path, snapshot.identity, snapshot, proved, to_look_up, room=room)
         self._register(stream)
         self._spawn(stream, self._claim_and_carry(stream, snapshot, room, growing=growing), name=f"claim-{path!r}")
         return True
@@ -545,6 +564,7 @@ class Dispatcher:
     async def _carry(self, stream: _Stream, record: Checkpoint) -> None:
         """Until the stream ends; an error that nobody foresaw costs only this stream a pause."""
         retry = _FIRST_RETRY_SECONDS
+        stream.to_look_up = None  # the record knows
         while True:
             if record.path != stream.path:
                 record = replace(record, path=stream.path)

@@ -106,15 +106,18 @@ class StreamProcessor:
         """Where the stream stands."""
         return self._ledger.snapshot()
 
-    def holding(self, seen: Snapshot) -> Holding:
-        """How much of the file, as it was just seen, S3 has; its object counts while an upload is to replace it."""
+    def holding(self, seen: Snapshot, proved: Snapshot | None = None) -> Holding:
+        """How much of the file, as it was just seen, S3 has; its object, and what is ``proved`` of it, count while an
+        upload is to replace it."""
         record, size = self._ledger.record, seen.size
         stored = max(self._ledger.stored_bytes, self._replaced_size)
+        if record.replaces is not None and proved is not None:
+            stored = max(stored, proved.size)
         if record.status is Status.S3_COMPLETED and record.manifest is not None:
             stored = max(stored, record.manifest.size)
         if record.status is Status.ACTIVE:
             size = part_plan.whole_bytes(record.schedule, size, self._world.naming.limits)
-        return Holding(record.path, seen, stored, max(0, size - stored), record.stream_id)
+        return Holding(record.path, seen, stored, max(0, size - stored), record.stream_id, proved)
 
     def hint(self) -> None:
         """The file deserves a look."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from src.at_risk import Figures, Holding, Look, Waiting, Watch
 from src.exceptions import S3Rejected
 from src.ledger import Ledger
-from src.ports import ChunkBody
+from src.ports import ChunkBody, Naming
 from src.recording import (
     SOURCE_MISSING,
     Answer,
@@ -20,6 +20,7 @@ from src.recording import (
     PartSchedule,
     SendReason,
     Status,
+    StoredObject,
     StoredPart,
 )
 from tests.crash.scenes import (
@@ -31,9 +32,11 @@ from tests.crash.scenes import (
     finished_file,
     growing_file,
     lived,
+    restart,
     settled,
     take_away,
     until,
+    uploads,
 )
 from tests.crash.simulation import CHUNK, LIMITS, SCAN, Simulation
 from tests.crash.virtual_time import run
@@ -49,6 +52,10 @@ class StoreThatGoesAway(FakeStore):
         super().__init__(limits=LIMITS)
         self.here = asyncio.Event()
         self.here.set()
+        self.no_parts = asyncio.Event()  # while it is not set, it takes no part and answers everything else
+        self.no_parts.set()
+        self.can_be_asked = asyncio.Event()  # while it is not set, nobody learns what it has
+        self.can_be_asked.set()
         self.refuses: S3Rejected | None = None
 
     async def _answer(self) -> None:
@@ -56,12 +63,17 @@ class StoreThatGoesAway(FakeStore):
         if self.refuses is not None:
             raise self.refuses
 
+    async def head(self, key: str) -> StoredObject | None:
+        await self.can_be_asked.wait()
+        return await super().head(key)
+
     async def create_upload(self, key: str, metadata: object) -> str:
         await self._answer()
         return await super().create_upload(key, metadata)  # type: ignore[arg-type]
 
     async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
         await self._answer()
+        await self.no_parts.wait()
         return await super().upload_part(key, upload_id, number, body)
 
     async def complete_upload(self, key: str, upload_id: str, manifest: Manifest, parts: object) -> Answer:
@@ -272,3 +284,94 @@ def test_a_recording_keeps_its_place_when_it_is_renamed() -> None:
         store.here.set()
 
     assert lived(script, store=store).problems() == []
+
+
+def test_a_file_that_is_used_again_in_place_is_at_risk_from_its_first_byte() -> None:
+    store = StoreThatGoesAway()
+
+    async def script(simulation: Simulation) -> None:
+        content = await finished_file(simulation)
+        store.can_be_asked.clear()
+        simulation.disk.truncate(PATH, 0)
+        await asyncio.sleep(2 * SCAN)
+        for size in range(5, 2 * len(content), 5):
+            simulation.disk.append(PATH, bytes_of(5, 9))
+            await until(lambda size=size: at_risk(simulation) == size, "what is new is at risk")  # type: ignore[misc]
+        store.can_be_asked.set()
+
+    lived(script, store=store)
+
+
+def test_a_recording_that_goes_on_and_is_then_used_again_is_at_risk_from_its_first_byte() -> None:
+    store = StoreThatGoesAway()
+
+    async def script(simulation: Simulation) -> None:
+        content = await finished_file(simulation)
+        store.here.clear()
+        simulation.disk.append(PATH, bytes_of(7, 9))
+        await until(lambda: at_risk(simulation) == 7, "it goes on")
+        simulation.disk.truncate(PATH, 3)
+        await until(lambda: at_risk(simulation) == 3, "it is used again")
+        simulation.disk.append(PATH, bytes_of(len(content), 9))
+        await until(lambda: at_risk(simulation) == len(content) + 3, "and grows beyond the earlier one")
+        store.here.set()
+
+    lived(script, store=store)
+
+
+def test_another_recordings_object_makes_nothing_safe_while_it_is_replaced() -> None:
+    store = StoreThatGoesAway()
+    naming = Naming(PartSchedule(CHUNK), limits=LIMITS, replace_reused_names=True)
+
+    async def script(simulation: Simulation) -> None:
+        content = await finished_file(simulation)
+        take_away(simulation.disk)
+        await asyncio.sleep(2 * SCAN)
+        store.no_parts.clear()
+        simulation.disk.write(PATH, bytes_of(len(content) + 5, 9))
+        await until(lambda: uploads(simulation), "its upload is open")
+        await asyncio.sleep(2 * SCAN)
+        assert at_risk(simulation) == len(content) + 5
+        store.no_parts.set()
+
+    lived(script, store=store, naming=naming)
+
+
+def old_files(simulation: Simulation, count: int) -> int:
+    """Files that have been lying there for days."""
+    for number in range(count):
+        simulation.disk.write(f"{number:02}.mp4", bytes_of(5, number))
+        file = simulation.disk.files[f"{number:02}.mp4"]
+        file.mtime_ns = file.ctime_ns = file.mtime_ns - 10**15
+    return count
+
+
+def test_after_a_start_the_files_that_rest_are_to_look_up_and_not_at_risk() -> None:
+    store = StoreThatGoesAway()
+
+    async def script(simulation: Simulation) -> None:
+        store.can_be_asked.clear()
+        await restart(simulation, lambda: old_files(simulation, 40))
+        await until(lambda: waiting(simulation).to_look_up == 40, "nobody knows whether S3 has them")
+        assert at_risk(simulation) == 0
+        simulation.disk.append("39.mp4", bytes_of(1, 1))
+        await until(lambda: (waiting(simulation).to_look_up, at_risk(simulation)) == (39, 6), "one has changed")
+        take_away(simulation.disk, "38.mp4")
+        await until(lambda: waiting(simulation).to_look_up == 38, "one is gone")
+        store.can_be_asked.set()
+        await settled(simulation)
+        assert (waiting(simulation).to_look_up, at_risk(simulation)) == (0, 0)
+
+    lived(script, store=store)
+
+
+def test_a_file_from_before_the_start_that_s3_lacks_is_at_risk_once_that_is_known() -> None:
+    store = StoreThatGoesAway()
+
+    async def script(simulation: Simulation) -> None:
+        store.no_parts.clear()
+        await restart(simulation, lambda: old_files(simulation, 1))
+        await until(lambda: (waiting(simulation).to_look_up, at_risk(simulation)) == (0, 5), "it was looked up")
+        store.no_parts.set()
+
+    lived(script, store=store)

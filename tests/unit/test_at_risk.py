@@ -72,7 +72,7 @@ def test_files_that_wait_are_at_risk_and_backlog_together() -> None:
 def test_a_file_that_grows_while_it_waits_is_ingest() -> None:
     observer, tally = Observer(), Tally()
     for step in range(60):
-        tally.put("a.mp4", seen(step * 5 * MB), 0)
+        tally.put("a.mp4", seen(step * 5 * MB))
         figures = observer.sees(waiting=tally.waiting())
     assert figures.ingest == pytest.approx(MB)
 
@@ -86,19 +86,74 @@ def test_a_file_that_grows_while_it_waits_is_ingest() -> None:
 def test_a_tally_is_the_sum_of_what_waits(
     course: Sequence[tuple[str, tuple[int, int, int, int] | None]],
 ) -> None:
-    tally, files = Tally(), dict[str, tuple[int, int, float, float]]()
+    tally, files = Tally(), dict[str, tuple[Identity, int, float, float]]()
     for path, change in course:
         if change is None:
             tally.drop(path)
             files.pop(path, None)
         else:
             size, stored, born, inode = change
-            tally.put(path, seen(size, inode=inode, born=UTC + born, changed=UTC + 50), stored)
-            files[path] = size, stored, UTC + born, (50 - born) * max(0, size - stored) / max(1, size)
-    waiting = tally.waiting()
-    assert waiting.bytes == sum(max(0, size - stored) for size, stored, _, _ in files.values())
+            now = seen(size, inode=inode, born=UTC + born, changed=UTC + 50)
+            tally.put(path, now, seen(stored, inode=inode) if stored else None)
+            since = 50.0 if stored else born
+            if path in files and files[path][0] == now.identity:
+                since = min(since, files[path][2])
+            missing = max(0, size - stored)
+            files[path] = now.identity, missing, since, (50 - since) * missing / max(1, size)
+    waiting, at_risk = tally.waiting(), [since for _, missing, since, _ in files.values() if missing]
+    assert waiting.bytes == sum(missing for _, missing, _, _ in files.values())
     assert waiting.seconds == pytest.approx(sum(seconds for *_, seconds in files.values()), abs=1e-3)
-    assert waiting.born == (pytest.approx(min(f[2] for f in files.values())) if waiting.bytes else None)
+    assert waiting.born == (pytest.approx(UTC + min(at_risk)) if at_risk else None)
+
+
+def test_a_file_without_a_birth_time_ages_from_when_it_was_first_seen() -> None:
+    tally = Tally()
+    for second in range(0, 7200, 5):
+        tally.put("a.mp4", seen(second * MB + 1, born=0, changed=UTC + second))
+    waiting = tally.waiting()
+    assert waiting.born == pytest.approx(UTC)
+    assert waiting.seconds == pytest.approx(7195)
+
+
+def test_of_a_file_whose_object_is_proved_only_what_came_since_ages() -> None:
+    tally, done = Tally(), seen(100 * MB, born=UTC - 86_400, changed=UTC - 80_000)
+    tally.put("done.mp4", seen(100 * MB, born=UTC - 86_400, changed=UTC), done)
+    assert tally.waiting().born is None, "a touched file has nothing at risk"
+    tally.put("new.mp4", seen(5, inode=2, born=UTC - 10, changed=UTC))
+    assert tally.waiting().born == pytest.approx(UTC - 10)
+    tally.put("done.mp4", seen(101 * MB, born=UTC - 86_400, changed=UTC), done)
+    assert tally.waiting().born == pytest.approx(UTC - 10), "its new megabyte is as young as its first change"
+
+
+def test_a_finished_recording_that_goes_on_is_as_young_as_its_growth() -> None:
+    done = seen(100 * MB, born=UTC - 86_400, changed=UTC - 86_300)
+    now = Holding("a.mp4", seen(150 * MB, born=UTC - 86_400), 100 * MB, stream_id="one", proved=done)
+    assert Observer().sees(now).total.oldest <= 5
+
+
+@pytest.mark.parametrize("born", [0.0, UTC], ids=["no birth times", "birth times"])
+def test_a_tally_stays_as_small_as_its_files(born: float) -> None:
+    tally = Tally()
+    tally.put("first.mp4", seen(5, inode=2, born=UTC - 100, changed=UTC - 100))
+    for number in range(10_000):
+        if number % 3 == 0:
+            tally.drop("a.mp4")
+        tally.put("a.mp4", seen(number + 1, born=born, changed=UTC + number))
+        tally.put(f"{number}.mp4", seen(1, inode=number + 3))
+        tally.drop(f"{number}.mp4")
+    assert len(tally._by_birth) <= 100
+    assert tally.waiting().bytes == 10_005
+
+
+def test_a_file_that_is_to_be_looked_up_is_a_number_until_it_changes() -> None:
+    tally = Tally()
+    tally.put("a.mp4", seen(7, born=UTC - 10**6), to_look_up=True)
+    figures = Observer().sees(waiting=tally.waiting())
+    assert (figures.to_look_up, figures.total, figures.backlog) == (1, Risk(), 0)
+    tally.put("a.mp4", seen(8, born=UTC - 10**6))
+    figures = Observer().sees(waiting=tally.waiting())
+    assert (figures.to_look_up, figures.total.bytes, figures.backlog) == (0, 8, 8)
+    assert figures.total.oldest == pytest.approx(10**6)
 
 
 def test_two_names_of_one_file_count_once() -> None:
@@ -198,7 +253,7 @@ def test_a_file_that_became_shorter_is_followed_from_there() -> None:
 def test_the_uplink_is_measured_while_there_is_a_backlog_and_remembered_without() -> None:
     observer = Observer()
     for step in range(40):
-        busy = observer.sees(carried(10_000 * MB, sendable=1), sent=step * 10 * MB)
+        busy = observer.sees(carried(10_000 * MB, sendable=MB), sent=step * 10 * MB)
     for _ in range(40):
         idle = observer.sees(sent=390 * MB)
     assert busy.uplink == idle.uplink == pytest.approx(2 * MB, rel=0.01)
@@ -236,6 +291,49 @@ def test_a_link_that_was_never_measured_is_measured_when_the_store_comes_back() 
     for _ in range(24):
         observer.sees(backlog, away=True)
     assert observer.sees(backlog, sent=100 * MB).uplink == 20 * MB
+
+
+CHUNK = 10 * MB
+
+
+def day(observer: Observer, *, recorders: int, link: float, seconds: float, hours: float) -> list[Figures]:
+    """Recorders of 2.5 MB/s begin one after the other within half an hour; a part arrives so many seconds after its
+    chunk is whole, but never more than ``link`` bytes a second go out."""
+    seen_figures, stored, at, sent = [], [0] * recorders, 0.0, 0
+    starts = [1800.0 * number / recorders for number in range(recorders)]
+
+    def size(number: int, now: float) -> int:
+        return int(max(0.0, now - starts[number]) * 2.5 * MB)
+
+    while at < hours * 3600:
+        at += 5.0
+        allowance = link * at
+        for number in range(recorders):
+            while stored[number] + CHUNK <= size(number, at - seconds) and sent + CHUNK <= allowance:
+                stored[number] += CHUNK
+                sent += CHUNK
+        held = []
+        for number, has in enumerate(stored):
+            if at > starts[number]:
+                now, whole = size(number, at), size(number, at) // CHUNK * CHUNK
+                times = {"born": UTC + starts[number], "changed": UTC + at}
+                held.append(carried(now, has, inode=number + 1, sendable=whole - has, **times))
+        observer.at = at
+        seen_figures.append(observer.sees(*held, sent=sent, free=5e12))
+    return seen_figures
+
+
+@pytest.mark.parametrize("seconds", [1.0, 4.0])
+def test_on_a_healthy_day_with_many_recorders_it_is_always_about_to_be_caught_up(seconds: float) -> None:
+    course = day(Observer(), recorders=40, link=math.inf, seconds=seconds, hours=1)
+    assert sum(figures.backlog > 0 for figures in course) > len(course) / 2, "some part is nearly always on its way"
+    assert max(figures.catch_up for figures in course[12:]) < 60
+
+
+def test_a_link_that_is_too_slow_never_catches_up() -> None:
+    course = day(Observer(), recorders=20, link=30 * MB, seconds=1.0, hours=2)
+    assert all(math.isinf(figures.catch_up) for figures in course[len(course) // 2 :])
+    assert course[-1].uplink == pytest.approx(30 * MB, rel=0.1)
 
 
 def test_a_file_that_was_moved_into_the_folder_fills_no_disk() -> None:
