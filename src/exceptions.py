@@ -19,6 +19,14 @@ class StreamProcessorError(Exception):
         self.hint = hint
 
 
+def described(error: BaseException) -> dict[str, object]:
+    """The fields of a log line that tell an error; its hint says what to change."""
+    fields: dict[str, object] = {"error": str(error) or type(error).__name__, "error_type": type(error).__name__}
+    if isinstance(error, StreamProcessorError) and error.hint:
+        fields["hint"] = error.hint
+    return fields
+
+
 class Transient(StreamProcessorError):
     """The same call may succeed later. ``misconfigured``: not before somebody changes a setting or a right."""
 

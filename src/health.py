@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import structlog
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
+from .exceptions import described
+
 _LAGS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -32,9 +34,8 @@ class Health:
             self._parts.labels(part).set(ok)
         self._ready.set(all(parts.values()))
 
-    def missing(self, *, part: str, reason: str, error: BaseException) -> None:
-        text = str(error) or type(error).__name__
-        self._log.warning("not_ready", service=part, reason=reason, error=text, error_type=type(error).__name__)
+    def missing(self, *, part: str, seconds: float, reason: str, error: BaseException) -> None:
+        self._log.warning("not_ready", service=part, seconds=round(seconds, 1), reason=reason, **described(error))
 
     def back(self, *, part: str, seconds: float) -> None:
         self._log.info("ready_again", service=part, seconds=round(seconds, 1))

@@ -18,7 +18,7 @@ from functools import partial
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 
-from .exceptions import Permanent, StreamProcessorError
+from .exceptions import Permanent, described
 from .health import Health
 from .instruments import SERVICES, Instruments
 from .recording import SendReason, Status
@@ -35,14 +35,6 @@ _at_work: ContextVar[StreamMoments | None] = ContextVar("stream_at_work", defaul
 def _logger(area: str) -> structlog.stdlib.BoundLogger:
     found: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(f"{__name__.rpartition('.')[0]}.{area}")
     return found
-
-
-def _described(error: BaseException) -> dict[str, object]:
-    """The fields that tell an error; its hint says what to change."""
-    fields: dict[str, object] = {"error": str(error) or type(error).__name__, "error_type": type(error).__name__}
-    if isinstance(error, StreamProcessorError) and error.hint:
-        fields["hint"] = error.hint
-    return fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +181,7 @@ class StreamMoments:
         self.count_failure(kind)
         if failures := self._shared.quiet.worth_a_line((kind, self._stream_id or self._path), self._shared.now()):
             wait = {} if retry_seconds is None else {"retry_in_seconds": round(retry_seconds, 1)}
-            self._log().warning("operation_failed", operation=kind, failures=failures, **wait, **_described(error))
+            self._log().warning("operation_failed", operation=kind, failures=failures, **wait, **described(error))
 
     def count_failure(self, kind: str) -> None:
         """Count a failed attempt under this stream, where it has series of its own."""
@@ -338,7 +330,7 @@ class Metrics:
                 failures=failures,
                 retry_in_seconds=round(retry_seconds, 1),
                 exc_info=error,
-                **_described(error),
+                **described(error),
             )
 
     # -- watching -----------------------------------------------------------------------------------------------------
@@ -351,8 +343,9 @@ class Metrics:
         self._instruments.restarts.inc()
         if failures := self._quiet.worth_a_line(("watcher_restarted", ""), self._now()):
             wait = round(retry_seconds, 1)
-            described = _described(error)
-            _logger("watcher").warning("watcher_restarted", failures=failures, retry_in_seconds=wait, **described)
+            _logger("watcher").warning(
+                "watcher_restarted", failures=failures, retry_in_seconds=wait, **described(error)
+            )
 
     def folder_missing(self, *, path: str) -> None:
         self._instruments.folder.set(0)
@@ -404,7 +397,7 @@ class Metrics:
                 fields["away_seconds"] = round(now - outage.began, 1)
             if wait_seconds:
                 fields["retry_in_seconds"] = round(wait_seconds, 1)
-            _logger("retry").warning(f"{service}_unavailable", **fields, **_described(error))
+            _logger("retry").warning(f"{service}_unavailable", **fields, **described(error))
 
     def operation_recovered(self, *, operation: str, failures: int, seconds: float) -> None:
         """The first operation that works again ends the outage; the others were waiting for their turn."""

@@ -1,7 +1,7 @@
 """Whether everything that the daemon needs answers; if not: what is missing, since when, and what to look at.
 
 The parts are asked side by side, and a crowd of askers costs each part one question in two seconds. What two
-looks in a row find missing is told once, and that it is back.
+looks in a row find missing is told at once and then once a minute, and that it is back.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ Check = Callable[[], Awaitable[None]]
 
 CHECK_SECONDS = 3.0
 ANSWER_KEPT_SECONDS = 2.0
+TOLD_AGAIN_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,10 @@ class Condition:
 
 
 class ReadinessTelemetry(Protocol):
-    """Hears of every look, and of each part that stays missing or comes back."""
+    """Hears of every look, and of each part that stays missing (so many seconds by now) or comes back."""
 
     def looked(self, parts: Mapping[str, bool]) -> None: ...
-    def missing(self, *, part: str, reason: str, error: BaseException) -> None: ...
+    def missing(self, *, part: str, seconds: float, reason: str, error: BaseException) -> None: ...
     def back(self, *, part: str, seconds: float) -> None: ...
 
 
@@ -61,7 +62,7 @@ class Readiness:
         self._asking = asyncio.Lock()
         self._asked_at: float | None = None
         self._changed_at: dict[str, float] = {}
-        self._missed_since: dict[str, float] = {}  # only what telemetry was told of
+        self._told_at: dict[str, float] = {}  # what is missing and was told
         self._parts: dict[str, Condition] = {}
 
     async def answer(self, *, not_older_than: float = ANSWER_KEPT_SECONDS) -> Mapping[str, Condition]:
@@ -88,19 +89,23 @@ class Readiness:
         return None
 
     def _learn(self, name: str, trouble: Exception | None) -> None:
-        """One bad look is no news: a bucket is made at the first start, and a request may get lost."""
-        before = self._parts.get(name)
+        before, now = self._parts.get(name), self._now()
         reason = _reason(trouble) if trouble else ""
-        if before is None or before.ok != (trouble is None):
-            self._changed_at[name] = self._now()
-            self._parts[name] = Condition(trouble is None, self._utc_now(), reason)
-        else:
+        if before is not None and before.ok == (trouble is None):
             self._parts[name] = replace(before, reason=reason)
-            if trouble is not None and name not in self._missed_since:
-                self._missed_since[name] = self._changed_at[name]
-                self._telemetry.missing(part=name, reason=reason, error=trouble)
-        if trouble is None and name in self._missed_since:
-            self._telemetry.back(part=name, seconds=self._now() - self._missed_since.pop(name))
+            if trouble is not None:
+                self._tell(name, now, reason, trouble)
+            return
+        if trouble is None and self._told_at.pop(name, None) is not None:
+            self._telemetry.back(part=name, seconds=now - self._changed_at[name])
+        self._changed_at[name] = now
+        self._parts[name] = Condition(trouble is None, self._utc_now(), reason)
+
+    def _tell(self, name: str, now: float, reason: str, trouble: Exception) -> None:
+        """From the second bad look on; one is no news: a bucket is made at the first start, a request may get lost."""
+        if name not in self._told_at or now - self._told_at[name] >= TOLD_AGAIN_SECONDS:
+            self._told_at[name] = now
+            self._telemetry.missing(part=name, seconds=now - self._changed_at[name], reason=reason, error=trouble)
 
 
 def _reason(error: Exception) -> str:

@@ -22,6 +22,7 @@ class ErrorClass(StrEnum):
     THROTTLED = "throttled"
     DENIED = "denied"
     NOT_FOUND = "not_found"
+    NO_BUCKET = "no_bucket"
     CONFLICT = "conflict"
     SERVER = "server"
     OTHER = "other"

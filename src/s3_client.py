@@ -148,7 +148,9 @@ class S3Client:
             await self._call("head_bucket", deadline=_PING_SECONDS)
         except S3Unavailable as exc:
             self._missed = True
-            self._observer.operation_failed(operation="s3.ping", error=exc, attempt=1, wait_seconds=0.0)
+            # Until the bucket was there once, whoever makes it tells what is in its way.
+            if self._abilities is not None or not _is_no_bucket(exc):
+                self._observer.operation_failed(operation="s3.ping", error=exc, attempt=1, wait_seconds=0.0)
             raise
         if self._missed:
             self._missed = False
@@ -504,11 +506,8 @@ class S3Client:
         try:
             await self._call("head_bucket")
             return
-        except S3Rejected as exc:
-            if exc.code not in ("404", "NoSuchBucket"):
-                raise
         except S3Unavailable as exc:
-            if "NoSuchBucket" not in str(exc):
+            if not _is_no_bucket(exc):
                 raise
         try:
             await self._create_bucket()
@@ -543,6 +542,10 @@ class S3Client:
             object_size=learnt.object_size and settings.checksum is not Choice.OFF,
             part_copy=_choose(settings.part_copy, learnt.part_copy),
         )
+
+
+def _is_no_bucket(exc: S3Unavailable) -> bool:
+    return "NoSuchBucket" in str(exc)
 
 
 def _choose(choice: Choice, learnt: bool) -> bool:

@@ -82,8 +82,10 @@ def refuses_credentials(exc: Exception) -> bool:
 
 def _code_of(exc: ClientError) -> tuple[str, int]:
     error = exc.response.get("Error", {})
-    status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return str(error.get("Code", "")), int(status)
+    status = int(exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    if status == 404 and exc.operation_name == "HeadBucket":  # no body could say so
+        return "NoSuchBucket", status
+    return str(error.get("Code", "")), status
 
 
 def _was_cut(cause: object) -> bool:
@@ -142,7 +144,7 @@ def _advice(exc: Exception) -> str:
 
 
 _CLASSES: Mapping[str, ErrorClass] = {
-    "NoSuchBucket": ErrorClass.NOT_FOUND,
+    "NoSuchBucket": ErrorClass.NO_BUCKET,
     "NoSuchKey": ErrorClass.NOT_FOUND,
     "NoSuchUpload": ErrorClass.NOT_FOUND,
     "RequestTimeout": ErrorClass.TIMEOUT,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
@@ -417,6 +418,23 @@ async def test_nobody_listening_is_transient_and_names_the_setting() -> None:
         with pytest.raises(S3Unavailable) as caught:
             await port.ping()
     assert "S3_ENDPOINT_URL" in caught.value.hint
+
+
+@pytest.mark.versitygw
+async def test_a_missing_bucket_says_what_to_change_and_is_trouble_once_it_was_there(versitygw: S3Server) -> None:
+    """Before that somebody makes it, and tells what is in the way."""
+    settings, telemetry = settings_of(versitygw), FakeTelemetry()
+    assert versitygw.data is not None
+    async with open_store(settings, policy=RetryPolicy(0.05, 0.2), observer=telemetry) as port:
+        for told in ([], ["s3.ping"]):
+            with pytest.raises(S3Unavailable) as caught:
+                await port.ping()
+            assert caught.value.misconfigured and "create the bucket" in caught.value.hint
+            assert [failure["operation"] for failure in telemetry.named("operation_failed")] == told
+            if not told:
+                await port.abilities()
+                await port.ping()
+                shutil.rmtree(versitygw.data / settings.bucket)
 
 
 @pytest.mark.versitygw

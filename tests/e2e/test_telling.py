@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 
@@ -69,6 +70,22 @@ def test_a_store_that_goes_away_while_nothing_is_recorded_is_noticed_by_whoever_
     own_stage.store.start()
     daemon.wait_until_ready()
     daemon.wait_for("s3_recovered")
+    assert not _is_away(daemon, "s3")
+
+
+def test_a_bucket_that_somebody_deletes_while_nothing_is_recorded_is_one_outage_that_says_what_to_do(
+    own_stage: Stage,
+) -> None:
+    daemon, folder = own_stage.daemon, own_stage.bucket.folder
+    daemon.start_and_wait()
+    shutil.rmtree(folder)
+    line = daemon.wait_for("not_ready", service="s3")
+    assert "create the bucket" in line["hint"] and "S3_BUCKET_NAME" in line["reason"]
+    assert daemon.wait_for("s3_unavailable", operation="s3_ping")["hint"] == line["hint"]
+    assert _is_away(daemon, "s3") and not daemon.lines("s3_recovered")
+    folder.mkdir()
+    daemon.wait_for("ready_again", service="s3")
+    assert daemon.wait_for("s3_recovered")["failures"] >= 2
     assert not _is_away(daemon, "s3")
 
 

@@ -1,4 +1,4 @@
-"""What the daemon knows of the parts that it needs: asked rarely, told once, with times and reasons."""
+"""What the daemon knows of the parts that it needs: asked rarely, told at a limited rate, with times and reasons."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from src.exceptions import RedisUnavailable, S3Rejected, S3Unavailable
 from src.metrics import Metrics
 from src.readiness import Check, Condition, Readiness
 
+AWAY = S3Unavailable("away")
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
@@ -100,6 +101,25 @@ async def test_one_bad_look_is_no_news() -> None:
             bench.error = error
             await bench.after(15)
     assert lines == []
+
+
+async def test_what_stays_away_is_told_again_once_a_minute_with_how_long_and_what_to_change() -> None:
+    bench = Bench()
+    bench.error = S3Unavailable("head_bucket: NoSuchBucket", hint="create the bucket", misconfigured=True)
+    with capture_logs() as lines:
+        for _ in range(12):
+            await bench.after(15)
+    assert [(line["event"], line["seconds"]) for line in lines] == [("not_ready", at) for at in (15, 75, 135)]
+    assert {line["hint"] for line in lines} == {"create the bucket"}
+
+
+async def test_what_goes_away_again_is_told_at_once() -> None:
+    bench = Bench()
+    with capture_logs() as lines:
+        for error in (AWAY, AWAY, None, AWAY, AWAY):
+            bench.error = error
+            await bench.after(5)
+    assert [line["event"] for line in lines] == ["not_ready", "ready_again", "not_ready"]
 
 
 async def test_what_stays_away_is_one_line_and_its_return_another_with_its_length() -> None:

@@ -37,9 +37,9 @@ MANIFEST = Manifest(24, 77, 2, SNAPSHOT)
 PARTS = (StoredPart(1, 16, "one", 5), StoredPart(2, 8, "two", None))
 
 
-def _client_error(code: str, status: int = 400, message: str = "no") -> ClientError:
+def _client_error(code: str, status: int = 400, message: str = "no", call: str = "UploadPart") -> ClientError:
     response = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    return ClientError(response, "UploadPart")
+    return ClientError(response, call)
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------
@@ -50,6 +50,12 @@ def test_an_upload_that_the_store_does_not_know_is_gone_and_nothing_else_is_said
     assert type(gone) is UploadGone
     assert not isinstance(gone, Transient | Permanent)
     assert gone.operation == OPERATION
+
+
+def test_a_head_of_the_bucket_has_no_text_and_only_one_thing_that_it_does_not_find() -> None:
+    error = translate(_client_error("404", 404, "Not Found", call="HeadBucket"), operation="head_bucket")
+    assert isinstance(error, S3Unavailable) and error.misconfigured
+    assert "S3_BUCKET_NAME" in error.hint and "NoSuchBucket" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -447,6 +453,8 @@ def test_a_part_may_take_ten_times_as_long_as_the_ones_before_it() -> None:
         (NoCredentialsError(), "denied"),
         (_client_error("NoSuchUpload", 404), "not_found"),
         (_client_error("404", 404), "not_found"),
+        (_client_error("404", 404, call="HeadBucket"), "no_bucket"),
+        (_client_error("NoSuchBucket", 404), "no_bucket"),
         (_client_error("PreconditionFailed", 412), "conflict"),
         (_client_error("ConditionalRequestConflict", 409), "conflict"),
         (_client_error("InternalError", 500), "server"),
