@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from . import lifecycle
 from .at_risk import Holding, Tally, Waiting
 from .claim import Claims, Keys
 from .events import StreamEvent
@@ -615,7 +616,7 @@ class Dispatcher:
         """Streams that are carried; a file that is only looked up is none."""
         carried = sum(stream.processor is not None for stream in self._by_identity.values())
         self._world.telemetry.active_streams(carried)
-        self._world.telemetry.failed_streams(len(self._failed))
+        self._world.telemetry.failed_streams(Counter(map(lifecycle.failed_for, self._failed.values())))
 
     def _end(self, stream: _Stream, marker: Marker | None) -> None:
         """Take the stream off the books; look once more, because hints meanwhile went to its processor."""

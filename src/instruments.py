@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from .recording import SendReason, Status
+from .recording import FailedFor, SendReason, Status
 
 #: What is asked over a network, and may be away.
 SERVICES = ("s3", "redis")
@@ -65,7 +65,9 @@ class Instruments:
         self.active = Gauge("active_streams_gauge", "Streams that are not completed.", registry=registry)
         self.completed = Counter("streams_completed", "Streams whose object and metadata are in S3.", registry=registry)
         self.failed = Counter("streams_failed", "Streams that need somebody's help.", registry=registry)
-        self.failed_now = Gauge("cefmp4_failed_streams", "Streams that are kept as failed now.", registry=registry)
+        self.failed_now = Gauge(
+            "cefmp4_failed_streams", "Streams that are kept as failed now, by what for.", ["reason"], registry=registry
+        )
         self.streams = Gauge(
             "cefmp4_streams", "Streams by the status in which they are now.", ["status"], registry=registry
         )
@@ -159,6 +161,8 @@ class Instruments:
         for status in Status:
             if status is not Status.COMPLETED:
                 self.streams.labels(status)
+        for failed_for in FailedFor:
+            self.failed_now.labels(failed_for)
         for service in SERVICES:
             self.outage.labels(service)
             self.outage_start.labels(service)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from .recording import Status
+from .recording import SOURCE_MISSING, Checkpoint, FailedFor, Status
 
 #: Longest quiet time that repeated replacements of one object can lead to.
 LONGEST_QUIET_SECONDS = 3600.0
@@ -83,6 +83,14 @@ def quiet_seconds(timeout: float, replacements: int) -> float:
     """
     doubled = timeout * 2.0 ** min(replacements, 32)
     return max(timeout, min(doubled, LONGEST_QUIET_SECONDS))
+
+
+def failed_for(record: Checkpoint) -> FailedFor:
+    """What a failed stream waits for."""
+    if record.failure != SOURCE_MISSING:
+        return FailedFor.OTHER
+    left = [record.upload_id, *(old.upload_id for old in record.superseded if old.stream_id == record.stream_id)]
+    return FailedFor.SOURCE_MISSING if any(left) else FailedFor.DISPOSED
 
 
 def idle_at(

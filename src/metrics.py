@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, disable_creat
 from .exceptions import Permanent, described
 from .health import Health
 from .instruments import SERVICES, Instruments
-from .recording import SendReason, Status
+from .recording import FailedFor, SendReason, Status
 from .request_outcome import ANSWERS, ErrorClass
 from .series import Roll
 from .trouble import Outage, Outages, Quiet, operation_type
@@ -281,9 +281,10 @@ class Metrics:
     def active_streams(self, count: int) -> None:
         self._instruments.active.set(count)
 
-    def failed_streams(self, count: int) -> None:
-        self._instruments.failed_now.set(count)
-        self._instruments.streams.labels(Status.FAILED).set(count)
+    def failed_streams(self, counts: Mapping[FailedFor, int]) -> None:
+        for reason in FailedFor:
+            self._instruments.failed_now.labels(reason).set(counts.get(reason, 0))
+        self._instruments.streams.labels(Status.FAILED).set(sum(counts.values()))
 
     def empty_file(self, *, path: str) -> None:
         _logger("dispatcher").info("empty_file", file_path=path)

@@ -32,6 +32,14 @@ class Status(StrEnum):
 SOURCE_MISSING = "source_missing"
 
 
+class FailedFor(StrEnum):
+    """What a failed stream waits for."""
+
+    SOURCE_MISSING = SOURCE_MISSING  # its file; S3 holds an open upload of it
+    DISPOSED = "disposed"  # nothing: the file is gone, and no upload of it is left open
+    OTHER = "other"  # somebody who changes what its failure names
+
+
 class WhenMissing(StrEnum):
     """What becomes of the parts in S3 when their file is gone for good."""
 

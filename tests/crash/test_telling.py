@@ -8,7 +8,7 @@ import pytest
 
 from src.part_plan import Limits
 from src.ports import Naming
-from src.recording import PartSchedule, SendReason, Status
+from src.recording import FailedFor, PartSchedule, SendReason, Status, WhenMissing
 from tests.crash.scenes import (
     PATH,
     bytes_of,
@@ -67,7 +67,12 @@ def test_a_stream_is_told_through_every_status() -> None:
     assert [m["status"] for m in moments(simulation, "status_is")] == [
         *(Status.ACTIVE, Status.PENDING_COMPLETION, Status.S3_COMPLETED)
     ]
-    assert {m["count"] for m in moments(simulation, "failed_streams")} == {0}
+    assert all(m["counts"] == {} for m in moments(simulation, "failed_streams"))
+
+
+def _failed(simulation: Simulation) -> dict[FailedFor, int]:
+    counts: dict[FailedFor, int] = moments(simulation, "failed_streams")[-1]["counts"]
+    return counts
 
 
 def test_a_failed_stream_that_goes_on_counts_as_failed_no_longer() -> None:
@@ -75,23 +80,34 @@ def test_a_failed_stream_that_goes_on_counts_as_failed_no_longer() -> None:
         await growing_file(simulation, 3)
         file = take_away(simulation.disk)
         await until(lambda: failed_reasons(simulation), "the stream has failed")
-        await until(lambda: moments(simulation, "failed_streams")[-1]["count"] == 1, "it is counted")
+        await until(lambda: _failed(simulation) == {FailedFor.SOURCE_MISSING: 1}, "it is counted")
         put_back(simulation.disk, file)
         await until(lambda: PATH in simulation.store.objects, "the object")
 
     simulation = lived(script)
-    assert moments(simulation, "failed_streams")[-1]["count"] == 0
+    assert _failed(simulation) == {}
     assert Status.FAILED in [m["status"] for m in moments(simulation, "status_is")]
 
 
-def test_a_failed_stream_is_counted_again_after_a_restart() -> None:
+@pytest.mark.parametrize(
+    ("when_missing", "waits_for"),
+    [
+        (WhenMissing.KEEP, FailedFor.SOURCE_MISSING),
+        (WhenMissing.ABORT, FailedFor.DISPOSED),
+        (WhenMissing.COMPLETE, FailedFor.DISPOSED),
+    ],
+)
+def test_a_failed_stream_counts_as_what_was_chosen_for_it_also_after_a_restart(
+    when_missing: WhenMissing, waits_for: FailedFor
+) -> None:
     async def script(simulation: Simulation) -> None:
         await growing_file(simulation, 3)
         take_away(simulation.disk)
         await until(lambda: failed_reasons(simulation), "the stream has failed")
+        await until(lambda: _failed(simulation) == {waits_for: 1}, "it is counted")
         await restart(simulation, simulation.telemetry.moments.clear)
 
-    assert moments(lived(script), "failed_streams")[-1]["count"] == 1
+    assert _failed(lived(script, when_missing=when_missing)) == {waits_for: 1}
 
 
 def test_an_error_that_nobody_foresaw_is_told_with_its_stream() -> None:

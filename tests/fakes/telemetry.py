@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from src.recording import SendReason, Status
+from src.recording import FailedFor, SendReason, Status
 from src.request_outcome import ErrorClass
 
 Moment = tuple[str, dict[str, Any]]
@@ -138,8 +138,8 @@ class FakeTelemetry(_Remembering):
     def active_streams(self, count: int) -> None:
         self._note("active_streams", count=count)
 
-    def failed_streams(self, count: int) -> None:
-        self._note("failed_streams", count=count)
+    def failed_streams(self, counts: Mapping[FailedFor, int]) -> None:
+        self._note("failed_streams", counts=dict(counts))
 
     def file_skipped(self, *, path: str, reason: str) -> None:
         self._note("file_skipped", path=path, reason=reason)

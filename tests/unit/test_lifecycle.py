@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
-from src.lifecycle import LONGEST_QUIET_SECONDS, TRANSITIONS, Fact, IllegalTransition, after, idle_at, quiet_seconds
-from src.recording import Status
+from src.lifecycle import (
+    LONGEST_QUIET_SECONDS,
+    TRANSITIONS,
+    Fact,
+    IllegalTransition,
+    after,
+    failed_for,
+    idle_at,
+    quiet_seconds,
+)
+from src.recording import SOURCE_MISSING, Checkpoint, FailedFor, Identity, PartSchedule, Status, Superseded
 
 EVERY_PAIR = [(status, fact) for status in Status for fact in Fact]
 LEGAL = [(status, fact) for status, fact in EVERY_PAIR if fact in TRANSITIONS[status]]
@@ -99,3 +110,28 @@ def test_a_young_recording_is_not_idle_however_quiet() -> None:
 def test_age_and_quiet_time_are_counted_each_from_its_own_beginning() -> None:
     assert idle_at(50.0, 20.0, quiet_for=30, min_age=60) == 80.0
     assert idle_at(50.0, 21.0, quiet_for=30, min_age=60) == 81.0
+
+
+@pytest.mark.parametrize(
+    ("failure", "upload_id", "left_by", "waits_for"),
+    [
+        ("more than S3 can hold", "u1", None, FailedFor.OTHER),
+        ("more than S3 can hold", None, None, FailedFor.OTHER),
+        (SOURCE_MISSING, "u1", None, FailedFor.SOURCE_MISSING),
+        (SOURCE_MISSING, None, "s1", FailedFor.SOURCE_MISSING),  # its own former upload
+        (SOURCE_MISSING, None, "s2", FailedFor.DISPOSED),
+        (SOURCE_MISSING, None, None, FailedFor.DISPOSED),
+    ],
+)
+def test_a_failed_stream_whose_file_is_gone_waits_for_it_only_while_s3_holds_something_to_go_on_with(
+    failure: str, upload_id: str | None, left_by: str | None, waits_for: FailedFor
+) -> None:
+    moment = datetime(2026, 11, 21, tzinfo=UTC)
+    left = (Superseded("key", "u0", left_by, moment),) if left_by else ()
+    record = Checkpoint(
+        *("s1", Status.FAILED, "a.mp4", "bucket", "key", Identity(1, 2), PartSchedule(5), moment),
+        upload_id=upload_id,
+        failure=failure,
+        superseded=left,
+    )
+    assert failed_for(record) is waits_for

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from src.exceptions import ChunkProcessingError, FileChanged, RedisUnavailable, S3Rejected, S3Unavailable
 from src.metrics import Metrics, StreamMoments
 from src.ports import StreamTelemetry, Telemetry
-from src.recording import SendReason, Status
+from src.recording import FailedFor, SendReason, Status
 from src.request_outcome import ErrorClass, ServiceObserver
 from src.retry import RetryPolicy, until_it_works
 from src.trouble import FORGOTTEN_SECONDS, OPERATION_TYPES, QUIET_SECONDS, operation_type
@@ -612,11 +612,19 @@ def test_streams_are_counted_by_their_status_while_somebody_carries_them() -> No
         stream.status_is(Status.PENDING_COMPLETION)
         assert counted() == {"active": 1, "pending_completion": 1, "s3_completed": 0, "failed": 0}
         other.status_is(Status.FAILED)
-        bench.metrics.failed_streams(1)
+        bench.metrics.failed_streams({FailedFor.OTHER: 1})
         assert counted() == {"active": 0, "pending_completion": 1, "s3_completed": 0, "failed": 1}
-    bench.metrics.failed_streams(0)
+    bench.metrics.failed_streams({})
     assert set(counted().values()) == {0}
-    assert bench.value("cefmp4_failed_streams") == 0
+
+
+def test_failed_streams_are_counted_by_what_they_wait_for() -> None:
+    bench = Bench()
+    for counts in ({}, {FailedFor.DISPOSED: 2, FailedFor.OTHER: 1}, {FailedFor.SOURCE_MISSING: 3}, {}):
+        bench.metrics.failed_streams(counts)
+        for reason in FailedFor:
+            assert bench.value("cefmp4_failed_streams", reason=reason) == counts.get(reason, 0)
+        assert bench.value("cefmp4_streams", status="failed") == sum(counts.values())
 
 
 def test_the_fullest_upload_is_shown_until_it_ends() -> None:
