@@ -5,6 +5,7 @@ Counters' names end in ``_total`` when they are read. A label has few values; th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -138,7 +139,12 @@ class Instruments:
         self.restarts = Counter("cefmp4_watcher_restarts", "Times that notifications ended.", registry=registry)
         self.files = Gauge("cefmp4_watched_files", "Recordings that the last scan found.", registry=registry)
         self.scan = Gauge("cefmp4_scan_seconds", "How long the last scan took.", registry=registry)
-        self.folder = Gauge("cefmp4_watched_folder_present", "1: it is there; 0: it is away.", registry=registry)
+        self.folder = Gauge(
+            "cefmp4_watched_folder_present",
+            "1: it is there; 0: it is away; NaN: the first scan has not ended.",
+            registry=registry,
+        )
+        self.folder.set(math.nan)
 
     def _of_tidying(self, registry: CollectorRegistry) -> None:
         self.set_aside = Counter("cefmp4_records_set_aside", "Redis records that made no sense.", registry=registry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -249,6 +250,7 @@ def test_notifications_that_end_again_and_again_are_told_at_a_limited_rate() -> 
 
 def test_the_folder_and_its_scan_are_gauges() -> None:
     bench = Bench()
+    assert math.isnan(bench.value("cefmp4_watched_folder_present") or 0)  # nobody has looked yet
     bench.metrics.scanned(files=3, seconds=0.5)
     assert (bench.value("cefmp4_watched_files"), bench.value("cefmp4_scan_seconds")) == (3, 0.5)
     assert bench.value("cefmp4_watched_folder_present") == 1
