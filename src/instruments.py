@@ -74,7 +74,7 @@ class Instruments:
         )
         self.capacity = Gauge(
             "cefmp4_capacity_used_ratio",
-            "How full the fullest upload with equal parts is (1: it is sent anew in larger ones).",
+            "How full the fullest upload is (1: it is sent anew in larger parts).",
             registry=registry,
         )
 

@@ -45,7 +45,8 @@ class _Shared:
     roll: Roll
     quiet: Quiet
     now: Callable[[], float]
-    fill: dict[object, float]  # by live stream with equal parts: how full its upload is
+    fill: dict[object, float]  # by live stream: how full its upload is
+    began: float
 
 
 class StreamMoments:
@@ -249,7 +250,7 @@ class Metrics:
         self._retention_seconds = retention_seconds
         self._now = now
         self._quiet = Quiet()
-        self._shared = _Shared(self._instruments, self._roll, self._quiet, now, fill={})
+        self._shared = _Shared(self._instruments, self._roll, self._quiet, now, fill={}, began=now())
         self._wall_clock = wall_clock
         self._outages = Outages()
         self._orphans_told = self._gone_told = 0

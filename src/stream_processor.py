@@ -410,8 +410,7 @@ class StreamProcessor:
         if snapshot.size > part_plan.largest_object(self._world.naming.limits):
             raise StreamInitializationError(f"{snapshot.size} bytes are more than S3 can hold in one object")
         most = part_plan.capacity(self._ledger.record.schedule, self._world.naming.limits)
-        if not self._ledger.record.schedule.growing:
-            self._telemetry.capacity_used(ratio=snapshot.size / most)
+        self._telemetry.capacity_used(ratio=snapshot.size / most)
         if snapshot.size > _NEARLY_FULL * most and not self._warned_of_capacity:
             self._warned_of_capacity = True
             self._telemetry.near_capacity(size=snapshot.size, capacity=most)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from src.part_plan import Limits
+from src.part_plan import Limits, capacity
 from src.ports import Naming
 from src.recording import FailedFor, PartSchedule, SendReason, Status, WhenMissing
 from tests.crash.scenes import (
@@ -128,20 +128,16 @@ def test_an_error_that_nobody_foresaw_is_told_with_its_stream() -> None:
     assert told["path"] == PATH and told["stream_id"] in {stream.stream_id for stream in simulation.telemetry.streams}
 
 
-def test_equal_parts_are_told_as_they_fill_and_growing_ones_are_not() -> None:
-    limits = Limits(min_part=CHUNK, max_part=8 * CHUNK, max_parts=10, parts_per_step=50)
+@pytest.mark.parametrize("growing", [False, True])
+def test_an_upload_is_told_as_it_fills(growing: bool) -> None:
+    limits = Limits(min_part=CHUNK, max_part=8 * CHUNK, max_parts=10, parts_per_step=6)
 
     async def script(simulation: Simulation) -> None:
         await finished_file(simulation, 4 * CHUNK)
 
-    def told(*, growing: bool) -> list[float]:
-        naming = Naming(PartSchedule(CHUNK, growing=growing), limits=limits)
-        return [
-            m["ratio"] for m in moments(lived(script, naming=naming, store=FakeStore(limits=limits)), "capacity_used")
-        ]
-
-    assert told(growing=False)[-1] == pytest.approx(0.4)
-    assert told(growing=True) == []
+    schedule = PartSchedule(CHUNK, growing=growing)
+    simulation = lived(script, naming=Naming(schedule, limits=limits), store=FakeStore(limits=limits))
+    assert moments(simulation, "capacity_used")[-1]["ratio"] == 4 * CHUNK / capacity(schedule, limits)
 
 
 def test_the_time_until_the_object_is_there_counts_from_the_last_change() -> None:
