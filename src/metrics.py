@@ -57,6 +57,7 @@ class StreamMoments:
         self._stream_id = stream_id
         self._path = path
         self._admitted = False
+        self._left = False
         self._status: Status | None = None
 
     @contextmanager
@@ -105,7 +106,8 @@ class StreamMoments:
     def object_proved(self, *, key: str, size: int, etag: str, seconds_since_change: float | None) -> None:
         since: dict[str, float] = {}
         if seconds_since_change is not None:
-            self._shared.instruments.available.observe(seconds_since_change)
+            if seconds_since_change <= self._shared.now() - self._shared.began:  # else nobody was there to send it
+                self._shared.instruments.available.observe(seconds_since_change)
             since["seconds_since_change"] = round(seconds_since_change, 3)
         self._log().info("object_proved", key=key, size=size, etag=etag, **since)
 
@@ -193,15 +195,17 @@ class StreamMoments:
         """Whether this stream's own metrics may be written.
 
         One that lost its series to newer streams does not take them back: two hundred and one streams would push
-        each other out at every part, and every counter would begin at 0 again.
+        each other out at every part, and every counter would begin at 0 again. Nor does what a task that outlives
+        the stream tells: nobody would end them once more.
         """
-        if not self._stream_id or (self._admitted and self._stream_id not in self._shared.roll):
+        if self._left or not self._stream_id or (self._admitted and self._stream_id not in self._shared.roll):
             return False
         self._admitted = self._shared.roll.admit(self._stream_id)
         return self._admitted
 
     def _leave(self) -> None:
         """Nobody carries this stream any longer; whoever takes it up again has other moments."""
+        self._left = True
         self._leave_status()
         if self._shared.fill.pop(self, None) is not None:
             self._tell_fullest()

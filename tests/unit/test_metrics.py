@@ -645,12 +645,21 @@ def test_the_fullest_upload_is_shown_until_it_ends() -> None:
 def test_the_time_of_the_seal_and_until_the_object_is_there_are_histograms() -> None:
     bench = Bench()
     stream = bench.metrics.stream("s", "a")
+    bench.now += 60
     stream.sealed(size=5, seconds=1.5, sent_again=0)
     stream.object_proved(key="a", size=5, etag="e", seconds_since_change=32.5)
     stream.object_proved(key="a", size=5, etag="e", seconds_since_change=None)
     assert (bench.value("cefmp4_seal_seconds_count"), bench.value("cefmp4_seal_seconds_sum")) == (1, 1.5)
     available = "cefmp4_time_to_available_seconds"
     assert (bench.value(f"{available}_count"), bench.value(f"{available}_sum")) == (1, 32.5)
+
+
+def test_a_recording_that_was_closed_before_the_start_says_nothing_of_how_long_one_takes() -> None:
+    bench = Bench()
+    bench.now += 60
+    for seconds, count in ((60.1, 0), (59.9, 1)):
+        bench.metrics.stream("s", "a").object_proved(key="a", size=5, etag="e", seconds_since_change=seconds)
+        assert bench.value("cefmp4_time_to_available_seconds_count") == count
 
 
 # ---- bounds ----
@@ -662,6 +671,27 @@ def test_a_stream_that_ends_in_whatever_way_does_not_keep_its_series() -> None:
     stream = bench.metrics.stream("s", "a")
     with stream.bind():
         part(stream)
+    bench.metrics.expire(bench.now + 600)
+    assert bench.streams_with_series() == set()
+
+
+async def test_what_a_task_tells_after_its_stream_has_ended_counts_for_no_stream() -> None:
+    """It has the context in which it was made."""
+    bench = Bench(retention_seconds=600)
+    ended = asyncio.Event()
+
+    async def fail_late() -> None:
+        await ended.wait()
+        bench.failure()
+
+    stream = bench.metrics.stream("s", "a")
+    with stream.bind():
+        part(stream)
+        late = asyncio.create_task(fail_late())
+    ended.set()
+    await late
+    kind = {"operation_type": "s3_upload"}
+    assert bench.value("video_failed_operations_total", stream_id="none", **kind) == 1
     bench.metrics.expire(bench.now + 600)
     assert bench.streams_with_series() == set()
 
