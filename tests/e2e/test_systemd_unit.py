@@ -66,6 +66,11 @@ def test_the_user_of_the_unit_is_made(tmp_path: Path) -> None:
     assert f"Creating user '{_setting('User')[0]}'" in made.stdout + made.stderr
 
 
+def test_it_comes_back_as_the_document_says() -> None:
+    (restart,) = _setting("Restart")
+    assert f"systemd: `Restart={restart}`" in (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+
+
 def test_wrong_settings_are_no_reason_to_start_again_and_a_stop_has_its_time() -> None:
     assert _setting("RestartPreventExitStatus") == ["2"]
     (grace,) = re.findall(r"^SHUTDOWN_GRACE_SECONDS=(\d+)$", (ROOT / "example.env").read_text(), re.MULTILINE)
