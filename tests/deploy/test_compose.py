@@ -1,15 +1,196 @@
-"""The compose profile ``monitoring``: its parts find each other, and nobody else is let in."""
+"""The compose file: by the schema of compose, for this machine alone, and a copy of ``example.env`` is all it needs."""
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from src.config import Loaded, load_settings
 from tests.deploy.files import GRAFANA, PROMETHEUS, ROOT, read_yaml
 
-SERVICES: dict[str, dict[str, Any]] = read_yaml(ROOT / "docker-compose.yml")["services"]
+COMPOSE = ROOT / "docker-compose.yml"
+SECRETS = ROOT / "deploy" / "compose" / "secrets.yml"
+EXAMPLE = dict(re.findall(r"^([A-Z0-9_]+)=(.*)$", (ROOT / "example.env").read_text(), re.MULTILINE))
+#: Values that are right for a daemon outside of a container.
+OF_THE_HOST = {
+    "APP_ENV": "development",
+    "WATCH_DIR": "/srv/recordings",
+    "PROM_HOST": "127.0.0.1",
+    "PROM_PORT": "9100",
+    "FFPROBE_PATH": "/opt/ffmpeg/bin/ffprobe",
+    "EMBEDDED_SERVICES": "auto",
+    "S3_ACCESS_KEY_ID_FILE": "/etc/cefmp4/key",
+    "S3_SECRET_ACCESS_KEY_FILE": "/etc/cefmp4/secret",
+    "REDIS_HOST": "localhost",
+    "REDIS_PORT": "6390",
+}
+ENVIRONMENTS: dict[str, Mapping[str, str]] = {
+    "no .env": {},
+    "a copy of example.env": EXAMPLE,
+    "an .env of the host": OF_THE_HOST,
+}
+#: ``${NAME}`` and ``${NAME:-default}``; ``$$`` is a dollar of the container's own.
+_VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z0-9_]+)(?::-([^}]*))?\}")
+
+
+def _interpolated(value: Any, variables: Mapping[str, str]) -> Any:
+    """As compose does it: an empty value takes the default too."""
+    if isinstance(value, dict):
+        return {key: _interpolated(each, variables) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_interpolated(each, variables) for each in value]
+    if not isinstance(value, str):
+        return value
+    return _VARIABLE.sub(lambda v: "$" if v[0] == "$$" else variables.get(v[1]) or v[2] or "", value)
+
+
+def _services(variables: Mapping[str, str], path: Path = COMPOSE) -> dict[str, Any]:
+    found: dict[str, Any] = _interpolated(read_yaml(path), variables)["services"]
+    return found
+
+
+SERVICES = _services({})
 MONITORING = [name for name, service in SERVICES.items() if "monitoring" in service.get("profiles", [])]
+
+
+def _variables() -> set[tuple[str, str]]:
+    """The name and the default of everything that the compose files take from ``.env``."""
+    found = {each for path in (COMPOSE, SECRETS) for each in _VARIABLE.findall(path.read_text(encoding="utf-8"))}
+    return {(name, default) for name, default in found if name}
+
+
+def _loaded(variables: Mapping[str, str], *files: Path) -> Loaded:
+    """The settings of the daemon in its container: those of the .env, then those that the compose files fix."""
+    fixed = [_services(variables, path)["app"]["environment"] for path in files]
+    return load_settings({**variables, **{name: value for each in fixed for name, value in each.items()}})
+
+
+@pytest.mark.parametrize("path", [COMPOSE, SECRETS], ids=lambda path: str(path.name))
+def test_it_is_by_the_schema_of_compose(path: Path) -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_the_daemon_takes_the_settings_and_finds_store_and_redis(name: str) -> None:
+    loaded, services = _loaded(ENVIRONMENTS[name], COMPOSE), _services(ENVIRONMENTS[name])
+    settings, store = loaded.settings, services["s3"]["environment"]
+    assert loaded.notices == ()
+    assert settings.s3_endpoint_url == "http://s3:7070"
+    assert settings.redis_url == "redis://redis:6379/0"
+    assert settings.s3_secret_access_key is not None
+    assert settings.s3_secret_access_key.get_secret_value() == store["ROOT_SECRET_KEY"] != ""
+    assert (settings.s3_access_key_id, settings.s3_region_name) == (store["ROOT_ACCESS_KEY"], store["VGW_REGION"])
+    assert settings.chunk_size_bytes == int(EXAMPLE["CHUNK_SIZE_BYTES"])
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_what_must_fit_the_container_is_the_same_whatever_the_env_file_says(name: str) -> None:
+    settings = _loaded(ENVIRONMENTS[name], COMPOSE).settings
+    (folder,) = (volume.split(":")[1] for volume in SERVICES["app"]["volumes"])
+    (port,) = (port.rpartition(":")[2] for port in SERVICES["app"]["ports"])
+    assert str(settings.watch_dir) == folder == "/app/local_watch_dir"
+    assert (settings.prom_host, str(settings.prom_port)) == ("0.0.0.0", port)
+    assert (settings.app_env, settings.embedded_services, settings.ffprobe_path) == ("production", "off", "ffprobe")
+
+
+def test_a_store_and_a_redis_of_ones_own_are_used() -> None:
+    own = {"S3_ENDPOINT_URL": "https://store.example", "REDIS_URL": "rediss://:secret@redis.example:6380/1"}
+    settings = _loaded({**EXAMPLE, **own}, COMPOSE).settings
+    assert {"S3_ENDPOINT_URL": settings.s3_endpoint_url, "REDIS_URL": settings.redis_url} == own
+
+
+def test_the_names_that_only_compose_knows_are_no_slips_to_the_daemon() -> None:
+    names = {name for name, _ in _variables()}
+    assert names > {"PUBLISH_ADDRESS", "S3_PORT", "S3_SECRET_FILE"}
+    load_settings({name: "1" for name in names - EXAMPLE.keys()})
+
+
+def test_operations_lists_the_names_that_only_compose_knows_with_their_defaults() -> None:
+    operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    section = operations.partition("\n## With Docker Compose\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`[A-Z].*?) \| (.*?) \|", section, re.MULTILINE)
+    listed = [pair for row in rows for pair in zip(*(re.findall("`([^`]+)`", cell) for cell in row), strict=False)]
+    unnamed = {(name, default) for name, default in _variables() if name not in EXAMPLE}
+    assert sorted(listed) == sorted((name, default) for name, default in unnamed if default)
+    assert sorted(name for row in rows for name in re.findall("`([^`]+)`", row[0])) == sorted(dict(unnamed))
+
+
+def test_the_secret_may_come_from_a_file(tmp_path: Path) -> None:
+    fixed = _services({}, SECRETS)
+    inside = Path(fixed["app"]["environment"]["S3_SECRET_ACCESS_KEY_FILE"])
+    assert inside.name in fixed["app"]["secrets"]
+    assert fixed["s3"]["environment"]["ROOT_SECRET_KEY_FILE"] == str(inside)
+    own = {**SERVICES["app"]["environment"], **fixed["app"]["environment"]}
+    (tmp_path / inside.name).write_text("from-a-file\n")
+    settings = load_settings({**own, "S3_SECRET_ACCESS_KEY_FILE": str(tmp_path / inside.name)}).settings
+    assert settings.s3_secret_access_key is None
+    assert settings.s3_secret_access_key_file == tmp_path / inside.name
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_service_has_limits_a_way_back_and_no_rights_that_it_does_not_need(name: str) -> None:
+    service = SERVICES[name]
+    assert service["restart"] == "unless-stopped"
+    assert service["healthcheck"].keys() >= {"interval", "timeout", "retries", "start_period"}
+    assert service["cpus"] and service["mem_limit"] and service["pids_limit"]
+    assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
+
+
+@pytest.mark.parametrize("name", MONITORING)
+def test_monitoring_is_not_root_and_writes_into_its_volume_alone(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] and not service["user"].startswith("0")
+
+
+def test_the_daemon_is_asked_for_its_health_as_its_image_says() -> None:
+    image = re.search(r"HEALTHCHECK (.*)", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    assert image is not None
+    options = dict(re.findall(r"--([a-z-]+)=(\S+)", image[1]))
+    own = {name.replace("_", "-"): str(value) for name, value in SERVICES["app"]["healthcheck"].items()}
+    assert own == options == {"interval": "30s", "timeout": "10s", "retries": "3", "start-period": "30s"}
+    assert [name for name in SERVICES if name != "app" and not SERVICES[name]["healthcheck"]["test"]] == []
+
+
+def test_every_port_is_for_this_machine_alone_unless_asked() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert len(ports) >= 3
+    assert [port for port in ports if not str(port).startswith("127.0.0.1:")] == []
+    opened = _services({"PUBLISH_ADDRESS": "0.0.0.0"})["s3"]["ports"]
+    assert all(port.startswith("0.0.0.0:") for port in opened)
+
+
+def test_the_page_of_the_bucket_works_under_the_name_that_the_browser_uses() -> None:
+    command = _services({"PUBLIC_HOST": "nas.example", "S3_PORT": "17070", "S3_WEBUI_PORT": "17071"})["s3"]["command"]
+    assert "--webui-gateways=http://nas.example:17070" in command
+    assert "--cors-allow-origin=http://nas.example:17071" in command
+
+
+def test_every_image_is_of_one_version() -> None:
+    images = {name: service["image"] for name, service in SERVICES.items()}
+    assert images["s3"] == "versity/versitygw:v1.8.0"
+    assert {name: image for name, image in images.items() if not re.search(r":v?\d+\.\d+", image)} == {}
+
+
+def test_the_daemon_waits_for_healthy_services_and_has_time_to_stop() -> None:
+    app = SERVICES["app"]
+    assert app["depends_on"] == {name: {"condition": "service_healthy"} for name in ("redis", "s3")}
+    grace = int(app["stop_grace_period"].removesuffix("s"))
+    assert grace >= int(EXAMPLE["SHUTDOWN_GRACE_SECONDS"]) + 5
+
+
+def test_redis_keeps_everything_in_a_volume() -> None:
+    command = " ".join(SERVICES["redis"]["command"])
+    assert "--appendonly yes" in command
+    assert "--maxmemory-policy noeviction" in command
+    assert "redis-data:/data" in SERVICES["redis"]["volumes"]
 
 
 def _mounts(name: str) -> dict[str, str]:
@@ -18,16 +199,6 @@ def _mounts(name: str) -> dict[str, str]:
 
 def test_monitoring_is_prometheus_and_grafana() -> None:
     assert MONITORING == ["prometheus", "grafana"]
-
-
-@pytest.mark.parametrize("name", MONITORING)
-def test_its_services_are_kept_small_and_to_this_machine(name: str) -> None:
-    service = SERVICES[name]
-    assert not service["user"].startswith("0") and service["read_only"] and service["cap_drop"] == ["ALL"]
-    assert service["healthcheck"] and service["mem_limit"] and service["cpus"] and service["pids_limit"]
-    assert [port for port in service["ports"] if not port.startswith("${PUBLISH_ADDRESS:-127.0.0.1}:")] == []
-    _, _, version = service["image"].rpartition(":")
-    assert version.removeprefix("v").replace(".", "").isdigit(), "an image by its version"
 
 
 def test_prometheus_finds_its_configuration_and_the_daemon() -> None:
@@ -42,7 +213,7 @@ def test_grafana_finds_prometheus_and_the_dashboard() -> None:
     mounts, settings = _mounts("grafana"), SERVICES["grafana"]["environment"]
     (source,) = read_yaml(GRAFANA / "provisioning" / "datasources" / "prometheus.yml")["datasources"]
     assert source["url"] == "http://prometheus:9090"
-    assert mounts["./deploy/grafana/provisioning"] == settings["GF_PATHS_PROVISIONING"]
+    assert mounts["./deploy/grafana/provisioning"] == "/etc/grafana/provisioning", "where Grafana's image looks"
     (provider,) = read_yaml(GRAFANA / "provisioning" / "dashboards" / "cefmp4.yml")["providers"]
     assert mounts["./deploy/grafana/dashboards"] == provider["options"]["path"]
     assert settings["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"] == f"{provider['options']['path']}/cefmp4.json"

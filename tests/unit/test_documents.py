@@ -32,16 +32,16 @@ PUBLISHED = sorted(
     if path.is_file() and path.suffix != ".pyc"
 )
 
+COMPOSE_FILES = (ROOT / "docker-compose.yml", ROOT / "deploy" / "compose" / "secrets.yml")
 #: Names in capitals that belong to other programs.
 OTHERS_NAMES = frozenset(
     {
         "AWS_CONFIG_FILE",
         "MINIO_API_STALE_UPLOADS_EXPIRY",
         "RUSTFS_API_STALE_UPLOADS_EXPIRY",
-        # of the compose file
-        "GRAFANA_ADMIN_PASSWORD",
-        "GRAFANA_PORT",
-        "PROMETHEUS_PORT",
+        # of compose
+        "COMPOSE_FILE",
+        *re.findall(r"\$\{(\w+)", "".join(path.read_text(encoding="utf-8") for path in COMPOSE_FILES)),
     }
 )
 #: Names of the code, not of the environment.
@@ -53,6 +53,7 @@ HOSTS = frozenset(
         "www.w3.org",
         "localhost",
         "github.com",
+        "s3.eu-central-1.amazonaws.com",
         "keepachangelog.com",
         "semver.org",
         "json-schema.org",
