@@ -226,7 +226,7 @@ async def _last_of(stream: asyncio.StreamReader) -> bytes:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Leave nothing behind: kill what is left of the group and reap the child.
+    """Leave nothing behind: kill what is left of the group, read its pipes to their end, reap the child.
 
     One that hangs in the kernel (a dead network file system) is not waited for; the loop reaps it when it ends.
     """
@@ -237,6 +237,9 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     _kill_group(process)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_REAP_SECONDS):
+            # A child of the child may hold them longer than the child lives.
+            await _last_of(process.stdout)
+            await _last_of(process.stderr)
             await process.wait()
 
 

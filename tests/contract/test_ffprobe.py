@@ -335,8 +335,10 @@ async def test_a_child_that_keeps_the_pipe_does_not_outlive_the_time_limit(
     recording: Path, stand_in: Callable[[str], Path]
 ) -> None:
     program = stand_in("sleep 600 & exit 0")
+    before = len(os.listdir("/proc/self/fd"))
     found = await prober(recording, program, timeout_seconds=1.0).probe("rec.mp4")
     assert found == Probe(error="ffprobe took longer than 1 s")
+    assert len(os.listdir("/proc/self/fd")) == before, "a pipe is still open"
 
 
 async def test_a_flood_of_output_is_cut_off(recording: Path, stand_in: Callable[[str], Path]) -> None:
