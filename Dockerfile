@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # The daemon on Debian's slim Python, with an ffprobe that reads MP4 and nothing else.
 #
 # Compilers, pip and sources stay in the first two stages; the last one takes a virtual environment and one program from
