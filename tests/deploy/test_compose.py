@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import src
 from src.config import Loaded, load_settings
 from tests.deploy.files import GRAFANA, PROMETHEUS, ROOT, read_yaml
 
@@ -195,6 +196,13 @@ def test_redis_keeps_everything_in_a_volume() -> None:
 
 def _mounts(name: str) -> dict[str, str]:
     return {here: there for here, there, *_ in (volume.split(":") for volume in SERVICES[name]["volumes"])}
+
+
+def test_the_image_is_of_the_version_that_the_daemon_tells() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    assert re.findall(r"^ARG VERSION=(.+)$", dockerfile, re.MULTILINE) == [src.__version__]
+    assert re.findall(r"\$\{\w*VERSION:-([^}]+)\}", compose) == [src.__version__] * 2
 
 
 def test_monitoring_is_prometheus_and_grafana() -> None:

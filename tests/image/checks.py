@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+import src
 from src.ffprobe import Ffprobe
 from tests import servers
 from tests.e2e.bucket import Document
@@ -177,7 +178,7 @@ def test_its_configuration_says_what_it_is(image: Image) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     labels = image.config["Labels"]
     assert labels["org.opencontainers.image.title"] == project["name"]
-    assert labels["org.opencontainers.image.version"] == project["version"]
+    assert labels["org.opencontainers.image.version"] == src.__version__
     assert image.config["User"] == "1001:1001"
     assert list(image.config["ExposedPorts"]) == ["8000/tcp"]
     seconds = {name: image.config["Healthcheck"][name] / 1e9 for name in ("Interval", "Timeout", "StartPeriod")}
