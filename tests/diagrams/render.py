@@ -8,7 +8,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -70,15 +72,28 @@ def draw(wanted: list[Diagram]) -> list[tuple[Diagram, str | None, str | None]]:
         texts = json.dumps([diagram.text for diagram in wanted]).replace("<", "\\u003c")
         (folder / "page.html").write_text(_PAGE % texts, encoding="utf-8")
         command = [*CHROMIUM, f"--user-data-dir={folder}/profile", "--dump-dom", (folder / "page.html").as_uri()]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
-    answer = _ANSWER.search(done.stdout)
-    if done.returncode or answer is None or not answer[1]:
-        raise SystemExit(f"Chromium drew nothing (exit code {done.returncode}):\n{done.stderr[-2000:]}")
+        code, page, complaints = _run(command)
+    answer = _ANSWER.search(page)
+    if code or answer is None or not answer[1]:
+        raise SystemExit(f"Chromium drew nothing (exit code {code}):\n{complaints[-2000:]}")
     drawn = json.loads(unescape(answer[1]))
     return [
         (diagram, drawn[str(number)].get("svg"), drawn[str(number)].get("error"))
         for number, diagram in enumerate(wanted)
     ]
+
+
+def _run(command: list[str]) -> tuple[int, str, str]:
+    """Exit code, output and complaints. Chromium is many processes: at the deadline all of them end."""
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            output, complaints = process.communicate(timeout=DEADLINE_SECONDS)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, output, complaints
 
 
 def main() -> int:
