@@ -1,4 +1,4 @@
-# The gate is "make check"; CI runs the same steps and a soak (.ci/run).
+# The gate is "make check"; CI runs .ci/run, which adds diagrams, workflows, package, soak and image.
 SHELL := /bin/sh
 BIN := .venv/bin
 DEV := .venv/installed-dev
