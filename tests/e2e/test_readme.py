@@ -1,8 +1,8 @@
 """Every command in the README's blocks is typed here as it stands there, in a copy of the checkout.
 
 Changed are only ports and ids, which differ from run to run, and the length of recordings. Of the commands inside
-sentences, those of ``docker`` take an engine: the job "container" of the workflow runs them. ``pip install .`` is tried
-by ``test_installed.py``, and of ``make``, which the set-up does not install, the targets are looked up.
+sentences, those of ``docker`` take an engine: the job "container" of the workflow runs them. What ``pip install .``
+gives is tried by ``test_installed.py``, and of ``make``, which the set-up does not install, the targets are looked up.
 """
 
 from __future__ import annotations
