@@ -15,6 +15,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -184,23 +185,33 @@ class Audit:
                 continue
             parts = client.list_parts(Bucket=name, Key=key, UploadId=upload_id).get("Parts", [])
             files = [self._file_of(upload_id, part["PartNumber"]) for part in parts]
-            if not any(self._excuses(take, files) for take in self._takes_at(key)):
+            is_late = self.forgot and upload["Initiated"] > self._stored_at(key)
+            if not any(self._excuses(take, files, is_late=is_late) for take in self._takes_at(key)):
                 listed = [(part["PartNumber"], part["Size"]) for part in parts]
                 yield f"an upload is open at {key!r}, begun {upload['Initiated']}, parts {listed}"
+
+    def _stored_at(self, key: str) -> datetime:
+        """When the object came to be; at the end of all time where there is none."""
+        try:
+            stored: datetime = self.bucket.client.head_object(Bucket=self.bucket.name, Key=key)["LastModified"]
+        except ClientError:
+            return datetime.max.replace(tzinfo=UTC)
+        return stored
 
     def _file_of(self, upload_id: str, number: int) -> Path:
         """VersityGW keeps a part as a plain file, too."""
         (path,) = self.bucket.folder.glob(f".sgwtmp/multipart/*/{upload_id}/{number}")
         return path
 
-    def _excuses(self, take: Take, parts: Sequence[Path]) -> bool:
+    def _excuses(self, take: Take, parts: Sequence[Path], *, is_late: bool) -> bool:
         """Whether nobody can know of an upload: it was begun by a stream that had not noted it when it was killed, and
-        whose source is gone; or Redis forgot it, and it holds what its recording has changed since."""
+        whose source is gone; or Redis forgot it, and it holds what its recording has changed since; or Redis forgot,
+        twice, that the object was there already when it was begun (``is_late``): the sweep's, after its retention."""
         if not parts:
-            return take.vanished or (self.forgot and (take.in_place or take.renamed))
+            return take.vanished or is_late or (self.forgot and (take.in_place or take.renamed))
         sources = [source.read_bytes() for source in (take.path, *take.copies) if source.exists()]
         is_of_now = not take.deleted and all(_is_piece(part, sources[0]) for part in parts)
-        if not self.forgot or (is_of_now and not (take.renamed or take.in_place)):
+        if not self.forgot or (is_of_now and not (take.renamed or take.in_place or is_late)):
             return False  # it can be adopted, and else must be aborted
         unwritten = [bytes(_SAMPLE)] if take.what == "holes" else []
         return all(_comes_from(part, [*sources, *unwritten]) for part in parts)

@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -374,9 +375,17 @@ def test_a_forgotten_upload_of_a_file_whose_bytes_have_moved_since_is_excused(
     _expect(place.audit(forgot=forgot), *([] if excused else [OPEN]))
 
 
-def test_a_forgotten_upload_that_could_have_been_used_again_is_not_excused(place: Place) -> None:
+@pytest.mark.parametrize(
+    ("forgot", "older", "excused"), [(True, True, False), (True, False, True), (False, False, False)]
+)
+def test_a_forgotten_upload_that_could_have_been_used_again_is_not_excused(
+    place: Place, forgot: bool, older: bool, excused: bool
+) -> None:
+    """One that is older than the object could have been: the object need not have been made from another."""
     place.open_upload("plain.mp4", place.plain("plain.mp4").read_bytes()[:CHUNK])
-    _expect(place.audit(forgot=True), OPEN)
+    stored_at = time.time() + (60 if older else -60)
+    os.utime(place.plain("plain.mp4"), (stored_at, stored_at))
+    _expect(place.audit(forgot=forgot), *([] if excused else [OPEN]))
 
 
 @pytest.mark.parametrize(
