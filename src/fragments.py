@@ -78,7 +78,8 @@ class FragmentClock:
             number, seconds = _duration(traf, self._tracks)
             if seconds > _LONGEST_FRAGMENT:
                 raise ValueError(seconds)
-            self._seconds[number] = self._seconds.get(number, 0.0) + seconds
+            if number in self._tracks:  # a file may name a new one in every fragment
+                self._seconds[number] = self._seconds.get(number, 0.0) + seconds
 
 
 def _inside(body: bytes, *kinds: bytes) -> Iterator[tuple[bytes, bytes]]:

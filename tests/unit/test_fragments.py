@@ -73,6 +73,11 @@ def test_a_track_that_the_index_does_not_know_does_not_count() -> None:
     assert seconds(index() + fragment(PLAIN, u32(0, 25)) + fragment(u32(0, 2), u32(0, 999))) == 1.0
 
 
+def test_a_file_that_names_a_new_track_in_every_fragment_fills_no_memory() -> None:
+    data = index() + fragment(PLAIN, u32(0, 25)) + b"".join(fragment(u32(0, n), u32(0, 1)) for n in range(2, 500))
+    assert list(clock_of(data=data)._seconds) == [1]
+
+
 def test_a_part_of_the_file_has_its_share() -> None:
     data = index() + 10 * fragment(PLAIN, u32(0, 25))
     half = len(index()) + 5 * len(fragment(PLAIN, u32(0, 25)))
