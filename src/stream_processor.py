@@ -88,6 +88,7 @@ class StreamProcessor:
         self._hint = asyncio.Event()
         self._stopping = asyncio.Event()
         self._refusals = self._losses = 0
+        self._refused: set[str | None] = set()
         self._first_seen_at = self._changed_at = world.clock.monotonic()
         self._idle_since: float | None = None
         self._seen: Snapshot | None = None
@@ -432,7 +433,7 @@ class StreamProcessor:
         self.check_stop()
         self._losses = 0
         self._telemetry.sealed(size=snapshot.size, seconds=clock.monotonic() - started, sent_again=sealed.sent_again)
-        if self._refusals:
+        if self._refused:
             await self._drop_refused()
         return await self._complete(sealed)
 
@@ -440,7 +441,8 @@ class StreamProcessor:
         """Uploads whose completion was refused stay until an object is proved, like any other; but a store that
         refuses for good is not to collect the file without end. The one that was just sealed holds all of it."""
         record = self._ledger.record
-        own = [old for old in record.superseded if old.upload_id and old.stream_id == record.stream_id]
+        own = [old for old in record.superseded if old.upload_id in self._refused]
+        self._refused.clear()
         async with self._world.slots.turn():
             for old in own:
                 await self._world.store.abort_upload(old.key, str(old.upload_id))
@@ -485,6 +487,7 @@ class StreamProcessor:
                 fact = Fact.GREW if self._ledger.record.status is Status.PENDING_COMPLETION else None
                 await self._ledger.write(fact, manifest=None, unanswered=False)
             case Step.UPLOAD_ANEW:
+                self._refused.add(self._ledger.record.upload_id)
                 await self._upload_anew(Fact.UPLOAD_LOST, replaces=self._ledger.record.replaces)
             case Step.BRING_UP_TO_DATE:
                 await self._upload_anew(Fact.UPLOAD_LOST, replaces=etag)

@@ -88,9 +88,9 @@ class Quiet:
         return 1 + (line.unsaid if line else 0)
 
     def told(self, family: str) -> None:
-        """Another line has told how often operations whose kind begins so have failed."""
-        for (kind, _), line in self._lines.items():
-            if kind.startswith(family):
+        """Another line has told how often operations whose kind begins so have failed; not those of one stream."""
+        for (kind, stream), line in self._lines.items():
+            if kind.startswith(family) and not stream:
                 line.unsaid = 0
 
     def forget(self, now: float) -> None:
