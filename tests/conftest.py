@@ -21,6 +21,10 @@ settings.register_profile(
     suppress_health_check=list(HealthCheck),
 )
 
+# No test has a time: machines are shared. Else as hypothesis has it here, or in CI.
+settings.register_profile("shared machine", settings(), deadline=None)
+settings.load_profile("shared machine")
+
 _LEFT_OUT = "left out: "
 #: Which programs the tests with a marker need.
 _NEEDS = {
