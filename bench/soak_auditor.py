@@ -49,13 +49,13 @@ class Foreign:
 
 @dataclass
 class Audit:
-    """One round, looked at from outside. ``forgot``: Redis lost what it knew, or the newest of it, at least once."""
+    """One round, looked at from outside. ``forgot``: Redis lost what it knew, or the newest of it, so many times."""
 
     stage: Stage
     takes: Sequence[Take]
     foreign: Sequence[Foreign] = ()
     secrets: Sequence[str] = ()
-    forgot: bool = False
+    forgot: int = 0
     bytes: int = 0
     _explained: set[str] = field(default_factory=set)
 
@@ -185,7 +185,7 @@ class Audit:
                 continue
             parts = client.list_parts(Bucket=name, Key=key, UploadId=upload_id).get("Parts", [])
             files = [self._file_of(upload_id, part["PartNumber"]) for part in parts]
-            is_late = self.forgot and upload["Initiated"] > self._stored_at(key)
+            is_late = self.forgot > 1 and upload["Initiated"] > self._stored_at(key)
             if not any(self._excuses(take, files, is_late=is_late) for take in self._takes_at(key)):
                 listed = [(part["PartNumber"], part["Size"]) for part in parts]
                 yield f"an upload is open at {key!r}, begun {upload['Initiated']}, parts {listed}"
@@ -208,7 +208,7 @@ class Audit:
         whose source is gone; or Redis forgot it, and it holds what its recording has changed since; or Redis forgot,
         twice, that the object was there already when it was begun (``is_late``): the sweep's, after its retention."""
         if not parts:
-            return take.vanished or is_late or (self.forgot and (take.in_place or take.renamed))
+            return take.vanished or is_late or (self.forgot > 0 and (take.in_place or take.renamed))
         sources = [source.read_bytes() for source in (take.path, *take.copies) if source.exists()]
         is_of_now = not take.deleted and all(_is_piece(part, sources[0]) for part in parts)
         if not self.forgot or (is_of_now and not (take.renamed or take.in_place or is_late)):
@@ -242,7 +242,7 @@ class Audit:
         for take in self.takes:
             if str(take.path.relative_to(self.stage.folder)) == record.get("path"):
                 replaced = take.facts is not None and record.get("inode") != str(take.facts.inode)
-                return take.deleted or (self.forgot and replaced and bool(take.copies))
+                return take.deleted or (self.forgot > 0 and replaced and bool(take.copies))
         return False
 
     def _logs(self) -> Iterator[str]:

@@ -30,7 +30,7 @@ Sleep = Callable[[float], None]
 class Faults:
     """One round's. ``kills``: with SIGKILL, by kind. ``others``: pauses and orderly stops. ``trouble``: what was wrong.
 
-    ``forgot``: Redis has lost what it knew, all of it or the newest, at least once.
+    ``forgot``: Redis has lost what it knew, all of it or the newest, so many times.
     """
 
     stage: Stage
@@ -41,7 +41,7 @@ class Faults:
     kills: Counter[str] = field(default_factory=Counter)
     others: Counter[str] = field(default_factory=Counter)
     trouble: list[str] = field(default_factory=list)
-    forgot: bool = False
+    forgot: int = 0
     _backups: list[Path] = field(default_factory=list)
 
     def strike(self) -> None:
@@ -134,13 +134,13 @@ class Faults:
         self.kills["Redis"] += 1
 
     def _wipe_redis(self) -> None:
-        self.forgot = True
+        self.forgot += 1
         self._restart(self.memory, lambda: shutil.rmtree(self._records))
         self.kills["Redis, wiped"] += 1
 
     def _roll_redis_back(self) -> None:
         """It comes back as it was at an earlier fault of this round."""
-        self.forgot = True
+        self.forgot += 1
         self._restart(self.memory, self._restore_a_backup)
         self.kills["Redis, rolled back"] += 1
 
