@@ -184,7 +184,7 @@ ensure_packages() {
 # Stamps go first: an installation that breaks off must be done again.
 pip_install() {
     rm -f "$VENV/installed-run" "$VENV/installed-dev"
-    run_shown "$VENV/bin/python" -m pip install --disable-pip-version-check --require-hashes -r "$ROOT/$1" ||
+    run_shown "$VENV/bin/python" -m pip install --disable-pip-version-check --no-deps --require-hashes -r "$ROOT/$1" ||
         die "The packages of $1 could not be installed; is the package index reachable?"
 }
 
