@@ -54,11 +54,21 @@ class S3OperationError(StreamProcessorError):
 
 
 class S3Unavailable(S3OperationError, Transient):
-    """No answer, a 5xx, throttling, a cut connection, or a refusal that a changed setting can lift."""
+    """No answer, a 5xx, throttling, a cut connection, or a refusal that a changed setting can lift.
 
-    def __init__(self, message: str, *, operation: str = "", hint: str = "", misconfigured: bool = False) -> None:
+    ``code``: S3's error code, empty where no store answered.
+    """
+
+    def __init__(
+        self, message: str, *, operation: str = "", hint: str = "", misconfigured: bool = False, code: str = ""
+    ) -> None:
         super().__init__(message, operation=operation, hint=hint)
         self.misconfigured = misconfigured
+        self.code = code
+
+
+class S3WrongContent(S3Unavailable):
+    """The store computed another checksum than the one that was sent: read the bytes again and send them again."""
 
 
 class S3Rejected(S3OperationError, Permanent):

@@ -94,6 +94,6 @@ def completion_answer(exc: S3Rejected) -> Answer:
             return Answer.CONFLICT
         case "InvalidPart" | "InvalidPartOrder":
             return Answer.INVALID_PART
-        case "BadDigest" | "InvalidRequest" | "XAmzContentChecksumMismatch":
+        case "InvalidRequest":
             return Answer.WRONG_CONTENT
     raise exc

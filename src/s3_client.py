@@ -37,6 +37,7 @@ from .exceptions import (
     S3OperationError,
     S3Rejected,
     S3Unavailable,
+    S3WrongContent,
     UploadGone,
 )
 from .object_keys import PROBE_KEY
@@ -74,7 +75,6 @@ _MARKERS = {
 }
 #: A body that the store calls another one so often was changed after its checksum was made: it is read again.
 _MOST_REFUSED_SUMS = 3
-_WRONG_SUM = ("BadDigest", "XAmzContentChecksumMismatch")
 _MEMORY = "if it goes on, something changes the bytes on their way, or this machine's memory does"
 
 
@@ -174,7 +174,7 @@ class S3Client:
             try:
                 return await self._send_part(key, upload_id, number, body, abilities)
             except S3Unavailable as exc:
-                refused_sums += any(code in str(exc) for code in _WRONG_SUM)
+                refused_sums += isinstance(exc, S3WrongContent)
                 if refused_sums == _MOST_REFUSED_SUMS:
                     raise ChunkProcessingError(str(exc), operation="upload_part", hint=_MEMORY) from exc
                 # A refusal can be lost when it comes in mid-body and the line is cut: ask in a way that is heard.
@@ -240,9 +240,9 @@ class S3Client:
             if answer is not Answer.PRECONDITION_FAILED:
                 self._observer.operation_failed(operation="complete_upload", error=exc, attempt=1, wait_seconds=0.0)
             return answer
+        except S3WrongContent:
+            return Answer.WRONG_CONTENT
         except S3Unavailable as exc:
-            if "BadDigest" in str(exc):
-                return Answer.WRONG_CONTENT
             self._observer.operation_failed(operation="complete_upload", error=exc, attempt=1, wait_seconds=0.0)
             return Answer.NONE
         return Answer.DONE
@@ -610,10 +610,10 @@ class _Probe:
             return exc.code not in ("NotImplemented", "501") and await self._aborted(upload_id)
         except UploadGone as exc:  # somebody has tidied up here: no answer to what was asked
             raise S3Unavailable(str(exc), operation="probe") from exc
-        except S3Unavailable as exc:
+        except S3WrongContent:
+            return await self._aborted(upload_id)
+        except S3Unavailable:
             await self._aborted(upload_id)
-            if "BadDigest" in str(exc):
-                return True
             raise
         return False
 

@@ -19,7 +19,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
-from .exceptions import S3OperationError, S3Rejected, S3Unavailable, UploadGone
+from .exceptions import S3OperationError, S3Rejected, S3Unavailable, S3WrongContent, UploadGone
 from .request_outcome import ErrorClass
 
 _MISCONFIGURED = {
@@ -52,8 +52,15 @@ _THROTTLED = "the store wants fewer requests: raise its limit, or lower MAX_CONC
 _SHOWN = 300  # characters of what a store says, in a message
 #: A HEAD that is refused says no more than 403.
 _REFUSED = "check S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY and S3_BUCKET_NAME, and the key's rights on the bucket"
-_TRANSIENT = {
+#: What stores call a body, or a whole object, whose checksum is not the one that was sent: Amazon and VersityGW the
+#: first, MinIO the second, Garage the third; the last where the checksum is part of the signature.
+_WRONG_CONTENT = {
     "BadDigest",
+    "XAmzContentChecksumMismatch",
+    "InvalidDigest",
+    "XAmzContentSHA256Mismatch",
+}
+_TRANSIENT = {
     "IncompleteBody",
     "InternalError",
     "OperationAborted",
@@ -63,8 +70,6 @@ _TRANSIENT = {
     "Throttling",
     "ThrottlingException",
     "TooManyRequests",
-    "XAmzContentChecksumMismatch",
-    "XAmzContentSHA256Mismatch",
 }
 
 
@@ -101,6 +106,8 @@ def translate(exc: Exception, *, operation: str) -> S3OperationError:
         text = f"{operation}: {code or status} {exc.response.get('Error', {}).get('Message', '')}".strip()[:_SHOWN]
         if code == "NoSuchUpload":
             return UploadGone(text, operation=operation)
+        if code in _WRONG_CONTENT:
+            return S3WrongContent(text, operation=operation, hint=_advice(exc), code=code)
         if code == "InvalidObjectState":  # an archived object, as a source
             return S3Rejected(text, operation=operation, code=code)
         if code in _MISCONFIGURED or code.startswith("KMS.") or status in (401, 403):

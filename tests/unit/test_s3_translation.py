@@ -20,7 +20,7 @@ from botocore.exceptions import (
 )
 
 from src.checksums import crc64_to_base64
-from src.exceptions import Permanent, S3Rejected, S3Unavailable, Transient, UploadGone
+from src.exceptions import Permanent, S3Rejected, S3Unavailable, S3WrongContent, Transient, UploadGone
 from src.recording import Answer, Identity, Manifest, Snapshot, StoredPart
 from src.s3_answers import check_answer, completion_answer, completion_arguments, stored_part
 from src.s3_client import _choose
@@ -256,9 +256,13 @@ def test_a_refused_completion_has_an_answer(code: str, status: int, answer: Answ
     assert completion_answer(refused) is answer
 
 
-@pytest.mark.parametrize("code", ["BadDigest", "XAmzContentChecksumMismatch"])
-def test_a_wrong_digest_is_wrong_content_however_it_was_sorted(code: str) -> None:
-    assert completion_answer(S3Rejected("no", code=code)) is Answer.WRONG_CONTENT
+@pytest.mark.parametrize(
+    "code", ["BadDigest", "XAmzContentChecksumMismatch", "InvalidDigest", "XAmzContentSHA256Mismatch"]
+)
+def test_a_checksum_that_differs_is_one_error_whatever_a_store_calls_it(code: str) -> None:
+    error = translate(_client_error(code, 400), operation=OPERATION)
+    assert isinstance(error, S3WrongContent)
+    assert error.code == code
 
 
 @pytest.mark.parametrize("code", ["EntityTooSmall", "InvalidArgument", "MalformedXML"])

@@ -1,0 +1,30 @@
+"""A real store behind a proxy that answers in another store's words: what the client makes of it must be the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from src.recording import Answer
+from tests.contract.test_object_store import TAIL, manifest_of, opened_with, settings_of, uploaded
+from tests.faulty_s3 import FaultyS3, edited
+from tests.servers import S3Server
+
+pytestmark = [pytest.mark.timeout(60), pytest.mark.versitygw]
+
+#: What stores call a checksum that differs: VersityGW as Amazon, MinIO, Garage.
+MISMATCHES = ("BadDigest", "XAmzContentChecksumMismatch", "InvalidDigest")
+
+
+@pytest.mark.parametrize("code", MISMATCHES)
+async def test_checksums_are_used_whatever_a_store_calls_one_that_differs(versitygw: S3Server, code: str) -> None:
+    with FaultyS3(versitygw.port) as proxy:
+        proxy.on(None, edited(b"BadDigest", code.encode(), name=code), times=None)
+        async with opened_with(settings_of(versitygw, endpoint_url=proxy.url)) as client:
+            assert (await client.abilities()).checksum
+            upload_id, parts = await uploaded(client, "take.mp4", TAIL)
+            right = manifest_of(TAIL)
+            wrong = replace(right, crc64=right.crc64 ^ 1)
+            assert await client.complete_upload("take.mp4", upload_id, wrong, parts) is Answer.WRONG_CONTENT
+            assert await client.complete_upload("take.mp4", upload_id, right, parts) is Answer.DONE
