@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import src
-from src.config import Loaded, load_settings
+from src.config import _NAMES, _OLD_NAMES, Loaded, load_settings
 from tests.deploy.files import GRAFANA, PROMETHEUS, ROOT, read_yaml
 
 COMPOSE = ROOT / "docker-compose.yml"
@@ -31,11 +31,15 @@ OF_THE_HOST = {
     "REDIS_HOST": "localhost",
     "REDIS_PORT": "6390",
 }
+#: How Redis is used, wherever it is: these stay as .env has them.
+REDIS_CONDUCT = {"REDIS_KEY_PREFIX"}
 ENVIRONMENTS: dict[str, Mapping[str, str]] = {
     "no .env": {},
     "a copy of example.env": EXAMPLE,
     "an .env of the host": OF_THE_HOST,
 }
+#: As the project's first documents have it; tried on an engine, too.
+FIRST = dict(re.findall(r"^([A-Z0-9_]+)=(.*)$", (ROOT / "tests/deploy/first.env").read_text(), re.MULTILINE))
 #: ``${NAME}`` and ``${NAME:-default}``; ``$$`` is a dollar of the container's own.
 _VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z0-9_]+)(?::-([^}]*))?\}")
 
@@ -82,9 +86,9 @@ def test_it_is_by_the_schema_of_compose(path: Path) -> None:
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_the_daemon_takes_the_settings_and_finds_store_and_redis(name: str) -> None:
     loaded, services = _loaded(ENVIRONMENTS[name], COMPOSE), _services(ENVIRONMENTS[name])
-    settings, store = loaded.settings, services["s3"]["environment"]
+    settings, store = loaded.settings, services["minio"]["environment"]
     assert loaded.notices == ()
-    assert settings.s3_endpoint_url == "http://s3:7070"
+    assert settings.s3_endpoint_url == "http://minio:9000"
     assert settings.redis_url == "redis://redis:6379/0"
     assert settings.s3_secret_access_key is not None
     assert settings.s3_secret_access_key.get_secret_value() == store["ROOT_SECRET_KEY"] != ""
@@ -100,6 +104,32 @@ def test_what_must_fit_the_container_is_the_same_whatever_the_env_file_says(name
     assert str(settings.watch_dir) == folder == "/app/local_watch_dir"
     assert (settings.prom_host, str(settings.prom_port)) == ("0.0.0.0", port)
     assert (settings.app_env, settings.embedded_services, settings.ffprobe_path) == ("production", "off", "ffprobe")
+
+
+def test_the_first_env_file_works_unchanged() -> None:
+    loaded, store = _loaded(FIRST, COMPOSE), _services(FIRST)["minio"]
+    settings = loaded.settings
+    assert settings.s3_endpoint_url == "http://minio:9000"
+    assert settings.redis_url == "redis://redis:6379/0"
+    assert settings.chunk_size_bytes == 5 * 2**20
+    assert (settings.s3_access_key_id, store["environment"]["ROOT_ACCESS_KEY"]) == ("minioadmin", "minioadmin")
+    assert store["environment"]["ROOT_SECRET_KEY"] == "minioadmin"
+    assert "CHUNK_SIZE_MB is an older spelling of CHUNK_SIZE_BYTES; it still works." in loaded.notices
+
+
+@pytest.mark.parametrize("address", ["http://minio:9000", "http://s3:9000", "http://minio:7070", "http://s3:7070"])
+def test_the_store_answers_under_each_of_its_names(address: str) -> None:
+    store = SERVICES["minio"]
+    host, port = address.removeprefix("http://").split(":")
+    assert host in {"minio", *store["networks"]["default"]["aliases"]}
+    assert f"--port=:{port}" in store["command"]
+
+
+def test_every_name_that_makes_up_the_address_of_redis_is_pinned() -> None:
+    """Else one from the host's ``.env`` (``REDIS_HOST=localhost``) would contradict ``REDIS_URL`` in the container."""
+    names = [name for name in (*_NAMES, *_OLD_NAMES) if name.startswith("REDIS_") and name not in REDIS_CONDUCT]
+    assert {"REDIS_URL", "REDIS_HOST", "REDIS_PORT"} <= set(names)
+    assert [name for name in names if name not in SERVICES["app"]["environment"]] == []
 
 
 def test_a_store_and_a_redis_of_ones_own_are_used() -> None:
@@ -128,7 +158,7 @@ def test_the_secret_may_come_from_a_file(tmp_path: Path) -> None:
     fixed = _services({}, SECRETS)
     inside = Path(fixed["app"]["environment"]["S3_SECRET_ACCESS_KEY_FILE"])
     assert inside.name in fixed["app"]["secrets"]
-    assert fixed["s3"]["environment"]["ROOT_SECRET_KEY_FILE"] == str(inside)
+    assert fixed["minio"]["environment"]["ROOT_SECRET_KEY_FILE"] == str(inside)
     own = {**SERVICES["app"]["environment"], **fixed["app"]["environment"]}
     (tmp_path / inside.name).write_text("from-a-file\n")
     settings = load_settings({**own, "S3_SECRET_ACCESS_KEY_FILE": str(tmp_path / inside.name)}).settings
@@ -164,25 +194,48 @@ def test_every_port_is_for_this_machine_alone_unless_asked() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
     assert len(ports) >= 3
     assert [port for port in ports if not str(port).startswith("127.0.0.1:")] == []
-    opened = _services({"PUBLISH_ADDRESS": "0.0.0.0"})["s3"]["ports"]
-    assert all(port.startswith("0.0.0.0:") for port in opened)
+    opened = _services({"PUBLISH_ADDRESS": "0.0.0.0"})
+    assert all(port.startswith("0.0.0.0:") for port in opened["minio"]["ports"])
+    assert opened["redis"]["ports"] == ["127.0.0.1:6379:6379"], "nobody has to log in there"
+
+
+def test_the_ports_are_those_that_people_know_and_each_is_moved_by_its_name() -> None:
+    assert SERVICES["minio"]["ports"] == ["127.0.0.1:9000:9000", "127.0.0.1:9001:9001"]
+    moved = _services({"S3_PORT": "1", "S3_WEBUI_PORT": "2", "REDIS_PUBLISH_PORT": "3", "PROM_PORT": "4"})
+    assert moved["minio"]["ports"] == ["127.0.0.1:1:9000", "127.0.0.1:2:9001"]
+    assert moved["redis"]["ports"] == ["127.0.0.1:3:6379"]
+    assert moved["app"]["ports"] == ["127.0.0.1:4:8000"]
+
+
+def test_the_readme_names_every_port_and_what_moves_it() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.partition('**"port is already allocated"**')[2].partition("\n**")[0]
+    rows = [
+        re.findall(r"\w+", f"{ports} {names}")
+        for ports, names in re.findall(r"^\| (\d.*?) \| .* \| (.*) \|$", section, re.M)
+    ]
+    listed = {name: port for row in rows for port, name in zip(row[: len(row) // 2], row[len(row) // 2 :], strict=True)}
+    published = re.findall(r'- "\S+:\$\{([A-Z0-9_]+):-(\d+)\}:\d+"', COMPOSE.read_text(encoding="utf-8"))
+    assert listed == dict(published)
 
 
 def test_the_page_of_the_bucket_works_under_the_name_that_the_browser_uses() -> None:
-    command = _services({"PUBLIC_HOST": "nas.example", "S3_PORT": "17070", "S3_WEBUI_PORT": "17071"})["s3"]["command"]
+    command = _services({"PUBLIC_HOST": "nas.example", "S3_PORT": "17070", "S3_WEBUI_PORT": "17071"})["minio"][
+        "command"
+    ]
     assert "--webui-gateways=http://nas.example:17070" in command
     assert "--cors-allow-origin=http://nas.example:17071" in command
 
 
 def test_every_image_is_of_one_version() -> None:
     images = {name: service["image"] for name, service in SERVICES.items()}
-    assert images["s3"] == "versity/versitygw:v1.8.0"
+    assert images["minio"] == "versity/versitygw:v1.8.0"
     assert {name: image for name, image in images.items() if not re.search(r":v?\d+\.\d+", image)} == {}
 
 
 def test_the_daemon_waits_for_healthy_services_and_has_time_to_stop() -> None:
     app = SERVICES["app"]
-    assert app["depends_on"] == {name: {"condition": "service_healthy"} for name in ("redis", "s3")}
+    assert app["depends_on"] == {name: {"condition": "service_healthy"} for name in ("redis", "minio")}
     grace = int(app["stop_grace_period"].removesuffix("s"))
     assert grace >= int(EXAMPLE["SHUTDOWN_GRACE_SECONDS"]) + 5
 

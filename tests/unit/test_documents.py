@@ -51,6 +51,7 @@ HOSTS = frozenset(
     {
         "127.0.0.1",
         "www.w3.org",
+        "minio",
         "localhost",
         "github.com",
         "s3.eu-central-1.amazonaws.com",
