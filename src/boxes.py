@@ -1,8 +1,9 @@
-"""Whether an MP4 file is structurally complete: its top-level boxes end exactly where the file does.
+"""Whether the structure of an MP4 file proves that its recording is over.
 
 A recorder that is still at work shows itself here: the size of its last box is 0 or points elsewhere until it is
-closed, and an ordinary file gets its index (``moov``) last. A fragmented file is complete after every fragment, so
-that this alone never proves a recording finished. ISO/IEC 14496-12, section 4.2.
+closed, and an ordinary file gets its index (``moov``) last. A fragmented file looks complete after every fragment, so
+only the random-access index that its writer appends at the close (``mfra``) proves anything there. ISO/IEC 14496-12,
+sections 4.2, 8.8.1 and 8.8.9.
 """
 
 from __future__ import annotations
@@ -11,20 +12,40 @@ from collections.abc import Callable
 
 _HEADER = 16  # size, type, and the 64-bit size where there is one
 _MOST_BOXES = 1_000_000  # ten days of fragments a second; more is no recording
+_MOST_TRACKS = 10_000  # boxes directly inside an index; more is no recording
 
 
 def is_whole(read: Callable[[int, int], bytes], size: int) -> bool:
-    """Walk the boxes of a file of ``size`` bytes. ``read(offset, count)`` gives at most ``count`` bytes."""
-    offset, has_index = 0, False
+    """Whether a file of ``size`` bytes proves its end. ``read(offset, count)`` gives at most ``count`` bytes.
+
+    Its top-level boxes end where the file does, it has an index, and, where it is fragmented, ``mfra`` comes last.
+    """
+    offset, has_index, is_fragmented, last = 0, False, False, b""
     for _ in range(_MOST_BOXES):
         if offset == size:
-            return has_index
+            return has_index and (last == b"mfra" or not is_fragmented)
         length, kind = header(read(offset, _HEADER))
         if length is None or length > size - offset:
             return False
-        has_index = has_index or kind == b"moov"
-        offset += length
+        if kind == b"moov":
+            has_index = True
+            is_fragmented = is_fragmented or _announces_fragments(read, offset, offset + length)
+        is_fragmented = is_fragmented or kind == b"moof"
+        offset, last = offset + length, kind
     return False
+
+
+def _announces_fragments(read: Callable[[int, int], bytes], begin: int, end: int) -> bool:
+    """Whether this ``moov`` has an ``mvex``. One that cannot be walked to its end counts as if it had: no proof."""
+    offset = begin + (16 if read(begin, 4) == b"\0\0\0\1" else 8)
+    for _ in range(_MOST_TRACKS):
+        if offset == end:
+            return False
+        length, kind = header(read(offset, _HEADER))
+        if length is None or length > end - offset or kind == b"mvex":
+            return True
+        offset += length
+    return True
 
 
 def has_index_first(read: Callable[[int, int], bytes], size: int) -> bool:

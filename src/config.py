@@ -70,6 +70,13 @@ def _duration(text: str) -> str:
     return text
 
 
+def _seconds_or_off(text: str) -> str:
+    number = re.fullmatch(r"\d{1,5}(\.\d{1,3})?", text, re.ASCII)
+    if text.lower() != "off" and not (number and 0.1 <= float(text) <= 86_400):
+        raise ValueError("a number of seconds from 0.1 to 86400, or off")
+    return text
+
+
 def _seconds(duration: str) -> float:
     return float(duration[:-1]) * {"m": 60, "h": 3600, "d": 86_400}[duration[-1].lower()]
 
@@ -208,6 +215,13 @@ class Settings(BaseSettings):
         le=86_400,
         description="A recording that did not change for so long is finished. Longer than the recorder's longest pause "
         "between two writes.",
+    )
+    finish_early_seconds: Annotated[str, AfterValidator(_seconds_or_off)] = Field(
+        default="2",
+        description="Quiet time of a recording whose end is proved: nobody has the file open for writing, and it is an "
+        "ordinary MP4 with its index (moov), or a fragmented one with an mfra box at its end. All others wait for "
+        "STREAM_TIMEOUT_SECONDS. off: every recording does. Choose more, or off, where a tool remuxes, tags or "
+        "replaces recordings after they are closed.",
     )
     on_name_reused: Annotated[Literal["keep", "replace"], BeforeValidator(_lower)] = Field(
         default="keep",
@@ -349,6 +363,11 @@ class Settings(BaseSettings):
     def s3_endpoint_url_given(self) -> bool:
         """Whether somebody named a store; an embedded one then never takes its place."""
         return self.s3_endpoint_url is not None
+
+    @property
+    def finish_early(self) -> float | None:
+        """Quiet seconds of a recording whose end is proved; None: it waits like any other."""
+        return None if self.finish_early_seconds.lower() == "off" else float(self.finish_early_seconds)
 
     @property
     def orphan_retention(self) -> timedelta | None:

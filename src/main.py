@@ -310,6 +310,7 @@ def _memory_of_a_stream(settings: Settings) -> int:
 def _rhythm(settings: Settings) -> Rhythm:
     return Rhythm(
         timeout=settings.stream_timeout_seconds,
+        finish_early=settings.finish_early,
         min_age=settings.watch_file_min_age_seconds_for_idle,
         missing_grace=settings.watch_scan_seconds + 5.0,
         parts_in_flight=settings.parts_in_flight,

@@ -270,10 +270,12 @@ class Rhythm:
     """How a stream is paced. Times are seconds, sizes bytes.
 
     ``missing_grace`` is how long a file may be gone from its path before it counts as missing: a rename shows as
-    gone first. ``memory`` is what the parts in flight of one stream may hold together.
+    gone first. ``memory`` is what the parts in flight of one stream may hold together. ``finish_early`` is the quiet
+    time of a recording whose end is proved; None: always ``timeout``.
     """
 
     timeout: float = 30.0
+    finish_early: float | None = 2.0
     min_age: float = 0.0
     missing_grace: float = 15.0
     first_pause: float = 1.0

@@ -18,6 +18,7 @@ from .at_risk import Holding
 from .claim import Claims
 from .completion import Completion
 from .documents import Documents
+from .early_end import EarlyEnd
 from .exceptions import (
     ChunkProcessingError,
     FileChanged,
@@ -55,8 +56,6 @@ _CLOCK_SKEW = timedelta(minutes=1)
 
 #: A store that goes on refusing is sent the whole file again this rarely.
 _LONGEST_REFUSAL_SECONDS = 4 * 3600.0
-#: A recording that is proved closed must also have been unchanged for so long; and the proof is tried so often.
-_CLOSED_SECONDS = 2.0
 
 _Way = Callable[[], Awaitable[bool]]
 
@@ -96,6 +95,7 @@ class StreamProcessor:
         self._seen_in_vain: Snapshot | None = None
         self._in_vain = 0
         self._nobody_wrote = False
+        self._early_end = EarlyEnd(world.rhythm.finish_early)
         self._warned_of_capacity = False
         self._replaced_parts: Mapping[int, Part] = {}
         self._replaced_size = 0
@@ -336,20 +336,21 @@ class StreamProcessor:
             now = self._world.clock.monotonic()
             if snapshot.size and (now >= idle_at or await self._is_closed(snapshot, now)):
                 return snapshot
-            await self._wait(min(idle_at - now, _CLOSED_SECONDS) if snapshot.size else None)
+            await self._wait(min(idle_at - now, self._early_end.look_again_seconds) if snapshot.size else None)
 
     async def _is_closed(self, snapshot: Snapshot, now: float) -> bool:
         """Proof that the recorder is done, so that the quiet time need not pass: nobody has the file open for writing,
-        it ends where its boxes do, and it has not changed for two seconds.
+        its structure proves its end, and it has not changed for ``finish_early`` seconds.
 
-        Not for a recording that went on after its completion: it may be closed and opened again every minute.
+        Not for a recording that went on after its completion, nor for one that was written to after it had been closed
+        and quiet: whoever opens it again once may do so every minute.
         """
-        quiet = now - self._changed_at >= _CLOSED_SECONDS
-        old_enough = now - self._first_seen_at >= self._world.rhythm.min_age
-        record = self._ledger.record
-        if not (quiet and old_enough) or record.replacements:
+        quiet, record = now - self._changed_at, self._ledger.record
+        if record.replacements or not self._early_end.is_due(quiet):
             return False
-        if await self._writers() is not Writers.NONE:
+        if not self._early_end.is_closed(snapshot, await self._writers()):
+            return False
+        if now - self._first_seen_at < self._world.rhythm.min_age:
             return False
         return await self._world.recordings.is_whole(record.path, record.identity, snapshot.size)
 
@@ -365,6 +366,7 @@ class StreamProcessor:
                 if snapshot != self._seen:
                     if self._seen is not None:
                         self._make_room()
+                    self._early_end.changed(snapshot)
                     self._seen, self._changed_at = snapshot, now
                 return snapshot
             missing_since = now if missing_since is None else missing_since

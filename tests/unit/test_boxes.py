@@ -11,13 +11,18 @@ from hypothesis import strategies as st
 from src.boxes import has_index_first, is_whole
 
 SAMPLES = sorted((Path(__file__).parents[2] / "test_data").glob("*.mp4"))
-BOXES = st.lists(st.tuples(st.sampled_from([b"ftyp", b"free", b"mdat", b"moof"]), st.integers(0, 40)), max_size=6)
+BOXES = st.lists(st.tuples(st.sampled_from([b"ftyp", b"free", b"mdat", b"uuid"]), st.integers(0, 40)), max_size=6)
 
 
 def box(kind: bytes, content: bytes, *, large: bool = False) -> bytes:
     if large:
         return b"\0\0\0\1" + kind + (len(content) + 16).to_bytes(8, "big") + content
     return (len(content) + 8).to_bytes(4, "big") + kind + content
+
+
+MOVIE = box(b"mvhd", bytes(4))
+FRAGMENTED = box(b"moov", MOVIE + box(b"mvex", b""))
+FRAGMENT = box(b"moof", bytes(8)) + box(b"mdat", bytes(30))
 
 
 def whole(data: bytes) -> bool:
@@ -61,9 +66,9 @@ def test_a_box_that_says_less_than_its_own_header_ends_the_walk(size: int) -> No
 
 
 def test_a_large_box_needs_its_long_size() -> None:
-    assert whole(box(b"moov", b"x") + box(b"mdat", bytes(50), large=True))
-    assert not whole(box(b"moov", b"x") + b"\0\0\0\1mdat" + (15).to_bytes(8, "big"))
-    assert not whole(box(b"moov", b"x") + b"\0\0\0\1mdat" + bytes(3))
+    assert whole(box(b"moov", MOVIE) + box(b"mdat", bytes(50), large=True))
+    assert not whole(box(b"moov", MOVIE) + b"\0\0\0\1mdat" + (15).to_bytes(8, "big"))
+    assert not whole(box(b"moov", MOVIE) + b"\0\0\0\1mdat" + bytes(3))
 
 
 def test_what_is_no_type_is_no_box() -> None:
@@ -82,7 +87,7 @@ def test_any_boxes_around_an_index_are_whole_and_with_more_or_less_of_the_last_a
     before: list[tuple[bytes, int]], after: list[tuple[bytes, int]]
 ) -> None:
     parts = [box(kind, bytes(size)) for kind, size in before]
-    parts += [box(b"moov", b"index")] + [box(kind, bytes(size)) for kind, size in after]
+    parts += [box(b"moov", MOVIE)] + [box(kind, bytes(size)) for kind, size in after]
     data = b"".join(parts)
     assert whole(data)
     assert not whole(data[:-1])
@@ -110,3 +115,22 @@ def test_what_else_stands_in_front_does_not_matter(between: bytes) -> None:
 @pytest.mark.parametrize("data", [b"", b"moov", bytes(100), box(b"ftyp", b"isom"), bytes(range(256))])
 def test_what_is_no_film_has_no_index_in_front(data: bytes) -> None:
     assert not index_first(data)
+
+
+def test_a_fragmented_film_proves_its_end_by_an_index_that_comes_last() -> None:
+    assert whole(FRAGMENTED + FRAGMENT + FRAGMENT + box(b"mfra", bytes(9)))
+    assert not whole(FRAGMENTED + FRAGMENT + FRAGMENT)
+    assert not whole(FRAGMENTED + FRAGMENT + box(b"mfra", bytes(9)) + FRAGMENT), "the recorder went on"
+    assert not whole(FRAGMENTED), "no fragment was written yet"
+    assert not whole(box(b"moov", MOVIE) + FRAGMENT), "fragments that the index does not announce"
+
+
+def test_an_index_that_cannot_be_walked_proves_nothing() -> None:
+    assert not whole(box(b"moov", b"index"))
+    assert not whole(box(b"moov", MOVIE + (90).to_bytes(4, "big") + b"trak"))
+    assert not whole(box(b"moov", box(b"free", b"") * 20_000))
+
+
+def test_an_index_with_a_long_size_is_walked_like_any_other() -> None:
+    assert whole(box(b"moov", MOVIE, large=True))
+    assert not whole(box(b"moov", MOVIE + box(b"mvex", b""), large=True) + FRAGMENT)
