@@ -2,7 +2,8 @@
 
 ``docs/formats.md`` lists the fields. A record carries the version of its format and its own stream id; what cannot
 be read raises one of ``UNREADABLE`` and is to be set aside, never guessed. Paths keep every byte: what is not UTF-8
-is percent-encoded.
+is percent-encoded. Names of the project's first documents (``s3_key_prefix``, ``size_bytes``) are written beside ours
+for those who look into Redis; nothing here reads them.
 """
 
 from __future__ import annotations
@@ -214,7 +215,9 @@ def encode_part(stream_id: str, part: Part) -> bytes:
         {
             "v": FORMAT_VERSION,
             "stream_id": stream_id,
+            "part_number": part.number,
             "size": part.size,
+            "size_bytes": part.size,
             "etag": part.etag,
             "crc64": _optional(crc64_to_base64, part.crc64),
             "md5": part.md5,
@@ -244,7 +247,7 @@ def decode_part(stream_id: str, number: bytes, raw: bytes) -> Part:
 
 
 def encode_meta(checkpoint: Checkpoint) -> dict[str, bytes]:
-    """The readable fields of a record, without its parts."""
+    """The readable fields of a record; of its parts only what they sum up to."""
     moments = {"completed_at": checkpoint.completed_at, "processed_at": checkpoint.processed_at}
     texts = {
         "upload_id": checkpoint.upload_id,
@@ -269,6 +272,7 @@ def encode_meta(checkpoint: Checkpoint) -> dict[str, bytes]:
         # A failure may quote a path, and with it bytes that are not UTF-8.
         **{name: text.encode("utf-8", "surrogateescape") for name, text in texts.items() if text is not None},
     }
+    fields |= _also_known_as(checkpoint)
     if checkpoint.still_open:
         fields["still_open"] = b"1"
     if checkpoint.manifest is not None:
@@ -276,6 +280,26 @@ def encode_meta(checkpoint: Checkpoint) -> dict[str, bytes]:
     if checkpoint.superseded:
         fields["superseded"] = _superseded_to(checkpoint.superseded)
     return fields
+
+
+def _also_known_as(checkpoint: Checkpoint) -> dict[str, bytes]:
+    """The same record in the words of the project's first documents (``status`` is one of them already)."""
+    parts = checkpoint.parts.values()
+    acted = (checkpoint.started_at, checkpoint.completed_at, checkpoint.processed_at)
+    last = max(moment for moment in (*acted, *(part.uploaded_at for part in parts)) if moment is not None)
+    words = {
+        "s3_bucket": checkpoint.bucket,
+        "s3_key_prefix": checkpoint.key,
+        "s3_upload_id": checkpoint.upload_id,
+        "started_at_utc": _utc(checkpoint.started_at),
+        "last_activity_at_utc": _utc(last),
+        "total_bytes_sent": str(sum(part.size for part in parts)),
+    }
+    return {name: text.encode() for name, text in words.items() if text is not None}
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def decode_meta(stream_id: str, fields: Mapping[str, bytes]) -> Checkpoint:

@@ -326,7 +326,7 @@ class RedisCheckpoints:
             [
                 ("HGET", meta, "revision"),
                 ("HLEN", parts),
-                *self._meta_commands(checkpoint, revision),
+                *self._meta_commands(replace(checkpoint, parts=wanted), revision),
                 *await self._part_commands(checkpoint.stream_id, changed),
                 *self._forget_commands(parts, gone),
             ],
@@ -345,7 +345,8 @@ class RedisCheckpoints:
             [
                 ("DEL", parts),
                 *await self._part_commands(checkpoint.stream_id, list(wanted.values())),
-                *self._meta_commands(checkpoint, revision),  # the last of them gives the stream its place in its set
+                # The last of them gives the stream its place in its set.
+                *self._meta_commands(replace(checkpoint, parts=wanted), revision),
             ],
         )
         self._written[checkpoint.stream_id] = _Written(revision, replace(checkpoint, parts={}), wanted)

@@ -387,6 +387,27 @@ def keys_behind(admin: Admin, prefix: str) -> dict[str, bytes]:
 
 
 @pytest.mark.redis
+async def test_the_bytes_sent_are_those_of_all_parts_however_few_were_written_last(
+    redis_server: str, admin: Admin, prefix: str
+) -> None:
+    def told() -> tuple[bytes, bytes]:
+        sent, last = admin.hmget(f"{prefix}stream:a1b2:meta", "total_bytes_sent", "last_activity_at_utc")
+        return sent, last
+
+    async with opened_redis(redis_server, prefix=prefix) as checkpoints:
+        await checkpoints.save(record(parts=parts(1, 2)))
+        for number in (4, 3):
+            await checkpoints.save_part(record(), [part(number)])
+    total = sum(part(number).size for number in (1, 2, 3, 4))
+    assert told() == (b"%d" % total, b"2026-05-04T12:00:04.123456Z")
+    async with opened_redis(redis_server, prefix=prefix) as after:
+        (loaded,) = await after.load()
+        await after.save_part(loaded, [part(4, etag="sent again")])
+        assert told()[0] == b"%d" % total
+        await after.save(record())
+        assert told() == (b"0", b"2026-05-04T12:00:00.123456Z")
+
+
 async def test_the_keys_are_those_that_people_know_and_readable(redis_server: str, admin: Admin, prefix: str) -> None:
     async with opened_redis(redis_server, prefix=prefix) as checkpoints:
         await checkpoints.save(full_record(path="Küche/1.mp4"))
@@ -405,7 +426,7 @@ async def test_the_keys_are_those_that_people_know_and_readable(redis_server: st
         assert b'"part_count": 3' in meta[b"manifest"]
         assert b'"crc64": "//////////8="' in admin.hget(f"{prefix}stream:a1b2:parts", 1)
         await checkpoints.save(record())
-        gone = {b"manifest", b"upload_id", b"etag", b"failure", b"superseded", b"completed_at"}
+        gone = {b"manifest", b"upload_id", b"s3_upload_id", b"etag", b"failure", b"superseded", b"completed_at"}
         assert not gone & admin.hgetall(f"{prefix}stream:a1b2:meta").keys()
         await checkpoints.finish(record(), marker())
         assert keys_behind(admin, prefix) == {"streams:completed": b"set", "streams:markers": b"hash"}

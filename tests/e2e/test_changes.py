@@ -228,6 +228,26 @@ def test_a_recording_that_is_gone_has_failed_and_goes_on_when_it_is_seen_again(s
     assert stage.sent(path) == [2]
 
 
+def test_of_an_aborted_recording_nothing_is_left_but_why(stage: Stage) -> None:
+    daemon, path = stage.daemon, stage.folder / "gone.mp4"
+    daemon.start_and_wait(ON_SOURCE_MISSING="abort", WATCH_SCAN_SECONDS="0.5")
+    with Writer(path) as writer:
+        writer.append(2 * CHUNK + 10)
+        stage.wait_until_sent(path, 1, 2)
+        path.unlink()
+        assert daemon.wait_for("stream_failed")["reason"] == "source_missing"
+    eventually(lambda: stage.bucket.open_uploads() == [], "the upload is aborted")
+    (stream_id,) = stage.members("failed")
+    assert stage.redis_keys("stream*") == [
+        f"{stage.redis_prefix}{name}" for name in (f"stream:{stream_id}:meta", "streams:failed")
+    ]
+    left = stage.redis.hgetall(f"{stage.redis_prefix}stream:{stream_id}:meta")
+    assert (left["status"], left["failure"], left["path"]) == ("failed", "source_missing", "gone.mp4")
+    assert left["total_bytes_sent"] == "0"
+    assert left.keys() & {"upload_id", "s3_upload_id", "manifest", "superseded", "etag", "replaces"} == set()
+    assert (stage.bucket.objects(), stage.bucket.documents()) == ([], {})
+
+
 def test_a_watched_folder_that_goes_away_and_comes_back_costs_nothing(stage: Stage) -> None:
     daemon, path = stage.daemon, stage.folder / "mounted.mp4"
     daemon.start_and_wait()

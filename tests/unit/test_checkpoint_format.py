@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from src.checkpoint_format import UNREADABLE, decode_part, encode_part
-from src.recording import Part, SendReason
+from src.checkpoint_format import UNREADABLE, decode_part, encode_meta, encode_part
+from src.recording import Checkpoint, Identity, Part, PartSchedule, SendReason, Status
 
 PART = Part(7, 10, "etag", 2**64 - 1, datetime(2026, 1, 1, tzinfo=UTC), "md5", (SendReason.HEAD_PATCH,))
 
@@ -32,3 +34,40 @@ def test_a_part_with_a_wrong_value_is_unreadable(was: bytes, is_now: bytes) -> N
     assert was in raw
     with pytest.raises(UNREADABLE):
         decode_part("s1", b"7", raw.replace(was, is_now))
+
+
+def test_a_part_is_written_in_the_words_of_the_first_documents_too() -> None:
+    fields = json.loads(encode_part("s1", PART))
+    assert (fields["part_number"], fields["size_bytes"]) == (7, 10)
+
+
+def test_a_record_is_written_in_the_words_of_the_first_documents_too() -> None:
+    parts = {n: replace(PART, number=n, uploaded_at=datetime(2026, 1, 1, 12, n, tzinfo=UTC)) for n in (3, 1, 2)}
+    record = Checkpoint(
+        stream_id="s1",
+        status=Status.ACTIVE,
+        path="cam/a.mp4",
+        bucket="videos",
+        key="rec/cam/a.mp4",
+        identity=Identity(1, 2),
+        schedule=PartSchedule(10),
+        started_at=datetime(2026, 1, 1, 13, tzinfo=timezone(timedelta(hours=1))),
+        upload_id="upload",
+        parts=parts,
+    )
+    fields = encode_meta(record)
+    words = {
+        "s3_bucket": b"videos",
+        "s3_key_prefix": b"rec/cam/a.mp4",
+        "s3_upload_id": b"upload",
+        "started_at_utc": b"2026-01-01T12:00:00.000000Z",
+        "last_activity_at_utc": b"2026-01-01T12:03:00.000000Z",
+        "total_bytes_sent": b"30",
+        "status": b"active",
+    }
+    assert words.items() <= fields.items()
+    new = encode_meta(replace(record, upload_id=None, parts={}))
+    assert "s3_upload_id" not in new
+    assert (new["total_bytes_sent"], new["last_activity_at_utc"]) == (b"0", new["started_at_utc"])
+    proved = replace(record, completed_at=datetime(2026, 1, 1, 12, 30, tzinfo=UTC))
+    assert encode_meta(proved)["last_activity_at_utc"] == b"2026-01-01T12:30:00.000000Z"
