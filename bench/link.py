@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-from tests.servers import ToolMissing, find_tool
+from tests.harness.servers import ToolMissing, find_tool
 
 from .daemon import Daemon, running_daemon
 from .network import SERVER_ADDRESS, Wire, slow_wire

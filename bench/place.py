@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers import ToolMissing, start_redis, start_versitygw
+from tests.harness.servers import ToolMissing, start_redis, start_versitygw
 
 from .processes import GIB, MIB, BenchError
 

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.servers import ToolMissing, find_tool
+from tests.harness.servers import ToolMissing, find_tool
 
 from .processes import GIB
 from .soak_recorders import Interrupted, make_source

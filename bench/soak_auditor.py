@@ -23,9 +23,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from src.object_keys import next_free
 from src.reconcile import origin_of
-from tests.e2e.bucket import PROBE, Bucket, Document
-from tests.e2e.recorders import CHUNK
-from tests.e2e.stage import Stage
+from tests.harness.e2e.bucket import PROBE, Bucket, Document
+from tests.harness.e2e.recorders import CHUNK
+from tests.harness.e2e.stage import Stage
 
 from .soak_recorders import Facts, Take
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.e2e.stage import Stage, frozen
-from tests.servers import RedisServer, S3Server, Server
+from tests.harness.e2e.stage import Stage, frozen
+from tests.harness.servers import RedisServer, S3Server, Server
 
 #: After one of these lines, or after none in time, a fault comes: half of all faults aim at what they announce.
 _FINISHING = ("stream_went_idle", "stream_sealed", "object_proved", "object_being_replaced")

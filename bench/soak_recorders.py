@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from src.object_keys import object_key
-from tests.e2e.bucket import sha256
-from tests.e2e.recorders import CHUNK, Shape, Writer, recording
+from tests.harness.e2e.bucket import sha256
+from tests.harness.e2e.recorders import CHUNK, Shape, Writer, recording
 
 from .processes import MIB, BenchError
 

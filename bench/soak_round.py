@@ -16,11 +16,11 @@ from pathlib import Path
 
 import redis
 
-from tests.e2e.bucket import Bucket, sha256
-from tests.e2e.daemon import Daemon
-from tests.e2e.recorders import CHUNK
-from tests.e2e.stage import Stage
-from tests.servers import RedisServer, start_redis, start_versitygw
+from tests.harness.e2e.bucket import Bucket, sha256
+from tests.harness.e2e.daemon import Daemon
+from tests.harness.e2e.recorders import CHUNK
+from tests.harness.e2e.stage import Stage
+from tests.harness.servers import RedisServer, start_redis, start_versitygw
 
 from .soak_auditor import Audit, Foreign
 from .soak_faults import STOP_SECONDS, Faults, Sleep

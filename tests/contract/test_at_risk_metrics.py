@@ -20,7 +20,7 @@ from src.fragments import Read
 from src.metrics import Metrics
 from src.recording import Identity, SendReason
 from src.recording_file import RecordingFiles
-from tests.fakes.telemetry import FakeTelemetry
+from tests.harness.fakes.telemetry import FakeTelemetry
 
 FRAGMENTED = Path(__file__).parents[2] / "test_data" / "sample_fragmented.mp4"
 

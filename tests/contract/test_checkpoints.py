@@ -40,9 +40,9 @@ from src.redis_client import RedisCheckpoints
 from src.redis_errors import RedisRejected, translate
 from src.request_outcome import ErrorClass
 from src.retry import RetryPolicy
-from tests import servers
-from tests.fakes.checkpoints import FakeCheckpoints
-from tests.fakes.telemetry import FakeTelemetry
+from tests.harness import servers
+from tests.harness.fakes.checkpoints import FakeCheckpoints
+from tests.harness.fakes.telemetry import FakeTelemetry
 
 Admin = Any  # redis-py's synchronous client, whose answers are typed for both worlds
 Opened = Callable[[], AbstractAsyncContextManager[Checkpoints]]

@@ -16,8 +16,8 @@ from src.exceptions import S3Unavailable
 from src.retry import RetryPolicy
 from src.s3_client import S3Client, open_store
 from tests.contract.test_object_store import settings_of
-from tests.fakes.telemetry import FakeTelemetry
-from tests.servers import S3Server
+from tests.harness.fakes.telemetry import FakeTelemetry
+from tests.harness.servers import S3Server
 
 pytestmark = [pytest.mark.versitygw, pytest.mark.timeout(60)]
 SECONDS = 30.0

@@ -13,7 +13,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.faulty_redis import CONNECT, FAULTS, Fault, FaultyRedis, Rule
+from tests.harness.faulty_redis import CONNECT, FAULTS, Fault, FaultyRedis, Rule
 
 pytestmark = pytest.mark.redis
 

@@ -22,10 +22,10 @@ from src.recording import Answer, Chunk, Identity, Manifest, Snapshot, StoredPar
 from src.retry import RetryPolicy
 from src.s3_client import S3Client, open_store
 from src.s3_settings import Choice, Deadlines, StoreSettings
-from tests.fakes.recordings import FakeChunkBody
-from tests.fakes.store import FakeStore
-from tests.fakes.telemetry import FakeTelemetry
-from tests.servers import S3Server
+from tests.harness.fakes.recordings import FakeChunkBody
+from tests.harness.fakes.store import FakeStore
+from tests.harness.fakes.telemetry import FakeTelemetry
+from tests.harness.servers import S3Server
 
 MIB = 1024 * 1024
 WHOLE = os.urandom(5 * MIB)

@@ -27,8 +27,8 @@ from tests.contract.test_checkpoints import (
     parts,
     record,
 )
-from tests.fakes.telemetry import FakeTelemetry
-from tests.faulty_redis import FAULTS, Fault, FaultyRedis, Rule
+from tests.harness.fakes.telemetry import FakeTelemetry
+from tests.harness.faulty_redis import FAULTS, Fault, FaultyRedis, Rule
 
 pytestmark = pytest.mark.redis
 

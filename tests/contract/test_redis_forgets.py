@@ -16,7 +16,6 @@ import pytest
 from src import redis_client
 from src.recording import Checkpoint, Status
 from src.redis_client import RedisCheckpoints
-from tests import servers
 from tests.contract.test_checkpoints import (
     Admin,
     by_id,
@@ -29,7 +28,8 @@ from tests.contract.test_checkpoints import (
     record,
     until,
 )
-from tests.fakes.telemetry import FakeTelemetry
+from tests.harness import servers
+from tests.harness.fakes.telemetry import FakeTelemetry
 
 pytestmark = pytest.mark.redis
 

@@ -32,7 +32,7 @@ from tests.contract.test_checkpoints import (
     parts,
     record,
 )
-from tests.fakes.telemetry import FakeTelemetry
+from tests.harness.fakes.telemetry import FakeTelemetry
 
 pytestmark = pytest.mark.redis
 

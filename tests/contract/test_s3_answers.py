@@ -34,9 +34,9 @@ from src.request_outcome import ErrorClass
 from src.retry import RetryPolicy
 from src.s3_client import S3Client, open_store
 from src.s3_settings import Choice, Deadlines, StoreSettings
-from tests.fakes.recordings import FakeChunkBody
-from tests.fakes.telemetry import FakeTelemetry
-from tests.faulty_s3 import Request, error_xml, http_answer, request_from
+from tests.harness.fakes.recordings import FakeChunkBody
+from tests.harness.fakes.telemetry import FakeTelemetry
+from tests.harness.faulty_s3 import Request, error_xml, http_answer, request_from
 
 #: One client for all, because making one takes longer than all answers together.
 pytestmark = [pytest.mark.timeout(60), pytest.mark.asyncio(loop_scope="module")]

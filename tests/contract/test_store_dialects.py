@@ -8,8 +8,8 @@ import pytest
 
 from src.recording import Answer
 from tests.contract.test_object_store import TAIL, manifest_of, opened_with, settings_of, uploaded
-from tests.faulty_s3 import FaultyS3, edited
-from tests.servers import S3Server
+from tests.harness.faulty_s3 import FaultyS3, edited
+from tests.harness.servers import S3Server
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.versitygw]
 

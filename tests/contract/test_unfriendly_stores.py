@@ -24,8 +24,8 @@ from src.readiness import Readiness
 from src.retry import RetryPolicy
 from src.s3_client import S3Client, open_store
 from src.s3_settings import Choice, Deadlines, StoreSettings
-from tests.fakes.recordings import FakeChunkBody
-from tests.fakes.telemetry import FakeTelemetry
+from tests.harness.fakes.recordings import FakeChunkBody
+from tests.harness.fakes.telemetry import FakeTelemetry
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -1,6 +1,6 @@
 """What recorders, tools and people do to a file in the course of time, as scripts for the simulation of conduct.
 
-Each is a course of its own; the usual shapes of recorders are in ``tests/crash/recorders.py``.
+Each is a course of its own; the usual shapes of recorders are in ``tests/harness/crash/recorders.py``.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from tests.crash.scenes import PATH, SECOND, THIRD, bytes_of
-from tests.crash.simulation import CHUNK, TIMEOUT, Disk, Recorder
+from tests.harness.crash.scenes import PATH, SECOND, THIRD, bytes_of
+from tests.harness.crash.simulation import CHUNK, TIMEOUT, Disk, Recorder
 
 OTHER = "cam/other.mp4"
 LATER = 10 * TIMEOUT  # by then everything is completed

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 
-from tests.servers import ROOT, find_tool
+from tests.harness.servers import ROOT, find_tool
 
 ORDINARY = (ROOT / "test_data" / "sample.mp4").read_bytes()
 FASTSTART = (ROOT / "test_data" / "sample_faststart.mp4").read_bytes()

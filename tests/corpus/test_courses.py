@@ -8,7 +8,7 @@ from src.part_plan import Limits
 from src.ports import Naming
 from src.recording import SOURCE_MISSING, PartSchedule
 from tests.corpus.courses import COURSES, Course
-from tests.crash.scenes import (
+from tests.harness.crash.scenes import (
     PATH,
     bytes_of,
     failed_reasons,
@@ -17,9 +17,9 @@ from tests.crash.scenes import (
     settled,
     without,
 )
-from tests.crash.simulation import CHUNK, Fault, Simulation
-from tests.crash.virtual_time import run
-from tests.fakes.store import FakeStore
+from tests.harness.crash.simulation import CHUNK, Fault, Simulation
+from tests.harness.crash.virtual_time import run
+from tests.harness.fakes.store import FakeStore
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -23,7 +23,7 @@ from src.recording import (
     StoredObject,
     StoredPart,
 )
-from tests.crash.scenes import (
+from tests.harness.crash.scenes import (
     PATH,
     SECOND,
     BlindSimulation,
@@ -38,11 +38,11 @@ from tests.crash.scenes import (
     until,
     uploads,
 )
-from tests.crash.simulation import CHUNK, LIMITS, SCAN, Simulation
-from tests.crash.virtual_time import run
-from tests.fakes.checkpoints import FakeCheckpoints
-from tests.fakes.store import FakeStore
-from tests.fakes.telemetry import FakeTelemetry
+from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, Simulation
+from tests.harness.crash.virtual_time import run
+from tests.harness.fakes.checkpoints import FakeCheckpoints
+from tests.harness.fakes.store import FakeStore
+from tests.harness.fakes.telemetry import FakeTelemetry
 
 
 class StoreThatGoesAway(FakeStore):

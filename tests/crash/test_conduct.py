@@ -30,8 +30,8 @@ from src.recording import (
     Status,
     StoredPart,
 )
-from tests.crash.recorders import SHAPES
-from tests.crash.scenes import (
+from tests.harness.crash.recorders import SHAPES
+from tests.harness.crash.scenes import (
     PATH,
     QUIET,
     SECOND,
@@ -57,11 +57,11 @@ from tests.crash.scenes import (
     uploads,
     without,
 )
-from tests.crash.simulation import CHUNK, LIMITS, SCAN, TIMEOUT, Simulation
-from tests.crash.virtual_time import VirtualClock, run
-from tests.fakes.checkpoints import FakeCheckpoints
-from tests.fakes.store import FakeStore, Happens
-from tests.fakes.telemetry import FakeStreamTelemetry
+from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, TIMEOUT, Simulation
+from tests.harness.crash.virtual_time import VirtualClock, run
+from tests.harness.fakes.checkpoints import FakeCheckpoints
+from tests.harness.fakes.store import FakeStore, Happens
+from tests.harness.fakes.telemetry import FakeStreamTelemetry
 
 pytestmark = pytest.mark.timeout(20)  # a loop without a pause stops virtual time: it must fail, not hang
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.crash import cases
-from tests.crash.cases import ALL_SHAPES, FATES, Case
+from tests.harness.crash import cases
+from tests.harness.crash.cases import ALL_SHAPES, FATES, Case
 
 #: Two kills are many cases: so many tests share them.
 SHARES = 8

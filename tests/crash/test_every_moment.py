@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from src.recording import Answer, Status
-from tests.crash.scenes import PATH, bytes_of, recordings_in, until, without
-from tests.crash.simulation import CHUNK, SCAN, Fuse, Simulation
-from tests.crash.virtual_time import run
-from tests.fakes.store import Happens
+from tests.harness.crash.scenes import PATH, bytes_of, recordings_in, until, without
+from tests.harness.crash.simulation import CHUNK, SCAN, Fuse, Simulation
+from tests.harness.crash.virtual_time import run
+from tests.harness.fakes.store import Happens
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from src.recording import Writers
-from tests.crash.scenes import PATH, lived, until
-from tests.crash.simulation import CHUNK, SCAN, TIMEOUT, Simulation
+from tests.harness.crash.scenes import PATH, lived, until
+from tests.harness.crash.simulation import CHUNK, SCAN, TIMEOUT, Simulation
 
 
 def _box(kind: bytes, size: int) -> bytes:

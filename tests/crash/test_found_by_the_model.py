@@ -9,7 +9,7 @@ import pytest
 
 from src.metadata_generator import document_key
 from src.recording import ListedObject
-from tests.crash.scenes import (
+from tests.harness.crash.scenes import (
     PATH,
     SECOND,
     THIRD,
@@ -24,8 +24,8 @@ from tests.crash.scenes import (
     settled,
     until,
 )
-from tests.crash.simulation import CHUNK, LIMITS, SCAN, TIMEOUT, Simulation
-from tests.fakes.store import FakeStore
+from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, TIMEOUT, Simulation
+from tests.harness.fakes.store import FakeStore
 
 pytestmark = pytest.mark.timeout(20)  # a loop without a pause stops virtual time: it must fail, not hang
 

@@ -13,7 +13,7 @@ import pytest
 from awscrt import checksums
 
 from src.recording import StoredObject
-from tests.crash.scenes import (
+from tests.harness.crash.scenes import (
     PATH,
     bytes_of,
     content_at,
@@ -23,8 +23,8 @@ from tests.crash.scenes import (
     lived,
     uploads,
 )
-from tests.crash.simulation import CHUNK, LIMITS, Simulation
-from tests.fakes.store import FakeStore
+from tests.harness.crash.simulation import CHUNK, LIMITS, Simulation
+from tests.harness.fakes.store import FakeStore
 
 pytestmark = pytest.mark.timeout(60)
 PATCH = b"\xff\xfe\xfd\xfc"

@@ -39,11 +39,11 @@ from src.recording import (
 )
 from src.stream_processor import StreamProcessor
 from src.upload import Sealed, Upload
-from tests.crash import cases, scenes
-from tests.crash.cases import Case
-from tests.crash.scenes import PATH, bytes_of
-from tests.crash.simulation import CHUNK, SCAN, Simulation
-from tests.fakes.store import Happens
+from tests.harness.crash import cases, scenes
+from tests.harness.crash.cases import Case
+from tests.harness.crash.scenes import PATH, bytes_of
+from tests.harness.crash.simulation import CHUNK, SCAN, Simulation
+from tests.harness.fakes.store import Happens
 
 pytestmark = pytest.mark.timeout(120)
 

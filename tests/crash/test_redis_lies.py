@@ -25,9 +25,9 @@ from src.recording import (
     Status,
     Superseded,
 )
-from tests.crash.scenes import PATH, bytes_of, growing_file, lived, restart, settled, until
-from tests.crash.simulation import CHUNK, SCAN, Simulation
-from tests.fakes.checkpoints import State
+from tests.harness.crash.scenes import PATH, bytes_of, growing_file, lived, restart, settled, until
+from tests.harness.crash.simulation import CHUNK, SCAN, Simulation
+from tests.harness.fakes.checkpoints import State
 
 pytestmark = pytest.mark.timeout(120)
 

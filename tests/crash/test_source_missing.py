@@ -8,7 +8,7 @@ import pytest
 
 from src.metadata_generator import document_key, read_document
 from src.recording import Answer, Status, WhenMissing
-from tests.crash.scenes import (
+from tests.harness.crash.scenes import (
     PATH,
     SECOND,
     content_at,
@@ -24,9 +24,9 @@ from tests.crash.scenes import (
     take_away,
     uploads,
 )
-from tests.crash.simulation import CHUNK, Fault, Simulation
-from tests.crash.virtual_time import run
-from tests.fakes.store import FakeStore, Happens
+from tests.harness.crash.simulation import CHUNK, Fault, Simulation
+from tests.harness.crash.virtual_time import run
+from tests.harness.fakes.store import FakeStore, Happens
 
 pytestmark = pytest.mark.timeout(120)
 

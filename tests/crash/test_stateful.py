@@ -27,10 +27,10 @@ from hypothesis.stateful import (
 from src.object_keys import METADATA_SUFFIX, next_free, object_key
 from src.ports import Naming
 from src.recording import Answer, PartSchedule, Writers
-from tests.crash.model import Bytes, ImpatientLoop, Stage
-from tests.crash.scenes import recordings_in
-from tests.crash.simulation import CHUNK, LIMITS, TIMEOUT
-from tests.fakes.store import FakeObject, Happens
+from tests.harness.crash.model import Bytes, ImpatientLoop, Stage
+from tests.harness.crash.scenes import recordings_in
+from tests.harness.crash.simulation import CHUNK, LIMITS, TIMEOUT
+from tests.harness.fakes.store import FakeObject, Happens
 
 NAMES = ("a.mp4", "a~2.mp4", "cam/b.mp4", "cam/a.mp4")
 MOST_FILES = 3

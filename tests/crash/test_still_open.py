@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from src.recording import Chunk, Writers
-from tests.crash.scenes import (
+from tests.harness.crash.scenes import (
     PATH,
     bytes_of,
     content_at,
@@ -18,7 +18,7 @@ from tests.crash.scenes import (
     restart,
     settled,
 )
-from tests.crash.simulation import CHUNK, Simulation
+from tests.harness.crash.simulation import CHUNK, Simulation
 
 SIZE = 4 * CHUNK + 3
 PATCH = b"\xff\xfe\xfd\xfc"

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from src.recording import WhenMissing
-from tests.crash.scenes import (
+from tests.harness.crash.scenes import (
     PATH,
     bytes_of,
     failed_reasons,
@@ -24,7 +24,7 @@ from tests.crash.scenes import (
     take_away,
     uploads,
 )
-from tests.crash.simulation import CHUNK, Simulation
+from tests.harness.crash.simulation import CHUNK, Simulation
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -9,7 +9,7 @@ import pytest
 from src.part_plan import Limits, capacity
 from src.ports import Naming
 from src.recording import FailedFor, PartSchedule, SendReason, Status, WhenMissing
-from tests.crash.scenes import (
+from tests.harness.crash.scenes import (
     PATH,
     bytes_of,
     failed_reasons,
@@ -22,8 +22,8 @@ from tests.crash.scenes import (
     take_away,
     until,
 )
-from tests.crash.simulation import CHUNK, LIMITS, SCAN, TIMEOUT, Simulation
-from tests.fakes.store import FakeStore
+from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, TIMEOUT, Simulation
+from tests.harness.fakes.store import FakeStore
 
 
 def _box(kind: bytes, content: bytes) -> bytes:

@@ -33,7 +33,7 @@ from src.recording import (
     StoredObject,
     StoredPart,
 )
-from tests.crash.scenes import (
+from tests.harness.crash.scenes import (
     PATH,
     SlowStore,
     bytes_of,
@@ -48,10 +48,10 @@ from tests.crash.scenes import (
     settled,
     until,
 )
-from tests.crash.simulation import CHUNK, LIMITS, SCAN, TIMEOUT, Disk, Simulation
-from tests.crash.virtual_time import run
-from tests.fakes.recordings import FakeChunkBody
-from tests.fakes.store import FakeStore
+from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, TIMEOUT, Disk, Simulation
+from tests.harness.crash.virtual_time import run
+from tests.harness.fakes.recordings import FakeChunkBody
+from tests.harness.fakes.store import FakeStore
 
 pytestmark = pytest.mark.timeout(20)  # a loop without a pause stops virtual time: it must fail, not hang
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import servers
-from tests.deploy.files import PROMETHEUS, ROOT, RULES, alerts, read_yaml
+from tests.harness import servers
+from tests.harness.deploy_files import PROMETHEUS, ROOT, RULES, alerts, read_yaml
 
 TESTS = sorted((PROMETHEUS / "tests").glob("*.yml"))
 OPERATIONS = ROOT / "docs" / "operations.md"

@@ -13,7 +13,7 @@ import pytest
 
 import src
 from src.config import _NAMES, _OLD_NAMES, Loaded, load_settings
-from tests.deploy.files import GRAFANA, PROMETHEUS, ROOT, read_yaml
+from tests.harness.deploy_files import GRAFANA, PROMETHEUS, ROOT, read_yaml
 
 COMPOSE = ROOT / "docker-compose.yml"
 SECRETS = ROOT / "deploy" / "compose" / "secrets.yml"

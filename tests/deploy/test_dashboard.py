@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.deploy.files import GRAFANA, dashboard, expressions, panels, queries, read_yaml, used
+from tests.harness.deploy_files import GRAFANA, dashboard, expressions, panels, queries, read_yaml, used
 
 SOURCE = {"type": "prometheus", "uid": "cefmp4-prometheus"}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import servers
-from tests.e2e.stage import Stage, set_stage
+from tests.harness import servers
+from tests.harness.e2e.stage import Stage, set_stage
 
 
 @pytest.fixture

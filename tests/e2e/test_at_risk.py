@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.daemon import Daemon, eventually
-from tests.e2e.recorders import CHUNK, Shape, Writer, recording
-from tests.e2e.stage import Stage, frozen
+from tests.harness.e2e.daemon import Daemon, eventually
+from tests.harness.e2e.recorders import CHUNK, Shape, Writer, recording
+from tests.harness.e2e.stage import Stage, frozen
 
 pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
 

@@ -7,10 +7,10 @@ import shutil
 
 import pytest
 
-from tests.e2e.bucket import sha256
-from tests.e2e.daemon import eventually
-from tests.e2e.recorders import CHUNK, Writer, write
-from tests.e2e.stage import Stage, frozen
+from tests.harness.e2e.bucket import sha256
+from tests.harness.e2e.daemon import eventually
+from tests.harness.e2e.recorders import CHUNK, Writer, write
+from tests.harness.e2e.stage import Stage, frozen
 
 pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import src
-from tests.e2e.daemon import ROOT
-from tests.e2e.recorders import CHUNK, write
-from tests.e2e.stage import Stage
+from tests.harness.e2e.daemon import ROOT
+from tests.harness.e2e.recorders import CHUNK, write
+from tests.harness.e2e.stage import Stage
 
 pytestmark = pytest.mark.slow
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.daemon import eventually
-from tests.e2e.recorders import CHUNK, Shape, Writer, recording, write
-from tests.e2e.stage import Stage, frozen
-from tests.faulty_s3 import FaultyS3, hold_answer
+from tests.harness.e2e.daemon import eventually
+from tests.harness.e2e.recorders import CHUNK, Shape, Writer, recording, write
+from tests.harness.e2e.stage import Stage, frozen
+from tests.harness.faulty_s3 import FaultyS3, hold_answer
 
 pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
 

@@ -8,11 +8,11 @@ from functools import partial
 
 import pytest
 
-from tests.deploy.files import ADDED, OF_PROMETHEUS, expressions, queries, used
-from tests.e2e.daemon import eventually
-from tests.e2e.prometheus import WITHIN_SECONDS, Prometheus, prometheus_watching
-from tests.e2e.recorders import CHUNK, Writer
-from tests.e2e.stage import Stage
+from tests.harness.deploy_files import ADDED, OF_PROMETHEUS, expressions, queries, used
+from tests.harness.e2e.daemon import eventually
+from tests.harness.e2e.prometheus import WITHIN_SECONDS, Prometheus, prometheus_watching
+from tests.harness.e2e.recorders import CHUNK, Writer
+from tests.harness.e2e.stage import Stage
 
 pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis, pytest.mark.prometheus]
 

@@ -9,9 +9,9 @@ import pytest
 
 from src.object_keys import object_key
 from tests.corpus.names import NO_RECORDINGS, RECORDINGS
-from tests.e2e.recorders import write
-from tests.e2e.stage import Stage
-from tests.servers import ROOT
+from tests.harness.e2e.recorders import write
+from tests.harness.e2e.stage import Stage
+from tests.harness.servers import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
 

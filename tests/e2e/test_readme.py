@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.daemon import PATIENCE_SECONDS, ROOT, TETHER, Daemon, eventually
+from tests.harness.e2e.daemon import PATIENCE_SECONDS, ROOT, TETHER, Daemon, eventually
 from tests.unit.test_documents import _tests_in
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -15,11 +15,11 @@ from urllib.parse import urlparse
 
 import pytest
 
-from tests import servers
-from tests.e2e.daemon import Daemon, eventually
-from tests.e2e.recorders import write
-from tests.e2e.stage import Stage, set_stage
-from tests.faulty_redis import CONNECT, Fault, FaultyRedis, Rule
+from tests.harness import servers
+from tests.harness.e2e.daemon import Daemon, eventually
+from tests.harness.e2e.recorders import write
+from tests.harness.e2e.stage import Stage, set_stage
+from tests.harness.faulty_redis import CONNECT, Fault, FaultyRedis, Rule
 
 pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
 

@@ -13,10 +13,10 @@ from urllib.parse import urlparse
 
 import pytest
 
-from tests.e2e.daemon import Daemon, eventually
-from tests.e2e.recorders import CHUNK, Writer, write
-from tests.e2e.stage import Stage
-from tests.faulty_redis import Fault, FaultyRedis, Rule
+from tests.harness.e2e.daemon import Daemon, eventually
+from tests.harness.e2e.recorders import CHUNK, Writer, write
+from tests.harness.e2e.stage import Stage
+from tests.harness.faulty_redis import Fault, FaultyRedis, Rule
 
 pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
 

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.e2e.bucket import SUFFIX
-from tests.e2e.daemon import Daemon, eventually
-from tests.e2e.recorders import CHUNK, Writer, write
-from tests.e2e.stage import Stage
-from tests.faulty_s3 import (
+from tests.harness.e2e.bucket import SUFFIX
+from tests.harness.e2e.daemon import Daemon, eventually
+from tests.harness.e2e.recorders import CHUNK, Writer, write
+from tests.harness.e2e.stage import Stage
+from tests.harness.faulty_s3 import (
     Fault,
     FaultyS3,
     cut_answer,

@@ -7,10 +7,10 @@ import secrets
 
 import pytest
 
-from tests.e2e.daemon import Daemon, eventually
-from tests.e2e.recorders import CHUNK, write
-from tests.e2e.stage import Stage
-from tests.servers import RedisServer
+from tests.harness.e2e.daemon import Daemon, eventually
+from tests.harness.e2e.recorders import CHUNK, write
+from tests.harness.e2e.stage import Stage
+from tests.harness.servers import RedisServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.recorders import CHUNK, Shape, recording, write
-from tests.e2e.stage import Stage, frozen
+from tests.harness.e2e.recorders import CHUNK, Shape, recording, write
+from tests.harness.e2e.stage import Stage, frozen
 
 pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
 

@@ -20,11 +20,11 @@ import pytest
 
 from bench.soak_auditor import Audit, Foreign
 from bench.soak_recorders import Facts, Take
-from tests.e2e.bucket import SUFFIX, Bucket, sha256
-from tests.e2e.daemon import eventually
-from tests.e2e.recorders import CHUNK, Writer, write
-from tests.e2e.stage import Stage, set_stage
-from tests.servers import start_versitygw
+from tests.harness.e2e.bucket import SUFFIX, Bucket, sha256
+from tests.harness.e2e.daemon import eventually
+from tests.harness.e2e.recorders import CHUNK, Writer, write
+from tests.harness.e2e.stage import Stage, set_stage
+from tests.harness.servers import start_versitygw
 
 pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
 

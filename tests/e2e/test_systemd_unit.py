@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.daemon import ROOT
-from tests.e2e.stage import Stage
+from tests.harness.e2e.daemon import ROOT
+from tests.harness.e2e.stage import Stage
 
 pytestmark = [pytest.mark.slow, pytest.mark.systemd]
 

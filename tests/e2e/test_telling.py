@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.daemon import Daemon, Line, eventually
-from tests.e2e.recorders import CHUNK, Shape, Writer, recording, write
-from tests.e2e.stage import Stage
+from tests.harness.e2e.daemon import Daemon, Line, eventually
+from tests.harness.e2e.recorders import CHUNK, Shape, Writer, recording, write
+from tests.harness.e2e.stage import Stage
 
 pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.bucket import sha256
-from tests.e2e.daemon import Daemon, eventually
-from tests.e2e.recorders import CHUNK, write
+from tests.harness.e2e.bucket import sha256
+from tests.harness.e2e.daemon import Daemon, eventually
+from tests.harness.e2e.recorders import CHUNK, write
 
 pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import servers
-from tests.e2e.daemon import Daemon, eventually
-from tests.e2e.recorders import CHUNK, Shape, Writer, recording, write
-from tests.e2e.stage import Stage
+from tests.harness import servers
+from tests.harness.e2e.daemon import Daemon, eventually
+from tests.harness.e2e.recorders import CHUNK, Shape, Writer, recording, write
+from tests.harness.e2e.stage import Stage
 
 pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis, pytest.mark.ffmpeg]
 

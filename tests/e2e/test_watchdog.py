@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 from src.watchdog import HANGS_EXIT_CODE
-from tests.e2e.daemon import ROOT, Daemon, eventually
-from tests.e2e.recorders import CHUNK, Writer, write
-from tests.e2e.stage import Stage
+from tests.harness.e2e.daemon import ROOT, Daemon, eventually
+from tests.harness.e2e.recorders import CHUNK, Writer, write
+from tests.harness.e2e.stage import Stage
 
 pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
 

@@ -18,11 +18,11 @@ import pytest
 
 import src
 from src.ffprobe import Ffprobe
-from tests import servers
-from tests.e2e.bucket import Document
-from tests.e2e.daemon import eventually
-from tests.e2e.recorders import Shape, recording
-from tests.e2e.stage import Stage, set_stage
+from tests.harness import servers
+from tests.harness.e2e.bucket import Document
+from tests.harness.e2e.daemon import eventually
+from tests.harness.e2e.recorders import Shape, recording
+from tests.harness.e2e.stage import Stage, set_stage
 from tests.image.container import Container, Image
 
 ROOT = servers.ROOT

@@ -16,8 +16,8 @@ from typing import Any
 
 import psutil
 
-from tests import servers
-from tests.e2e.daemon import Daemon, eventually
+from tests.harness import servers
+from tests.harness.e2e.daemon import Daemon, eventually
 
 _ENTER = Path(__file__).with_name("enter.sh")
 _PATIENCE_SECONDS = 60.0

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests import canary
-from tests.e2e.daemon import ROOT, Daemon
+from tests.harness import canary
+from tests.harness.e2e.daemon import ROOT, Daemon
 
 BIRD = """
-from tests import canary
+from tests.harness import canary
 
 def test_told():
     print("the key is", canary.secret())

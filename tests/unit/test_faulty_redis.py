@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.faulty_redis import Command, Fault, Malformed, Rule, elements, first_command, first_reply
+from tests.harness.faulty_redis import Command, Fault, Malformed, Rule, elements, first_command, first_reply
 
 WORDS = st.lists(st.binary(max_size=40), min_size=1, max_size=6)
 REPLIES = st.recursive(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faulty_s3 import OTHER, Request, Rule, drop, request_from
+from tests.harness.faulty_s3 import OTHER, Request, Rule, drop, request_from
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from src.exceptions import S3Unavailable
 from src.redis_errors import error_class
 from src.request_outcome import ErrorClass, observed
-from tests.fakes.telemetry import FakeTelemetry
+from tests.harness.fakes.telemetry import FakeTelemetry
 
 
 def by_type(error: BaseException) -> ErrorClass:

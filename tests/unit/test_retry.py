@@ -18,8 +18,8 @@ from src.exceptions import (
     UploadGone,
 )
 from src.retry import WOKEN_SECONDS, RetryPolicy, until_it_works
-from tests.crash.virtual_time import run
-from tests.fakes.telemetry import FakeTelemetry
+from tests.harness.crash.virtual_time import run
+from tests.harness.fakes.telemetry import FakeTelemetry
 
 POLICY = RetryPolicy(first_wait=0.5, longest_wait=60.0)
 

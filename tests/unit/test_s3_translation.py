@@ -26,7 +26,7 @@ from src.s3_answers import check_answer, completion_answer, completion_arguments
 from src.s3_client import _choose
 from src.s3_errors import error_class, translate
 from src.s3_settings import Abilities, Choice, Deadlines, StoreSettings, addressing
-from tests.fakes.recordings import FakeChunkBody
+from tests.harness.fakes.recordings import FakeChunkBody
 
 OPERATION = "upload_part"
 SECRET = "wJalrXUtnFEMI/K7MDENG"

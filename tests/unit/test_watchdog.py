@@ -24,7 +24,7 @@ from src.watchdog import (
     watched_loop,
     where_everything_stands,
 )
-from tests.e2e.daemon import eventually
+from tests.harness.e2e.daemon import eventually
 
 
 def test_silence_grows_with_every_look_until_the_loop_gives_a_sign_of_life() -> None:

@@ -23,9 +23,9 @@ from urllib.parse import quote
 import psutil
 
 from src.embedded.s3_server import keeps_attributes
-from tests import canary
+from tests.harness import canary
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 START_SECONDS = 30.0
 #: Below the range from which the kernel takes ports for outgoing connections: a restarted server finds its own free.
 _PORTS = range(20_000, 32_000)

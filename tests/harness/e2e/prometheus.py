@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests import servers
-from tests.deploy.files import PROMETHEUS, alerts, read_yaml
-from tests.e2e.daemon import Daemon, eventually
+from tests.harness import servers
+from tests.harness.deploy_files import PROMETHEUS, alerts, read_yaml
+from tests.harness.e2e.daemon import Daemon, eventually
 
 #: Long: the daemon's own pauses between two attempts grow to a minute.
 WITHIN_SECONDS = 150.0

@@ -1,7 +1,7 @@
 """Secrets that can be searched for: every secret of the suite's servers begins with the same word.
 
-No log line, no metric, no page and no output of any test may show it (``tests/conftest.py`` and ``tests/e2e/daemon.py``
-look everywhere).
+No log line, no metric, no page and no output of any test may show it (``tests/conftest.py`` and
+``tests/harness/e2e/daemon.py`` look everywhere).
 """
 
 from __future__ import annotations

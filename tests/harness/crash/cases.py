@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 
-from tests.crash.recorders import PATH, SHAPES
-from tests.crash.scenes import Stuck, until
-from tests.crash.simulation import CHUNK, Disk, Fault, Simulation
-from tests.crash.virtual_time import run
+from tests.harness.crash.recorders import PATH, SHAPES
+from tests.harness.crash.scenes import Stuck, until
+from tests.harness.crash.simulation import CHUNK, Disk, Fault, Simulation
+from tests.harness.crash.virtual_time import run
 
 #: The ordinary recorder, where a stranger's object has the recording's key and the next one.
 TAKEN = "ordinary at a stranger's key"

@@ -19,12 +19,12 @@ from src.metadata_generator import StoredDescription, document_key, read_documen
 from src.object_keys import METADATA_SUFFIX
 from src.reconcile import origin_of
 from src.recording import Status
-from tests.fakes.store import FakeObject
+from tests.harness.fakes.store import FakeObject
 
 if TYPE_CHECKING:
-    from tests.crash.simulation import Simulation
+    from tests.harness.crash.simulation import Simulation
 
-_SCHEMA = Path(__file__).parents[2] / "docs" / "metadata.schema.json"
+_SCHEMA = Path(__file__).parents[3] / "docs" / "metadata.schema.json"
 
 
 def audit(simulation: Simulation, *, sent_at_most: int | None = None) -> Iterator[str]:

@@ -33,12 +33,12 @@ from src.recording import (
     Status,
     StoredPart,
 )
-from tests.crash.scenes import is_settled, recordings_in, without
-from tests.crash.simulation import LIMITS, SCAN, Disk, Fuse, Killed, Simulation
-from tests.crash.virtual_time import VirtualTimeLoop
-from tests.fakes.checkpoints import FakeCheckpoints, State
-from tests.fakes.recordings import FakeFile
-from tests.fakes.store import FakeObject, FakeStore, FakeUpload
+from tests.harness.crash.scenes import is_settled, recordings_in, without
+from tests.harness.crash.simulation import LIMITS, SCAN, Disk, Fuse, Killed, Simulation
+from tests.harness.crash.virtual_time import VirtualTimeLoop
+from tests.harness.fakes.checkpoints import FakeCheckpoints, State
+from tests.harness.fakes.recordings import FakeFile
+from tests.harness.fakes.store import FakeObject, FakeStore, FakeUpload
 
 T = TypeVar("T")
 

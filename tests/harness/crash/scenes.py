@@ -11,10 +11,10 @@ from src.events import StreamEvent, WatcherChangeType
 from src.exceptions import ChunkProcessingError
 from src.ports import ChunkBody
 from src.recording import Snapshot, Status, StoredPart
-from tests.crash.simulation import CHUNK, LIMITS, SCAN, TIMEOUT, Disk, Simulation
-from tests.crash.virtual_time import run
-from tests.fakes.recordings import FakeFile
-from tests.fakes.store import FakeObject, FakeStore, FakeUpload
+from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, TIMEOUT, Disk, Simulation
+from tests.harness.crash.virtual_time import run
+from tests.harness.fakes.recordings import FakeFile
+from tests.harness.fakes.store import FakeObject, FakeStore, FakeUpload
 
 Script = Callable[[Simulation], Awaitable[None]]
 PATH = "cam/take 1.mp4"

@@ -20,9 +20,9 @@ from typing import Any, TypeVar
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests import canary
+from tests.harness import canary
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TETHER = ROOT / "src" / "embedded" / "tether.py"
 #: Long, because two suites may share two processors; a test that passes never waits for it.
 PATIENCE_SECONDS = 60.0

@@ -21,14 +21,14 @@ from src.part_plan import Limits
 from src.ports import Naming, Rhythm, World
 from src.recording import Checkpoint, PartSchedule, StoredPart, WhenMissing
 from src.stream_processor import StreamProcessor
-from tests.crash.auditor import audit
-from tests.crash.virtual_time import VirtualClock
-from tests.fakes.checkpoints import FakeCheckpoints
-from tests.fakes.fuse import LostAnswer
-from tests.fakes.prober import FakeProber
-from tests.fakes.recordings import FakeRecordings
-from tests.fakes.store import FakeObject, FakeStore
-from tests.fakes.telemetry import FakeTelemetry
+from tests.harness.crash.auditor import audit
+from tests.harness.crash.virtual_time import VirtualClock
+from tests.harness.fakes.checkpoints import FakeCheckpoints
+from tests.harness.fakes.fuse import LostAnswer
+from tests.harness.fakes.prober import FakeProber
+from tests.harness.fakes.recordings import FakeRecordings
+from tests.harness.fakes.store import FakeObject, FakeStore
+from tests.harness.fakes.telemetry import FakeTelemetry
 
 CHUNK = 8
 LIMITS = Limits(min_part=CHUNK, max_part=8 * CHUNK, max_parts=200, parts_per_step=50)

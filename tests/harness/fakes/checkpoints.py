@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from src.exceptions import RedisUnavailable
 from src.recording import Checkpoint, Identity, Marker, Part, Status
-from tests.fakes.fuse import Fuse, LostAnswer, asked_again
+from tests.harness.fakes.fuse import Fuse, LostAnswer, asked_again
 
 
 @dataclass(frozen=True, slots=True)

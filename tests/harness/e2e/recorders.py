@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-from tests.e2e.daemon import TETHER
+from tests.harness.e2e.daemon import TETHER
 
 #: A chunk of every daemon in these tests: the smallest that S3 takes.
 CHUNK = 5 * 1024 * 1024

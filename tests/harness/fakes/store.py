@@ -19,7 +19,7 @@ from src.exceptions import S3Rejected, UploadGone
 from src.part_plan import S3_LIMITS, Limits
 from src.ports import ChunkBody, Hashes
 from src.recording import Answer, Chunk, ListedObject, Manifest, OpenUpload, StoredObject, StoredPart
-from tests.fakes.fuse import Fuse, LostAnswer, asked_again
+from tests.harness.fakes.fuse import Fuse, LostAnswer, asked_again
 
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -17,7 +17,7 @@ import jsonschema
 from awscrt.checksums import crc64nvme
 from botocore.config import Config
 
-from tests.servers import ROOT, S3Server
+from tests.harness.servers import ROOT, S3Server
 
 SUFFIX = ".metadata.json"
 PROBE = ".cefmp4-probe"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.crash.simulation import CHUNK, Disk, Recorder
+from tests.harness.crash.simulation import CHUNK, Disk, Recorder
 
 PATH = "cam/take 1.mp4"
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import redis
 
-from tests import servers
-from tests.e2e.bucket import Bucket, Document
-from tests.e2e.daemon import Daemon, eventually
-from tests.e2e.recorders import CHUNK
+from tests.harness import servers
+from tests.harness.e2e.bucket import Bucket, Document
+from tests.harness.e2e.daemon import Daemon, eventually
+from tests.harness.e2e.recorders import CHUNK
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""The real process: its daemon, its bucket, and its recorders."""
