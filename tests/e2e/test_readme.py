@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.documents.test_documents import _tests_in
 from tests.harness.e2e.daemon import PATIENCE_SECONDS, ROOT, TETHER, Daemon, eventually
-from tests.unit.test_documents import _tests_in
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 _HERE = "e2e/test_readme.py"

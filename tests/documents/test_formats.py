@@ -11,7 +11,7 @@ from typing import Any
 from src.checkpoint_format import decode_marker, decode_part, encode_marker, encode_meta, encode_part
 from src.reconcile import object_metadata
 from src.recording import Identity, Manifest, Marker, PartSchedule, SendReason, Superseded
-from tests.unit.test_documents import ROOT, _first_names, _section
+from tests.documents.test_documents import ROOT, _first_names, _section
 from tests.unit.test_metadata import BEGAN, SCHEMA, SNAPSHOT, VALIDATOR, part, proved, written
 
 FORMATS = ROOT / "docs" / "formats.md"

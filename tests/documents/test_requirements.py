@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.unit.test_documents import _TEST, ROOT, _rows, _tests_in
+from tests.documents.test_documents import _TEST, ROOT, _rows, _tests_in
 
 #: How many requirements each chapter has.
 CHAPTERS = {1: 6, 2: 3, 3: 2, 4: 3, 5: 6, 6: 5, 7: 5, 8: 5, 9: 4, 10: 7}

@@ -1,0 +1,1 @@
+"""The documents agree with the code, with each other, and with the tests that they name."""
