@@ -1,0 +1,388 @@
+"""Conduct on fakes in virtual time: what is finished or found is not sent again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from src.metadata_generator import document_key
+from src.ports import ChunkBody
+from src.recording import (
+    Chunk,
+    Status,
+    StoredPart,
+)
+from tests.harness.crash.scenes import (
+    PATH,
+    bytes_of,
+    content_at,
+    finished_file,
+    growing_file,
+    lived,
+    moments,
+    on_effect,
+    recordings_in,
+    restart,
+    settled,
+    uploads,
+    without,
+)
+from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, Simulation
+from tests.harness.crash.stores import STORES, store_with
+from tests.harness.fakes.store import FakeStore
+
+pytestmark = pytest.mark.timeout(20)  # a loop without a pause stops virtual time: it must fail, not hang
+
+
+def test_after_a_restart_a_finished_file_is_neither_read_nor_sent_nor_asked_for() -> None:
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation)
+        reads, calls = len(simulation.disk.digests), len(simulation.store.calls)
+        await restart(simulation)
+        await settled(simulation)
+        assert (len(simulation.disk.digests), len(simulation.store.calls)) == (reads, calls)
+
+    assert lived(script).problems(sent_at_most=4 * CHUNK + 3) == []
+
+
+def test_with_an_emptied_redis_object_and_document_prove_a_finished_file_without_reading_it() -> None:
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation)
+        reads, puts = len(simulation.disk.digests), simulation.store.count("put_document")
+        await restart(simulation, simulation.redis.wipe)
+        await settled(simulation)
+        assert len(simulation.disk.digests) == reads
+        assert simulation.store.count("put_document") == puts
+        assert simulation.store.count("object_crc64") == 0
+        assert len(simulation.redis.state.markers) == 1
+
+    simulation = lived(script)
+    assert simulation.problems(sent_at_most=4 * CHUNK + 3) == []
+    assert set(recordings_in(simulation.store)) == {PATH}
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_with_an_emptied_redis_and_no_document_one_read_proves_a_finished_file_and_the_document_is_written(
+    store: str,
+) -> None:
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation)
+        reads = len(simulation.disk.digests)
+        simulation.store.delete_object(document_key(PATH))
+        await restart(simulation, simulation.redis.wipe)
+        await settled(simulation)
+        assert len(simulation.disk.digests) == reads + 5
+
+    simulation = lived(script, store=store_with(**STORES[store]))
+    assert simulation.problems(sent_at_most=4 * CHUNK + 3) == []
+    assert set(recordings_in(simulation.store)) == {PATH}
+
+
+def test_an_emptied_redis_and_a_file_that_cannot_be_read_at_first_do_not_make_a_second_object() -> None:
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation)
+        simulation.store.delete_object(document_key(PATH))
+        simulation.disk.unreadable.add(PATH)
+        await restart(simulation, simulation.redis.wipe)
+        await asyncio.sleep(60)
+        simulation.disk.unreadable.clear()
+        await asyncio.sleep(400)
+        await settled(simulation)
+
+    simulation = lived(script)
+    assert without(simulation.problems(sent_at_most=4 * CHUNK + 3), "unforeseen") == []
+    assert set(recordings_in(simulation.store)) == {PATH}
+
+
+def test_a_file_that_cannot_be_read_when_it_is_claimed_is_an_expected_trouble() -> None:
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation)
+        simulation.disk._touch(simulation.disk.files[PATH])
+        simulation.disk.unreadable.add(PATH)
+        await asyncio.sleep(60)
+        simulation.disk.unreadable.clear()
+        await asyncio.sleep(400)
+
+    assert lived(script).problems(sent_at_most=4 * CHUNK + 3) == []
+
+
+def test_an_emptied_redis_and_a_file_that_changes_while_it_is_compared_do_not_make_a_second_object() -> None:
+    async def script(simulation: Simulation) -> None:
+        disk = simulation.disk
+        await finished_file(simulation)
+        simulation.store.delete_object(document_key(PATH))
+
+        def cut_and_written_again(path: str, chunk: Chunk) -> None:
+            disk.on_read = None
+            whole = disk.content(path)
+            disk.truncate(path, chunk.offset)
+            asyncio.get_running_loop().call_later(0.5, disk.append, path, whole[chunk.offset :] + b"and more")
+
+        disk.on_read = cut_and_written_again
+        await restart(simulation, simulation.redis.wipe)
+        await settled(simulation)
+
+    simulation = lived(script)
+    assert simulation.problems() == []
+    assert set(recordings_in(simulation.store)) == {PATH}
+
+
+def test_a_finished_file_that_is_renamed_is_still_done() -> None:
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation)
+        simulation.disk.rename(PATH, "archive/first.mp4")
+        await asyncio.sleep(2 * SCAN)
+        await settled(simulation)
+        await restart(simulation)
+        await settled(simulation)
+
+    simulation = lived(script)
+    assert simulation.problems(sent_at_most=4 * CHUNK + 3) == []
+    assert set(recordings_in(simulation.store)) == {PATH}
+    assert [marker.path for marker in simulation.redis.state.markers.values()] == ["archive/first.mp4"]
+
+
+def test_a_finished_file_that_is_touched_is_read_once_and_not_sent_again() -> None:
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation)
+        reads = len(simulation.disk.digests)
+        simulation.disk._touch(simulation.disk.files[PATH])
+        await asyncio.sleep(2 * SCAN)
+        await settled(simulation)
+        await restart(simulation)
+        await settled(simulation)
+        assert len(simulation.disk.digests) == reads + 5
+
+    simulation = lived(script)
+    assert simulation.problems(sent_at_most=4 * CHUNK + 3) == []
+    assert simulation.store.count("create_upload") == 1
+
+
+@pytest.mark.parametrize("other", ["cam/zweitname.mp4", "cam/a name before.mp4"])
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_hard_link_is_no_second_recording(finished: bool, other: str) -> None:
+    async def script(simulation: Simulation) -> None:
+        await growing_file(simulation, 3)
+        if finished:
+            await settled(simulation)
+        simulation.disk.link(PATH, other)
+        await asyncio.sleep(2 * SCAN)
+        await settled(simulation)
+        await restart(simulation)
+        await settled(simulation)
+
+    simulation = lived(script)
+    assert simulation.problems(sent_at_most=3 * CHUNK + 3) == []
+    assert set(recordings_in(simulation.store)) == {PATH}
+
+
+@pytest.mark.parametrize("writes", [1, 2, 3, 5])
+def test_a_redis_that_is_rolled_back_behind_a_done_stream_costs_nothing_and_is_right_after_a_start(writes: int) -> None:
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation)
+        simulation.redis.roll_back(writes)
+        assert simulation.redis.members(Status.ACTIVE) | simulation.redis.members(Status.PENDING_COMPLETION)
+        await asyncio.sleep(600)
+        await restart(simulation)
+
+    simulation = lived(script)
+    assert simulation.problems(sent_at_most=4 * CHUNK + 3) == []
+    assert simulation.store.count("complete_upload") == 1
+
+
+class ForgetfulStore(FakeStore):
+    """Loses every upload as soon as it is begun, until it is mended."""
+
+    broken = True
+
+    async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
+        if self.broken:
+            self.uploads.pop(upload_id, None)
+        return await super().upload_part(key, upload_id, number, body)
+
+
+def test_a_store_that_loses_every_upload_is_asked_more_and_more_slowly() -> None:
+    store = ForgetfulStore(limits=LIMITS)
+
+    async def script(simulation: Simulation) -> None:
+        await growing_file(simulation, 3)
+        await asyncio.sleep(6 * 3600)
+        assert store.count("create_upload") < 25
+        store.broken = False
+
+    simulation = lived(script, store=store, settle=20_000.0)
+    assert simulation.problems() == []
+
+
+class LyingStore(FakeStore):
+    """Answers a sending with another part's ETag; its listing is right."""
+
+    async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
+        stored = await super().upload_part(key, upload_id, number, body)
+        return replace(stored, etag="0" * 32)
+
+
+def test_the_document_has_the_etags_that_the_store_lists_whatever_it_answered() -> None:
+    store = LyingStore(limits=LIMITS)
+    listed: dict[int, str] = {}
+
+    async def script(simulation: Simulation) -> None:
+        def note() -> None:
+            listed.update({number: part.etag for number, (part, _) in uploads(simulation)[0].parts.items()})
+
+        completing = on_effect(simulation, "store.complete_upload", note, when="before")
+        await growing_file(simulation, 3)
+        await completing.wait()
+
+    simulation = lived(script, store=store)
+    assert simulation.problems() == []
+    document = json.loads(store.objects[document_key(PATH)].data)
+    assert {chunk["part_number"]: chunk["etag"] for chunk in document["chunks"]} == listed
+
+
+async def _renamed_and_forgotten(simulation: Simulation, *meanwhile: Any) -> None:
+    """A recording gets another name while the daemon is down and Redis is emptied."""
+
+    def happens() -> None:
+        simulation.redis.wipe()
+        simulation.disk.rename(PATH, "cam/final.mp4")
+        for happening in meanwhile:
+            happening()
+
+    await growing_file(simulation, 3)
+    await asyncio.sleep(5)
+    await restart(simulation, happens)
+    await growing_more(simulation, "cam/final.mp4")
+
+
+def test_the_upload_of_a_renamed_recording_is_found_again_without_redis() -> None:
+    simulation = lived(_renamed_and_forgotten)
+    assert simulation.problems(sent_at_most=5 * CHUNK + 3) == []
+    assert set(recordings_in(simulation.store)) == {PATH}
+
+
+def test_an_upload_under_the_name_of_a_file_that_is_there_is_that_files_however_alike_they_are() -> None:
+    async def script(simulation: Simulation) -> None:
+        disk = simulation.disk
+        await _renamed_and_forgotten(simulation, lambda: disk.write(PATH, disk.content("cam/final.mp4")))
+
+    simulation = lived(script)
+    assert simulation.problems() == []
+    assert content_at(simulation, "cam/final.mp4") == simulation.disk.content("cam/final.mp4")
+    assert content_at(simulation) == simulation.disk.content(PATH)
+
+
+def test_an_upload_with_other_bytes_under_a_name_that_is_gone_is_left_alone() -> None:
+    async def script(simulation: Simulation) -> None:
+        upload = simulation.store.put_upload("cam/gone.mp4")
+        simulation.store.put_part(upload, 1, bytes_of(CHUNK, 99))
+        await _renamed_and_forgotten(simulation)
+        await settled(simulation)
+        assert [(each.upload_id, len(each.parts)) for each in uploads(simulation)] == [(upload, 1)]
+
+    assert set(recordings_in(lived(script).store)) == {PATH}
+
+
+def test_an_upload_of_zeros_under_a_name_that_is_gone_is_no_proof_for_a_preallocated_file() -> None:
+    async def script(simulation: Simulation) -> None:
+        upload = simulation.store.put_upload("cam/gone.mp4")
+        simulation.store.put_part(upload, 1, bytes(CHUNK))
+        await restart(simulation, lambda: simulation.disk.write(PATH, bytes(3 * CHUNK)))
+        await settled(simulation)
+        assert [(each.upload_id, len(each.parts)) for each in uploads(simulation)] == [(upload, 1)]
+
+    assert set(recordings_in(lived(script).store)) == {PATH}
+
+
+def test_what_a_forgotten_stream_left_at_its_key_is_aborted_when_the_object_is_found_to_be_the_file() -> None:
+    """A kill before the upload was noted, another upload completed, and then Redis forgot when it all began."""
+
+    async def script(simulation: Simulation) -> None:
+        simulation.store.go_away()
+        simulation.disk.write(PATH, bytes_of(2 * CHUNK, 1))
+        simulation.store.put_upload(PATH)
+        simulation.store.put_object(PATH, simulation.disk.content(PATH))
+        await asyncio.sleep(300)
+        await restart(simulation, simulation.store.come_back)
+        await settled(simulation)
+
+    simulation = lived(script)
+    assert uploads(simulation) == []
+    assert set(recordings_in(simulation.store)) == {PATH}
+
+
+def test_each_open_upload_is_asked_once_for_whose_it_is_however_many_files_there_are() -> None:
+    async def script(simulation: Simulation) -> None:
+        for number in range(7):
+            upload = simulation.store.put_upload(f"cam/gone{number}.mp4")
+            simulation.store.put_part(upload, 1, bytes_of(CHUNK, 90 + number))
+        simulation.store.go_away()
+        for number in range(5):
+            simulation.disk.write(f"cam/{number}.mp4", bytes_of(2 * CHUNK, number))
+        await asyncio.sleep(1)
+        await restart(simulation, simulation.store.come_back)
+        await settled(simulation)
+
+    simulation = lived(script)
+    asked = [call for call in simulation.store.calls if call[0] == "list_parts" and "gone" in call[1]]
+    assert len(asked) == 7
+    assert len(recordings_in(simulation.store)) == 5
+
+
+@pytest.mark.parametrize("named_last", [False, True])
+def test_of_two_names_of_a_recording_the_bytewise_smallest_is_its_path(named_last: bool) -> None:
+    names = ["cam/ä.mp4", "cam/z.mp4"] if named_last else ["cam/z.mp4", "cam/ä.mp4"]
+
+    async def script(simulation: Simulation) -> None:
+        await growing_file(simulation, 2, path=names[0])
+        simulation.disk.link(*names)
+        await asyncio.sleep(2 * SCAN)
+        await growing_more(simulation, names[1])
+        await settled(simulation)
+
+    simulation = lived(script)
+    assert simulation.problems(sent_at_most=5 * CHUNK) == []
+    assert [marker.path for marker in simulation.redis.state.markers.values()] == ["cam/z.mp4"]
+    assert {moment["path"] for moment in moments(simulation, "file_skipped")} == {"cam/ä.mp4"}
+
+
+def test_the_name_that_is_left_of_two_is_the_recordings_path() -> None:
+    async def script(simulation: Simulation) -> None:
+        await growing_file(simulation, 2)
+        simulation.disk.link(PATH, "cam/a.mp4")
+        await asyncio.sleep(2 * SCAN)
+        simulation.disk.delete("cam/a.mp4")
+        await asyncio.sleep(2 * SCAN)
+        await growing_more(simulation, PATH)
+        await settled(simulation)
+
+    simulation = lived(script)
+    assert simulation.problems(sent_at_most=5 * CHUNK) == []
+    assert [marker.path for marker in simulation.redis.state.markers.values()] == [PATH]
+
+
+async def growing_more(simulation: Simulation, path: str) -> None:
+    for number in range(2):
+        simulation.disk.append(path, bytes_of(CHUNK, 60 + number))
+        await asyncio.sleep(5)
+
+
+def test_an_object_that_somebody_deleted_is_told_and_not_sent_again() -> None:
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation)
+        await finished_file(simulation, path="stays.mp4", seed=2)
+        await asyncio.sleep(400)
+        assert moments(simulation, "objects_gone")[-1] == {"count": 0, "keys": ()}
+        simulation.store.delete_object(PATH)
+        await restart(simulation)
+        await settled(simulation)
+        await asyncio.sleep(400)
+        assert moments(simulation, "objects_gone")[-1] == {"count": 1, "keys": (PATH,)}
+
+    simulation = lived(script)
+    assert simulation.store.sent_bytes == 2 * (4 * CHUNK + 3)
+    assert set(recordings_in(simulation.store)) == {"stays.mp4"}

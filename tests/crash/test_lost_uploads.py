@@ -1,0 +1,128 @@
+"""Conduct on fakes in virtual time: uploads, parts and objects that vanish."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+
+import pytest
+
+from src.metadata_generator import document_key
+from src.recording import (
+    Answer,
+    SendReason,
+)
+from tests.harness.crash.scenes import (
+    PATH,
+    SECOND,
+    bytes_of,
+    content_at,
+    finished_file,
+    growing_file,
+    killed_at,
+    lived,
+    moments,
+    on_effect,
+    recordings_in,
+    restart,
+    uploads,
+)
+from tests.harness.crash.simulation import CHUNK, Simulation
+from tests.harness.fakes.store import Happens
+
+pytestmark = pytest.mark.timeout(20)  # a loop without a pause stops virtual time: it must fail, not hang
+
+
+def test_an_upload_that_expires_while_the_recorder_writes_is_made_anew() -> None:
+    async def script(simulation: Simulation) -> None:
+        await growing_file(simulation, 3)
+        await asyncio.sleep(5)
+        simulation.store.expire(uploads(simulation)[0].upload_id)
+        for number in range(3):
+            simulation.disk.append(PATH, bytes_of(CHUNK, 50 + number))
+            await asyncio.sleep(5)
+
+    simulation = lived(script)
+    assert simulation.problems(sent_at_most=9 * CHUNK + 3) == []
+    assert set(recordings_in(simulation.store)) == {PATH}
+    assert len(moments(simulation, "upload_lost")) == 1
+
+
+def test_an_upload_that_expires_while_the_daemon_is_down_is_made_anew() -> None:
+    async def script(simulation: Simulation) -> None:
+        await growing_file(simulation, 3)
+        await asyncio.sleep(5)
+        await restart(simulation, lambda: simulation.store.expire(uploads(simulation)[0].upload_id))
+
+    simulation = lived(script)
+    assert simulation.problems() == []
+    assert set(recordings_in(simulation.store)) == {PATH}
+
+
+def test_a_part_that_the_store_lost_is_sent_again_alone() -> None:
+    async def script(simulation: Simulation) -> None:
+        await growing_file(simulation, 4)
+        await asyncio.sleep(5)
+        del uploads(simulation)[0].parts[2]
+
+    simulation = lived(script)
+    assert simulation.problems(sent_at_most=5 * CHUNK + 3) == []
+    assert [m["number"] for m in moments(simulation, "part_stored") if m["reason"] is SendReason.LOST] == [2]
+
+
+def test_an_upload_that_expired_while_a_stranger_took_its_key_is_made_anew_at_the_next() -> None:
+    async def script(simulation: Simulation) -> None:
+        await growing_file(simulation, 3)
+        await asyncio.sleep(5)
+        simulation.store.expire(uploads(simulation)[0].upload_id)
+        simulation.store.put_object(PATH, b"a stranger's film")
+        simulation.disk.append(PATH, bytes_of(CHUNK, 50))
+
+    simulation = lived(script)
+    assert simulation.problems() == []
+    assert content_at(simulation) == b"a stranger's film"
+    assert content_at(simulation, SECOND) == simulation.disk.content(PATH)
+
+
+def _lose_part(simulation: Simulation, number: int) -> None:
+    del uploads(simulation)[0].parts[number]
+
+
+def test_a_part_that_is_lost_behind_an_unanswered_completion_is_sent_again() -> None:
+    async def script(simulation: Simulation) -> None:
+        simulation.store.answer_next_completion(Answer.NONE, Happens.NEVER)
+        lose_a_part = functools.partial(_lose_part, simulation, 2)
+        await growing_file(simulation, 4)
+        await on_effect(simulation, "store.complete_upload", lose_a_part).wait()
+
+    assert lived(script).problems(sent_at_most=5 * CHUNK + 3) == []
+
+
+@pytest.mark.parametrize("strangers", [None, b"a stranger's film"])
+def test_an_object_gone_or_overwritten_before_its_document_was_written_is_sent_anew(strangers: bytes | None) -> None:
+    async def script(simulation: Simulation) -> None:
+        def meanwhile() -> None:
+            if strangers is None:
+                simulation.store.delete_object(PATH)
+            else:
+                simulation.store.put_object(PATH, strangers)
+
+        simulation.disk.write(PATH, bytes_of(3 * CHUNK, 1))
+        await killed_at(simulation, "store.put_document", meanwhile, when="before")
+
+    simulation = lived(script)
+    assert simulation.problems() == []
+    assert set(recordings_in(simulation.store)) == ({PATH, SECOND} if strangers else {PATH})
+
+
+def test_a_strangers_document_beside_the_same_bytes_stays_and_says_so_once() -> None:
+    async def script(simulation: Simulation) -> None:
+        simulation.store.put_object(PATH, bytes_of(30, 1))
+        simulation.store.put_object(document_key(PATH), b'{"mine": true}')
+        await finished_file(simulation, 30)
+
+    simulation = lived(script)
+    assert content_at(simulation, document_key(PATH)) == b'{"mine": true}'
+    assert set(recordings_in(simulation.store)) == {PATH}
+    assert len(moments(simulation, "document_taken")) == 1
+    assert simulation.store.sent_bytes == 0
