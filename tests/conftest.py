@@ -30,6 +30,7 @@ _LEFT_OUT = "left out: "
 _NEEDS = {
     "redis": ("redis-server",),
     "ffmpeg": ("ffmpeg", "ffprobe"),
+    "minio": ("minio",),
     "versitygw": ("versitygw",),
     "prometheus": ("promtool", "prometheus"),
     "systemd": ("systemd-analyze", "strace"),
@@ -78,7 +79,15 @@ def versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.S3Se
 
 
 @pytest.fixture(scope="session")
-def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.S3Server]:
+def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.S3Server]:
+    """Another real S3 server for all tests of this process; each takes a bucket of its own."""
+    _tool("minio")
+    with servers.start_minio(tmp_path_factory.mktemp("minio")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.S3Server]:
     """moto's S3 for all tests of this process; each takes a bucket of its own."""
     with servers.start_moto(tmp_path_factory.mktemp("moto")) as server:
         yield server

@@ -13,7 +13,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,7 @@ TOOLS = {
     "ffmpeg": ("REQUIRE_TOOLS", "apt-get install ffmpeg"),
     "ffprobe": ("REQUIRE_TOOLS", "apt-get install ffmpeg"),
     "versitygw": ("REQUIRE_VERSITYGW", "scripts/test builds it into .tools/bin"),
+    "minio": ("REQUIRE_MINIO", "scripts/test builds it into .tools/bin"),
     "promtool": ("REQUIRE_PROMETHEUS", "scripts/test fetches it into .tools/bin"),
     "prometheus": ("REQUIRE_PROMETHEUS", "scripts/test fetches it into .tools/bin"),
     "systemd-analyze": ("REQUIRE_SYSTEMD", "apt-get install systemd"),
@@ -75,6 +77,9 @@ class Server:
     directory: Path
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
+    #: A path that answers 200 once it serves, for a program that listens earlier.
+    ready_path: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
         """Start on the same port as before, the first time on any free one; returns when it listens."""
@@ -107,15 +112,29 @@ class Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.directory,
-                env={name: value for name, value in os.environ.items() if not name.startswith("VGW_")},
+                env=self._inherited() | dict(self.environment),
             )
         until = time.monotonic() + START_SECONDS
         while process.poll() is None and time.monotonic() < until:
-            if _listens(process.pid, self.port):
+            if _listens(process.pid, self.port) and self._serves():
                 return True
             time.sleep(0.02)
         self.kill()
         return False
+
+    @staticmethod
+    def _inherited() -> dict[str, str]:
+        """Without what the stores would take for settings of theirs."""
+        return {name: value for name, value in os.environ.items() if not name.startswith(("VGW_", "MINIO_"))}
+
+    def _serves(self) -> bool:
+        if not self.ready_path:
+            return True
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{self.ready_path}", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
 
     def _end(self, how: signal.Signals) -> None:
         process, self.process = self.process, None
@@ -144,7 +163,7 @@ class RedisServer(Server):
 
 @dataclass
 class S3Server(Server):
-    """A private S3. ``data``: where the objects lie as plain files, None for a store in memory."""
+    """A private S3. ``data``: where the objects lie as plain files; None where they do not."""
 
     access_key: str = "test-access-key"
     secret_key: str = field(default_factory=canary.secret)
@@ -192,6 +211,29 @@ def start_versitygw(directory: Path) -> Iterator[S3Server]:
         return [str(program), *keys, *listening, "posix", *kept, str(data)]
 
     server = S3Server("versitygw", command, directory, data=data)
+    with _running(server):
+        yield server
+
+
+@contextmanager
+def start_minio(directory: Path) -> Iterator[S3Server]:
+    """MinIO on a folder, one drive. It keeps objects in files of a form of its own, so only S3 tells what it holds."""
+    program = find_tool("minio")
+    data, certificates = directory / "data", directory / "certificates"
+
+    def command(port: int) -> list[str]:
+        listening = ["--address", f"127.0.0.1:{port}", "--certs-dir", str(certificates)]
+        return [str(program), "server", "--quiet", *listening, str(data)]
+
+    server = S3Server("minio", command, directory, ready_path="/minio/health/ready")
+    server.environment = {
+        "MINIO_ROOT_USER": server.access_key,
+        "MINIO_ROOT_PASSWORD": server.secret_key,
+        "MINIO_REGION": server.region,
+        # Neither a page on another port nor a question whether there is a newer version.
+        "MINIO_BROWSER": "off",
+        "MINIO_UPDATE": "off",
+    }
     with _running(server):
         yield server
 

@@ -1,0 +1,1 @@
+"""Stores: the real ones that the suite runs on, and the personalities of others."""
