@@ -106,7 +106,9 @@ class _Course:
                 stream.part_stored(number=number, size=MIB, seconds=0.1, reason=reason)
             stream.trouble(operation="file_read", error=OSError("I/O error"), retry_seconds=1.0)
             stream.sealed(size=2 * MIB, seconds=0.5, sent_again=1)
-            stream.completed(key=f"{stream_id}.mp4", size=2 * MIB, duration_seconds=60.0, processing_seconds=1.0)
+            stream.completed(
+                key=f"{stream_id}.mp4", size=2 * MIB, duration_seconds=60.0, stream_seconds=61.0, processing_seconds=1.0
+            )
 
     def _record(self, stream_id: str) -> None:
         """It waits, is carried, and grows while others do; a look now and then finds it."""

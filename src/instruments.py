@@ -48,7 +48,7 @@ class Instruments:
         )
         self.stream_duration = Histogram(
             "video_stream_duration_seconds",
-            "From the first sight of a recording to its completion.",
+            "Length of the processed recording, in seconds of media time.",
             stream,
             buckets=_LENGTHS,
             registry=registry,
@@ -63,7 +63,9 @@ class Instruments:
         self.stream_failures = Counter(
             "video_failed_operations", "Attempts that failed.", stream + kind, registry=registry
         )
-        self.active = Gauge("active_streams_gauge", "Streams that are not completed.", registry=registry)
+        self.active = Gauge(
+            "active_streams_gauge", "Streams under way: recorded, sent or being finished.", registry=registry
+        )
         self.completed = Counter("streams_completed", "Streams whose object and metadata are in S3.", registry=registry)
         self.failed = Counter("streams_failed", "Streams that need somebody's help.", registry=registry)
         self.failed_now = Gauge(
@@ -95,6 +97,12 @@ class Instruments:
             "cefmp4_seal_seconds",
             "From finished to proved by the store's listing: tail, pass over the file, what changed.",
             buckets=_WAITS,
+            registry=registry,
+        )
+        self.lifetime = Histogram(
+            "cefmp4_stream_lifetime_seconds",
+            "From the first sight of a recording to its completion.",
+            buckets=_LENGTHS,
             registry=registry,
         )
         self.available = Histogram(

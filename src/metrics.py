@@ -144,18 +144,23 @@ class StreamMoments:
         self.count_failure(kind)
         self._log().warning("probe_failed", error=error)
 
-    def completed(self, *, key: str, size: int, duration_seconds: float, processing_seconds: float) -> None:
+    def completed(
+        self, *, key: str, size: int, duration_seconds: float | None, stream_seconds: float, processing_seconds: float
+    ) -> None:
         instruments = self._shared.instruments
         instruments.completed.inc()
+        instruments.lifetime.observe(stream_seconds)
         if self._has_series():
-            instruments.stream_duration.labels(self._stream_id).observe(duration_seconds)
+            if duration_seconds is not None:
+                instruments.stream_duration.labels(self._stream_id).observe(duration_seconds)
             instruments.stream_processing.labels(self._stream_id).observe(processing_seconds)
         self._end()
         self._log().info(
             "stream_completed",
             key=key,
             size=size,
-            stream_seconds=round(duration_seconds, 3),
+            duration_seconds=duration_seconds,
+            stream_seconds=round(stream_seconds, 3),
             processing_seconds=round(processing_seconds, 3),
         )
 

@@ -620,7 +620,7 @@ class StreamProcessor:
         marker = _marker(record)
         finished = replace(record, status=lifecycle.after(record.status, Fact.METADATA_STORED))
         await self._world.checkpoints.finish(finished, marker)
-        self._report_completed(record, marker)
+        self._report_completed(record, marker, probe.duration_seconds)
         return marker
 
     async def _clean_up(self, record: Checkpoint) -> None:
@@ -657,13 +657,14 @@ class StreamProcessor:
             for number, part in listed.items()
         )
 
-    def _report_completed(self, record: Checkpoint, marker: Marker) -> None:
+    def _report_completed(self, record: Checkpoint, marker: Marker, duration_seconds: float | None) -> None:
         now = self._world.clock.utc_now()
         idle_since = self._idle_since
         self._telemetry.completed(
             key=record.key,
             size=marker.snapshot.size,
-            duration_seconds=max(0.0, (now - record.started_at).total_seconds()),
+            duration_seconds=duration_seconds,
+            stream_seconds=max(0.0, (now - record.started_at).total_seconds()),
             processing_seconds=0.0 if idle_since is None else self._world.clock.monotonic() - idle_since,
         )
 

@@ -58,6 +58,9 @@ def test_recordings_of_every_shape_are_sent_while_they_grow_and_equal_their_file
     assert 1 in repeated[patched]
     names = [path.name for path in sent_early]
     eventually(lambda: len(daemon.lines("stream_completed")) == 4, "four streams are reported as completed")
+    for path in files.values():
+        length = daemon.metric("video_stream_duration_seconds_sum", stream_id=str(documents[path]["stream_id"]))
+        assert length == documents[path]["duration_seconds"]
     stage.wait_until_clean(*names)
     assert len(stage.markers()) == 4
 
@@ -92,7 +95,8 @@ def test_what_is_sent_is_what_the_metrics_say(stage: Stage) -> None:
     assert daemon.metric("video_chunks_uploaded_total", **own) == 4
     assert daemon.metric("cefmp4_parts_sent_again_total", reason="head_patch") == 1
     assert daemon.metric("streams_completed_total") == 1
-    assert daemon.metric("video_stream_duration_seconds_count", **own) == 1
+    assert daemon.metric("cefmp4_stream_lifetime_seconds_count") == 1
+    assert daemon.metric("video_stream_duration_seconds_count", **own) == 0  # it is no MP4: nobody knows how long it is
     assert daemon.metric("active_streams_gauge") == 0
     assert daemon.metric("video_failed_operations_total", operation_type="ffprobe", **own) == 1  # it is no MP4
     assert daemon.metric("video_failed_operations_total") == 1

@@ -74,7 +74,7 @@ def part(stream: StreamTelemetry, number: int = 1, size: int = 5, reason: SendRe
 
 
 def complete(stream: StreamTelemetry) -> None:
-    stream.completed(key="a.mp4", size=5, duration_seconds=70, processing_seconds=2)
+    stream.completed(key="a.mp4", size=5, duration_seconds=60.5, stream_seconds=70, processing_seconds=2)
 
 
 def test_the_ports_are_kept() -> None:
@@ -100,7 +100,8 @@ def test_the_metrics_have_the_promised_names() -> None:
     bench.metrics.stream("s2", "b.mp4").failed(reason="gone", hint="")
     assert bench.value("video_chunks_uploaded_total", stream_id="s1") == 2
     assert bench.value("video_bytes_uploaded_total", stream_id="s1") == 10
-    assert bench.value("video_stream_duration_seconds_sum", stream_id="s1") == 70
+    assert bench.value("video_stream_duration_seconds_sum", stream_id="s1") == 60.5
+    assert bench.value("cefmp4_stream_lifetime_seconds_sum") == 70
     assert bench.value("video_processing_time_seconds_sum", stream_id="s1") == 2
     assert bench.value("video_failed_operations_total", stream_id="s1", operation_type="file_read") == 1
     assert bench.value("active_streams_gauge") == 4
@@ -114,6 +115,15 @@ def test_the_metrics_have_the_promised_names() -> None:
     assert 'version="1.2.3"' in text
     assert "process_resident_memory_bytes" in text
     assert "_created" not in text
+
+
+def test_a_recording_whose_length_nobody_knows_is_counted_without_one() -> None:
+    bench = Bench()
+    stream = bench.metrics.stream("s1", "a.mp4")
+    part(stream)
+    stream.completed(key="a.mp4", size=5, duration_seconds=None, stream_seconds=70, processing_seconds=2)
+    assert bench.value("video_stream_duration_seconds_count", stream_id="s1") is None
+    assert bench.value("cefmp4_stream_lifetime_seconds_count") == 1
 
 
 def test_everything_else_of_ours_begins_with_the_projects_name() -> None:

@@ -84,12 +84,15 @@ class FakeStreamTelemetry(_Remembering):
     def probe_failed(self, *, error: str) -> None:
         self._note("probe_failed", error=error)
 
-    def completed(self, *, key: str, size: int, duration_seconds: float, processing_seconds: float) -> None:
+    def completed(
+        self, *, key: str, size: int, duration_seconds: float | None, stream_seconds: float, processing_seconds: float
+    ) -> None:
         self._note(
             "completed",
             key=key,
             size=size,
             duration_seconds=duration_seconds,
+            stream_seconds=stream_seconds,
             processing_seconds=processing_seconds,
         )
 
