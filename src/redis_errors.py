@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Mapping
 
 from redis.exceptions import (
@@ -47,6 +48,11 @@ _HINTS: Mapping[str, tuple[bool, str]] = {  # Redis's word: (somebody must chang
 _AUTHENTICATION = (True, "check the user name and the password in REDIS_URL")
 _NO_DATABASE = (True, "the number at the end of REDIS_URL names a database that this Redis does not have")
 _NO_REDIS = (True, "what answers at REDIS_URL is no Redis; check host and port")
+_UNKNOWN_HOST = (
+    False,
+    "the host name in REDIS_URL is not known here; the Redis of docker compose is redis://redis:6379/0 for its "
+    "containers, redis://localhost:6379/0 for programs on the host",
+)
 _AWAY = (False, "check that Redis runs and that REDIS_URL names it")
 #: What redis-py raises when an answer has another shape than its question's.
 UNREADABLE_ANSWER = (TypeError, ValueError, LookupError, AttributeError)
@@ -81,13 +87,21 @@ def _trouble(exc: Exception, code: str, text: str) -> tuple[bool, str] | None:
     if isinstance(exc, InvalidResponse):
         return _NO_REDIS
     if isinstance(exc, RedisConnectionError | RedisTimeoutError | OSError):
-        return _AWAY
+        return _UNKNOWN_HOST if _does_not_resolve(exc) else _AWAY
     if "DB index" in text:
         return _NO_DATABASE
     if isinstance(exc, ResponseError) and not code:  # redis-py's own words: the answers do not fit the questions
         return _MISLED
     # The rest of Redis's own words is about its state (NOREPLICAS, DENIED, …); these two are about the command.
     return None if code in ("ERR", "WRONGTYPE", "") else (True, "see what Redis says, and mend it there")
+
+
+def _does_not_resolve(exc: BaseException) -> bool:
+    """Whether the name of the host led to no address; redis-py tells by what it was handling when it raised."""
+    found: BaseException | None = exc
+    while found is not None and not isinstance(found, socket.gaierror):
+        found = found.__cause__ or found.__context__
+    return found is not None
 
 
 def error_class(exc: BaseException) -> ErrorClass:

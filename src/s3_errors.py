@@ -36,6 +36,10 @@ _MISCONFIGURED = {
     "RequestTimeTooSkewed": "set this machine's clock",
     "SignatureDoesNotMatch": "check S3_SECRET_ACCESS_KEY",
 }
+_UNKNOWN_HOST = (
+    "the host name in S3_ENDPOINT_URL is not known here; the store of docker compose is http://minio:9000 for its "
+    "containers, http://localhost:9000 for programs on the host"
+)
 _NOT_A_STORE = "something else than the store answers; check S3_ENDPOINT_URL and what is between here and the store"
 #: A HEAD has no body that could name S3's code; the others are done without where a store does not know them.
 _NEEDS_NO_CODE = {
@@ -99,6 +103,11 @@ def _was_cut(cause: object) -> bool:
     return isinstance(cause, OSError | aiohttp.ClientError) and not never_stood
 
 
+def _does_not_resolve(cause: object) -> bool:
+    """Whether the name of the host led to no address. aiohttp's error is one, or is made of one."""
+    return isinstance(cause, aiohttp.ClientConnectorDNSError | socket.gaierror)
+
+
 def translate(exc: Exception, *, operation: str) -> S3OperationError:
     """Sort botocore's error by what the caller should do. The message names code and operation, never a secret."""
     if isinstance(exc, ClientError):
@@ -133,7 +142,8 @@ def translate(exc: Exception, *, operation: str) -> S3OperationError:
     if isinstance(exc, EndpointConnectionError) and _was_cut(exc.kwargs.get("error")):
         return S3Unavailable(f"{operation}: the connection was cut", operation=operation, hint=_BROKEN)
     if isinstance(exc, EndpointConnectionError | ConnectTimeoutError):
-        hint = "check S3_ENDPOINT_URL and that the store runs"
+        unknown = _does_not_resolve(exc.kwargs.get("error"))
+        hint = _UNKNOWN_HOST if unknown else "check S3_ENDPOINT_URL and that the store runs"
         return S3Unavailable(f"{operation}: {exc}", operation=operation, hint=hint)
     text = f"{operation}: {type(exc).__name__}: {str(exc)[:_SHOWN]}"
     return S3Unavailable(text, operation=operation, hint=_advice(exc))

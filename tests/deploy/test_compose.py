@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -115,6 +116,21 @@ def test_the_first_env_file_works_unchanged() -> None:
     assert (settings.s3_access_key_id, store["environment"]["ROOT_ACCESS_KEY"]) == ("minioadmin", "minioadmin")
     assert store["environment"]["ROOT_SECRET_KEY"] == "minioadmin"
     assert "CHUNK_SIZE_MB is an older spelling of CHUNK_SIZE_BYTES; it still works." in loaded.notices
+
+
+def test_the_daemon_on_the_host_finds_the_services_in_containers() -> None:
+    """By the lines of the how-to, and by the ports and keys of the compose file."""
+    operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    how_to = operations.partition("\n### Services in containers, the daemon on the host\n")[2]
+    lines = dict(line.split("=", 1) for line in how_to.partition("```ini\n")[2].partition("```")[0].splitlines())
+    settings = load_settings(lines).settings
+    store, redis = SERVICES["minio"], SERVICES["redis"]
+    assert f"127.0.0.1:{urlsplit(settings.s3_endpoint_url or '').port}:9000" in store["ports"]
+    assert f"127.0.0.1:{urlsplit(settings.redis_url).port}:6379" in redis["ports"]
+    assert settings.s3_access_key_id == store["environment"]["ROOT_ACCESS_KEY"]
+    assert settings.s3_secret_access_key is not None
+    assert settings.s3_secret_access_key.get_secret_value() == store["environment"]["ROOT_SECRET_KEY"]
+    assert how_to.partition("```sh\n")[2].startswith("docker compose up --detach minio redis\n")
 
 
 @pytest.mark.parametrize("address", ["http://minio:9000", "http://s3:9000", "http://minio:7070", "http://s3:7070"])
