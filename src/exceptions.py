@@ -71,6 +71,14 @@ class S3WrongContent(S3Unavailable):
     """The store computed another checksum than the one that was sent: read the bytes again and send them again."""
 
 
+class S3NotUnderstood(S3Unavailable):
+    """An answer that nobody here knows. It may pass; its own words are in the message."""
+
+
+class S3NotAble(S3Unavailable):
+    """The store does not know something optional in the request. Whoever can do without leaves it out."""
+
+
 class S3Rejected(S3OperationError, Permanent):
     """The store understood the request and will never accept it. ``code`` is S3's error code."""
 

@@ -34,6 +34,8 @@ from .credentials import RenewableCredentials
 from .exceptions import (
     ChunkProcessingError,
     ConfigurationError,
+    S3NotAble,
+    S3NotUnderstood,
     S3OperationError,
     S3Rejected,
     S3Unavailable,
@@ -57,7 +59,17 @@ from .s3_answers import (
     stored_part,
     whole_size,
 )
-from .s3_errors import NONSENSE, SILENT, error_class, no_sense, reading, refuses_credentials, translate
+from .s3_errors import (
+    NONSENSE,
+    NotUnderstood,
+    error_class,
+    is_silent_about_missing,
+    no_sense,
+    reading,
+    refuses_credentials,
+    translate,
+)
+from .s3_outcomes import SILENT
 from .s3_settings import Abilities, Choice, Deadlines, StoreSettings, addressing
 from .s3_transport import SIGNER, BodyFile, NeverElsewhere, timestamp
 
@@ -101,6 +113,7 @@ class S3Client:
         self._abilities: Abilities | None = None
         self._preparing = asyncio.Lock()
         self._speed: float | None = None
+        self._not_understood = NotUnderstood()
 
     @property
     def bucket(self) -> str:
@@ -190,7 +203,15 @@ class S3Client:
         async def copy() -> StoredPart | None:
             if not (await self._prepare()).part_copy:
                 return None
-            answer = await self._call(
+            try:
+                answer = await ask()
+            except (S3Rejected, S3NotAble):
+                return None
+            with reading("upload_part_copy"):
+                return stored_part(chunk.number, chunk.size, answer["CopyPartResult"])
+
+        async def ask() -> dict[str, Any]:
+            return await self._call(
                 "upload_part_copy",
                 Key=key,
                 UploadId=upload_id,
@@ -200,13 +221,8 @@ class S3Client:
                 CopySourceRange=f"bytes={chunk.offset}-{chunk.offset + chunk.size - 1}",
                 deadline=self._deadlines.for_body(chunk.size, self._speed),
             )
-            with reading("upload_part_copy"):
-                return stored_part(chunk.number, chunk.size, answer["CopyPartResult"])
 
-        try:
-            return await self._retried("copy_part", copy)
-        except S3Rejected:
-            return None
+        return await self._retried("copy_part", copy)
 
     async def list_parts(self, key: str, upload_id: str) -> dict[int, StoredPart]:
         async def list_all() -> dict[int, StoredPart]:
@@ -251,7 +267,7 @@ class S3Client:
         async def abort() -> None:
             try:
                 await self._call("abort_multipart_upload", Key=key, UploadId=upload_id)
-            except (UploadGone, S3Rejected):
+            except (UploadGone, S3Rejected, S3NotAble):
                 return
             except S3Unavailable as exc:
                 if not exc.misconfigured:
@@ -269,19 +285,19 @@ class S3Client:
     async def list_uploads_under(self, prefix: str) -> list[OpenUpload]:
         async def list_all() -> list[OpenUpload]:
             found: list[OpenUpload] = []
-            async for page in self._pages("list_multipart_uploads", Prefix=prefix, EncodingType="url"):
-                decoded = unquote_plus if page.get("EncodingType") == "url" else str
-                with reading("list_multipart_uploads"):
-                    found += [
-                        OpenUpload(decoded(entry["Key"]), entry["UploadId"], entry.get("Initiated"))
-                        for entry in page.get("Uploads", [])
-                    ]
+            try:
+                async for page in self._pages("list_multipart_uploads", Prefix=prefix, EncodingType="url"):
+                    decoded = unquote_plus if page.get("EncodingType") == "url" else str
+                    with reading("list_multipart_uploads"):
+                        found += [
+                            OpenUpload(decoded(entry["Key"]), entry["UploadId"], entry.get("Initiated"))
+                            for entry in page.get("Uploads", [])
+                        ]
+            except (S3Rejected, S3NotAble):
+                return []  # a store that cannot list them: nothing is found, and nothing aborted
             return found
 
-        try:
-            return await self._retried("list_uploads", list_all)
-        except S3Rejected:
-            return []  # a store that cannot list them: nothing is found, and nothing aborted
+        return await self._retried("list_uploads", list_all)
 
     # -- objects ----------------------------------------------------------------------------------------------
 
@@ -347,8 +363,39 @@ class S3Client:
         return await until_it_works(f"s3.{operation}", call, policy=self._policy, observer=self._observer)
 
     async def _call(self, operation: str, *, deadline: float | None = None, **arguments: Any) -> dict[str, Any]:
-        with observed(self._observer, "s3", operation, error_class):
-            return await self._ask(operation, deadline=deadline, **arguments)
+        try:
+            with observed(self._observer, "s3", operation, error_class):
+                answer = await self._ask(operation, deadline=deadline, **arguments)
+        except S3NotUnderstood as exc:
+            self._not_understood.met(exc)
+            raise
+        except S3OperationError as exc:
+            self._not_understood.answered(operation)
+            if not self._settings.is_aws and is_silent_about_missing(exc.__cause__):
+                await self._confirm_missing(operation, arguments, deadline)
+            raise
+        self._not_understood.answered(operation)
+        return answer
+
+    async def _confirm_missing(self, operation: str, arguments: Mapping[str, Any], deadline: float | None) -> None:
+        """Raise what is in the way where a HEAD's bare 404 does not mean that there is nothing.
+
+        VersityGW answers an access key id that it does not know so, and an object that nobody may see is not gone.
+        A request whose refusal has a body says which it is.
+        """
+        try:
+            if operation == "head_bucket":
+                await self._call("list_objects_v2", MaxKeys=1, deadline=deadline)
+            else:
+                answer = await self._call("get_object", Key=arguments["Key"], Range="bytes=0-0", deadline=deadline)
+                answer["Body"].close()
+        except S3Rejected:
+            return
+        except S3Unavailable as exc:
+            if _is_no_bucket(exc) and operation == "head_bucket":
+                return
+            raise
+        raise S3Unavailable(f"{operation}: it is there now", operation=operation)
 
     async def _ask(self, operation: str, *, deadline: float | None, **arguments: Any) -> dict[str, Any]:
         seconds = deadline or self._deadlines.call
@@ -523,8 +570,8 @@ class S3Client:
             return
         try:
             await self._call("create_bucket", CreateBucketConfiguration={"LocationConstraint": region})
-        except S3Rejected as exc:
-            if exc.code not in ("InvalidLocationConstraint", "MalformedXML", "NotImplemented"):
+        except (S3Rejected, S3NotAble) as exc:
+            if exc.code not in ("InvalidLocationConstraint", "MalformedXML", "NotImplemented", "501"):
                 raise
             await self._call("create_bucket")  # a store of one region that knows no others
 
@@ -587,7 +634,7 @@ class _Probe:
         call = self._store._call
         try:
             upload_id = await self._store._create(self._key, {}, checksum=checksum)
-        except S3Rejected:
+        except (S3Rejected, S3NotAble):
             return False
         try:
             part: dict[str, Any] = {"ChecksumCRC64NVME": crc64_to_base64(self._crc)} if checksum else {}
@@ -606,8 +653,10 @@ class _Probe:
                 MultipartUpload={"Parts": [completed]},
                 **arguments,
             )
-        except S3Rejected as exc:
-            return exc.code not in ("NotImplemented", "501") and await self._aborted(upload_id)
+        except S3NotAble:
+            return not await self._aborted(upload_id)
+        except S3Rejected:
+            return await self._aborted(upload_id)
         except UploadGone as exc:  # somebody has tidied up here: no answer to what was asked
             raise S3Unavailable(str(exc), operation="probe") from exc
         except S3WrongContent:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import aiohttp
+from botocore import xform_name
 from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
@@ -19,82 +21,65 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
-from .exceptions import S3OperationError, S3Rejected, S3Unavailable, S3WrongContent, UploadGone
+from .exceptions import (
+    S3NotAble,
+    S3NotUnderstood,
+    S3OperationError,
+    S3Rejected,
+    S3Unavailable,
+    S3WrongContent,
+    UploadGone,
+)
 from .request_outcome import ErrorClass
+from .s3_outcomes import BROKEN, GO_AROUND, NOT_A_STORE, NOT_UNDERSTOOD, SILENT, Meaning, Outcome, meaning
 
-_MISCONFIGURED = {
-    "AccessDenied": "give these credentials the rights listed in docs/operations.md on this bucket",
-    "AllAccessDisabled": "the account or bucket is disabled",
-    "301": "set S3_REGION_NAME to the bucket's region",
-    "AuthorizationHeaderMalformed": "set S3_REGION_NAME to the bucket's region",
-    "ExpiredToken": "the session token has expired; supply new credentials",
-    "InvalidAccessKeyId": "check S3_ACCESS_KEY_ID",
-    "InvalidBucketName": "check S3_BUCKET_NAME",
-    "InvalidToken": "supply new credentials",
-    "NoSuchBucket": "create the bucket, or check S3_BUCKET_NAME",
-    "PermanentRedirect": "set S3_REGION_NAME and S3_ENDPOINT_URL to the bucket's own",
-    "RequestTimeTooSkewed": "set this machine's clock",
-    "SignatureDoesNotMatch": "check S3_SECRET_ACCESS_KEY",
-}
+_SHOWN = 300  # characters of what a store says, in a message
 _UNKNOWN_HOST = (
     "the host name in S3_ENDPOINT_URL is not known here; the store of docker compose is http://minio:9000 for its "
     "containers, http://localhost:9000 for programs on the host"
 )
-_NOT_A_STORE = "something else than the store answers; check S3_ENDPOINT_URL and what is between here and the store"
-#: A HEAD has no body that could name S3's code; the others are done without where a store does not know them.
-_NEEDS_NO_CODE = {
-    "abort_multipart_upload",
-    "create_bucket",
-    "head_bucket",
-    "head_object",
-    "list_multipart_uploads",
-    "upload_part_copy",
-}
-SILENT = "look at the store's load and disks, and at the network or firewall between here and it"
-_BROKEN = "look at the store's log, and at what is between here and the store"
-_THROTTLED = "the store wants fewer requests: raise its limit, or lower MAX_CONCURRENT_STREAMS or PARTS_IN_FLIGHT"
-_SHOWN = 300  # characters of what a store says, in a message
-#: A HEAD that is refused says no more than 403.
-_REFUSED = "check S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY and S3_BUCKET_NAME, and the key's rights on the bucket"
-#: What stores call a body, or a whole object, whose checksum is not the one that was sent: Amazon and VersityGW the
-#: first, MinIO the second, Garage the third; the last where the checksum is part of the signature.
-_WRONG_CONTENT = {
-    "BadDigest",
-    "XAmzContentChecksumMismatch",
-    "InvalidDigest",
-    "XAmzContentSHA256Mismatch",
-}
-_TRANSIENT = {
-    "IncompleteBody",
-    "InternalError",
-    "OperationAborted",
-    "RequestTimeout",
-    "ServiceUnavailable",
-    "SlowDown",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequests",
-}
-
-
-_REFUSES_CREDENTIALS = frozenset(
-    {"AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "400", "403"}
-)
+_CREDENTIALS_MISSING = "set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY (and start again), or give the machine a role"
 
 
 def refuses_credentials(exc: Exception) -> bool:
-    """Whether other credentials might be accepted. A HEAD, which has no body, says only 400 or 403."""
+    """Whether other credentials might be accepted."""
     if isinstance(exc, ClientError):
-        return _code_of(exc)[0] in _REFUSES_CREDENTIALS
+        return _meaning_of(exc, _operation_of(exc)).outcome is Outcome.CREDENTIALS
     return isinstance(exc, NoCredentialsError | PartialCredentialsError)
+
+
+def is_silent_about_missing(exc: BaseException | None) -> bool:
+    """Whether this is a HEAD's 404 without a word: VersityGW says so also to an access key id that it does not know."""
+    if not isinstance(exc, ClientError):
+        return False
+    error, answer = exc.response.get("Error", {}), exc.response.get("ResponseMetadata", {})
+    return answer.get("HTTPStatusCode") == 404 and error.get("Code") == "404" and not _code_in_head(exc)
+
+
+def _operation_of(exc: ClientError) -> str:
+    return str(xform_name(exc.operation_name))
+
+
+def _meaning_of(exc: ClientError, operation: str) -> Meaning:
+    code, status = _code_of(exc)
+    return meaning(operation, code, status, str(exc.response.get("Error", {}).get("Message", "")))
+
+
+def _code_in_head(exc: ClientError) -> str:
+    """MinIO names the code of a HEAD's refusal in a header."""
+    headers = exc.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return str(headers.get("x-minio-error-code", ""))
 
 
 def _code_of(exc: ClientError) -> tuple[str, int]:
     error = exc.response.get("Error", {})
     status = int(exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    if status == 404 and exc.operation_name == "HeadBucket":  # no body could say so
+    code = str(error.get("Code", ""))
+    if code in ("", str(status)):
+        code = _code_in_head(exc) or code
+    if status == 404 and exc.operation_name == "HeadBucket" and code == "404":  # no body could say so
         return "NoSuchBucket", status
-    return str(error.get("Code", "")), status
+    return code, status
 
 
 def _was_cut(cause: object) -> bool:
@@ -113,34 +98,13 @@ def translate(exc: Exception, *, operation: str) -> S3OperationError:
     if isinstance(exc, ClientError):
         code, status = _code_of(exc)
         text = f"{operation}: {code or status} {exc.response.get('Error', {}).get('Message', '')}".strip()[:_SHOWN]
-        if code == "NoSuchUpload":
-            return UploadGone(text, operation=operation)
-        if code in _WRONG_CONTENT:
-            return S3WrongContent(text, operation=operation, hint=_advice(exc), code=code)
-        if code == "InvalidObjectState":  # an archived object, as a source
-            return S3Rejected(text, operation=operation, code=code)
-        if code in _MISCONFIGURED or code.startswith("KMS.") or status in (401, 403):
-            hint = _MISCONFIGURED.get(code, _REFUSED)
-            return S3Unavailable(text, operation=operation, hint=hint, misconfigured=True)
-        if 300 <= status < 400:
-            hint = _MISCONFIGURED.get(code, _MISCONFIGURED["PermanentRedirect"])
-            return S3Unavailable(text, operation=operation, hint=hint, misconfigured=True)
-        # A HEAD has no body that could say more than 400: an expired token, for one.
-        if status == 501 or code == "NotImplemented":  # some stores answer so to what they do not know
-            return S3Rejected(text, operation=operation, code="NotImplemented")
-        if code in _TRANSIENT or code == "400" or status >= 500 or status in (0, 408, 429):
-            return S3Unavailable(text, operation=operation, hint=_REFUSED if code == "400" else _advice(exc))
-        if status == 412:
-            return S3Rejected(text, operation=operation, code="PreconditionFailed")
-        if code in ("", str(status)) and status != 409 and operation not in _NEEDS_NO_CODE:
-            return S3Unavailable(text, operation=operation, hint=_NOT_A_STORE, misconfigured=True)
-        hint = _MISCONFIGURED["NoSuchBucket"] if operation == "head_bucket" and status == 404 else ""
-        return S3Rejected(text, operation=operation, hint=hint, code=code or str(status))
+        named = "PreconditionFailed" if status == 412 else code or str(status)
+        return _error(_meaning_of(exc, operation), text, operation=operation, code=named)
     if isinstance(exc, NoCredentialsError | PartialCredentialsError):
-        hint = "set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY (and start again), or give the machine a role"
-        return S3Unavailable(f"{operation}: no S3 credentials", operation=operation, hint=hint, misconfigured=True)
+        text = f"{operation}: no S3 credentials"
+        return S3Unavailable(text, operation=operation, hint=_CREDENTIALS_MISSING, misconfigured=True)
     if isinstance(exc, EndpointConnectionError) and _was_cut(exc.kwargs.get("error")):
-        return S3Unavailable(f"{operation}: the connection was cut", operation=operation, hint=_BROKEN)
+        return S3Unavailable(f"{operation}: the connection was cut", operation=operation, hint=BROKEN)
     if isinstance(exc, EndpointConnectionError | ConnectTimeoutError):
         unknown = _does_not_resolve(exc.kwargs.get("error"))
         hint = _UNKNOWN_HOST if unknown else "check S3_ENDPOINT_URL and that the store runs"
@@ -149,26 +113,57 @@ def translate(exc: Exception, *, operation: str) -> S3OperationError:
     return S3Unavailable(text, operation=operation, hint=_advice(exc))
 
 
+def _error(meant: Meaning, text: str, *, operation: str, code: str) -> S3OperationError:
+    """The error that leads to what the table says is to be done."""
+    match meant.outcome:
+        case Outcome.GONE:
+            return UploadGone(text, operation=operation)
+        case Outcome.WRONG_CONTENT:
+            return S3WrongContent(text, operation=operation, hint=BROKEN, code=code)
+        case Outcome.ANSWER | Outcome.REFUSED | Outcome.PART_NUMBER:
+            return S3Rejected(text, operation=operation, hint=meant.hint, code=code)
+        case Outcome.NOT_ABLE:
+            hint = GO_AROUND.get(operation, BROKEN)
+            return S3NotAble(text, operation=operation, hint=hint, code=code)
+        case Outcome.UNKNOWN:
+            return S3NotUnderstood(text, operation=operation, hint=meant.hint, code=code)
+    lasts = (Outcome.CREDENTIALS, Outcome.SETTING, Outcome.TOO_LARGE)
+    misconfigured = meant.outcome in lasts and code != "400"  # a HEAD's 400 may be an expired token, or anything else
+    return S3Unavailable(text, operation=operation, hint=meant.hint, misconfigured=misconfigured, code=code)
+
+
+class NotUnderstood:
+    """Counts answers that nobody here knows, in a row at each operation, and names what goes round them."""
+
+    def __init__(self) -> None:
+        self._in_a_row: Counter[str] = Counter()
+
+    def answered(self, operation: str) -> None:
+        """Something that is understood."""
+        self._in_a_row.pop(operation, None)
+
+    def met(self, error: S3NotUnderstood) -> None:
+        """After ``NOT_UNDERSTOOD`` of them the error says which setting to try."""
+        self._in_a_row[error.operation] += 1
+        if self._in_a_row[error.operation] >= NOT_UNDERSTOOD:
+            times = self._in_a_row[error.operation]
+            around = GO_AROUND.get(error.operation, NOT_A_STORE)
+            error.hint = f"answered like this {times} times in a row; {around}"
+
+
 def _advice(exc: Exception) -> str:
-    """What to look at when the store or the line is in trouble; nothing, where it is this machine."""
-    found = error_class(exc)
-    if found is ErrorClass.TIMEOUT:
+    """What to look at when the line is in trouble; nothing, where it is this machine."""
+    if error_class(exc) is ErrorClass.TIMEOUT:
         return SILENT
-    if found is ErrorClass.THROTTLED:
-        return _THROTTLED
     ours = isinstance(exc, OSError) and not isinstance(exc, ConnectionError | aiohttp.ClientError)
-    return "" if ours else _BROKEN
+    return "" if ours else BROKEN
 
 
-_CLASSES: Mapping[str, ErrorClass] = {
-    "NoSuchBucket": ErrorClass.NO_BUCKET,
-    "NoSuchKey": ErrorClass.NOT_FOUND,
-    "NoSuchUpload": ErrorClass.NOT_FOUND,
-    "RequestTimeout": ErrorClass.TIMEOUT,
-    "SlowDown": ErrorClass.THROTTLED,
-    "Throttling": ErrorClass.THROTTLED,
-    "ThrottlingException": ErrorClass.THROTTLED,
-    "TooManyRequests": ErrorClass.THROTTLED,
+_CLASSES: Mapping[Outcome, ErrorClass] = {
+    Outcome.CREDENTIALS: ErrorClass.DENIED,
+    Outcome.GONE: ErrorClass.NOT_FOUND,
+    Outcome.THROTTLED: ErrorClass.THROTTLED,
+    Outcome.TIMEOUT: ErrorClass.TIMEOUT,
 }
 _STATUS_CLASSES: Mapping[int, ErrorClass] = {
     401: ErrorClass.DENIED,
@@ -185,11 +180,13 @@ def error_class(exc: BaseException) -> ErrorClass:
     """The word by which the metrics tell botocore's error."""
     if isinstance(exc, ClientError):
         code, status = _code_of(exc)
-        if code in _REFUSES_CREDENTIALS - {"400"}:
-            return ErrorClass.DENIED
-        if found := _CLASSES.get(code) or _STATUS_CLASSES.get(status):
+        if code == "NoSuchBucket":
+            return ErrorClass.NO_BUCKET
+        found = _CLASSES.get(_meaning_of(exc, _operation_of(exc)).outcome)
+        if found is not None and code != "400":
             return found
-        return ErrorClass.SERVER if status >= 500 else ErrorClass.OTHER
+        by_status = _STATUS_CLASSES.get(status)
+        return by_status or (ErrorClass.SERVER if status >= 500 else ErrorClass.OTHER)
     if isinstance(exc, NoCredentialsError | PartialCredentialsError):
         return ErrorClass.DENIED
     if isinstance(exc, TimeoutError | ConnectTimeoutError | ReadTimeoutError):
@@ -204,7 +201,7 @@ NONSENSE = (ResponseParserError, ArithmeticError, AttributeError, LookupError, R
 
 def no_sense(operation: str, what: object) -> S3Unavailable:
     message = f"{operation}: the answer makes no sense: {str(what)[:_SHOWN]}"
-    return S3Unavailable(message, operation=operation, hint=_NOT_A_STORE)
+    return S3Unavailable(message, operation=operation, hint=NOT_A_STORE)
 
 
 @contextmanager

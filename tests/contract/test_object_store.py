@@ -95,11 +95,13 @@ def opened(server: S3Server, **more: object) -> AbstractAsyncContextManager[S3Cl
     return opened_with(settings_of(server, **more))
 
 
-def opened_with(settings: StoreSettings) -> AbstractAsyncContextManager[S3Client]:
+def opened_with(
+    settings: StoreSettings, telemetry: FakeTelemetry | None = None
+) -> AbstractAsyncContextManager[S3Client]:
     return open_store(
         settings,
         policy=RetryPolicy(0.05, 0.2),
-        observer=FakeTelemetry(),
+        observer=telemetry or FakeTelemetry(),
         deadlines=Deadlines(call=20, completion=60),
     )
 

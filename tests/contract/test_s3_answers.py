@@ -267,7 +267,7 @@ BAD: list[tuple[str, str, bytes, object]] = [
     ("crc", "packed on the way", _packed(FETCHED), WAITS),
     # Refusals
     ("send", "a code in lower case", _refused(503, "slowdown"), WAITS),
-    ("send", "an unknown code", _refused(400, "SomethingNew"), S3Rejected),
+    ("send", "an unknown code", _refused(400, "SomethingNew"), WAITS),
     ("send", "an unknown code with 500", _refused(500, "SomethingNew"), WAITS),
     ("send", "an error of 5 MB", http_answer(503, error_xml("SlowDown" + "x" * 5_000_000), {}), WAITS),
     ("send", "two codes", http_answer(500, b"<Error><Code>A</Code><Code>B</Code></Error>", {}), WAITS),
@@ -295,7 +295,7 @@ BAD: list[tuple[str, str, bytes, object]] = [
     ("complete", "200 and the upload is gone", _ok(error_xml("NoSuchUpload")), Answer.UPLOAD_GONE),
     ("complete", "412 with a code in lower case", _refused(412, "preconditionfailed"), Answer.PRECONDITION_FAILED),
     ("complete", "409 without a body", http_answer(409, b"", {}), Answer.CONFLICT),
-    ("complete", "an unknown code", _refused(400, "SomethingNew"), S3Rejected),
+    ("complete", "an unknown code", _refused(400, "SomethingNew"), Answer.NONE),
 ]  # fmt: skip
 
 

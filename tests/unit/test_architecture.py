@@ -45,6 +45,7 @@ FLOORS: dict[str, frozenset[str]] = {
             "s3_settings",
             "s3_transport",
             "s3_errors",
+            "s3_outcomes",
             "s3_answers",
             "s3_client",
             "ffprobe",
@@ -81,10 +82,11 @@ BESIDES: dict[str, frozenset[str]] = {
     "redis_errors": frozenset({"request_outcome"}),
     "redis_client": frozenset({"retry", "request_outcome", "redis_errors"}),
     "s3_settings": frozenset({"credentials"}),
-    "s3_errors": frozenset({"request_outcome"}),
+    "s3_errors": frozenset({"request_outcome", "s3_outcomes"}),
     "s3_answers": frozenset({"s3_settings"}),
     "s3_client": frozenset(
         {"retry", "credentials", "request_outcome", "s3_settings", "s3_transport", "s3_errors", "s3_answers"}
+        | {"s3_outcomes"}
     ),
     "http_server": frozenset({"readiness"}),
     "upload": frozenset({"ledger"}),

@@ -1,0 +1,286 @@
+"""What stores answer when they do not do what they were asked, as one table: code or status, and what to do about it.
+
+Stores spell the same thing differently. The codes are those of Amazon S3 ("Error responses"), VersityGW (``s3err``),
+MinIO (``api-errors.go``), Ceph RGW (``rgw_common.cc``), SeaweedFS (``s3api_errors.go``), Garage (``api/s3/error.rs``),
+Cloudflare R2 ("Error codes"), Backblaze B2, Google Cloud Storage (XML API) and Alibaba OSS. A code that is not here is
+``UNKNOWN``: it may pass, so the request is repeated, and its own words are in the log. A text decides only where a
+store uses one code for several things.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """What the caller is to do."""
+
+    ANSWER = "answer"  # what was asked: there is no such key, somebody was faster; the caller decides
+    REFUSED = "refused"  # never accepted as it is
+    GONE = "gone"  # the upload is not there
+    WRONG_CONTENT = "wrong content"  # other bytes arrived than were sent: read and send them again
+    NOT_ABLE = "not able"  # the store does not know something that was optional
+    PART_NUMBER = "part number"  # fewer parts are allowed than this number
+    TOO_LARGE = "too large"  # a body is larger than something on the way allows
+    CREDENTIALS = "credentials"  # ask the source of the keys again, and wait
+    SETTING = "setting"  # wait until somebody changes a setting, a right, or the store
+    TRANSIENT = "transient"  # wait and repeat
+    THROTTLED = "throttled"  # wait and repeat
+    TIMEOUT = "timeout"  # wait and repeat
+    UNKNOWN = "unknown"  # wait and repeat
+
+
+KEY_ID = "check S3_ACCESS_KEY_ID"
+SECRET = "check S3_SECRET_ACCESS_KEY"  # noqa: S105 - a hint
+BOTH = "check S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY and S3_BUCKET_NAME, and the key's rights on the bucket"
+TOKEN = "supply new credentials"  # noqa: S105 - a hint
+RIGHTS = "give these credentials the rights listed in docs/operations.md on this bucket"
+REGION = "set S3_REGION_NAME to the bucket's region"
+BUCKET = "create the bucket, or check S3_BUCKET_NAME"
+CLOCK = "set this machine's clock"
+ROOM = "make room in the store, or raise the quota of the bucket or account"
+ACCOUNT = "the account or bucket is disabled or not entitled; ask whoever runs the store"
+SMALLER = "lower CHUNK_SIZE_BYTES, or allow larger bodies on the way (nginx: client_max_body_size)"
+FEWER = "set S3_MAX_PARTS to the number of parts that the store allows"
+BROKEN = "look at the store's log, and at what is between here and the store"
+SILENT = "look at the store's load and disks, and at the network or firewall between here and it"
+SLOWER = "the store wants fewer requests: raise its limit, or lower MAX_CONCURRENT_STREAMS or PARTS_IN_FLIGHT"
+NOT_A_STORE = "something else than the store answers; check S3_ENDPOINT_URL and what is between here and the store"
+ENDPOINT = "set S3_REGION_NAME and S3_ENDPOINT_URL to the bucket's own"
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What an answer means, and what somebody could change."""
+
+    outcome: Outcome
+    hint: str = ""
+
+
+def _all(codes: str, outcome: Outcome, hint: str = "") -> dict[str, Meaning]:
+    return dict.fromkeys(codes.split(), Meaning(outcome, hint))
+
+
+CODES: Mapping[str, Meaning] = {
+    # -- who asks ---------------------------------------------------------------------------------------------
+    **_all(
+        "InvalidAccessKeyId InvalidAccessKey InvalidClientTokenId UnrecognizedClientException NotSignedUp"
+        " XAdminUserNotFound XMinioAdminNoSuchUser XMinioAdminNoSuchAccessKey XMinioAdminInvalidAccessKey"
+        " XMinioAdminNoAccessKey NoSuchAccessKey NoSuchUser UserNotFound UserSuspended",
+        Outcome.CREDENTIALS,
+        KEY_ID,
+    ),
+    **_all("SignatureDoesNotMatch XMinioAdminInvalidSecretKey XMinioAdminNoSecretKey", Outcome.CREDENTIALS, SECRET),
+    **_all(
+        "ExpiredToken ExpiredTokenException InvalidToken InvalidTokenId TokenRefreshRequired SecurityTokenExpired"
+        " InvalidSecurityToken ExpiredRequest RequestExpired XMinioInvalidIAMCredentials",
+        Outcome.CREDENTIALS,
+        TOKEN,
+    ),
+    **_all(
+        "Unauthorized UnauthorizedAccess AuthenticationRequired AuthenticationFailed CredentialsNotSupported"
+        " InvalidSecurity MissingSecurityHeader MissingSecurityElement MissingAuthenticationToken Forbidden",
+        Outcome.CREDENTIALS,
+        BOTH,
+    ),
+    **_all("AccessDenied AccessForbidden XAdminAccessDenied XMinioInsecureClientRequest", Outcome.CREDENTIALS, RIGHTS),
+    # -- what somebody has to change --------------------------------------------------------------------------
+    **_all("AllAccessDisabled AccountProblem NotEntitled InvalidPayer UserProjectMissing", Outcome.SETTING, ACCOUNT),
+    **_all("AuthorizationHeaderMalformed InvalidRegion InvalidRegionName 301", Outcome.SETTING, REGION),
+    **_all("PermanentRedirect TemporaryRedirect Redirect WebsiteRedirect", Outcome.SETTING, ENDPOINT),
+    **_all("InvalidBucketName", Outcome.SETTING, "check S3_BUCKET_NAME"),
+    **_all("NoSuchBucket", Outcome.SETTING, BUCKET),
+    **_all("RequestTimeTooSkewed MalformedDate", Outcome.SETTING, CLOCK),
+    **_all(
+        "QuotaExceeded InsufficientStorage XMinioStorageFull XMinioAdminBucketQuotaExceeded StorageFull"
+        " StorageQuotaExceeded",
+        Outcome.SETTING,
+        ROOM,
+    ),
+    # -- other bytes than were sent ---------------------------------------------------------------------------
+    # Amazon and VersityGW the first, MinIO the second, Garage the third; the last where the signature covers the body.
+    **_all("BadDigest XAmzContentChecksumMismatch InvalidDigest XAmzContentSHA256Mismatch", Outcome.WRONG_CONTENT),
+    # -- what was asked ---------------------------------------------------------------------------------------
+    **_all("NoSuchUpload", Outcome.GONE),
+    **_all(
+        "NoSuchKey NotFound PreconditionFailed ConditionalRequestConflict ConditionNotMet NotModified"
+        " BucketAlreadyExists BucketAlreadyOwnedByYou BucketConflict BucketNameUnavailable NoSuchVersion"
+        " NoSuchLifecycleConfiguration NoSuchBucketLifecycle",
+        Outcome.ANSWER,
+    ),
+    **_all("InvalidPart InvalidPartOrder InvalidRange", Outcome.ANSWER),
+    **_all("EntityTooSmall", Outcome.ANSWER, "raise CHUNK_SIZE_BYTES to the store's smallest part"),
+    **_all(
+        "KeyTooLongError XMinioInvalidObjectName XMinioInvalidResourceName XMinioInvalidResource XMinioInvalidUTF"
+        " InvalidObjectName InvalidURI MetadataTooLarge RequestHeaderSectionTooLarge",
+        Outcome.REFUSED,
+        "the recording's path cannot be a key of this store; rename it",
+    ),
+    **_all(
+        "XMinioObjectExistsAsDirectory ExistingObjectIsDirectory ObjectParentIsFile DirectoryObjectContainsData"
+        " ErrDirectoryNotEmpty",
+        Outcome.REFUSED,
+        "an object and a folder of the store have this name; rename the recording",
+    ),
+    **_all("EntityTooLarge", Outcome.TOO_LARGE, SMALLER),
+    **_all("MaxMessageLengthExceeded RequestEntityTooLarge PayloadTooLarge", Outcome.TOO_LARGE, SMALLER),
+    **_all("InvalidPartNumber", Outcome.PART_NUMBER, FEWER),
+    **_all("InvalidObjectState", Outcome.REFUSED),
+    # -- one code for many things: unless the text or the operation says more, nobody knows ---------------------
+    **_all(
+        "BadRequest InvalidArgument InvalidRequest InvalidLocationConstraint MalformedXML MethodNotAllowed"
+        " AuthorizationQueryParametersError AuthorizationParametersError MissingFields MissingHeaders"
+        " MissingRequiredParameter ExcessData MaxVersionsExceeded XAdminInvalidArgument VersioningNotConfigured",
+        Outcome.UNKNOWN,
+        BROKEN,
+    ),
+    **_all(
+        "NoSuchObjectLockConfiguration ObjectLockConfigurationNotFoundError",
+        Outcome.SETTING,
+        "look at the bucket's Object Lock",
+    ),
+    # -- what some stores do not know -------------------------------------------------------------------------
+    **_all(
+        "NotImplemented XNotImplemented NotSupported UnsupportedOperation UnsupportedHeader UnsupportedArgument"
+        " MissingContentLength MissingContentMD5 LengthRequired",
+        Outcome.NOT_ABLE,
+    ),
+    # -- what may pass ----------------------------------------------------------------------------------------
+    **_all(
+        "SlowDown SlowDownRead SlowDownWrite Throttling ThrottlingException TooManyRequests ServerBusy"
+        " RequestLimitExceeded BandwidthLimitExceeded TooManyRequestsException",
+        Outcome.THROTTLED,
+        SLOWER,
+    ),
+    **_all("RequestTimeout RequestTimedOut ClientDisconnected", Outcome.TIMEOUT, SILENT),
+    **_all(
+        "InternalError InternalServerError ServiceUnavailable IncompleteBody OperationAborted BadGateway GatewayTimeout"
+        " ObjectSerializationConflict MissingRequestBodyError UnexpectedContent InvalidChunkSizeError"
+        " MalformedTrailerError Busy TryAgain RestoreAlreadyInProgress InvalidBucketState"
+        " XMinioBackendDown XMinioServerNotInitialized XMinioIAMNotInitialized XMinioBucketMetadataNotInitialized"
+        " XMinioEncryptionError XMinioObjectTampered XMinioInvalidDecompressedSize XMinioHealMissingBucket",
+        Outcome.TRANSIENT,
+        BROKEN,
+    ),
+}
+
+_NAMES_A_HEADER = r"x-amz-(checksum|sdk|mp)|if-(none-)?match|content-md5|unsupported header"
+#: Where a code alone does not say it: code, what its text says, and what that means. The first that fits counts.
+TEXTS: tuple[tuple[str, re.Pattern[str], Meaning], ...] = tuple(
+    (code, re.compile(pattern, re.IGNORECASE), meaning)
+    for code, pattern, meaning in (
+        # Cloudflare R2, of an access key id of another length than its own.
+        ("InvalidArgument", r"access key", Meaning(Outcome.CREDENTIALS, KEY_ID)),
+        # Scaleway: "Part number must be an integer between 1 and 1000, inclusive".
+        ("InvalidArgument", r"part ?number", Meaning(Outcome.PART_NUMBER, FEWER)),
+        # Backblaze B2: "Unsupported header 'x-amz-checksum-mode' received for this API call".
+        ("InvalidArgument", _NAMES_A_HEADER, Meaning(Outcome.NOT_ABLE)),
+        # Amazon, of a part with a checksum in an upload that was begun without.
+        ("InvalidRequest", r"checksum type mismatch", Meaning(Outcome.NOT_ABLE)),
+        # A checksum or size that differs names its header too; that is what the header is for.
+        ("InvalidRequest", r"(does not|did not|doesn't) match|mismatch", Meaning(Outcome.WRONG_CONTENT)),
+        ("InvalidRequest", _NAMES_A_HEADER, Meaning(Outcome.NOT_ABLE)),
+        ("InvalidRequest", r"access key|credential", Meaning(Outcome.CREDENTIALS, BOTH)),
+    )
+)
+
+#: Where the operation decides what a code means.
+OPERATIONS: Mapping[tuple[str, str], Meaning] = {
+    # It is the whole recording that is too large for this store, not a body.
+    ("complete_multipart_upload", "EntityTooLarge"): Meaning(Outcome.REFUSED, "the store takes no object of this size"),
+    # The size or the parts differ from what the request says.
+    ("complete_multipart_upload", "InvalidRequest"): Meaning(Outcome.ANSWER),
+}
+#: Where an answer is one that the caller knows how to read; at any other operation it is not understood.
+_ANSWERED = frozenset({"complete_multipart_upload", "get_object", "head_object", "put_object"})
+
+#: Answers without a code: a HEAD has no body, and another program than the store knows none.
+STATUSES: Mapping[int, Meaning] = {
+    400: Meaning(Outcome.CREDENTIALS, BOTH),  # of a HEAD, an expired token for one
+    401: Meaning(Outcome.CREDENTIALS, BOTH),
+    403: Meaning(Outcome.CREDENTIALS, BOTH),
+    408: Meaning(Outcome.TIMEOUT, SILENT),
+    409: Meaning(Outcome.ANSWER),
+    411: Meaning(Outcome.NOT_ABLE),
+    412: Meaning(Outcome.ANSWER),
+    413: Meaning(Outcome.TOO_LARGE, SMALLER),
+    429: Meaning(Outcome.THROTTLED, SLOWER),
+    501: Meaning(Outcome.NOT_ABLE),
+    507: Meaning(Outcome.SETTING, ROOM),
+}
+
+#: What is done without where a store does not know it: any refusal that is not understood means just that.
+OPTIONAL = frozenset(
+    {
+        "abort_multipart_upload",
+        "create_bucket",
+        "get_bucket_lifecycle_configuration",
+        "list_multipart_uploads",
+        "upload_part_copy",
+    }
+)
+#: A HEAD has no body that could name a code.
+_HEADS = frozenset({"head_bucket", "head_object"})
+
+#: What goes round an answer that is not understood, by operation.
+GO_AROUND: Mapping[str, str] = {
+    "create_multipart_upload": "S3_CHECKSUM=none sends no checksum header",
+    "upload_part": "S3_CHECKSUM=none sends no checksum header; S3_MAX_PARTS and S3_EQUAL_PARTS change the parts",
+    "upload_part_copy": "S3_PART_COPY=off sends parts instead of copying them",
+    "complete_multipart_upload": "S3_CONDITIONAL_WRITES=off and S3_CHECKSUM=none send no optional header",
+    "put_object": "S3_CONDITIONAL_WRITES=off and S3_CHECKSUM=none send no optional header",
+    "get_object": "S3_CHECKSUM=none sends no optional header",
+    "head_object": "S3_CHECKSUM=none sends no optional header",
+    "head_bucket": "check S3_ENDPOINT_URL, S3_ADDRESSING_STYLE and S3_REGION_NAME",
+    "list_parts": "check S3_ENDPOINT_URL, S3_ADDRESSING_STYLE and S3_REGION_NAME",
+    "list_objects_v2": "check S3_ENDPOINT_URL, S3_ADDRESSING_STYLE and S3_REGION_NAME",
+}
+#: So often in a row at one operation, until the log names the setting that goes round it.
+NOT_UNDERSTOOD = 10
+
+
+def meaning(operation: str, code: str, status: int, text: str = "") -> Meaning:
+    """What an answer to ``operation`` (botocore's name) means. ``code`` may be empty or the status, as of a HEAD."""
+    found = _found(operation, code, status, text)
+    if found.outcome is Outcome.UNKNOWN and operation in OPTIONAL:
+        return Meaning(Outcome.ANSWER)
+    if found.outcome is Outcome.ANSWER and operation not in _ANSWERED | OPTIONAL:
+        return Meaning(Outcome.UNKNOWN, BROKEN)
+    return found
+
+
+def _found(operation: str, code: str, status: int, text: str) -> Meaning:
+    for named, pattern, said in TEXTS:
+        if named == code and pattern.search(text):
+            return said
+    if found := OPERATIONS.get((operation, code)) or CODES.get(code):
+        return found
+    if code.startswith("KMS."):
+        return Meaning(Outcome.SETTING, "check the key of the bucket's encryption, and S3_ACCESS_KEY_ID's right to it")
+    if 300 <= status < 400:
+        return Meaning(Outcome.SETTING, ENDPOINT)
+    if status in (401, 403):
+        return STATUSES[status]
+    if code in ("", str(status)):
+        return _of_status(operation, status)
+    if status in STATUSES and status not in (400, 409):
+        return STATUSES[status]
+    return Meaning(Outcome.UNKNOWN if 400 <= status < 500 else Outcome.TRANSIENT, BROKEN)
+
+
+def _of_status(operation: str, status: int) -> Meaning:
+    """Without a code only a HEAD speaks for the store, and what is done without needs nobody who speaks for it."""
+    if status == 404 and operation == "head_bucket":
+        return CODES["NoSuchBucket"]
+    if status == 404 and operation == "head_object":
+        return Meaning(Outcome.ANSWER)
+    if status == 400 and operation not in _HEADS:
+        return Meaning(Outcome.UNKNOWN, BROKEN)
+    if found := STATUSES.get(status):
+        return found
+    if 400 <= status < 500:
+        return Meaning(Outcome.ANSWER) if operation in OPTIONAL else Meaning(Outcome.SETTING, NOT_A_STORE)
+    return Meaning(Outcome.TRANSIENT, BROKEN)
