@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from pathlib import Path
@@ -130,7 +131,9 @@ def test_a_kill_while_an_object_is_brought_up_to_date_is_made_good(stage: Stage)
 
 
 def test_kills_at_any_moment_of_several_recordings_leave_equal_objects_and_nothing_else(stage: Stage) -> None:
-    chance, daemon = random.Random(3), stage.daemon
+    seed, daemon = os.environ.get("KILLS_SEED", "3"), stage.daemon
+    print(f"KILLS_SEED={seed}")
+    chance = random.Random(seed)
     paths = [stage.folder / f"take {number}.mp4" for number in range(3)]
     writers = [Writer(path, seed=number) for number, path in enumerate(paths)]
     try:
