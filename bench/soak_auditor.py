@@ -90,8 +90,8 @@ class Audit:
 
     @cached_property
     def probe_uploads(self) -> int:
-        """Left at the probe's key: a kill in mid-probe leaves one, which goes ten minutes after a later start."""
-        return self.bucket.open_uploads().count(PROBE)
+        """Left at the probe's key: a kill in mid-probe leaves one, for ten minutes after a later start at most."""
+        return self.bucket.probe_uploads()
 
     @property
     def _finished(self) -> Iterator[tuple[Take, Facts]]:

@@ -244,6 +244,7 @@ async def _prepare(store: S3Client, metrics: Metrics) -> None:
     days = await store.days_of_an_upload()
     if days is not None and days < _ENOUGH_DAYS:
         metrics.uploads_expire(days=days)
+    await _once(store.abort_forgotten_probes, metrics)  # at once: this process may not live for the next ten minutes
     await asyncio.sleep(_TIDY_SECONDS)
     await _once(store.abort_forgotten_probes, metrics)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import random
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.harness.e2e.daemon import eventually
+from tests.harness.e2e.bucket import PROBE
+from tests.harness.e2e.daemon import Daemon, eventually
 from tests.harness.e2e.recorders import CHUNK, Shape, Writer, recording, write
 from tests.harness.e2e.stage import Stage, frozen
 from tests.harness.faulty_s3 import FaultyS3, hold_answer
@@ -130,36 +132,76 @@ def test_a_kill_while_an_object_is_brought_up_to_date_is_made_good(stage: Stage)
     assert document["stream_id"] == first["stream_id"]
 
 
+def test_a_kill_while_the_daemon_learns_what_the_store_can_do_leaves_nothing_but_that_probe_for_long(
+    stage: Stage,
+) -> None:
+    path = stage.folder / "after the probe.mp4"
+    with FaultyS3(stage.store.port) as proxy:
+        held = proxy.on("UploadPart", hold_answer(), key=PROBE, times=None)
+        stage.daemon.start(S3_ENDPOINT_URL=proxy.url)
+        eventually(lambda: held.happened, "the store has a part of the probe")
+        stage.daemon.kill()
+    assert stage.bucket.probe_uploads() == 1
+    write(path, CHUNK + 1000)
+    stage.daemon.start()
+    stage.wait_until_done(path)
+    stage.wait_until_clean("after the probe.mp4", killed_at_random=True)
+    assert stage.bucket.probe_uploads() == 1, "it may be another daemon's, at work"
+    stage.daemon.stop()
+    for upload in stage.bucket.folder.glob(".sgwtmp/multipart/*/*"):
+        os.utime(upload, (0, time.time() - 600))  # the store's word for when it was begun
+    stage.daemon.start()
+    eventually(lambda: stage.bucket.probe_uploads() == 0, "a later daemon has aborted it")
+
+
 def test_kills_at_any_moment_of_several_recordings_leave_equal_objects_and_nothing_else(stage: Stage) -> None:
+    """A moment is a number of log lines: so it is in the daemon's work on any machine, however slow it starts there."""
     seed, daemon = os.environ.get("KILLS_SEED", "3"), stage.daemon
     print(f"KILLS_SEED={seed}")
     chance = random.Random(seed)
     paths = [stage.folder / f"take {number}.mp4" for number in range(3)]
     writers = [Writer(path, seed=number) for number, path in enumerate(paths)]
+    said = []
     try:
         for _ in range(3):
             daemon.start()
-            _record_for(chance.uniform(1.5, 3.0), writers, chance)
-            daemon.kill()
+            daemon.wait_for("daemon_started")
+            _record_until(daemon, chance.randint(1, 15), writers, chance)
+            said.append(_kill(daemon, chance))
     finally:
         for writer in writers:
             writer.patch(0, 4)
             writer.close()
     for _ in range(3):  # the seals and completions are killed too
         daemon.start()
-        time.sleep(chance.uniform(1.5, 3.5))  # any moment is right
-        daemon.kill()
+        daemon.wait_for("daemon_started")
+        _wait_for_lines(daemon, chance.randint(1, 20))
+        said.append(_kill(daemon, chance))
+    print(f"killed after {said} lines")
     daemon.start()
     for path in paths:
         stage.wait_until_done(path)
     stage.wait_until_clean(*(path.name for path in paths), killed_at_random=True)
 
 
-def _record_for(seconds: float, writers: list[Writer], chance: random.Random) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+def _record_until(daemon: Daemon, lines: int, writers: list[Writer], chance: random.Random) -> None:
+    """Write as recorders do until the daemon has written so many lines, or for ten seconds."""
+    end = time.monotonic() + 10
+    while len(daemon.lines()) < lines and time.monotonic() < end:
         for writer in writers:
             writer.append(CHUNK // 8)
             if chance.random() < 0.2:
                 writer.patch_anywhere()
         time.sleep(0.2)  # the pace of a recorder
+
+
+def _wait_for_lines(daemon: Daemon, lines: int) -> None:
+    with suppress(AssertionError):  # the recordings may need no more
+        eventually(lambda: len(daemon.lines()) >= lines, f"{lines} lines", within=5)
+
+
+def _kill(daemon: Daemon, chance: random.Random) -> int:
+    """Between two lines, too; how many there were."""
+    time.sleep(chance.uniform(0, 0.2))  # any moment is right
+    daemon.kill()
+    return len(daemon.lines())

@@ -71,12 +71,16 @@ class Bucket:
         return found
 
     def open_uploads(self) -> list[str]:
-        """The keys of all multipart uploads that were neither completed nor aborted."""
-        return [upload["Key"] for upload in self._uploads()]
+        """The keys of all multipart uploads that were neither completed nor aborted, but for those of the probe."""
+        return [upload["Key"] for upload in self._uploads() if upload["Key"] != PROBE]
+
+    def probe_uploads(self) -> int:
+        """How many a daemon has begun, or was killed with, while it learnt what the store can do."""
+        return sum(upload["Key"] == PROBE for upload in self._uploads())
 
     def parts_left_open(self) -> dict[str, int]:
-        """How many parts each open upload holds, by key, for those that hold any."""
-        held = {upload["Key"]: len(self._parts(upload)) for upload in self._uploads()}
+        """How many parts each of ``open_uploads`` holds, by key, for those that hold any."""
+        held = {upload["Key"]: len(self._parts(upload)) for upload in self._uploads() if upload["Key"] != PROBE}
         return {key: parts for key, parts in held.items() if parts}
 
     def _uploads(self) -> list[Any]:
@@ -117,7 +121,9 @@ class Bucket:
 
         ``parts_known`` False: Redis forgot, and nobody need remember the ETags of the parts, or of some of them.
         """
-        document: Document = json.loads(self.get(key + SUFFIX))
+        answer = self.client.get_object(Bucket=self.name, Key=key + SUFFIX)
+        assert answer["ContentType"] == "application/json"
+        document: Document = json.loads(answer["Body"].read())
         jsonschema.validate(document, _SCHEMA, format_checker=jsonschema.FormatChecker())
         status = recording.stat()
         assert document["stream_id"] == self.metadata(key)["cefmp4-stream-id"]
