@@ -636,9 +636,11 @@ class StreamProcessor:
                     await store.abort_upload(old.key, old.upload_id)
             began = [record.started_at, *(old.since for old in record.superseded)]
             since = min([*began, record.identity.born_at or record.started_at]) - _CLOCK_SKEW
+            # A part that was on its way when an upload ended may bring it back, with bytes that were patched since.
+            named = {record.upload_id, *(old.upload_id for old in record.superseded)}
             for upload in await store.list_uploads(record.key):
                 recent = upload.initiated_at is not None and upload.initiated_at >= since
-                if recent and await self._is_ours(record, upload.upload_id):
+                if upload.upload_id in named or (recent and await self._is_ours(record, upload.upload_id)):
                     await store.abort_upload(record.key, upload.upload_id)
 
         for stream_id in {old.stream_id for old in record.superseded} - {record.stream_id}:

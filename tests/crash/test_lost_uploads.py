@@ -28,7 +28,7 @@ from tests.harness.crash.scenes import (
     uploads,
 )
 from tests.harness.crash.simulation import CHUNK, Simulation
-from tests.harness.fakes.store import Happens
+from tests.harness.fakes.store import FakeUpload, Happens
 
 pytestmark = pytest.mark.timeout(20)  # a loop without a pause stops virtual time: it must fail, not hang
 
@@ -57,6 +57,33 @@ def test_an_upload_that_expires_while_the_daemon_is_down_is_made_anew() -> None:
     simulation = lived(script)
     assert simulation.problems() == []
     assert set(recordings_in(simulation.store)) == {PATH}
+
+
+@pytest.mark.parametrize("of", ["completed", "superseded"])
+def test_a_part_that_arrives_late_brings_no_upload_back_for_good(of: str) -> None:
+    """A dead process had sent it. Its bytes were patched since, so they are no longer the file's."""
+
+    async def script(simulation: Simulation) -> None:
+        def arrive() -> None:
+            late = FakeUpload(begun.upload_id, PATH, {}, begun.initiated_at)
+            simulation.store.uploads.setdefault(late.upload_id, late)
+            simulation.store.put_part(late.upload_id, 1, bytes_of(CHUNK, 99))
+
+        await growing_file(simulation, 3)
+        await asyncio.sleep(5)
+        (begun,) = uploads(simulation)
+        if of == "superseded":
+            simulation.store.answer_next_completion(Answer.CONFLICT)
+            # The next process has not seen the refusal, and aborts the refused upload at the very end.
+            await on_effect(simulation, "store.create_upload", simulation.fuse.blown.set).wait()
+        arrived.append(
+            on_effect(simulation, "store.complete_upload" if of == "completed" else "store.abort_upload", arrive)
+        )
+
+    arrived: list[asyncio.Event] = []
+    simulation = lived(script)
+    assert arrived[0].is_set()
+    assert simulation.problems() == []
 
 
 def test_a_part_that_the_store_lost_is_sent_again_alone() -> None:
