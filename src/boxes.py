@@ -24,20 +24,22 @@ def is_whole(read: Callable[[int, int], bytes], size: int) -> bool:
     for _ in range(_MOST_BOXES):
         if offset == size:
             return has_index and (last == b"mfra" or not is_fragmented)
-        length, kind = header(read(offset, _HEADER))
+        head = read(offset, _HEADER)
+        length, kind = header(head)
         if length is None or length > size - offset:
             return False
         if kind == b"moov":
             has_index = True
-            is_fragmented = is_fragmented or _announces_fragments(read, offset, offset + length)
+            begin = offset + (16 if head[:4] == b"\0\0\0\1" else 8)
+            is_fragmented = is_fragmented or _announces_fragments(read, begin, offset + length)
         is_fragmented = is_fragmented or kind == b"moof"
         offset, last = offset + length, kind
     return False
 
 
 def _announces_fragments(read: Callable[[int, int], bytes], begin: int, end: int) -> bool:
-    """Whether this ``moov`` has an ``mvex``. One that cannot be walked to its end counts as if it had: no proof."""
-    offset = begin + (16 if read(begin, 4) == b"\0\0\0\1" else 8)
+    """Whether a ``moov`` with this content has an ``mvex``. One that cannot be walked counts as if it had: no proof."""
+    offset = begin
     for _ in range(_MOST_TRACKS):
         if offset == end:
             return False

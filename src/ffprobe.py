@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import math
 import os
 import re
@@ -21,21 +20,21 @@ import resource
 import shutil
 import signal
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from .recording import MediaStream, Probe
+from .film import Film, read_film
+from .media import read_answer
+from .recording import Probe
 
 MEMORY_LIMIT_BYTES = 1 << 30  # address space; ffprobe's libraries alone map 400 MB
 OPEN_FILES_LIMIT = 16  # the shell moves descriptors of its own to 10 and above
 OUTPUT_LIMIT_BYTES = 8 << 20
-STREAMS_LIMIT = 64  # a document is no place for the thousands of streams that a file may claim to have
 ERROR_LIMIT = 300  # characters
 
 _COMPLAINTS_KEPT_BYTES = 4096
-_LONGEST_SECONDS = 100 * 366 * 86_400
 _REAP_SECONDS = 5.0
 
 # Limits are set by a shell that then becomes ffprobe: ``preexec_fn`` would run Python between fork and exec of a
@@ -61,7 +60,9 @@ _QUESTION: Final = (
     *("-use_absolute_path", "0"),
     *("-print_format", "json"),
     "-show_entries",
-    "format=duration:stream=codec_type,codec_name,width,height,avg_frame_rate,r_frame_rate,sample_rate,channels",
+    "format=duration,start_time:stream=id,codec_type,codec_name,width,height,avg_frame_rate,sample_rate,channels,duration,"
+    "sample_aspect_ratio,color_transfer,color_primaries,color_space"
+    ":stream_disposition=attached_pic:stream_tags=language:stream_side_data=rotation",
     *("-i", f"file:{_STANDARD_INPUT}"),
 )
 
@@ -96,10 +97,11 @@ class Ffprobe:
             return Probe(error=f"the file cannot be opened: {_reason(error)}")
         try:
             ending = await self._ask([program, *_QUESTION], descriptor)
+            film = None if ending.problem() else await self._film(descriptor)
         finally:
             os.close(descriptor)
         problem = ending.problem()
-        return Probe(error=problem) if problem else read_answer(ending.output)
+        return Probe(error=problem) if problem else await asyncio.to_thread(read_answer, ending.output, film)
 
     async def _opened(self, path: str) -> int:
         opening = asyncio.get_running_loop().run_in_executor(None, _open_inside, self._root, path)
@@ -108,6 +110,11 @@ class Ffprobe:
         except asyncio.CancelledError:
             opening.add_done_callback(_close_result)  # a thread cannot be stopped: let it finish, keep nothing
             raise
+
+    async def _film(self, descriptor: int) -> Film | None:
+        # A descriptor of its own, and shielded: a thread cannot be stopped, and reads on when nobody waits any more.
+        looking = asyncio.get_running_loop().run_in_executor(None, _film_in, os.dup(descriptor))
+        return await asyncio.shield(looking)
 
     async def _ask(self, command: Sequence[str], standard_input: int) -> _Ending:
         limits = _limits(self._timeout_seconds)
@@ -187,6 +194,16 @@ def _open_inside(root: Path, path: str) -> int:
     return descriptor
 
 
+def _film_in(descriptor: int) -> Film | None:
+    """What the boxes of the open file say; nothing where it cannot be read. Closes the descriptor."""
+    try:
+        return read_film(lambda offset, count: os.pread(descriptor, count, offset), os.fstat(descriptor).st_size)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
 def _close_result(opening: asyncio.Future[int]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         os.close(opening.result())
@@ -248,66 +265,7 @@ def _kill_group(process: asyncio.subprocess.Process) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-# --- The answer ---------------------------------------------------------------------------------------------------
-
-
-def read_answer(body: bytes) -> Probe:
-    """ffprobe's JSON as a probe. What is not a plain, possible value is left out; never raises."""
-    try:
-        answer = json.loads(body.decode("utf-8", "replace"), parse_constant=lambda name: None)
-    except (ValueError, RecursionError):
-        return Probe(error="ffprobe's answer cannot be read")
-    if not isinstance(answer, dict):
-        return Probe(error="ffprobe's answer cannot be read")
-    streams = _streams(answer.get("streams"))
-    container = answer.get("format")
-    duration = _seconds(container.get("duration")) if isinstance(container, dict) else None
-    return Probe(duration, streams, None if duration is not None else "ffprobe found no duration")
-
-
-def _streams(items: object) -> tuple[MediaStream, ...]:
-    if not isinstance(items, list):
-        return ()
-    return tuple(_stream(item) for item in items[:STREAMS_LIMIT] if isinstance(item, dict))
-
-
-def _stream(item: Mapping[str, object]) -> MediaStream:
-    return MediaStream(
-        kind=_word(item.get("codec_type")) or "unknown",
-        codec=_word(item.get("codec_name")),
-        width=_count(item.get("width")),
-        height=_count(item.get("height")),
-        frame_rate=_rate(item.get("avg_frame_rate")) or _rate(item.get("r_frame_rate")),
-        sample_rate_hz=_count(item.get("sample_rate")),
-        channels=_count(item.get("channels")),
-    )
-
-
-def _word(value: object) -> str | None:
-    return value if isinstance(value, str) and re.fullmatch(r"[\w.-]{1,64}", value, re.ASCII) else None
-
-
-def _count(value: object) -> int | None:
-    """A number from 1 to 2^31-1, also as text; ffprobe writes 0 for what it does not know."""
-    if isinstance(value, str) and re.fullmatch(r"\d{1,10}", value, re.ASCII):
-        value = int(value)
-    possible = isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31
-    return value if possible and isinstance(value, int) else None
-
-
-def _rate(value: object) -> float | None:
-    """A fraction such as "30000/1001"; "0/0" is none. A picture that comes with the sound has "90000/1"."""
-    if not isinstance(value, str) or not re.fullmatch(r"\d{1,10}/\d{1,10}", value, re.ASCII):
-        return None
-    above, below = (int(number) for number in value.split("/"))
-    return above / below if above and below else None
-
-
-def _seconds(value: object) -> float | None:
-    if not isinstance(value, str) or not re.fullmatch(r"\d{1,12}(\.\d{1,12})?", value, re.ASCII):
-        return None
-    seconds = float(value)
-    return seconds if seconds <= _LONGEST_SECONDS else None
+# --- Complaints ---------------------------------------------------------------------------------------------------
 
 
 def _complaint(line: bytes) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 from .at_risk import Curve
 from .boxes import header
@@ -17,7 +18,8 @@ Read = Callable[[int, int], bytes]
 
 #: Boxes that one walk reads at most, so that a long file keeps nobody waiting.
 _BOXES_A_WALK = 2_000
-_LARGEST_INDEX = 8 * 1024 * 1024
+#: Bytes of an index or of a fragment's own that are read at once.
+LARGEST_INDEX = 8 * 1024 * 1024
 _LONGEST_FRAGMENT = 3600.0  # seconds; more is garbage
 _HEADER = 16
 
@@ -58,7 +60,7 @@ class FragmentClock:
         if length is None or (kind == b"mdat" and not self._tracks):
             raise ValueError(kind)  # an ordinary recording under way, or none
         if kind in (b"moov", b"moof"):
-            if length > _LARGEST_INDEX:
+            if length > LARGEST_INDEX:
                 raise ValueError(kind)
             if self._offset + length > size:
                 return False
@@ -70,16 +72,14 @@ class FragmentClock:
 
     def _take(self, kind: bytes, body: bytes) -> None:
         if kind == b"moov":
-            self._tracks = self._tracks or _tracks_in_fragments(body)
+            self._tracks = self._tracks or tracks_in_fragments(body)
             return
         if not self._tracks:
             raise ValueError(kind)
-        for _, traf in _inside(body, b"traf"):
-            number, seconds = _duration(traf, self._tracks)
-            if seconds > _LONGEST_FRAGMENT:
-                raise ValueError(seconds)
-            if number in self._tracks:  # a file may name a new one in every fragment
-                self._seconds[number] = self._seconds.get(number, 0.0) + seconds
+        for found in fragments_of(body, self._tracks):
+            if found.seconds > _LONGEST_FRAGMENT:
+                raise ValueError(found.seconds)
+            self._seconds[found.number] = self._seconds.get(found.number, 0.0) + found.seconds
 
 
 def _inside(body: bytes, *kinds: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -100,7 +100,7 @@ def _only(body: bytes, *way: bytes) -> bytes:
     return body
 
 
-def _tracks_in_fragments(moov: bytes) -> dict[int, tuple[int, int]]:
+def tracks_in_fragments(moov: bytes) -> dict[int, tuple[int, int]]:
     """Each such track's time scale, and how long its samples are by default."""
     usual = {}
     for _, trex in _inside(_only(moov, b"mvex"), b"trex"):
@@ -120,25 +120,45 @@ def _number_and_scale(trak: bytes) -> tuple[int, int]:
     return number, scale
 
 
-def _duration(traf: bytes, tracks: Mapping[int, tuple[int, int]]) -> tuple[int, float]:
-    """Whose fragment it is, and its seconds; 0 where the track is not known."""
-    tfhd = _only(traf, b"tfhd")
-    flags, number = struct.unpack_from(">II", tfhd)
-    if number not in tracks:
-        return number, 0.0
-    scale, usual = tracks[number]
-    if flags & 0x8:
-        before = (8 if flags & 0x1 else 0) + (4 if flags & 0x2 else 0)
-        (usual,) = struct.unpack_from(">I", tfhd, 8 + before)
-    return number, sum(_ticks(trun, usual) for _, trun in _inside(traf, b"trun")) / scale
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A track's share of one fragment: how long its samples last, how many they are, and when the first is decoded."""
+
+    number: int
+    seconds: float
+    samples: int
+    starts: float
 
 
-def _ticks(trun: bytes, usual: int) -> int:
+def fragments_of(moof: bytes, tracks: Mapping[int, tuple[int, int]]) -> Iterator[Fragment]:
+    """Of each known track; a file may name a new one in every fragment. Raises ``ValueError`` or ``struct.error``."""
+    for _, traf in _inside(moof, b"traf"):
+        tfhd = _only(traf, b"tfhd")
+        flags, number = struct.unpack_from(">II", tfhd)
+        if number not in tracks:
+            continue
+        scale, usual = tracks[number]
+        if flags & 0x8:
+            before = (8 if flags & 0x1 else 0) + (4 if flags & 0x2 else 0)
+            (usual,) = struct.unpack_from(">I", tfhd, 8 + before)
+        runs = [_ticks(trun, usual) for _, trun in _inside(traf, b"trun")]
+        ticks, samples = sum(ticks for ticks, _ in runs), sum(samples for _, samples in runs)
+        yield Fragment(number, ticks / scale, samples, _decode_time(_only(traf, b"tfdt")) / scale)
+
+
+def _decode_time(tfdt: bytes) -> int:
+    if not tfdt:
+        return 0
+    return int.from_bytes(tfdt[4:12] if tfdt[:1] == b"\1" else tfdt[4:8], "big")
+
+
+def _ticks(trun: bytes, usual: int) -> tuple[int, int]:
+    """The durations of a run's samples, and how many there are."""
     flags, samples = struct.unpack_from(">II", trun)
     if not flags & 0x100:
-        return int(samples) * usual
+        return int(samples) * usual, int(samples)
     first = 8 + (4 if flags & 0x1 else 0) + (4 if flags & 0x4 else 0)
-    step = 4 * (flags >> 8 & 0xF).bit_count()  # duration first, then size, flags and offset, as far as they are there
-    if first + samples * step > len(trun):
+    words = (flags >> 8 & 0xF).bit_count()  # duration first, then size, flags and offset, as far as they are there
+    if first + samples * words * 4 > len(trun):
         raise ValueError(samples)
-    return sum(struct.unpack_from(">I", trun, at)[0] for at in range(first, first + samples * step, step))
+    return sum(struct.unpack_from(f">{samples * words}I", trun, first)[::words]), int(samples)

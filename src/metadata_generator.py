@@ -167,7 +167,8 @@ def _schedule(schedule: PartSchedule) -> dict[str, object]:
 
 
 def _media(probe: Probe) -> dict[str, object]:
-    return {"streams": [asdict(stream) for stream in probe.streams], "probe_error": probe.error}
+    streams = [asdict(stream) for stream in probe.streams]
+    return {"streams": streams, "probe_error": probe.error, "remarks": list(probe.remarks)}
 
 
 def _chunks(checkpoint: Checkpoint, manifest: Manifest) -> list[dict[str, object]]:

@@ -262,7 +262,11 @@ class Marker:
 
 @dataclass(frozen=True, slots=True)
 class MediaStream:
-    """One elementary stream as ffprobe describes it. Absent facts are None."""
+    """One elementary stream of a film. What is unknown, or told differently by two witnesses, is None.
+
+    ``frame_rate`` is the average. ``rotation_degrees`` (clockwise), ``sample_aspect_ratio`` ("width:height" of a pixel)
+    and the colour words say how a picture is shown; ``display_width`` and ``display_height`` follow from the first two.
+    """
 
     kind: str
     codec: str | None
@@ -271,15 +275,25 @@ class MediaStream:
     frame_rate: float | None = None
     sample_rate_hz: int | None = None
     channels: int | None = None
+    attached_picture: bool = False
+    rotation_degrees: int | None = None
+    sample_aspect_ratio: str | None = None
+    display_width: int | None = None
+    display_height: int | None = None
+    color_transfer: str | None = None
+    color_primaries: str | None = None
+    color_space: str | None = None
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What ffprobe found in the finished file; ``error`` says why there is no duration."""
+    """What is known of the film in a finished file. ``error``: why there is no duration; ``remarks``: what is odd."""
 
     duration_seconds: float | None = None
     streams: tuple[MediaStream, ...] = ()
     error: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
 class Writers(StrEnum):

@@ -270,11 +270,11 @@ def _cuts() -> Iterator[Media]:
         for end in sorted(ends | {len(film)}):
             for cut in (end - 1, end, end + 1):
                 if cut < len(film):
-                    # Boxes alone cannot tell such a film from a recording between two fragments.
+                    # A fragmented film that is cut between two fragments may be a recording under way.
                     yield Media(
                         f"{name}, cut at {cut}",
                         partial(_beginning, film, cut),
-                        whole=cut in ends and cut >= index_ends,
+                        whole=cut in ends and cut >= index_ends and name != "fragmented",
                     )
     inner = set(boundaries(FASTSTART, inside=True)) - set(boundaries(FASTSTART, inside=False))
     for cut in sorted(inner):
@@ -294,7 +294,7 @@ def _sizes() -> Iterator[Media]:
         # "Its head alone": what it holds counts as boxes beside it, and they end where the file does.
         yield Media(f"an index that says {what}", partial(_sized, b"moov", size), whole=size == 8)
         yield Media(f"media that say {what}", partial(_sized, b"mdat", size))
-        yield Media(f"a track that says {what}", partial(_sized, b"trak", size, (b"moov",)), whole=True)
+        yield Media(f"a track that says {what}", partial(_sized, b"trak", size, (b"moov",)), whole=size == 8)
         yield Media(f"a table that says {what}", partial(_sized, b"stsz", size, _TABLE), whole=True)
     for what, number in {"its own": None, "too few": 15, "none": 0, "half of all": 2**63, "all": 2**64 - 1}.items():
         yield Media(
@@ -315,7 +315,7 @@ _MEDIA = (b"moov", b"trak", b"mdia")
 STRUCTURE = (
     _built("without its head", lambda: _without(b"ftyp"), described=True),
     _built("without its index", lambda: _without(b"moov"), whole=False, described=False),
-    _built("without its media", lambda: _without(b"mdat"), described=True),
+    _built("without its media", lambda: _without(b"mdat"), described=False),
     _built("nothing but its head", lambda: _in_order(b"ftyp"), whole=False, described=False),
     _built("nothing but its index", lambda: _in_order(b"moov")),
     _built("nothing but an empty index", lambda: box(b"moov"), described=False),
@@ -414,7 +414,11 @@ TABLES = (
         lambda: _with(b"tfdt", b"\1\0\0\0" + b"\x7f" + b"\xff" * 7, (b"moof", b"traf"), FRAGMENTED),
     ),
     _built("fragments that are elsewhere", lambda: _stamped(b"tfhd", 0, b"\0\0\0\1", (b"moof", b"traf"), FRAGMENTED)),
-    _built("an index of fragments that points anywhere", lambda: FRAGMENTED + box(b"sidx", bytes(20) + b"\xff" * 200)),
+    _built(
+        "an index of fragments that points anywhere",
+        lambda: FRAGMENTED + box(b"sidx", bytes(20) + b"\xff" * 200),
+        whole=False,
+    ),
 )
 
 TAGS = (
@@ -429,7 +433,7 @@ TAGS = (
     ),
     _built("a cover that is a film", lambda: _tag(b"covr", ORDINARY)),
     _built("a cover that is cut off", lambda: _tag(b"covr", b"\x89PNG\r\n\x1a\n" + b"\xff" * 9)),
-    _built("an extension of four gigabytes", lambda: _in_moov(box(b"uuid", bytes(16), size=_MOST))),
+    _built("an extension of four gigabytes", lambda: _in_moov(box(b"uuid", bytes(16), size=_MOST)), whole=False),
     _built(
         "a name of a track that is no UTF-8",
         lambda: edited(ORDINARY, (*_MEDIA, b"hdlr"), lambda old: box(b"hdlr", old[:24] + b"\xff\xfe\x1b" * 99)),

@@ -15,6 +15,7 @@ import pytest
 from src import ffprobe
 from src.boxes import is_whole
 from src.ffprobe import Ffprobe
+from src.media import STREAMS_LIMIT
 from src.metadata_generator import encode_document, metadata_document, read_document
 from src.recording import Probe
 from src.recording_file import RecordingFiles
@@ -32,7 +33,7 @@ async def asked(folder: Path) -> Probe:
     found = await Ffprobe("ffprobe", folder, timeout_seconds=TIME_LIMIT).probe("x.mp4")
     assert (found.duration_seconds is None) == (found.error is not None)
     assert "longer than" not in (found.error or "") and "MiB" not in (found.error or "")
-    assert len(found.streams) <= ffprobe.STREAMS_LIMIT
+    assert len(found.streams) <= STREAMS_LIMIT
     assert len(found.error or "") <= ffprobe.ERROR_LIMIT
     assert (found.error or "").isprintable()
     document = encode_document(metadata_document(proved(), original_file_path="/srv/x.mp4", probe=found))

@@ -45,7 +45,20 @@ BEGAN = datetime(2026, 11, 21, 13, 0, 0, 250_000, tzinfo=UTC)
 SNAPSHOT = Snapshot(Identity(inode=2**63 + 1, birth_ns=1_763_730_000_123_456_789), 25, 1_763_730_060_000_000_001, 7)
 PROBE = Probe(
     12.5,
-    (MediaStream("video", "h264", 1920, 1080, 29.97), MediaStream("audio", "aac", sample_rate_hz=48_000, channels=2)),
+    (
+        MediaStream(
+            *("video", "hevc", 1920, 1080, 29.97),
+            rotation_degrees=90,
+            sample_aspect_ratio="1:1",
+            display_width=1080,
+            display_height=1920,
+            color_transfer="arib-std-b67",
+            color_primaries="bt2020",
+            color_space="bt2020nc",
+        ),
+        MediaStream("audio", "aac", sample_rate_hz=48_000, channels=2, language="deu"),
+    ),
+    remarks=("the clock begins at noon",),
 )
 
 
@@ -115,12 +128,21 @@ def test_the_document_has_every_field_and_satisfies_its_schema() -> None:
             "streams": [
                 {
                     "kind": "video",
-                    "codec": "h264",
+                    "codec": "hevc",
                     "width": 1920,
                     "height": 1080,
                     "frame_rate": 29.97,
                     "sample_rate_hz": None,
                     "channels": None,
+                    "attached_picture": False,
+                    "rotation_degrees": 90,
+                    "sample_aspect_ratio": "1:1",
+                    "display_width": 1080,
+                    "display_height": 1920,
+                    "color_transfer": "arib-std-b67",
+                    "color_primaries": "bt2020",
+                    "color_space": "bt2020nc",
+                    "language": None,
                 },
                 {
                     "kind": "audio",
@@ -130,9 +152,19 @@ def test_the_document_has_every_field_and_satisfies_its_schema() -> None:
                     "frame_rate": None,
                     "sample_rate_hz": 48_000,
                     "channels": 2,
+                    "attached_picture": False,
+                    "rotation_degrees": None,
+                    "sample_aspect_ratio": None,
+                    "display_width": None,
+                    "display_height": None,
+                    "color_transfer": None,
+                    "color_primaries": None,
+                    "color_space": None,
+                    "language": "deu",
                 },
             ],
             "probe_error": None,
+            "remarks": ["the clock begins at noon"],
         },
         "chunks": [
             {
@@ -183,7 +215,7 @@ def test_a_file_that_is_no_mp4_is_described_with_the_probes_error() -> None:
     document = written(probe=Probe(error="moov atom not found"))
     VALIDATOR.validate(document)
     assert document["duration_seconds"] is None
-    assert document["media"] == {"streams": [], "probe_error": "moov atom not found"}
+    assert document["media"] == {"streams": [], "probe_error": "moov atom not found", "remarks": []}
 
 
 def test_what_json_cannot_carry_is_never_written() -> None:

@@ -1,0 +1,385 @@
+"""What the boxes of a finished MP4 say of its film: the second witness beside ffprobe.
+
+A recorder may leave durations unknown, begin its clock at any hour, write one recording behind another, or end in the
+middle. ffprobe then repeats what a header claims. Here the samples are counted instead: their durations are summed per
+track (``stts``, and ``trun`` in fragments), edits are applied, and a track whose boxes contradict each other is of
+unknown length. ISO/IEC 14496-12, sections 8.3, 8.4, 8.6, 8.7 and 8.8; QuickTime File Format for ``stsd``.
+
+Tables are read in pieces and everything is bounded, so that a hostile file costs little memory and time. Pure but for
+``read``, which gives at most as many bytes as asked for at an offset.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from .boxes import header
+from .fragments import LARGEST_INDEX, Read, fragments_of, tracks_in_fragments
+
+_HEADER = 16
+_MOST_BOXES = 400_000  # two days of fragments a second, with their media
+_MOST_CHILDREN = 10_000
+_MOST_TABLE_BYTES = 64 << 20
+_PIECE = 1 << 16
+_LONGEST_DELAY = 1.0  # seconds that an encoder delays its first sample
+_LONGEST_SAMPLE = 3600.0  # seconds; more is garbage
+_LONGEST_SECONDS = 100 * 366 * 86_400.0
+#: Two counts of the same track may differ by the last sample's duration, which some recorders guess.
+_TOLERANCE_SECONDS, _TOLERANCE_RATIO = 0.5, 0.01
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One track as its boxes describe it. ``seconds`` is its length when played, without its start offset ``starts``;
+    ``media_seconds`` is that of all its samples. None: unknown, or the boxes contradict each other."""
+
+    number: int
+    kind: str  # "video", "audio", or the handler's four letters
+    starts: float = 0.0
+    seconds: float | None = None
+    media_seconds: float | None = None
+    ends: float = 0.0  # on its own clock, gaps included
+    is_of_unknown_length: bool = False  # its header says so
+    samples: int = 0
+    width: int | None = None
+    height: int | None = None
+    rotation_degrees: int | None = None  # clockwise, for display
+
+    @property
+    def frame_rate(self) -> float | None:
+        """Samples a second, on average; one sample is a picture and has none."""
+        return self.samples / self.media_seconds if self.samples > 1 and self.media_seconds else None
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """The tracks by number; ``seconds``: how long the film is. ``remarks`` say what is odd about the file."""
+
+    seconds: float | None
+    tracks: Mapping[int, Track]
+    is_fragmented: bool
+    runs: int = 1
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Found:
+    """What a walk over the file has gathered so far."""
+
+    indexes: int = 0
+    tracks: dict[int, Track] = field(default_factory=dict)
+    scales: dict[int, tuple[int, int]] = field(default_factory=dict)
+    seconds: dict[int, float] = field(default_factory=dict)  # in fragments, by track
+    counts: dict[int, int] = field(default_factory=dict)
+    first: dict[int, float] = field(default_factory=dict)  # decode time of each track's first fragment, in seconds
+    last: dict[int, float] = field(default_factory=dict)  # where its last fragment ends on that clock
+    is_fragmented: bool = False
+    remarks: list[str] = field(default_factory=list)
+
+    def remark(self, text: str) -> None:
+        if text not in self.remarks:
+            self.remarks.append(text)
+
+
+def close_to(one: float, other: float) -> bool:
+    """Whether two counts of seconds are the same but for a last sample."""
+    return abs(one - other) <= max(_TOLERANCE_SECONDS, _TOLERANCE_RATIO * max(one, other))
+
+
+def read_film(read: Read, size: int) -> Film | None:
+    """Walk a finished file of ``size`` bytes. None: no MP4, or none that can be followed. Raises what ``read`` does."""
+    found = _Found()
+    try:
+        _walk(read, size, found)
+    except (struct.error, ValueError, ZeroDivisionError, OverflowError):
+        return None
+    return _film(found) if found.indexes else None
+
+
+def _film(found: _Found) -> Film:
+    if found.is_fragmented:
+        tracks = {number: _with_fragments(track, found) for number, track in found.tracks.items()}
+    else:
+        tracks = dict(found.tracks)
+    if found.indexes > 1:
+        found.remark(f"the file holds {found.indexes} recordings, one behind the other")
+    played = [t for t in tracks.values() if t.kind in ("video", "audio")] or list(tracks.values())
+    seconds = None if found.indexes > 1 and not found.is_fragmented else _length(played, found.is_fragmented)
+    if seconds is not None and not 0 < seconds <= _LONGEST_SECONDS:
+        seconds = None
+    return Film(seconds, tracks, found.is_fragmented, found.indexes, tuple(found.remarks))
+
+
+def _length(tracks: list[Track], is_fragmented: bool) -> float | None:
+    """From the first sample that is shown to the last. Fragments are summed: a gap in their clock is no film."""
+    known = [(track.starts, track.seconds) for track in tracks if track.seconds]
+    if not known or any(track.seconds is None for track in tracks):
+        return None
+    if is_fragmented:
+        return max(seconds for _, seconds in known)
+    return max(starts + seconds for starts, seconds in known) - min(starts for starts, _ in known)
+
+
+def _with_fragments(track: Track, found: _Found) -> Track:
+    seconds = found.seconds.get(track.number, 0.0) + (track.media_seconds or 0.0)
+    return replace(
+        track,
+        starts=found.first.get(track.number, 0.0),
+        seconds=max(0.0, seconds - track.starts),
+        media_seconds=seconds,
+        ends=max(found.last.get(track.number, 0.0), seconds),
+        samples=track.samples + found.counts.get(track.number, 0),
+    )
+
+
+# --- The file, from box to box ----------------------------------------------------------------------------------------
+
+
+def _walk(read: Read, size: int, found: _Found) -> None:
+    offset = 0
+    fragment: tuple[int, int] | None = None  # the ``moof`` whose media has not come yet
+    for _ in range(_MOST_BOXES):
+        if offset >= size:
+            break
+        begin, end, kind = _box(read, offset, size)
+        if end > size:
+            found.remark("the file ends in the middle of a box")
+            break
+        if kind == b"moov":
+            _take_index(read, (begin, end), size, found)
+        elif kind == b"moof":
+            fragment = (begin, end)
+        elif kind == b"mdat" and fragment is not None:
+            _take_fragment(read, fragment, found)
+            fragment = None
+        offset = end
+    else:
+        raise ValueError("more boxes than any recording")
+    if fragment is not None:
+        found.remark("the last fragment has no media")
+
+
+def _box(read: Read, offset: int, size: int) -> tuple[int, int, bytes]:
+    """Where the content of the box at ``offset`` begins, where it ends, and its type. Size 0 means to the end."""
+    head = read(offset, _HEADER)
+    length, kind = header(head)
+    if length is None and head[:4] == b"\0\0\0\0" and len(head) >= 8:
+        return offset + 8, size, kind
+    if length is None:
+        if size - offset < 8:  # a few bytes too many
+            return offset, size + 1, b""
+        raise ValueError(kind)
+    return offset + (16 if head[:4] == b"\0\0\0\1" else 8), offset + length, kind
+
+
+def _children(read: Read, span: Span) -> Iterator[tuple[bytes, Span]]:
+    """The boxes directly inside. Raises ``ValueError`` where one ends outside."""
+    offset, end = span
+    for _ in range(_MOST_CHILDREN):
+        if end - offset < 8:  # QuickTime ends some lists with four zero bytes
+            return
+        begin, after, kind = _box(read, offset, end)
+        if after > end:
+            raise ValueError(kind)
+        yield kind, (begin, after)
+        offset = after
+    raise ValueError("more boxes than any index")
+
+
+def _inside(read: Read, span: Span | None, *way: bytes) -> Span | None:
+    """The first box on this way of types; None where one is missing."""
+    for wanted in way:
+        if span is None:
+            return None
+        span = next((child for kind, child in _children(read, span) if kind == wanted), None)
+    return span
+
+
+def _content(read: Read, span: Span | None, most: int) -> bytes:
+    """The first ``most`` bytes of a box; nothing where there is none."""
+    return b"" if span is None else read(span[0], min(most, span[1] - span[0]))
+
+
+# --- The index --------------------------------------------------------------------------------------------------------
+
+
+def _take_index(read: Read, span: Span, size: int, found: _Found) -> None:
+    found.indexes += 1
+    has_fragments = _inside(read, span, b"mvex") is not None
+    movie_scale = _scale_and_duration(_content(read, _inside(read, span, b"mvhd"), 32))[0]
+    if has_fragments:
+        if span[1] - span[0] > LARGEST_INDEX:
+            raise ValueError("an index too large for fragments")
+        found.is_fragmented = True
+        found.scales = tracks_in_fragments(_content(read, span, LARGEST_INDEX))
+    for kind, trak in _children(read, span):
+        if kind == b"trak":
+            track = _track(read, trak, movie_scale, size, found, has_fragments=has_fragments)
+            before = found.tracks.get(track.number)
+            if before is not None and has_fragments and before.media_seconds and track.media_seconds:
+                track = replace(track, media_seconds=track.media_seconds + before.media_seconds)
+            found.tracks[track.number] = track
+
+
+def _track(read: Read, trak: Span, movie_scale: int, size: int, found: _Found, *, has_fragments: bool) -> Track:
+    head = _content(read, _inside(read, trak, b"tkhd"), 92)
+    media = _inside(read, trak, b"mdia")
+    table = _inside(read, media, b"minf", b"stbl")
+    scale, claimed = _scale_and_duration(_content(read, _inside(read, media, b"mdhd"), 32))
+    kind = _handler(_content(read, _inside(read, media, b"hdlr"), 12))
+    samples, ticks = _sample_times(read, _inside(read, table, b"stts"))
+    track = Track(
+        number=_number(head),
+        kind=kind,
+        samples=samples,
+        media_seconds=ticks / scale if scale and ticks else None,
+        rotation_degrees=_rotation(head) if kind == "video" else None,
+    )
+    if kind == "video":
+        width, height = _frame_size(_content(read, _inside(read, table, b"stsd"), 52))
+        track = replace(track, width=width, height=height)
+    if has_fragments:
+        # Recorders put fragments under a first edit that leaves out the encoder's delay.
+        return replace(track, starts=_delay(read, trak, scale))
+    claimed_seconds = claimed / scale if scale and claimed else None
+    if _is_cut(read, table, size):
+        found.remark("the file ends before its last samples")
+        return replace(track, media_seconds=None)
+    if track.media_seconds is None:
+        track = replace(track, media_seconds=claimed_seconds)
+    elif claimed_seconds is not None and not close_to(track.media_seconds, claimed_seconds):
+        counted, told = f"{track.media_seconds:.3f} s", f"{claimed_seconds:.3f} s"
+        found.remark(f"track {track.number}: its samples last {counted}, its header says {told}")
+        return replace(track, media_seconds=None)
+    if track.media_seconds is None:
+        return track
+    starts, seconds = _edited(read, trak, movie_scale, scale, track.media_seconds)
+    return replace(track, starts=starts, seconds=seconds, ends=starts + seconds, is_of_unknown_length=not claimed)
+
+
+def _number(head: bytes) -> int:
+    (number,) = struct.unpack_from(">I", head, 20 if head[:1] == b"\1" else 12)
+    return int(number)
+
+
+def _scale_and_duration(body: bytes) -> tuple[int, int]:
+    """Of ``mvhd`` or ``mdhd``; 0 for a duration that is unknown: all bits set, or 0."""
+    if not body:
+        return 0, 0
+    if body[:1] == b"\1":
+        scale, duration = struct.unpack_from(">IQ", body, 20)
+        return scale, 0 if duration >= 2**63 else duration
+    scale, duration = struct.unpack_from(">II", body, 12)
+    return scale, 0 if duration == 2**32 - 1 else duration
+
+
+def _handler(body: bytes) -> str:
+    name = body[8:12]
+    return {b"vide": "video", b"soun": "audio"}.get(name, name.decode("latin-1"))
+
+
+def _rotation(head: bytes) -> int | None:
+    """Degrees clockwise by which a picture is turned for display; None where it is also mirrored."""
+    a, b, _, c, d = struct.unpack_from(">5i", head, 52 if head[:1] == b"\1" else 40)
+    if a * d - b * c <= 0:
+        return None
+    return round(math.degrees(math.atan2(b, a))) % 360
+
+
+def _frame_size(stsd: bytes) -> tuple[int | None, int | None]:
+    """Width and height of the first sample entry."""
+    if len(stsd) < 44:
+        return None, None
+    width, height = struct.unpack_from(">HH", stsd, 40)
+    return width or None, height or None
+
+
+def _sample_times(read: Read, stts: Span | None) -> tuple[int, int]:
+    """Number of samples, and the sum of their durations in the track's ticks."""
+    samples = ticks = 0
+    for piece in _entries(read, stts, 8):
+        for count, delta in struct.iter_unpack(">II", piece):
+            samples += count
+            ticks += count * (delta if delta < 2**31 else 0)  # some writers correct an overlap by a negative one
+    return samples, ticks
+
+
+def _entries(read: Read, span: Span | None, width: int) -> Iterator[bytes]:
+    """The entries of a table, in pieces of whole entries."""
+    head = _content(read, span, 8)
+    if span is None or len(head) < 8:
+        return
+    (count,) = struct.unpack_from(">I", head, 4)
+    length = count * width
+    if length > span[1] - span[0] - 8 or length > _MOST_TABLE_BYTES:
+        raise ValueError("a table longer than its box")
+    offset, end = span[0] + 8, span[0] + 8 + length
+    while offset < end:
+        piece = read(offset, min(_PIECE // width * width, end - offset))
+        if not piece or len(piece) % width:
+            raise ValueError("a table that cannot be read")
+        yield piece
+        offset += len(piece)
+
+
+def _is_cut(read: Read, table: Span | None, size: int) -> bool:
+    """Whether a chunk of samples begins behind the end of the file."""
+    for kind, width, form in ((b"stco", 4, ">I"), (b"co64", 8, ">Q")):
+        for piece in _entries(read, _inside(read, table, kind), width):
+            if any(offset >= size for (offset,) in struct.iter_unpack(form, piece)):
+                return True
+    return False
+
+
+def _delay(read: Read, trak: Span, scale: int) -> float:
+    """Seconds that a first edit cuts off, as far as it is one encoder's delay."""
+    elst = _inside(read, trak, b"edts", b"elst")
+    body = _content(read, elst, 28)
+    if len(body) < 20 or not scale:
+        return 0.0
+    (begins,) = struct.unpack_from(">q" if body[:1] == b"\1" else ">i", body, 16 if body[:1] == b"\1" else 12)
+    return begins / scale if 0 < begins / scale < _LONGEST_DELAY else 0.0
+
+
+def _edited(read: Read, trak: Span, movie_scale: int, scale: int, media_seconds: float) -> tuple[float, float]:
+    """Seconds until the track begins, and how long it plays, by its edit list."""
+    elst = _inside(read, trak, b"edts", b"elst")
+    body = _content(read, elst, 4)
+    width, form, unknown = (20, ">QqI", 2**64 - 1) if body[:1] == b"\1" else (12, ">IiI", 2**32 - 1)
+    starts, seconds, has_media = 0.0, 0.0, False
+    for piece in _entries(read, elst, width):
+        for duration, begins, _ in struct.iter_unpack(form, piece):
+            if begins < 0:  # an empty edit: nothing is shown
+                if duration != unknown:
+                    starts, seconds = (
+                        (starts, seconds + duration / movie_scale)
+                        if has_media
+                        else (starts + duration / movie_scale, seconds)
+                    )
+                continue
+            left = max(0.0, media_seconds - begins / scale)
+            has_media = True
+            # 0 and "unknown" mean: as long as there is media.
+            seconds += left if duration in (0, unknown) else min(left, duration / movie_scale)
+    return (starts, seconds) if has_media else (starts, media_seconds)
+
+
+# --- Fragments --------------------------------------------------------------------------------------------------------
+
+
+def _take_fragment(read: Read, span: Span, found: _Found) -> None:
+    if not found.scales or span[1] - span[0] > LARGEST_INDEX:
+        raise ValueError("a fragment without an index")
+    body = _content(read, span, LARGEST_INDEX)
+    for traf in fragments_of(body, found.scales):
+        if traf.seconds > _LONGEST_SAMPLE * max(1, traf.samples):
+            raise ValueError(traf.seconds)
+        found.seconds[traf.number] = found.seconds.get(traf.number, 0.0) + traf.seconds
+        found.counts[traf.number] = found.counts.get(traf.number, 0) + traf.samples
+        found.first.setdefault(traf.number, traf.starts)
+        found.last[traf.number] = traf.starts + traf.seconds
