@@ -24,7 +24,7 @@ FLOORS: dict[str, frozenset[str]] = {
     "words": frozenset({"recording", "events", "exceptions", "checksums"}),
     "rules": frozenset(
         {"lifecycle", "part_plan", "reconcile", "metadata_generator", "object_keys", "checkpoint_format", "boxes"}
-        | {"at_risk", "early_end", "fragments"}
+        | {"at_risk", "early_end", "film", "fragments", "media"}
     ),
     "promises": frozenset({"ports"}),
     "edges": frozenset(
@@ -77,6 +77,8 @@ BESIDES: dict[str, frozenset[str]] = {
     "reconcile": frozenset({"part_plan"}),
     "metadata_generator": frozenset({"part_plan", "object_keys"}),
     "fragments": frozenset({"boxes", "at_risk"}),
+    "film": frozenset({"boxes", "fragments"}),
+    "media": frozenset({"film"}),
     **{edge: frozenset({"retry", "metrics"}) - {edge} for edge in FLOORS["edges"] - {"config", "s3_client"}},
     "metrics": frozenset({"health", "instruments", "series", "trouble", "request_outcome"}),
     "redis_errors": frozenset({"request_outcome"}),
