@@ -47,7 +47,7 @@ def _life(when_missing: WhenMissing, kills: tuple[int, ...] = ()) -> tuple[Simul
     sent = b""
 
     async def live() -> Simulation:
-        simulation = Simulation(faults={kill: Fault.KILL for kill in kills}, when_missing=when_missing)
+        simulation = Simulation(faults=dict.fromkeys(kills, Fault.KILL), when_missing=when_missing)
 
         async def recorder(_: object) -> None:
             nonlocal sent

@@ -157,7 +157,7 @@ def test_a_store_and_a_redis_of_ones_own_are_used() -> None:
 def test_the_names_that_only_compose_knows_are_no_slips_to_the_daemon() -> None:
     names = {name for name, _ in _variables()}
     assert names > {"PUBLISH_ADDRESS", "S3_PORT", "S3_SECRET_FILE"}
-    load_settings({name: "1" for name in names - EXAMPLE.keys()})
+    load_settings(dict.fromkeys(names - EXAMPLE.keys(), "1"))
 
 
 def test_operations_lists_the_names_that_only_compose_knows_with_their_defaults() -> None:

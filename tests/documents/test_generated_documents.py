@@ -58,3 +58,10 @@ def test_the_lock_of_the_diagrams_names_no_host_to_fetch_from() -> None:
     lock = (ROOT / "tests" / "diagrams" / "package-lock.json").read_text(encoding="utf-8")
     assert '"integrity"' in lock
     assert '"resolved"' not in lock
+
+
+def test_the_mind_map_holds_every_decision_under_its_number() -> None:
+    drawn = (ROOT / "docs" / "diagrams" / "design_decisions.mmd").read_text(encoding="utf-8")
+    assert "\nmindmap\n" in drawn
+    written = [path.name for path in (ROOT / "docs" / "decisions").glob("[0-9]*.md")]
+    assert sorted(map(int, re.findall(r": (\d+)$", drawn, re.MULTILINE))) == sorted(int(name[:4]) for name in written)
