@@ -18,7 +18,7 @@ IGNORED = [
     *(".coverage", "htmlcov/index.html", ".mypy_cache/a", ".pytest_cache/a", ".ruff_cache/a"),
     *(".idea/a.xml", ".vscode/settings.json", ".DS_Store"),
 ]
-KEPT = ["example.env", "docker-compose.yml", "local_watch_dir/.gitkeep", "test_data/sample.mp4", "tests/deploy/first.env"]
+KEPT = ["example.env", "docker-compose.yml", "local_watch_dir/.gitkeep", "test_data/a.mp4", "tests/deploy/first.env"]
 
 
 @pytest.mark.parametrize(("names", "ignored"), [(IGNORED, IGNORED), (KEPT, [])], ids=["ignored", "kept"])

@@ -28,6 +28,8 @@ _HERE = "e2e/test_readme.py"
 _STORY = f"{_HERE}::test_the_readme_from_the_first_recording_to_the_start_after_two_kills"
 #: The beginning of each command, and the test that types it.
 TYPED_IN = {
+    "git clone": f"{_HERE}::test_a_clone_has_all_that_the_first_command_needs",
+    "cd cefmp4": f"{_HERE}::test_a_clone_has_all_that_the_first_command_needs",
     "scripts/run": _STORY,
     "ffmpeg -hide_banner": _STORY,
     "redis-cli -p 6390": _STORY,
@@ -82,6 +84,18 @@ def test_the_containers_that_are_named_are_there() -> None:
     named = re.findall(r"docker compose exec (\w+)", README)
     assert named
     assert [name for name in named if f"\n  {name}:\n" not in compose] == []
+
+
+def test_a_clone_has_all_that_the_first_command_needs(checkout: Path, tmp_path: Path) -> None:
+    git = ["git", "-C", str(checkout), "-c", "user.name=nobody", "-c", "user.email=nobody@localhost"]
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "all"]):
+        subprocess.run([*git, *command], check=True)
+    typed = f"{_shown('git clone')}\n{_shown('cd cefmp4')}\nls scripts/run; git status --short"
+    there = typed.replace("ADDRESS-OF-THIS-REPOSITORY", str(checkout))
+    shell = ["bash", "-euc", there]
+    done = subprocess.run(shell, cwd=tmp_path, env=_environment(tmp_path), capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == "scripts/run", done.stdout + done.stderr
+    assert os.access(tmp_path / "cefmp4_stream_processor" / "scripts" / "run", os.X_OK)
 
 
 def test_every_target_of_make_is_there() -> None:
