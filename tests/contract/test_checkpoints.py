@@ -434,6 +434,17 @@ async def test_the_keys_are_those_that_people_know_and_readable(redis_server: st
 
 
 @pytest.mark.redis
+async def test_a_finished_stream_is_a_member_of_the_completed_ones(
+    redis_server: str, admin: Admin, prefix: str
+) -> None:
+    async with opened_redis(redis_server, prefix=prefix) as checkpoints:
+        await checkpoints.save(full_record())
+        await checkpoints.finish(full_record(), marker())
+    assert keys_behind(admin, prefix) == {"streams:completed": b"set", "streams:markers": b"hash"}
+    assert admin.smembers(f"{prefix}streams:completed") == {b"a1b2"}
+
+
+@pytest.mark.redis
 async def test_nothing_of_ours_expires_by_itself(redis_server: str, admin: Admin, prefix: str) -> None:
     """So neither Redis's clock nor a policy that evicts what has a time to live can take it."""
     async with opened_redis(redis_server, prefix=prefix) as checkpoints:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+import os
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -100,6 +105,76 @@ async def test_a_profile_that_comes_after_the_start_needs_no_restart(
         await _is_refused(client)
         profile.write_text(_profile(versitygw.access_key, versitygw.secret_key))
         await client.abilities()
+
+
+@pytest.fixture
+def no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A machine on which nothing gives credentials; the test says what does."""
+    for name in os.environ:
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    return monkeypatch
+
+
+class _GivesRoles(BaseHTTPRequestHandler):
+    """What a container's agent, and a machine of Amazon's, answer when they are asked for a role's keys."""
+
+    def do_PUT(self) -> None:
+        self._answer("a session token of the metadata service", {"X-aws-ec2-metadata-token-ttl-seconds": "21600"})
+
+    def do_GET(self) -> None:
+        expires = (datetime.now(UTC) + timedelta(hours=6)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        keys = {"AccessKeyId": "key-of-a-role", "SecretAccessKey": "s", "Token": "t", "Expiration": expires}
+        if self.path == "/latest/meta-data/iam/security-credentials/":
+            self._answer("recorder")
+        else:
+            self._answer(json.dumps({"Code": "Success", **keys}), {"Content-Type": "application/json"})
+
+    def _answer(self, text: str, headers: Mapping[str, str] | None = None) -> None:
+        self.send_response(200)
+        for name, value in {**(headers or {}), "Content-Length": str(len(text))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Not into the tests' output."""
+
+
+@pytest.fixture
+def giver_of_roles() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _GivesRoles) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("who", ["container", "machine"])
+async def test_the_role_of_a_container_or_machine_is_used(
+    who: str, giver_of_roles: str, no_keys: pytest.MonkeyPatch
+) -> None:
+    if who == "container":
+        no_keys.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{giver_of_roles}/role")
+    else:
+        no_keys.delenv("AWS_EC2_METADATA_DISABLED")
+        no_keys.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", giver_of_roles)
+    frozen = await RenewableCredentials(KeySettings()).get_frozen_credentials()
+    assert (frozen.access_key, frozen.secret_key, frozen.token) == ("key-of-a-role", "s", "t")
+
+
+async def test_a_web_identity_is_exchanged_for_keys(
+    moto_server: S3Server, tmp_path: Path, no_keys: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text("who I am")
+    no_keys.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+    no_keys.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/recorder")
+    no_keys.setenv("AWS_ENDPOINT_URL_STS", moto_server.endpoint)
+    frozen = await RenewableCredentials(KeySettings()).get_frozen_credentials()
+    assert frozen.access_key and frozen.secret_key and frozen.token
 
 
 def _profile(key_id: str, secret: str) -> str:

@@ -491,6 +491,21 @@ class TestNotifications:
             assert len(watched.telemetry.scans) == scans
 
 
+def _listeners() -> int:
+    """How many queues of notifications this process has asked the kernel for."""
+    links = [Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
+    return sum("inotify" in os.readlink(link) for link in links if link.is_symlink())
+
+
+@pytest.mark.parametrize(("polling", "listeners"), [(False, 1), (True, 0)])
+async def test_where_polling_is_forced_the_kernel_is_not_asked(tmp_path: Path, polling: bool, listeners: int) -> None:
+    before = _listeners()
+    async with watching(tmp_path, polling=polling) as watched:
+        (tmp_path / "a.mp4").write_bytes(b"x")
+        await watched.sees(CREATE, "a.mp4")
+        assert _listeners() - before == listeners
+
+
 class TestWatching:
     @pytest.fixture(autouse=True)
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,6 +102,24 @@ def test_what_is_sent_is_what_the_metrics_say(stage: Stage) -> None:
     assert daemon.metric("video_failed_operations_total") == 1
 
 
+def test_a_recording_that_begins_is_an_open_upload_and_a_record_under_the_known_keys(stage: Stage) -> None:
+    path, daemon = stage.folder / "begins.mp4", stage.daemon
+    daemon.start_and_wait(STREAM_TIMEOUT_SECONDS="600")
+    with Writer(path) as writer:
+        writer.append(CHUNK + 1000)
+        begun = daemon.wait_for("stream_started", file_path="begins.mp4")
+        stage.wait_until_sent(path, 1)
+        stream_id = begun["stream_id"]
+        record, parts = f"{stage.redis_prefix}stream:{stream_id}:meta", f"{stage.redis_prefix}stream:{stream_id}:parts"
+        eventually(lambda: stage.redis.hlen(parts) == 1, "the part is checkpointed")
+        assert stage.members("active") == {stream_id}
+        assert stage.redis_keys("stream:*") == [record, parts]
+        assert stage.redis.hget(record, "status") == "active"
+        assert stage.bucket.open_uploads() == ["begins.mp4"]
+        assert stage.bucket.parts_left_open() == {"begins.mp4": 1}
+        assert stage.bucket.objects() == []
+
+
 def test_files_that_are_there_at_the_start_are_taken_up(stage: Stage) -> None:
     sizes = {"one.mp4": 1, "chunk.mp4": CHUNK, "more.mp4": CHUNK + 1}
     for name, size in sizes.items():
