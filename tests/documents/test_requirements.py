@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from tests.documents.requirements_table import NOT_MET
 from tests.documents.test_documents import _TEST, ROOT, _rows, _tests_in
 
 #: How many requirements each chapter has.
@@ -20,8 +21,12 @@ def test_every_requirement_is_there_once() -> None:
     assert [cells[0] for cells in _table()] == expected
 
 
+def _is_met(cells: list[str]) -> bool:
+    return not cells[3].startswith(NOT_MET)
+
+
 def test_each_is_met_in_files_that_exist() -> None:
-    for cells in _table():
+    for cells in filter(_is_met, _table()):
         paths = re.findall(r"`([\w./-]+)`", cells[2])
         assert paths, cells
         assert [path for path in paths if not (ROOT / path).is_file()] == [], cells
@@ -30,7 +35,7 @@ def test_each_is_met_in_files_that_exist() -> None:
 def test_each_names_a_test_that_exists_or_the_reason_why_there_is_none() -> None:
     for cells in _table():
         named = _TEST.findall(cells[3])
-        assert named or re.match(r"No test: \w+", cells[3]), cells
+        assert named or re.match(rf"{NOT_MET}: \w+", cells[3]), cells
         assert len(named) == cells[3].count("::"), cells
         assert [f"{file}::{test}" for file, test in named if test not in _tests_in(file)] == [], cells
 
