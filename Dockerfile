@@ -10,10 +10,12 @@ FROM ${BASE} AS packages
 # pip lives beside what it installs, so that it does not come along.
 RUN python -m venv /opt/pip && python -m venv --without-pip /opt/venv
 COPY requirements.txt .
+# The lock as it is: nothing is resolved, and "pip check" says whether it is complete.
 # The secret is an optional pip.conf: an index or a certificate of one's own leaves no trace in the image.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     /opt/pip/bin/pip --python /opt/venv/bin/python --disable-pip-version-check --no-cache-dir \
-        install --require-hashes --only-binary :all: -r requirements.txt
+        install --no-deps --require-hashes --only-binary :all: -r requirements.txt \
+    && /opt/pip/bin/pip --python /opt/venv/bin/python --disable-pip-version-check check
 # botocore describes 400 services; S3 is needed, and those that give credentials.
 RUN find /opt/venv/lib/python3*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
         ! -name s3 ! -name sts ! -name sso ! -name sso-oidc -exec rm -r {} +

