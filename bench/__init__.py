@@ -2,3 +2,13 @@
 
 ``make bench``, or ``python -m bench cpu memory`` for some of it. README.md says what each line of the table means.
 """
+
+import sys
+from importlib.util import find_spec
+
+# Before any module of ours imports one of them. The daemon is measured with its own packages and the tests' servers.
+if missing := [name for name in ("aioboto3", "boto3", "moto", "pytest") if find_spec(name) is None]:
+    sys.exit(
+        f"The packages of the measurements ({', '.join(missing)} and others) are not installed for {sys.executable}. "
+        "Please type:\n  scripts/setup --dev\n  .venv/bin/python -m bench"
+    )

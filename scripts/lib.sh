@@ -28,6 +28,15 @@ die() {
     exit 1
 }
 
+# lines LINE…: each on a line of its own.
+lines() { printf '%s\n' "$@"; }
+
+# wrong_option USAGE WORD: as other programs do it, with exit code 2.
+wrong_option() {
+    printf '%s\n' "unknown option: $2" "$1" >&2
+    exit 2
+}
+
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # --- Showing progress -------------------------------------------------------------------------------------------

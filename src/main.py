@@ -1,11 +1,12 @@
 """The daemon: reads the settings, builds everything, runs until it is asked to stop.
 
-``python -m src.main``. Exit code 0 after a stop, 2 for settings that cannot be used, 1 when the daemon cannot go
-on, 70 when its event loop hung.
+``python -m src.main``, or ``python src/main.py``. Exit code 0 after a stop, 2 for settings or options that cannot be
+used, 1 when the daemon cannot go on, 70 when its event loop hung.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
 import os
@@ -13,11 +14,23 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
+
+if not __package__:
+    # "python src/main.py": Python then looks for modules in src itself, where nothing can be imported relatively.
+    sys.path[:] = [place for place in sys.path if Path(place or ".").resolve() != Path(__file__).resolve().parent]
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    __package__ = "src"
+if find_spec("aioboto3") is None:
+    sys.exit(
+        f"The packages of this program are not installed for {sys.executable}. In the checkout, please type:\n"
+        "  scripts/setup\n  .venv/bin/python -m src.main"
+    )
 
 from . import __version__
 from .at_risk_metrics import AtRiskCollector, Lookout
@@ -76,8 +89,29 @@ class _Place:
     notice: str | None = None
 
 
-def main() -> int:
-    """Run the daemon; the process's exit code."""
+_DESCRIPTION = """\
+Uploads MP4 recordings to S3 while they are still being written; the object is the closed file, byte for byte.
+
+Settings come from the environment and from .env in the working directory; docs/configuration.md names them all, and
+example.env is a file to copy. Exit codes: 0 after a stop by SIGTERM or Ctrl-C, 1 when the daemon cannot go on, 2 for
+settings or options that cannot be used, 70 when its event loop hung."""
+
+
+def _read_command_line(arguments: Sequence[str]) -> None:
+    """Answer ``--help`` and ``--version``, and refuse all else; each of them ends the process."""
+    parser = argparse.ArgumentParser(
+        prog="cefmp4" if __package__ == "cefmp4" else f"python -m {__package__}.main",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"cefmp4 {__version__}")
+    parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Run the daemon; the process's exit code. ``arguments``: the command line without the program's name."""
+    _read_command_line(arguments)
     try:
         loaded = load_settings(os.environ, Path(".env"))
     except ConfigurationError as exc:
@@ -394,4 +428,4 @@ async def _embed_s3(place: _Place, data: Path, stack: AsyncExitStack) -> tuple[_
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

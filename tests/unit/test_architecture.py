@@ -100,7 +100,7 @@ BESIDES: dict[str, frozenset[str]] = {
     "stream_processor": frozenset({"ledger", "upload", "completion", "documents", "remains", "claim"}),
     "dispatcher": frozenset({"claim", "sweep"}),
     "main": frozenset({"embedded", ""}),  # "": the package itself, for its version
-    "__main__": frozenset({"main", ""}),
+    "__main__": frozenset({"main"}),
 }
 
 #: A room beside the house: what it may import of the house, and who may enter it.
