@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from src.config import _HEADINGS, _OLD_NAMES, Settings, example_env, load_settings
+from src.config import _HEADINGS, _OLD_NAMES, Settings, defaults, load_settings
 from src.exceptions import ConfigurationError
 from src.lifecycle import TRANSITIONS, Fact
 from src.recording import Status
@@ -41,13 +41,13 @@ mebibytes; `REDIS_HOST` and `REDIS_PORT` together stand for `redis://host:port/0
 
 def configuration() -> str:
     """The text of ``docs/configuration.md``."""
-    defaults = dict(re.findall(r"^([A-Z0-9_]+)=(.*)$", example_env(), re.MULTILINE))
+    usual = defaults()
     lines = [_INTRODUCTION]
     for attribute, info in Settings.model_fields.items():
         if attribute in _HEADINGS:
             lines += [f"## {_HEADINGS[attribute]}\n", _COLUMNS, "|---" * 5 + "|"]
         name = attribute.upper()
-        cells = (f"`{name}`", _code(defaults[name]), info.description or "", _older(name), complaint(name))
+        cells = (f"`{name}`", _code(usual[name]), info.description or "", _older(name), complaint(name))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         if _last_of_its_group(attribute):
             lines.append("")

@@ -742,20 +742,35 @@ _HEADINGS = {
 }
 
 
+#: What only the user knows, with no default to show; a value without which some daemons still do their work.
+_TO_FILL_IN = frozenset({"s3_endpoint_url", "s3_access_key_id", "s3_secret_access_key", "redis_url"})
+
+
 def example_env() -> str:
-    """The text of ``example.env``: every setting with its reason and its default."""
+    """The text of ``example.env``: every setting with its reason and its default, which is commented out."""
     lines = [
-        "# Copy this file to .env and change what you need. Every value below is the default; a line that is left out",
-        "# or has no value means the same. Variables of the environment win over this file.",
+        "# Copy this file to .env and fill in the lines that do not begin with #; a line without a value means the",
+        "# default. The others show the defaults: remove the leading # from a line that you change. A copy pins",
+        "# nothing: the defaults of a later version apply. Variables of the environment win over this file.",
     ]
     for attribute, info in Settings.model_fields.items():
         if attribute in _HEADINGS:
             lines += ["", f"# ---- {_HEADINGS[attribute]} ----"]
         lines += ["", *(f"# {line}" for line in textwrap.wrap(info.description or "", 116))]
-        # A Redis that is written down is a Redis that somebody named, and then none is embedded.
-        value = "" if attribute == "redis_url" else _as_written(info.default)
-        lines.append(f"{attribute.upper()}={value}")
+        lines.append(f"{attribute.upper()}=" if attribute in _TO_FILL_IN else f"#{_line(attribute)}")
     return "\n".join(lines) + "\n"
+
+
+def defaults() -> dict[str, str]:
+    """Each setting's name, and its default as it would be written into the file."""
+    pairs = (_line(attribute).split("=", 1) for attribute in Settings.model_fields)
+    return {name: value for name, value in pairs}
+
+
+def _line(attribute: str) -> str:
+    # A Redis that is written down is a Redis that somebody named, and then none is embedded.
+    value = "" if attribute == "redis_url" else _as_written(Settings.model_fields[attribute].default)
+    return f"{attribute.upper()}={value}"
 
 
 def _as_written(default: object) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import src
-from src.config import _NAMES, _OLD_NAMES, Loaded, load_settings
+from src.config import _NAMES, _OLD_NAMES, Loaded, defaults, load_settings
 from tests.harness.deploy_files import GRAFANA, PROMETHEUS, ROOT, read_yaml
 
 COMPOSE = ROOT / "docker-compose.yml"
@@ -94,7 +94,7 @@ def test_the_daemon_takes_the_settings_and_finds_store_and_redis(name: str) -> N
     assert settings.s3_secret_access_key is not None
     assert settings.s3_secret_access_key.get_secret_value() == store["ROOT_SECRET_KEY"] != ""
     assert (settings.s3_access_key_id, settings.s3_region_name) == (store["ROOT_ACCESS_KEY"], store["VGW_REGION"])
-    assert settings.chunk_size_bytes == int(EXAMPLE["CHUNK_SIZE_BYTES"])
+    assert settings.chunk_size_bytes == int(defaults()["CHUNK_SIZE_BYTES"])
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
@@ -157,7 +157,7 @@ def test_a_store_and_a_redis_of_ones_own_are_used() -> None:
 def test_the_names_that_only_compose_knows_are_no_slips_to_the_daemon() -> None:
     names = {name for name, _ in _variables()}
     assert names > {"PUBLISH_ADDRESS", "S3_PORT", "S3_SECRET_FILE"}
-    load_settings(dict.fromkeys(names - EXAMPLE.keys(), "1"))
+    load_settings(dict.fromkeys(names - defaults().keys(), "1"))
 
 
 def test_operations_lists_the_names_that_only_compose_knows_with_their_defaults() -> None:
@@ -165,7 +165,7 @@ def test_operations_lists_the_names_that_only_compose_knows_with_their_defaults(
     section = operations.partition("\n## With Docker Compose\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (`[A-Z].*?) \| (.*?) \|", section, re.MULTILINE)
     listed = [pair for row in rows for pair in zip(*(re.findall("`([^`]+)`", cell) for cell in row), strict=False)]
-    unnamed = {(name, default) for name, default in _variables() if name not in EXAMPLE}
+    unnamed = {(name, default) for name, default in _variables() if name not in defaults()}
     assert sorted(listed) == sorted((name, default) for name, default in unnamed if default)
     assert sorted(name for row in rows for name in re.findall("`([^`]+)`", row[0])) == sorted(dict(unnamed))
 
@@ -204,6 +204,14 @@ def test_the_daemon_is_asked_for_its_health_as_its_image_says() -> None:
     own = {name.replace("_", "-"): str(value) for name, value in SERVICES["app"]["healthcheck"].items()}
     assert own == options == {"interval": "30s", "timeout": "10s", "retries": "3", "start-period": "30s"}
     assert [name for name in SERVICES if name != "app" and not SERVICES[name]["healthcheck"]["test"]] == []
+
+
+def test_the_daemon_is_the_images_user_or_the_recorder() -> None:
+    """Only the owner of a file gets a read lease on it, and no capability can be given to a user other than root."""
+    image = re.search(r"^USER (.*)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert image is not None
+    assert SERVICES["app"]["user"] == image[1] == "1001:1001"
+    assert _services({"APP_USER": "1000:100"})["app"]["user"] == "1000:100"
 
 
 def test_every_port_is_for_this_machine_alone_unless_asked() -> None:
@@ -253,7 +261,7 @@ def test_the_daemon_waits_for_healthy_services_and_has_time_to_stop() -> None:
     app = SERVICES["app"]
     assert app["depends_on"] == {name: {"condition": "service_healthy"} for name in ("redis", "minio")}
     grace = int(app["stop_grace_period"].removesuffix("s"))
-    assert grace >= int(EXAMPLE["SHUTDOWN_GRACE_SECONDS"]) + 5
+    assert grace >= int(defaults()["SHUTDOWN_GRACE_SECONDS"]) + 5
 
 
 def test_redis_keeps_everything_in_a_volume() -> None:

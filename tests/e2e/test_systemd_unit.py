@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from src.config import defaults
 from tests.harness.e2e.daemon import ROOT
 from tests.harness.e2e.stage import Stage
 
@@ -73,7 +74,7 @@ def test_it_comes_back_as_the_document_says() -> None:
 
 def test_wrong_settings_are_no_reason_to_start_again_and_a_stop_has_its_time() -> None:
     assert _setting("RestartPreventExitStatus") == ["2"]
-    (grace,) = re.findall(r"^SHUTDOWN_GRACE_SECONDS=(\d+)$", (ROOT / "example.env").read_text(), re.MULTILINE)
+    grace = defaults()["SHUTDOWN_GRACE_SECONDS"]
     assert int(_setting("TimeoutStopSec")[0].removesuffix("s")) >= int(grace) + 5
 
 

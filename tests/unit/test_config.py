@@ -504,14 +504,30 @@ def test_example_env_is_what_the_settings_say() -> None:
     assert (ROOT / "example.env").read_text() == example_env(), "python -m src.config > example.env"
 
 
+_SETTING = re.compile(r"^#?([A-Z0-9_]+)=(.*)$", re.MULTILINE)
+
+
 def test_example_env_names_every_setting_once_with_a_comment_and_its_default() -> None:
     lines = (ROOT / "example.env").read_text().splitlines()
-    named = [line.partition("=")[0] for line in lines if line and not line.startswith("#")]
+    named = [found[1] for line in lines if (found := _SETTING.match(line))]
     assert named == [name.upper() for name in Settings.model_fields]
-    assert all(lines[i - 1].startswith("# ") for i, line in enumerate(lines) if line and not line.startswith("#"))
+    assert all(lines[i - 1].startswith("# ") for i, line in enumerate(lines) if _SETTING.match(line))
+
+
+def test_a_copy_of_example_env_pins_nothing() -> None:
+    """Only what somebody has to fill in is no remark, and that has no value."""
+    text = (ROOT / "example.env").read_text()
+    open_lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert open_lines == ["S3_ENDPOINT_URL=", "S3_ACCESS_KEY_ID=", "S3_SECRET_ACCESS_KEY=", "REDIS_URL="]
     loaded = load_settings({}, ROOT / "example.env")
     assert loaded.settings == Settings()
+    assert loaded.settings.model_fields_set == set()
     assert loaded.notices == ()
+
+
+def test_every_default_that_example_env_shows_is_taken_as_it_stands(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(_SETTING.sub(r"\1=\2", (ROOT / "example.env").read_text()))
+    assert load_settings({}, tmp_path / ".env").settings == Settings()
 
 
 def test_every_setting_says_why_it_is_there() -> None:
