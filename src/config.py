@@ -763,8 +763,8 @@ def example_env() -> str:
 
 def defaults() -> dict[str, str]:
     """Each setting's name, and its default as it would be written into the file."""
-    pairs = (_line(attribute).split("=", 1) for attribute in Settings.model_fields)
-    return {name: value for name, value in pairs}
+    lines = (_line(attribute).partition("=") for attribute in Settings.model_fields)
+    return {name: value for name, _, value in lines}
 
 
 def _line(attribute: str) -> str:
