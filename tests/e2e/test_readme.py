@@ -95,7 +95,7 @@ def test_a_clone_has_all_that_the_first_command_needs(checkout: Path, tmp_path: 
     shell = ["bash", "-euc", there]
     done = subprocess.run(shell, cwd=tmp_path, env=_environment(tmp_path), capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[0] == "scripts/run", done.stdout + done.stderr
-    assert os.access(tmp_path / "cefmp4_stream_processor" / "scripts" / "run", os.X_OK)
+    assert os.access(tmp_path / "cefmp4-stream-processor" / "scripts" / "run", os.X_OK)
 
 
 def test_every_target_of_make_is_there() -> None:
