@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -24,6 +25,8 @@ _MOST_BOXES = 400_000  # two days of fragments a second, with their media
 _MOST_CHILDREN = 10_000
 _MOST_TABLE_BYTES = 64 << 20
 _PIECE = 1 << 16
+_NEARLY_ALL = 0.9  # of a track's samples, for a constant frame rate
+_MOST_DURATIONS = 1_000  # different ones that are counted
 _LONGEST_DELAY = 1.0  # seconds that an encoder delays its first sample
 _LONGEST_SAMPLE = 3600.0  # seconds; more is garbage
 _LONGEST_SECONDS = 100 * 366 * 86_400.0
@@ -46,24 +49,35 @@ class Track:
     ends: float = 0.0  # on its own clock, gaps included
     is_of_unknown_length: bool = False  # its header says so
     samples: int = 0
+    usual: Mapping[float, int] = field(default_factory=dict)  # samples by their duration in seconds
     width: int | None = None
     height: int | None = None
     rotation_degrees: int | None = None  # clockwise, for display
+    is_mirrored: bool = False
 
     @property
     def frame_rate(self) -> float | None:
-        """Samples a second, on average; one sample is a picture and has none."""
-        return self.samples / self.media_seconds if self.samples > 1 and self.media_seconds else None
+        """Samples a second; one sample is a picture and has none.
+
+        A constant rate is taken from the samples that agree, because recorders only guess how long the last one lasts.
+        """
+        if self.samples < 2 or not self.media_seconds:
+            return None
+        seconds, count = max(self.usual.items(), key=lambda item: item[1], default=(0.0, 0))
+        if seconds > 0 and count >= _NEARLY_ALL * (self.samples - 1):
+            return 1 / seconds
+        return self.samples / self.media_seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """The tracks by number; ``seconds``: how long the film is. ``remarks`` say what is odd about the file."""
+    """The tracks by number; ``seconds``: how long the film is; ``runs``: recordings, one behind the other."""
 
     seconds: float | None
     tracks: Mapping[int, Track]
     is_fragmented: bool
     runs: int = 1
+    is_irregular: bool = False  # the clock of its fragments jumps, or the last one is cut
     remarks: tuple[str, ...] = ()
 
 
@@ -74,11 +88,14 @@ class _Found:
     indexes: int = 0
     tracks: dict[int, Track] = field(default_factory=dict)
     scales: dict[int, tuple[int, int]] = field(default_factory=dict)
+    usual: dict[int, Counter[float]] = field(default_factory=dict)
     seconds: dict[int, float] = field(default_factory=dict)  # in fragments, by track
     counts: dict[int, int] = field(default_factory=dict)
     first: dict[int, float] = field(default_factory=dict)  # decode time of each track's first fragment, in seconds
     last: dict[int, float] = field(default_factory=dict)  # where its last fragment ends on that clock
     is_fragmented: bool = False
+    is_irregular: bool = False
+    makes_no_sense: bool = False
     remarks: list[str] = field(default_factory=list)
 
     def remark(self, text: str) -> None:
@@ -110,9 +127,9 @@ def _film(found: _Found) -> Film:
         found.remark(f"the file holds {found.indexes} recordings, one behind the other")
     played = [t for t in tracks.values() if t.kind in ("video", "audio")] or list(tracks.values())
     seconds = None if found.indexes > 1 and not found.is_fragmented else _length(played, found.is_fragmented)
-    if seconds is not None and not 0 < seconds <= _LONGEST_SECONDS:
+    if found.makes_no_sense or (seconds is not None and not 0 < seconds <= _LONGEST_SECONDS):
         seconds = None
-    return Film(seconds, tracks, found.is_fragmented, found.indexes, tuple(found.remarks))
+    return Film(seconds, tracks, found.is_fragmented, found.indexes, found.is_irregular, tuple(found.remarks))
 
 
 def _length(tracks: list[Track], is_fragmented: bool) -> float | None:
@@ -134,6 +151,7 @@ def _with_fragments(track: Track, found: _Found) -> Track:
         media_seconds=seconds,
         ends=max(found.last.get(track.number, 0.0), seconds),
         samples=track.samples + found.counts.get(track.number, 0),
+        usual=found.usual.get(track.number, Counter()) + Counter(track.usual),
     )
 
 
@@ -149,6 +167,7 @@ def _walk(read: Read, size: int, found: _Found) -> None:
         begin, end, kind = _box(read, offset, size)
         if end > size:
             found.remark("the file ends in the middle of a box")
+            found.is_irregular = fragment is not None
             break
         if kind == b"moov":
             _take_index(read, (begin, end), size, found)
@@ -232,20 +251,24 @@ def _track(read: Read, trak: Span, movie_scale: int, size: int, found: _Found, *
     table = _inside(read, media, b"minf", b"stbl")
     scale, claimed = _scale_and_duration(_content(read, _inside(read, media, b"mdhd"), 32))
     kind = _handler(_content(read, _inside(read, media, b"hdlr"), 12))
-    samples, ticks = _sample_times(read, _inside(read, table, b"stts"))
+    samples, ticks, usual = _sample_times(read, _inside(read, table, b"stts"))
     track = Track(
         number=_number(head),
         kind=kind,
         samples=samples,
+        usual={delta / scale: count for delta, count in usual.items()} if scale else {},
         media_seconds=ticks / scale if scale and ticks else None,
-        rotation_degrees=_rotation(head) if kind == "video" else None,
+        is_of_unknown_length=claimed is None,
     )
     if kind == "video":
+        track = replace(track, rotation_degrees=_rotation(head), is_mirrored=_rotation(head) is None)
         width, height = _frame_size(_content(read, _inside(read, table, b"stsd"), 52))
         track = replace(track, width=width, height=height)
     if has_fragments:
         # Recorders put fragments under a first edit that leaves out the encoder's delay.
         return replace(track, starts=_delay(read, trak, scale))
+    if not samples:
+        return replace(track, media_seconds=None)  # a header's word without a single sample is none
     claimed_seconds = claimed / scale if scale and claimed else None
     if _is_cut(read, table, size):
         found.remark("the file ends before its last samples")
@@ -259,7 +282,7 @@ def _track(read: Read, trak: Span, movie_scale: int, size: int, found: _Found, *
     if track.media_seconds is None:
         return track
     starts, seconds = _edited(read, trak, movie_scale, scale, track.media_seconds)
-    return replace(track, starts=starts, seconds=seconds, ends=starts + seconds, is_of_unknown_length=not claimed)
+    return replace(track, starts=starts, seconds=seconds, ends=starts + seconds)
 
 
 def _number(head: bytes) -> int:
@@ -267,15 +290,15 @@ def _number(head: bytes) -> int:
     return int(number)
 
 
-def _scale_and_duration(body: bytes) -> tuple[int, int]:
-    """Of ``mvhd`` or ``mdhd``; 0 for a duration that is unknown: all bits set, or 0."""
+def _scale_and_duration(body: bytes) -> tuple[int, int | None]:
+    """Of ``mvhd`` or ``mdhd``; None for a duration that is unknown, with all bits set."""
     if not body:
         return 0, 0
     if body[:1] == b"\1":
         scale, duration = struct.unpack_from(">IQ", body, 20)
-        return scale, 0 if duration >= 2**63 else duration
+        return scale, None if duration >= 2**63 else duration
     scale, duration = struct.unpack_from(">II", body, 12)
-    return scale, 0 if duration == 2**32 - 1 else duration
+    return scale, None if duration == 2**32 - 1 else duration
 
 
 def _handler(body: bytes) -> str:
@@ -299,14 +322,17 @@ def _frame_size(stsd: bytes) -> tuple[int | None, int | None]:
     return width or None, height or None
 
 
-def _sample_times(read: Read, stts: Span | None) -> tuple[int, int]:
-    """Number of samples, and the sum of their durations in the track's ticks."""
+def _sample_times(read: Read, stts: Span | None) -> tuple[int, int, Mapping[int, int]]:
+    """Number of samples, the sum of their durations in the track's ticks, and how many have which."""
     samples = ticks = 0
+    usual: dict[int, int] = {}
     for piece in _entries(read, stts, 8):
         for count, delta in struct.iter_unpack(">II", piece):
             samples += count
             ticks += count * (delta if delta < 2**31 else 0)  # some writers correct an overlap by a negative one
-    return samples, ticks
+            if delta in usual or len(usual) < _MOST_DURATIONS:
+                usual[delta] = usual.get(delta, 0) + count
+    return samples, ticks, usual
 
 
 def _entries(read: Read, span: Span | None, width: int) -> Iterator[bytes]:
@@ -328,12 +354,34 @@ def _entries(read: Read, span: Span | None, width: int) -> Iterator[bytes]:
 
 
 def _is_cut(read: Read, table: Span | None, size: int) -> bool:
-    """Whether a chunk of samples begins behind the end of the file."""
+    """Whether a chunk of samples begins behind the end of the file, or the last one ends there."""
+    last = 0
     for kind, width, form in ((b"stco", 4, ">I"), (b"co64", 8, ">Q")):
         for piece in _entries(read, _inside(read, table, kind), width):
-            if any(offset >= size for (offset,) in struct.iter_unpack(form, piece)):
+            offsets = [offset for (offset,) in struct.iter_unpack(form, piece)]
+            if max(offsets) >= size:
                 return True
-    return False
+            last = offsets[-1]
+    return last + _last_chunk_bytes(read, table) > size
+
+
+def _last_chunk_bytes(read: Read, table: Span | None) -> int:
+    """The sizes of the samples in the last chunk."""
+    in_a_chunk = 0
+    for piece in _entries(read, _inside(read, table, b"stsc"), 12):
+        (in_a_chunk,) = struct.unpack_from(">I", piece, len(piece) - 8)
+    stsz = _inside(read, table, b"stsz")
+    head = _content(read, stsz, 12)
+    if stsz is None or len(head) < 12:
+        return 0
+    same, samples = struct.unpack_from(">II", head, 4)
+    count = min(in_a_chunk, samples)
+    if same:
+        return int(same * count)
+    if samples * 4 > stsz[1] - stsz[0] - 12 or count * 4 > LARGEST_INDEX:
+        raise ValueError("a table longer than its box")
+    sizes = read(stsz[0] + 12 + (samples - count) * 4, count * 4)
+    return sum(struct.unpack(f">{len(sizes) // 4}I", sizes[: len(sizes) // 4 * 4]))
 
 
 def _delay(read: Read, trak: Span, scale: int) -> float:
@@ -378,8 +426,16 @@ def _take_fragment(read: Read, span: Span, found: _Found) -> None:
     body = _content(read, span, LARGEST_INDEX)
     for traf in fragments_of(body, found.scales):
         if traf.seconds > _LONGEST_SAMPLE * max(1, traf.samples):
-            raise ValueError(traf.seconds)
+            found.makes_no_sense = True
+            found.remark(f"track {traf.number}: a fragment claims {traf.seconds:.0f} s for {traf.samples} samples")
         found.seconds[traf.number] = found.seconds.get(traf.number, 0.0) + traf.seconds
         found.counts[traf.number] = found.counts.get(traf.number, 0) + traf.samples
         found.first.setdefault(traf.number, traf.starts)
+        usual = found.usual.setdefault(traf.number, Counter())
+        if traf.usual[0] in usual or len(usual) < _MOST_DURATIONS:
+            usual[traf.usual[0]] += traf.usual[1]
+        expected = found.last.get(traf.number, traf.starts)
+        if not close_to(expected, traf.starts):
+            found.remark("the clock jumps between two fragments")
+            found.is_irregular = True
         found.last[traf.number] = traf.starts + traf.seconds

@@ -8,8 +8,10 @@ What makes no sense ends the clock, and nothing is known. ISO/IEC 14496-12, sect
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .at_risk import Curve
 from .boxes import header
@@ -122,12 +124,14 @@ def _number_and_scale(trak: bytes) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """A track's share of one fragment: how long its samples last, how many they are, and when the first is decoded."""
+    """A track's share of one fragment: how long its samples last, how many they are, when the first is decoded, and how
+    many samples last for the most frequent duration (in seconds)."""
 
     number: int
     seconds: float
     samples: int
     starts: float
+    usual: tuple[float, int]
 
 
 def fragments_of(moof: bytes, tracks: Mapping[int, tuple[int, int]]) -> Iterator[Fragment]:
@@ -142,8 +146,10 @@ def fragments_of(moof: bytes, tracks: Mapping[int, tuple[int, int]]) -> Iterator
             before = (8 if flags & 0x1 else 0) + (4 if flags & 0x2 else 0)
             (usual,) = struct.unpack_from(">I", tfhd, 8 + before)
         runs = [_ticks(trun, usual) for _, trun in _inside(traf, b"trun")]
-        ticks, samples = sum(ticks for ticks, _ in runs), sum(samples for _, samples in runs)
-        yield Fragment(number, ticks / scale, samples, _decode_time(_only(traf, b"tfdt")) / scale)
+        ticks, samples = sum(run.ticks for run in runs), sum(run.samples for run in runs)
+        most = max(runs, key=lambda run: run.usual[1], default=_Run(0, 0, (0, 0))).usual
+        starts = _decode_time(_only(traf, b"tfdt")) / scale
+        yield Fragment(number, ticks / scale, samples, starts, (most[0] / scale, most[1]))
 
 
 def _decode_time(tfdt: bytes) -> int:
@@ -152,13 +158,21 @@ def _decode_time(tfdt: bytes) -> int:
     return int.from_bytes(tfdt[4:12] if tfdt[:1] == b"\1" else tfdt[4:8], "big")
 
 
-def _ticks(trun: bytes, usual: int) -> tuple[int, int]:
+class _Run(NamedTuple):
+    ticks: int
+    samples: int
+    usual: tuple[int, int]  # the most frequent duration in ticks, and how many samples have it
+
+
+def _ticks(trun: bytes, usual: int) -> _Run:
     """The durations of a run's samples, and how many there are."""
     flags, samples = struct.unpack_from(">II", trun)
     if not flags & 0x100:
-        return int(samples) * usual, int(samples)
+        return _Run(samples * usual, samples, (usual, samples))
     first = 8 + (4 if flags & 0x1 else 0) + (4 if flags & 0x4 else 0)
     words = (flags >> 8 & 0xF).bit_count()  # duration first, then size, flags and offset, as far as they are there
     if first + samples * words * 4 > len(trun):
         raise ValueError(samples)
-    return sum(struct.unpack_from(f">{samples * words}I", trun, first)[::words]), int(samples)
+    durations = struct.unpack_from(f">{samples * words}I", trun, first)[::words]
+    most = Counter(durations).most_common(1)
+    return _Run(sum(durations), samples, most[0] if most else (0, 0))

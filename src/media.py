@@ -57,7 +57,9 @@ def _duration(container: object, items: list[_Item], film: Film | None) -> tuple
         return _told_duration(container)
     if film.seconds is None:
         return None, film.remarks[0] if film.remarks else "the file's boxes tell no duration"
-    if film.runs == 1 and (contradiction := _contradicted(items, film) or _contradicted_in_all(container, film)):
+    # Of several recordings ffprobe follows the first, a clock wherever it jumps, and a fragment that is cut to its end.
+    counts_the_same = film.runs == 1 and not film.is_irregular
+    if counts_the_same and (contradiction := _contradicted(items, film)):
         return None, contradiction
     return round(film.seconds, 6), ""
 
@@ -86,19 +88,6 @@ def _contradicted(items: list[_Item], film: Film) -> str:
         if not any(way is not None and close_to(told, way) for way in ways):
             return f"track {track.number}: its samples last {track.seconds:.3f} s, ffprobe says {told:.3f} s"
     return ""
-
-
-def _contradicted_in_all(container: object, film: Film) -> str:
-    """The same for the whole film."""
-    told = _seconds(container.get("duration")) if isinstance(container, dict) else None
-    if not told or film.seconds is None or any(track.is_of_unknown_length for track in film.tracks.values()):
-        return ""
-    ways = [film.seconds]
-    for track in film.tracks.values():
-        ways += [track.ends, track.starts + (track.media_seconds or 0.0), track.media_seconds or 0.0]
-    if any(close_to(told, way) for way in ways):
-        return ""
-    return f"the samples last {film.seconds:.3f} s, ffprobe says {told:.3f} s"
 
 
 def _track_of(item: _Item, film: Film | None) -> Track | None:
@@ -145,7 +134,9 @@ def _against(stream: MediaStream, track: Track, remarks: list[str]) -> MediaStre
     """The stream as far as its boxes do not contradict it; the frame rate is counted."""
     rate = track.frame_rate
     stream = replace(stream, frame_rate=round(rate, 6) if rate is not None and rate <= _HIGHEST_FRAME_RATE else None)
-    if track.rotation_degrees is not None and track.rotation_degrees != (stream.rotation_degrees or 0):
+    if track.is_mirrored:
+        stream = replace(stream, rotation_degrees=None)
+    elif track.rotation_degrees is not None and track.rotation_degrees != stream.rotation_degrees:
         turned = f"{track.rotation_degrees} or {stream.rotation_degrees}"
         remarks.append(f"track {track.number} is turned by {turned} degrees")
         stream = replace(stream, rotation_degrees=None)
