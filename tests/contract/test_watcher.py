@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import mmap
 import os
 import shutil
 import socket
@@ -600,6 +601,16 @@ class TestWatching:
             assert watched.telemetry.folder == ["missing", "back"]
             (root / "a.mp4").write_bytes(b"xyz")
             await watched.sees(WRITE, "a.mp4")
+
+    async def test_the_scan_finds_what_is_written_through_a_mapping(self, tmp_path: Path) -> None:
+        """The kernel notifies nobody of that; a file on a share that another host writes is no different."""
+        (tmp_path / "a.mp4").write_bytes(bytes(mmap.PAGESIZE))
+        async with watching(tmp_path, scan_seconds=0.05) as watched:
+            assert watched.events == [(CREATE, "a.mp4")]
+            with (tmp_path / "a.mp4").open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapping:
+                mapping[0] = 1
+                mapping.flush()
+                await watched.sees(WRITE, "a.mp4")
 
     async def test_thousands_of_files_that_vanish_at_once_are_all_told(self, tmp_path: Path) -> None:
         (tmp_path / "stays.mp4").touch()

@@ -154,6 +154,7 @@ def test_a_kill_while_the_daemon_learns_what_the_store_can_do_leaves_nothing_but
     eventually(lambda: stage.bucket.probe_uploads() == 0, "a later daemon has aborted it")
 
 
+@pytest.mark.timeout(1200)  # seven starts of a daemon: 30 s on a machine of one's own, 300 where 30 others work
 def test_kills_at_any_moment_of_several_recordings_leave_equal_objects_and_nothing_else(stage: Stage) -> None:
     """A moment is a number of log lines: so it is in the daemon's work on any machine, however slow it starts there."""
     seed, daemon = os.environ.get("KILLS_SEED", "3"), stage.daemon

@@ -34,6 +34,12 @@ def test_no_setting_is_without_effect(name: str) -> None:
     assert name in _taken_by_main()
 
 
+def test_as_many_may_send_at_once_as_the_setting_says() -> None:
+    calls = (node for node in ast.walk(ast.parse(MAIN.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
+    made = [call for call in calls if ast.unparse(call.func) == "FairSlots"]
+    assert [ast.unparse(call.args[0]) for call in made] == ["settings.max_concurrent_streams"]
+
+
 def test_the_time_limits_and_sizes_are_those_of_the_settings() -> None:
     chosen = load_settings(
         {
