@@ -35,6 +35,7 @@ def test_two_daemons_on_one_folder_by_accident_make_one_object(stage: Stage, ffm
     eventually(lambda: not stage.bucket.open_uploads(), "no upload is left open", within=10)
 
 
+@pytest.mark.also_on("minio")
 def test_the_daemon_that_comes_second_leaves_no_upload_behind(stage: Stage) -> None:
     path = stage.folder / "shared.mp4"
     quick, slow = (

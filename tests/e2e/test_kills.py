@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
 PARTS_IN_FLIGHT = 2
 
 
+@pytest.mark.also_on("minio")
 @pytest.mark.ffmpeg
 def test_kills_while_a_recording_grows_cost_at_most_the_parts_in_flight(stage: Stage, ffmpeg: Path) -> None:
     path, daemon = stage.folder / "live.mp4", stage.daemon
@@ -43,6 +44,7 @@ def test_kills_while_a_recording_grows_cost_at_most_the_parts_in_flight(stage: S
     assert document["chunks"][0]["sent_again"] == ["head_patch"]
 
 
+@pytest.mark.also_on("minio")
 def test_a_kill_during_the_seal_repeats_no_part_that_was_stored(own_stage: Stage) -> None:
     stage, daemon, path = own_stage, own_stage.daemon, own_stage.folder / "sealed.mp4"
     daemon.start_and_wait()
@@ -59,6 +61,7 @@ def test_a_kill_during_the_seal_repeats_no_part_that_was_stored(own_stage: Stage
     assert daemon.lines("stream_resumed", file_path="sealed.mp4")
 
 
+@pytest.mark.also_on("minio")
 def test_a_kill_between_completion_and_document_sends_nothing_again(stage: Stage, tmp_path: Path) -> None:
     slow_probe = tmp_path / "slow-ffprobe"
     slow_probe.write_text('#!/bin/sh\n[ "$1" = -version ] || sleep 30\nexec ffprobe "$@"\n')
@@ -79,6 +82,7 @@ def test_a_kill_between_completion_and_document_sends_nothing_again(stage: Stage
     stage.wait_until_clean("proved.mp4")
 
 
+@pytest.mark.also_on("minio")
 @pytest.mark.parametrize("wiped", [False, True], ids=["", "and Redis is empty"])
 def test_a_kill_while_the_answer_to_the_completion_is_on_its_way_is_resolved_by_the_object(
     own_stage: Stage, wiped: bool
@@ -114,6 +118,7 @@ def test_a_completion_whose_answer_is_lost_does_not_trouble_a_living_daemon(stag
         assert sorted(stage.sent(path)) == [1, 2]
 
 
+@pytest.mark.also_on("minio")
 def test_a_kill_while_an_object_is_brought_up_to_date_is_made_good(stage: Stage) -> None:
     daemon, path = stage.daemon, stage.folder / "late.mp4"
     daemon.start_and_wait()
@@ -155,6 +160,7 @@ def test_a_kill_while_the_daemon_learns_what_the_store_can_do_leaves_nothing_but
 
 
 @pytest.mark.timeout(1200)  # seven starts of a daemon: 30 s on a machine of one's own, 300 where 30 others work
+@pytest.mark.also_on("minio")
 def test_kills_at_any_moment_of_several_recordings_leave_equal_objects_and_nothing_else(stage: Stage) -> None:
     """A moment is a number of log lines: so it is in the daemon's work on any machine, however slow it starts there."""
     seed, daemon = os.environ.get("KILLS_SEED", "3"), stage.daemon

@@ -15,6 +15,7 @@ from tests.harness.e2e.stage import Stage
 pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
 
 
+@pytest.mark.also_on("minio")
 @pytest.mark.ffmpeg
 def test_a_store_that_is_killed_in_mid_recording_and_comes_back_has_it_all(own_stage: Stage, ffmpeg: Path) -> None:
     stage, daemon, path = own_stage, own_stage.daemon, own_stage.folder / "outage.mp4"

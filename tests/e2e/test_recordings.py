@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
 SECONDS = 8.0
 
 
+@pytest.mark.also_on("minio")
 @pytest.mark.ffmpeg
 def test_recordings_of_every_shape_are_sent_while_they_grow_and_equal_their_files_at_the_end(
     stage: Stage, ffmpeg: Path
@@ -79,6 +80,7 @@ def test_a_recording_that_is_proved_closed_need_not_be_quiet_for_long(stage: Sta
     assert not stage.bucket.holds(copied.name, copied), "what is no film has to be quiet for its whole time"
 
 
+@pytest.mark.also_on("minio")
 def test_what_is_sent_is_what_the_metrics_say(stage: Stage) -> None:
     daemon, path = stage.daemon, stage.folder / "counted.mp4"
     daemon.start_and_wait()
@@ -120,6 +122,7 @@ def test_a_recording_that_begins_is_an_open_upload_and_a_record_under_the_known_
         assert stage.bucket.objects() == []
 
 
+@pytest.mark.also_on("minio")
 def test_files_that_are_there_at_the_start_are_taken_up(stage: Stage) -> None:
     sizes = {"one.mp4": 1, "chunk.mp4": CHUNK, "more.mp4": CHUNK + 1}
     for name, size in sizes.items():

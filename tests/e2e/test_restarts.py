@@ -11,6 +11,7 @@ from tests.harness.e2e.stage import Stage
 pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
 
 
+@pytest.mark.also_on("minio")
 @pytest.mark.parametrize("wiped", [False, True], ids=["Redis remembers", "Redis is empty"])
 def test_what_is_finished_is_not_sent_again(own_stage: Stage, wiped: bool) -> None:
     stage, daemon = own_stage, own_stage.daemon
@@ -64,6 +65,7 @@ def test_redis_emptied_in_mid_recording_costs_no_byte_and_no_second_object(own_s
     eventually(lambda: len(stage.markers()) == 1, "the marker is there")
 
 
+@pytest.mark.also_on("minio")
 def test_redis_emptied_and_the_daemon_killed_in_mid_recording_costs_no_part_that_is_stored(own_stage: Stage) -> None:
     stage, daemon, path = own_stage, own_stage.daemon, own_stage.folder / "wiped.mp4"
     daemon.start_and_wait()
@@ -79,6 +81,7 @@ def test_redis_emptied_and_the_daemon_killed_in_mid_recording_costs_no_part_that
     assert sorted(stage.sent(path)) == [3, 4]
 
 
+@pytest.mark.also_on("minio")
 def test_a_document_that_is_lost_together_with_redis_is_written_again(own_stage: Stage) -> None:
     stage, daemon, path = own_stage, own_stage.daemon, own_stage.folder / "bare.mp4"
     write(path, CHUNK + 9)

@@ -25,7 +25,7 @@ from tests.harness import canary
 ROOT = Path(__file__).parents[3]
 TETHER = ROOT / "src" / "embedded" / "tether.py"
 #: Long, because two suites may share two processors; a test that passes never waits for it.
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 _POLL_SECONDS = 0.02
 #: What the daemon inherits; everything else could be taken for a setting.
 _INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ")
