@@ -26,7 +26,7 @@ from tests.harness.servers import ToolMissing, find_tool
 
 from .processes import GIB
 from .soak_recorders import Interrupted, make_source
-from .soak_round import Limits, Round, play
+from .soak_round import STORES, Limits, Round, play
 
 _KILLS_PER_ROUND = 25
 _DEFAULT_KILLS = 200
@@ -105,7 +105,12 @@ class Soak:
     def _play(self, number: int, turn: int, kills: int) -> None:
         home = self.root / f"daemon-{number}-round-{turn}"
         limits = Limits(
-            kills, self.arguments.settle_seconds, self.arguments.assembling_seconds, self._has_time, self._sleep
+            kills,
+            self.arguments.settle_seconds,
+            self.arguments.assembling_seconds,
+            self._has_time,
+            self._sleep,
+            self.arguments.store,
         )
         clean = False
         try:
@@ -144,7 +149,7 @@ def main() -> int:
     arguments = _arguments()
     try:
         ffmpeg = find_tool("ffmpeg")
-        for tool in ("redis-server", "versitygw", "ffprobe"):
+        for tool in ("redis-server", arguments.store, "ffprobe"):
             find_tool(tool)
     except ToolMissing as missing:
         print(missing, file=sys.stderr)
@@ -167,6 +172,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, help=f"so many SIGKILLs; other faults come on top ({_DEFAULT_KILLS})")
     parser.add_argument("--minutes", type=float, help="no kill after so many minutes; rounds under way are audited")
     parser.add_argument("--daemons", type=int, default=1, help="so many daemons side by side (1)")
+    parser.add_argument("--store", choices=sorted(STORES), default="versitygw", help="the real store (versitygw)")
     parser.add_argument("--seed", default=secrets.token_hex(4), help="what is done and when (random)")
     parser.add_argument("--settle-seconds", type=float, default=1500, help="what may pass after the last kill (1500)")
     parser.add_argument(

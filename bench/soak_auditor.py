@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -28,6 +29,8 @@ from tests.harness.e2e.recorders import CHUNK
 from tests.harness.e2e.stage import Stage
 
 from .soak_recorders import Facts, Take
+
+Body = bytes  # by another name in the class that counts them
 
 _MOST_NUMBERS = 12
 _SAMPLES, _SAMPLE = 40, 64
@@ -151,7 +154,7 @@ class Audit:
         """Of what was at the path of a recording before; each such thing explains one object, whole or in part."""
         used: set[Path] = set()
         for key in sorted(self.objects.keys() - self._explained):
-            body = (self.bucket.folder / key).read_bytes()
+            body = self.bucket.stored(key)
             sources = [path for path in self._earlier_at(key) if path.read_bytes().startswith(body)]
             if not set(sources) - used:
                 yield f"nothing explains the object {key!r}: {self.bucket.metadata(key)}"
@@ -179,16 +182,23 @@ class Audit:
     def _open_uploads(self) -> Iterator[str]:
         client, name = self.bucket.client, self.bucket.name
         kept = {record.get("upload_id") for record in self._failed.values()}
-        for upload in client.list_multipart_uploads(Bucket=name).get("Uploads", []):
+        for upload in self._uploads():
             key, upload_id = upload["Key"], upload["UploadId"]
             if key == PROBE or upload_id in kept:
                 continue
             parts = client.list_parts(Bucket=name, Key=key, UploadId=upload_id).get("Parts", [])
-            files = [self._file_of(upload_id, part["PartNumber"]) for part in parts]
+            held = {part["PartNumber"]: self.bucket.part(upload_id, part["PartNumber"]) for part in parts}
             is_late = self.forgot > 1 and upload["Initiated"] > self._stored_at(key)
-            if not any(self._excuses(take, files, is_late=is_late) for take in self._takes_at(key)):
+            if not any(self._excuses(take, held, is_late=is_late) for take in self._takes_at(key)):
                 listed = [(part["PartNumber"], part["Size"]) for part in parts]
                 yield f"an upload is open at {key!r}, begun {upload['Initiated']}, parts {listed}"
+
+    def _uploads(self) -> list[Any]:
+        if self.bucket.lists_by_prefix:
+            return self.bucket.uploads_at("")
+        found = [upload for key in sorted({*self._keys_of_takes(), PROBE}) for upload in self.bucket.uploads_at(key)]
+        assert len(found) == self.bucket.uploads_on_disk(), "an upload is open at a key that no recording has"
+        return found
 
     def _stored_at(self, key: str) -> datetime:
         """When the object came to be; at the end of all time where there is none."""
@@ -198,23 +208,18 @@ class Audit:
             return datetime.max.replace(tzinfo=UTC)
         return stored
 
-    def _file_of(self, upload_id: str, number: int) -> Path:
-        """VersityGW keeps a part as a plain file, too."""
-        (path,) = self.bucket.folder.glob(f".sgwtmp/multipart/*/{upload_id}/{number}")
-        return path
-
-    def _excuses(self, take: Take, parts: Sequence[Path], *, is_late: bool) -> bool:
+    def _excuses(self, take: Take, parts: Mapping[int, Body], *, is_late: bool) -> bool:
         """Whether nobody can know of an upload: it was begun by a stream that had not noted it when it was killed, and
         whose source is gone; or Redis forgot it, and it holds what its recording has changed since; or Redis forgot,
         twice, that the object was there already when it was begun (``is_late``): the sweep's, after its retention."""
         if not parts:
             return take.vanished or is_late or (self.forgot > 0 and (take.in_place or take.renamed))
         sources = [source.read_bytes() for source in (take.path, *take.copies) if source.exists()]
-        is_of_now = not take.deleted and all(_is_piece(part, sources[0]) for part in parts)
+        is_of_now = not take.deleted and all(_is_piece(number, part, sources[0]) for number, part in parts.items())
         if not self.forgot or (is_of_now and not (take.renamed or take.in_place or is_late)):
             return False  # it can be adopted, and else must be aborted
         unwritten = [bytes(_SAMPLE)] if take.what == "holes" else []
-        return all(_comes_from(part, [*sources, *unwritten]) for part in parts)
+        return all(_comes_from(part, [*sources, *unwritten]) for part in parts.values())
 
     # -- Redis and the log ----------------------------------------------------------------------------------------
 
@@ -256,6 +261,9 @@ class Audit:
 
     # -- keys -----------------------------------------------------------------------------------------------------
 
+    def _keys_of_takes(self) -> set[str]:
+        return {key for take in self.takes for key in self._family(take)}
+
     def _takes_at(self, key: str) -> list[Take]:
         return [take for take in self.takes if key in self._family(take)]
 
@@ -266,15 +274,14 @@ class Audit:
         return {*take.roots, *numbered}
 
 
-def _is_piece(part: Path, body: bytes) -> bool:
+def _is_piece(number: int, part: bytes, body: bytes) -> bool:
     """Whether it is what lies at its place."""
-    offset = (int(part.name) - 1) * CHUNK
-    return part.read_bytes() == body[offset : offset + part.stat().st_size]
+    offset = (number - 1) * CHUNK
+    return part == body[offset : offset + len(part)]
 
 
-def _comes_from(part: Path, bodies: Sequence[bytes]) -> bool:
+def _comes_from(body: bytes, bodies: Sequence[bytes]) -> bool:
     """Whether most of it is in one of these, at whatever place: a recorder may have patched it, or moved all of it."""
-    body = part.read_bytes()
     samples = [body[offset : offset + _SAMPLE] for offset in range(0, len(body), len(body) // _SAMPLES + 1)]
     return 2 * sum(any(sample in other for other in bodies) for sample in samples) > len(samples)
 
@@ -284,7 +291,7 @@ def _etag(bucket: Bucket, key: str) -> str:
 
 
 def _written_ns(bucket: Bucket, key: str) -> int:
-    return (bucket.folder / key).stat().st_mtime_ns
+    return bucket.written_ns(key)
 
 
 def _sha256(body: bytes) -> str:

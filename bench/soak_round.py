@@ -20,12 +20,13 @@ from tests.harness.e2e.bucket import Bucket, sha256
 from tests.harness.e2e.daemon import Daemon
 from tests.harness.e2e.recorders import CHUNK
 from tests.harness.e2e.stage import Stage
-from tests.harness.servers import RedisServer, start_redis, start_versitygw
+from tests.harness.servers import RedisServer, start_minio, start_redis, start_versitygw
 
 from .soak_auditor import Audit, Foreign
 from .soak_faults import STOP_SECONDS, Faults, Sleep
 from .soak_recorders import FOREIGN_NAME, RECORDERS, Recorder, Take, record
 
+STORES = {"versitygw": start_versitygw, "minio": start_minio}
 _RECORDINGS = 9
 _SETTINGS = {
     "STREAM_TIMEOUT_SECONDS": "1.5",
@@ -49,6 +50,7 @@ class Limits:
     assembling_seconds: float | None
     may_kill: Callable[[], bool]
     sleep: Sleep
+    store: str = "versitygw"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def _set_stage(home: Path, limits: Limits) -> Iterator[tuple[Stage, RedisServer]
     home.mkdir()
     password = f"canary-{random.SystemRandom().getrandbits(64):x}"
     with (
-        start_versitygw(home / "store") as store,
+        STORES[limits.store](home / "store") as store,
         start_redis(home / "redis", persistent=True, password=password) as memory,
     ):
         stage = Stage(home, store, memory.url, "soak:", Bucket(store, "soak"), dict(_SETTINGS))
@@ -182,7 +184,7 @@ def completed(bucket: Bucket, path: Path) -> tuple[str, str] | None:
     for key, document in bucket.documents().items():
         file = document["file"]
         if (file["inode"], file["mtime_ns"], file["size_bytes"]) == wanted:
-            return (key, sha256(path)) if (bucket.folder / key).is_file() else None
+            return (key, sha256(path)) if key in bucket.objects() else None
     return None
 
 

@@ -334,10 +334,14 @@ def error_in_200(code: str, *, spaces: int = 0) -> Fault:
 
 
 def slow_success(*, spaces: int) -> Fault:
-    """The store does it at once; its answer is stretched with white space, one a tenth of a second."""
+    """The store does it at once; its answer is stretched with white space, one a tenth of a second. A refusal comes as
+    it is: the store gives those before it begins."""
 
     async def happen(exchange: Exchange) -> None:
         raw = await exchange.forward()
+        if raw[9:12] != b"200":
+            await exchange.answer(raw)
+            return
         await _begin_slow_answer(exchange, spaces)
         await exchange.answer(_chunk(b"<" + raw.rpartition(b"?>")[2].partition(b"<")[2]) + _chunk(b""))
 

@@ -18,9 +18,12 @@ from awscrt.checksums import crc64nvme
 from botocore.config import Config
 
 from tests.harness.servers import ROOT, S3Server
+from tests.harness.stores.real import REAL, Lack
 
 SUFFIX = ".metadata.json"
 PROBE = ".cefmp4-probe"
+#: Bytes of a hash in MinIO's files.
+_HASH = 32
 _SCHEMA = json.loads((ROOT / "docs" / "metadata.schema.json").read_text())
 
 Document = dict[str, Any]
@@ -65,7 +68,7 @@ class Bucket:
         for key in self._all_keys():
             if key.endswith(SUFFIX):
                 try:
-                    found[key.removesuffix(SUFFIX)] = json.loads(self._stored(key))
+                    found[key.removesuffix(SUFFIX)] = json.loads(self.stored(key))
                 except (FileNotFoundError, ValueError):
                     continue  # just being written
         return found
@@ -83,8 +86,37 @@ class Bucket:
         held = {upload["Key"]: len(self._parts(upload)) for upload in self._uploads() if upload["Key"] != PROBE}
         return {key: parts for key, parts in held.items() if parts}
 
+    @property
+    def lists_by_prefix(self) -> bool:
+        """MinIO lists uploads by exact key; without a prefix it tells those that were begun since its own start."""
+        return Lack.LISTING_BY_PREFIX not in REAL[self.server.name].lacks
+
+    def uploads_at(self, prefix: str) -> list[Any]:
+        answer = self.client.list_multipart_uploads(Bucket=self.name, Prefix=prefix)
+        return answer.get("Uploads", [])  # type: ignore[no-any-return]
+
+    def uploads_on_disk(self) -> int:
+        """How many a MinIO of our own holds open, in all its buckets."""
+        return len(list(self._minios_uploads.glob("*/*")))
+
+    def part(self, upload_id: str, number: int) -> bytes:
+        """A part of an open upload, from the store's disk: S3 gives none."""
+        if self.lists_by_prefix:
+            (path,) = self.folder.glob(f".sgwtmp/multipart/*/{upload_id}/{number}")
+            return path.read_bytes()
+        name = base64.b64decode(upload_id + "==").decode().partition(".")[2]
+        (path,) = self._minios_uploads.glob(f"*/{name}/*/part.{number}")
+        raw = path.read_bytes()
+        # Before each MiB lies its hash.
+        step = _HASH + 1024 * 1024
+        return b"".join(raw[offset + _HASH : offset + step] for offset in range(0, len(raw), step))
+
+    @property
+    def _minios_uploads(self) -> Path:
+        return self.server.directory / "data" / ".minio.sys" / "multipart"
+
     def _uploads(self) -> list[Any]:
-        return self.client.list_multipart_uploads(Bucket=self.name).get("Uploads", [])  # type: ignore[no-any-return]
+        return self.uploads_at("")
 
     def _parts(self, upload: Any) -> list[Any]:
         answer = self.client.list_parts(Bucket=self.name, Key=upload["Key"], UploadId=upload["UploadId"])
@@ -99,8 +131,14 @@ class Bucket:
     def put(self, key: str, body: bytes) -> None:
         self.client.put_object(Bucket=self.name, Key=key, Body=body)
 
-    def _stored(self, key: str) -> bytes:
-        """Raises ``FileNotFoundError`` where nothing is."""
+    def written_ns(self, key: str) -> int:
+        """When the object was written; to the second where it is no file."""
+        if self.server.data is not None:
+            return (self.folder / key).stat().st_mtime_ns
+        return int(self.client.head_object(Bucket=self.name, Key=key)["LastModified"].timestamp() * 1e9)
+
+    def stored(self, key: str) -> bytes:
+        """The object from the store's disk, or fetched. Raises ``FileNotFoundError`` where nothing is."""
         if self.server.data is not None:
             return (self.folder / key).read_bytes()
         try:
@@ -135,7 +173,7 @@ class Bucket:
     def sha256(self, key: str) -> str | None:
         """Of the object as it lies on the store's disk where it is a plain file, else as it is fetched. None: none."""
         try:
-            return hashlib.sha256(self._stored(key)).hexdigest()
+            return hashlib.sha256(self.stored(key)).hexdigest()
         except (FileNotFoundError, IsADirectoryError):
             return None
 
