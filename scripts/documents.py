@@ -1,4 +1,4 @@
-"""Writes what is generated of the documents: ``docs/configuration.md`` and ``docs/diagrams/lifecycle.mmd``.
+"""Writes what is generated of the documents: the configuration, the lifecycle's diagram, the phases' lists of code.
 
 ``python -m scripts.documents``, in the checkout. Everything is asked of the program itself: what a bad value leads to
 is what ``load_settings`` says to one. A test compares the files with what would be written now.
@@ -7,9 +7,11 @@ is what ``load_settings`` says to one. A test compares the files with what would
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
+from scripts.phases import PAGES, PHASES, page
 from src.config import _HEADINGS, _OLD_NAMES, Settings, defaults, load_settings
 from src.exceptions import ConfigurationError
 from src.lifecycle import TRANSITIONS, Fact
@@ -94,7 +96,11 @@ def _drawn(table: Mapping[Status, Mapping[Fact, Status]]) -> Iterator[str]:
             yield f"    {status} --> {to}: {'<br/>'.join(facts)}"
 
 
-GENERATED = {ROOT / "docs" / "configuration.md": configuration, ROOT / "docs" / "diagrams" / "lifecycle.mmd": lifecycle}
+GENERATED: Mapping[Path, Callable[[], str]] = {
+    ROOT / "docs" / "configuration.md": configuration,
+    ROOT / "docs" / "diagrams" / "lifecycle.mmd": lifecycle,
+    **{path: partial(page, path) for path in (PAGES / f"{name}.md" for name in PHASES)},
+}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,128 @@
+"""The lists of code in ``docs/phases``: where each phase of the project's first plan lives now.
+
+``python -m scripts.documents`` writes them between two marks of each page. Modules and names are looked up in the code,
+so that a page cannot name what is gone.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ROOT / "docs" / "phases"
+_UP = "/".join([".."] * len(PAGES.relative_to(ROOT).parts))  # from a page to the top
+BEGIN = "<!-- begin: written by python -m scripts.documents -->\n"
+END = "<!-- end -->\n"
+
+#: For each page: a file, its names that matter here, and what it does.
+PHASES: Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
+    "01_project_setup_core_config": (
+        ("src/config.py", ("Settings", "load_settings"), "the settings, and every problem in one message"),
+        ("src/main.py", ("main",), "reads them, builds everything, runs"),
+        ("src/logging_config.py", ("configure_logging",), "the log from the first line on"),
+        ("pyproject.toml", (), "the project, its packages, lint, types, tests"),
+        ("example.env", (), "every setting with its default; generated"),
+    ),
+    "02_file_watching_mechanism": (
+        ("src/watcher.py", ("Watcher", "Tree", "Globs"), "notifications, and the scan that is the truth"),
+        ("src/events.py", ("StreamEvent", "WatcherChangeType"), "the hints"),
+        ("src/dispatcher.py", ("Dispatcher",), "turns hints into streams, one for each file"),
+        ("src/recording_file.py", ("RecordingFiles",), "stat, open and read, inside the watched folder only"),
+    ),
+    "03_stream_state_s3_init": (
+        ("src/recording.py", ("Checkpoint", "Status", "Identity"), "what is known of a stream"),
+        ("src/lifecycle.py", ("Fact", "after"), "which fact moves a stream from which status to which"),
+        ("src/claim.py", ("Claims", "Keys"), "whether a file is done, changed, or new; its key"),
+        ("src/ledger.py", ("Ledger",), "the record in memory, and its way into Redis"),
+        ("src/redis_client.py", ("RedisCheckpoints",), "the record in Redis: keys, sets, transactions"),
+        ("src/s3_client.py", ("S3Client", "open_store"), "the bucket, uploads, objects"),
+    ),
+    "04_chunk_processing_s3_upload": (
+        ("src/part_plan.py", ("Limits", "to_send", "part_size"), "S3's limits, part sizes, what to send next"),
+        ("src/upload.py", ("Upload", "Pacing"), "sends chunks, compares, proves"),
+        ("src/checksums.py", ("combine", "multipart_etag"), "CRC64NVME and ETags as S3 writes them"),
+        ("src/s3_transport.py", ("BodyFile",), "how a chunk is written, signed and sent"),
+        ("src/dispatcher.py", ("FairSlots",), "turns: at most MAX_CONCURRENT_STREAMS send"),
+    ),
+    "05_stream_finalization_s3_complete": (
+        ("src/stream_processor.py", ("StreamProcessor",), "one recording from new to done"),
+        ("src/early_end.py", ("EarlyEnd",), "when the end is proved, and waiting can be short"),
+        ("src/boxes.py", ("is_whole",), "whether the MP4 is structurally complete"),
+        ("src/completion.py", ("Completion",), "completes, and finds out what came of it"),
+        ("src/reconcile.py", ("after_completion", "Step"), "from facts to one decision"),
+        ("src/remains.py", ("Remains",), "the parts of a file that is gone"),
+    ),
+    "06_metadata_generation_ffprobe_json": (
+        ("src/ffprobe.py", ("Ffprobe",), "asks ffprobe, fenced in"),
+        ("src/metadata_generator.py", ("metadata_document", "encode_document", "read_document"), "the document"),
+        ("src/documents.py", ("Documents",), "puts it beside the object, never over another's"),
+        ("docs/metadata.schema.json", (), "its JSON Schema"),
+    ),
+    "07_checkpoint_recovery_resume": (
+        ("src/checkpoint_format.py", ("encode_meta", "decode_meta", "encode_part"), "how a record is written down"),
+        ("src/dispatcher.py", ("Dispatcher",), "hands every unfinished stream to a processor at the start"),
+        ("src/reconcile.py", ("merge_parts",), "record, store and disk become one list of parts"),
+        ("src/elsewhere.py", ("Elsewhere",), "objects and uploads of files that Redis forgot"),
+        ("src/sweep.py", ("Sweep",), "uploads that belong to nothing"),
+    ),
+    "08_error_handling_shutdown": (
+        ("src/exceptions.py", ("Transient", "Permanent", "S3OperationError"), "errors, by what the caller should do"),
+        ("src/retry.py", ("RetryPolicy", "until_it_works"), "the one retry policy"),
+        ("src/s3_errors.py", ("translate",), "botocore's errors, sorted"),
+        ("src/redis_errors.py", ("translate",), "redis-py's errors, sorted"),
+        ("src/main.py", ("main",), "signals, draining, exit codes"),
+        ("src/watchdog.py", ("Watchdog",), "ends a process whose event loop hangs"),
+    ),
+    "09_observability_logging_metrics": (
+        ("src/metrics.py", ("Metrics", "StreamMoments"), "one method for each moment: its log event and its metric"),
+        ("src/instruments.py", ("Instruments",), "names, labels and buckets"),
+        ("src/series.py", ("Roll",), "bounds the series of streams"),
+        ("src/http_server.py", ("serve",), "/metrics, /-/healthy, /-/ready"),
+        ("src/readiness.py", ("Readiness",), "which part is missing, since when, why"),
+        ("src/at_risk.py", ("Figures",), "what exists only on this disk"),
+        ("deploy/prometheus/rules/cefmp4.yml", (), "the alerts"),
+    ),
+    "10_finalizing_docker_ci_docs_testing": (
+        ("Dockerfile", (), "the image"),
+        ("docker-compose.yml", (), "the daemon with Redis and a store"),
+        (".github/workflows/ci.yml", (), "what runs on every push"),
+        (".ci/run", (), "the whole gate, on any Debian machine"),
+        ("tests/run_integration_test.sh", (), "end to end through the containers"),
+        ("scripts/documents.py", ("GENERATED",), "what is generated of the documents"),
+        ("docs/requirements.md", (), "what was asked for, where it is met, which test shows it"),
+    ),
+}
+
+
+def page(path: Path) -> str:
+    """The page with its list of code as it would be written now. Raises ``LookupError`` for what is not there."""
+    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise LookupError(f"{path.name} has no place for the list")
+    return f"{before}{BEGIN}{_listed(path.stem)}{END}{after}"
+
+
+def _listed(phase: str) -> str:
+    lines = ["| code | |", "|---|---|"]
+    for file, names, what in PHASES[phase]:
+        missing = set(names) - _names_in(ROOT / file)
+        if missing:
+            raise LookupError(f"{file} has no {', '.join(sorted(missing))}")
+        own = "".join(f", `{name}`" for name in names)
+        lines.append(f"| [{file}]({_UP}/{file}){own} | {what} |")
+    return "\n".join(lines) + "\n"
+
+
+def _names_in(path: Path) -> set[str]:
+    """The names that a module defines at its top level; none for what is not Python."""
+    text = path.read_text(encoding="utf-8")
+    found: set[str] = set()
+    for node in ast.parse(text).body if path.suffix == ".py" else ():
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found.add(node.target.id)
+    return found
