@@ -8,7 +8,7 @@ from tests.documents.requirements_table import NOT_MET
 from tests.documents.test_documents import _TEST, ROOT, _rows, _tests_in
 
 #: How many requirements each chapter has.
-CHAPTERS = {1: 6, 2: 3, 3: 2, 4: 3, 5: 6, 6: 5, 7: 5, 8: 5, 9: 4, 10: 7}
+CHAPTERS = {1: 6, 2: 3, 3: 2, 4: 3, 5: 6, 6: 5, 7: 5, 8: 5, 9: 4, 10: 7, 11: 4, 12: 8, 13: 3, 14: 4, 15: 2}
 DOCUMENT = ROOT / "docs" / "requirements.md"
 
 
