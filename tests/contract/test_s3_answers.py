@@ -407,6 +407,16 @@ async def test_each_request_is_told_with_how_it_ended(pair: Pair) -> None:
     assert asked == [("s3", "upload_part", ErrorClass.SERVER), ("s3", "upload_part", None)]
 
 
+@pytest.mark.parametrize("status", [500, 503])
+async def test_nobody_but_us_asks_again(pair: Pair, status: int) -> None:
+    """Each request that reaches the store is one that was told: botocore repeats none by itself."""
+    pair.store.begin(CALLS["head"], _page(status))
+    assert await pair.outcome(CALLS["head"]) == CALLS["head"].right
+    told = [request for request in pair.store.telemetry.requests if request[1] == "head_object"]
+    assert pair.store.asked == len(told) == 2
+    assert len(pair.store.errors) == 1
+
+
 async def test_a_look_that_finds_nobody_is_told_as_trouble(pair: Pair) -> None:
     pair.store.begin(CALLS["head"], HEAD, HeadBucket=http_answer(500, b"", {}))
     with pytest.raises(S3Unavailable):

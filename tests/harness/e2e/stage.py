@@ -15,7 +15,7 @@ import redis
 
 from tests.harness import servers
 from tests.harness.e2e.bucket import Bucket, Document
-from tests.harness.e2e.daemon import Daemon, eventually
+from tests.harness.e2e.daemon import PATIENCE_SECONDS, Daemon, eventually
 from tests.harness.e2e.recorders import CHUNK
 
 
@@ -63,10 +63,17 @@ class Stage:
 
     # -- what is to be true at the end --------------------------------------------------------------------------
 
-    def wait_until_done(self, recording: Path, key: str | None = None, *, parts_known: bool = True) -> Document:
+    def wait_until_done(
+        self,
+        recording: Path,
+        key: str | None = None,
+        *,
+        parts_known: bool = True,
+        within: float = PATIENCE_SECONDS,
+    ) -> Document:
         """The object is the file and its document is right; gives the document."""
         key = key or str(recording.relative_to(self.folder))
-        eventually(lambda: self._is_done(key, recording), f"{key} is the file {recording}")
+        eventually(lambda: self._is_done(key, recording), f"{key} is the file {recording}", within=within)
         return self.bucket.check_document(key, recording, parts_known=parts_known)
 
     def wait_until_clean(self, *keys: str, killed_at_random: bool = False) -> None:
