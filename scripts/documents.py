@@ -78,7 +78,7 @@ def complaint(name: str) -> str:
         except ConfigurationError as refused:
             said = refused.problems[0].removesuffix(".")
             text = "set " + said.rpartition("; set ")[2] if "; set " in said else said.rpartition(", but ")[2]
-            return re.split(r"; this one|, and there is|: No such", text.removeprefix(f"{name} "))[0]
+            return re.split(r"; this one|, and there is|: No such|: write ", text.removeprefix(f"{name} "))[0]
     raise AssertionError(f"every value of {name} is taken")
 
 

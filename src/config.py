@@ -19,7 +19,7 @@ from datetime import timedelta
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from annotated_types import Ge, Gt, Le
 from dotenv.parser import parse_stream
@@ -31,6 +31,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from .exceptions import ConfigurationError
 from .object_keys import prefix_problem
 from .part_plan import GIB, MIB, S3_LIMITS
+from .typed_values import bucket_name, path_syntax, patterns, redis_address, shell_syntax, store_address
 
 _DURATION = re.compile(r"\d{1,5}[mhd]", re.ASCII | re.IGNORECASE)
 
@@ -45,15 +46,8 @@ def _lower(value: object) -> object:
 
 
 def _globs(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        found = json.loads(value)
-    except ValueError:
-        found = None
-    if not isinstance(found, list) or not found or not all(isinstance(glob, str) and glob for glob in found):
-        raise ValueError('a list of patterns in JSON, such as ["*.mp4", "*.MP4"]')
-    return tuple(found)
+    """What is no list of patterns was refused before."""
+    return tuple(json.loads(value)) if isinstance(value, str) else value
 
 
 def _folder(path: Path) -> Path:
@@ -192,6 +186,17 @@ class Settings(BaseSettings):
         default=("*.mp4",),
         description='Which file names are recordings: patterns as a JSON list, such as ["*.mp4", "*.MP4"].',
     )
+    watch_exclude_globs: Annotated[tuple[str, ...], BeforeValidator(_globs)] = Field(
+        default=(
+            *("._*", ".Trash*", ".AppleDouble", ".TemporaryItems", ".Spotlight-V100", ".fseventsd"),
+            *("$RECYCLE.BIN", "System Volume Information", "lost+found"),
+            *("#recycle", "#snapshot", "@eaDir", "@Recycle", "@Recently-Snapshot"),
+            *(".snapshot", ".snapshots", ".zfs", ".stversions", ".stfolder", ".sync", ".~tmp~"),
+        ),
+        description="Names of files and folders that are left out though they match WATCH_FILTER_GLOBS: trash, "
+        "snapshots, versions and side files of other programs. A pattern without a slash is compared with the file's "
+        "name and with each folder's above it. [] leaves nothing out.",
+    )
     watch_file_min_age_seconds_for_idle: Seconds = Field(
         default=0,
         ge=0,
@@ -269,6 +274,7 @@ class Settings(BaseSettings):
     )
     s3_access_key_id: str | None = Field(
         default=None,
+        repr=False,
         description="Key with the right to write into the bucket. Empty, both of them: the usual AWS ways (roles, "
         "profiles, web identity).",
     )
@@ -393,6 +399,9 @@ class Settings(BaseSettings):
 
 
 _CREDENTIALS = frozenset({"s3_access_key_id", "s3_secret_access_key"})
+#: Nothing of these is told when they cannot be used: what is malformed may hold a secret anywhere.
+_CONFIDENTIAL = _CREDENTIALS | {"s3_endpoint_url", "redis_url"}
+_PATTERNS = frozenset({"watch_filter_globs", "watch_exclude_globs"})
 _ALWAYS_TOLD = frozenset(
     {
         *("app_env", "log_level", "prom_host", "prom_port", "watch_dir", "watch_filter_globs", "chunk_size_bytes"),
@@ -451,6 +460,9 @@ class _Findings:
     notices: list[str] = field(default_factory=list)
 
 
+_PATHS = frozenset(
+    {"watch_dir", "embedded_data_dir", "ffprobe_path", "s3_access_key_id_file", "s3_secret_access_key_file"}
+)
 _NAMES = {name.upper(): name for name in Settings.model_fields}
 _MEBIBYTES = ("CHUNK_SIZE_MB", "STREAM_CHUNK_SIZE_MB")
 #: Older spellings, and what is to be written instead.
@@ -459,7 +471,12 @@ _OLD_NAMES = {
     "PYTHON_LOG_LEVEL": "LOG_LEVEL",
     "REDIS_HOST": "REDIS_URL",
     "REDIS_PORT": "REDIS_URL",
+    "REDIS_USERNAME": "REDIS_URL",
+    "REDIS_PASSWORD": "REDIS_URL",
+    "REDIS_DB": "REDIS_URL",
 }
+#: They say more of the Redis that REDIS_HOST names.
+_OF_REDIS_HOST = ("REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_DB")
 #: Names so common that what resembles them in everybody's environment is not meant for us.
 _COMMON_NAMES = frozenset({"APP_ENV", "LOG_LEVEL", "PYTHON_LOG_LEVEL"})
 _UNITS = ("_SECONDS", "_BYTES")
@@ -561,15 +578,45 @@ def _take_old_redis_address(given: Mapping[str, str], found: _Findings) -> None:
     """``REDIS_PORT`` alone never contradicts: it often is another program's, and Kubernetes makes one by itself."""
     host, port = given.get("REDIS_HOST"), given.get("REDIS_PORT", "")
     port = "" if port.startswith("tcp://") else port
+    more = [name for name in _OF_REDIS_HOST if given.get(name)]
+    if more and (not host or "redis_url" in found.given):
+        why = "beside REDIS_URL" if "redis_url" in found.given else "without it"
+        found.notices.append(f"Ignored {why}: {', '.join(more)} (of the Redis that REDIS_HOST names).")
+        more = []
     if not host and (not port or "redis_url" in found.given):
+        return
+    if problems := list(_wrong_parts_of_redis(given, host, more)):
+        found.problems += problems
         return
     if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
         found.problems.append(f"REDIS_PORT is {_shown(port)}, but must be a whole number from 1 to 65535.")
         return
     name = "REDIS_HOST" if host else "REDIS_PORT"
     host = host or "localhost"
-    url = f"redis://{f'[{host}]' if ':' in host else host}:{port or 6379}/0"
+    who = f"{quote(given.get('REDIS_USERNAME', ''), safe='')}:{quote(given.get('REDIS_PASSWORD', ''), safe='')}@"
+    user_info = who if {"REDIS_USERNAME", "REDIS_PASSWORD"} & set(more) else ""
+    database = int(given["REDIS_DB"]) if "REDIS_DB" in more else 0
+    url = f"redis://{user_info}{f'[{host}]' if ':' in host else host}:{port or 6379}/{database}"
     _take_old("redis_url", _Given(name, given[name], url), found, same=_host_and_port)
+
+
+def _wrong_parts_of_redis(given: Mapping[str, str], host: str | None, more: list[str]) -> Iterator[str]:
+    """Nothing of a host that is more than that is told: it may be an address with a password."""
+    if host and (slip := shell_syntax("REDIS_HOST", host, secret=True)):
+        yield f"REDIS_HOST is set, but {slip}."
+    elif host and any(c in host for c in "/@"):
+        yield "REDIS_HOST is set, but it is an address: write it into REDIS_URL."
+    elif host and re.fullmatch(r"[^:]+:\d*", host):
+        yield "REDIS_HOST is set, but it holds a port: write the host alone, and the port into REDIS_PORT."
+    elif host and not re.fullmatch(r"[\w.-]+|[0-9A-Fa-f:.]+(%\w+)?", host):
+        yield "REDIS_HOST is set, but must be a host name or an address, such as 127.0.0.1."
+    for name in more:
+        if unusable := _unusable(_Given(name, given[name], given[name])):
+            yield unusable
+        elif slip := shell_syntax(name, given[name], secret=True):
+            yield f"{name} is set, but {slip}."
+        elif name == "REDIS_DB" and not (given[name].isascii() and given[name].isdigit()):
+            yield "REDIS_DB is set, but must be a whole number, such as 0."
 
 
 def _host_and_port(url: object) -> object:
@@ -651,10 +698,22 @@ def _check_key_file(given: _Given, found: _Findings) -> None:
         text = Path(given.text).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is no text"
-        found.problems.append(f"{given.name} is {_shown(given.text)}, but that file cannot be read: {reason}.")
+        if _may_be_the_secret_itself(given.text):
+            found.problems.append(
+                f"{given.name} is set, but names no file that can be read: {reason}. It takes a path; the value itself "
+                f"belongs into {given.name.removesuffix('_FILE')}."
+            )
+        else:
+            found.problems.append(f"{given.name} is {_shown(given.text)}, but that file cannot be read: {reason}.")
         return
     if not text or not text.isprintable():
         found.problems.append(f"{given.name} is {_shown(given.text)}, but that file does not hold one line of text.")
+
+
+def _may_be_the_secret_itself(text: str) -> bool:
+    """A secret may hold slashes, but its beginning names no folder that is there."""
+    folder = os.path.dirname(text)
+    return not text.startswith("/") or folder == "/" or not os.path.isdir(folder)
 
 
 def _validated(found: _Findings) -> Settings | None:
@@ -662,6 +721,9 @@ def _validated(found: _Findings) -> Settings | None:
     for attribute, given in found.given.items():
         problem = _unusable(given)
         is_path = Settings.model_fields[attribute].annotation in (Path, Path | None)
+        if problem is None and (slip := _slip(attribute, given, found)) is not None:
+            found.problems.append(slip)
+            continue
         if problem is not None and not is_path:
             found.problems.append(problem)
         elif "\0" in given.text:
@@ -673,6 +735,28 @@ def _validated(found: _Findings) -> Settings | None:
     except ValidationError as error:
         found.problems += [_sentence(found.given[str(e["loc"][0])], e) for e in error.errors(include_url=False)]
         return None
+
+
+def _slip(attribute: str, given: _Given, found: _Findings) -> str | None:
+    """A sentence for what was typed by mistake, with what to type instead."""
+    if given.name != attribute.upper():
+        return None  # made of several older spellings, which were looked at
+    secret = attribute in _CONFIDENTIAL or attribute.endswith("_file")
+    wrong = patterns(given.text, of_recordings=attribute == "watch_filter_globs") if attribute in _PATTERNS else None
+    if attribute not in _PATTERNS:
+        wrong = shell_syntax(given.name, given.text, secret=secret)
+    if wrong is None and attribute in _PATHS:
+        wrong = path_syntax(given.text)
+    if wrong is None and attribute == "redis_url":
+        wrong = redis_address(given.text)
+    if wrong is None and attribute == "s3_endpoint_url":
+        bucket = found.given.get("s3_bucket_name")
+        wrong = store_address(given.text, bucket.text if bucket else "")
+    if wrong is None and attribute == "s3_bucket_name":
+        wrong = bucket_name(given.text)
+    if wrong is None:
+        return None
+    return f"{given.name} is {'set' if secret else _shown(given.text)}, but {wrong}."
 
 
 def _unusable(given: _Given) -> str | None:
@@ -687,7 +771,7 @@ def _sentence(given: _Given, error: Any) -> str:
     attribute = str(error["loc"][0])
     raised = error.get("ctx", {}).get("error")
     allowed = str(raised) if raised is not None else _allowed(attribute, Settings.model_fields[attribute])
-    if attribute in _CREDENTIALS or "@" in given.text:
+    if attribute in _CONFIDENTIAL or "@" in given.text:
         return f"{given.name} is set, but must be {allowed}."
     if given.name in _MEBIBYTES:
         return f"{given.name} is {_shown(given.text)} ({given.value} bytes), but must be {allowed}."

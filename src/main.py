@@ -53,7 +53,7 @@ from .s3_client import S3Client, open_store
 from .s3_settings import Choice, StoreSettings
 from .stream_processor import StreamProcessor
 from .watchdog import watched_loop
-from .watcher import Watcher
+from .watcher import Globs, Watcher
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _EXPIRE_SECONDS = 15.0
@@ -112,6 +112,8 @@ def _read_command_line(arguments: Sequence[str]) -> None:
 def main(arguments: Sequence[str] = ()) -> int:
     """Run the daemon; the process's exit code. ``arguments``: the command line without the program's name."""
     _read_command_line(arguments)
+    for number in (signal.SIGUSR1, signal.SIGUSR2):  # before anything else: they may come at any time
+        signal.signal(number, signal.SIG_IGN)
     try:
         loaded = load_settings(os.environ, Path(".env"))
     except ConfigurationError as exc:
@@ -162,7 +164,11 @@ def _end_whatever_hangs() -> None:
 
 
 def _listen_to_signals(stop: asyncio.Event) -> None:
-    """The first signal asks for an orderly stop, the second ends the process at once."""
+    """The first signal asks for an orderly stop, the second ends the process at once.
+
+    SIGHUP asks for the stop too, and is never the second: a terminal that closes sends two. Where it is ignored at the
+    start (nohup) it stays so. SIGUSR1 and SIGUSR2, which would end the process, mean nothing.
+    """
 
     def on_signal() -> None:
         if stop.is_set():
@@ -172,6 +178,8 @@ def _listen_to_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGHUP, stop.set)
 
 
 async def _serve_until(
@@ -301,7 +309,8 @@ async def _look(readiness: Readiness, metrics: Metrics) -> None:
 
 @asynccontextmanager
 async def _recordings(settings: Settings) -> AsyncIterator[RecordingFiles]:
-    _make_folder(settings.watch_dir)
+    if settings.watch_dir == Settings.model_fields["watch_dir"].default:
+        _make_folder(settings.watch_dir)
     files = RecordingFiles(settings.watch_dir, in_memory_limit=min(_memory_of_a_stream(settings), _LARGEST_IN_MEMORY))
     try:
         yield files
@@ -312,7 +321,7 @@ async def _recordings(settings: Settings) -> AsyncIterator[RecordingFiles]:
 def _watcher(settings: Settings, recordings: RecordingFiles, metrics: Metrics) -> Watcher:
     return Watcher(
         settings.watch_dir,
-        globs=settings.watch_filter_globs,
+        globs=Globs(settings.watch_filter_globs, settings.watch_exclude_globs),
         scan_seconds=settings.watch_scan_seconds,
         force_polling=settings.watch_force_polling,
         stat=recordings.stat,

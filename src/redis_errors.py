@@ -33,6 +33,11 @@ _HINTS: Mapping[str, tuple[bool, str]] = {  # Redis's word: (somebody must chang
     ),
     "WRONGPASS": (True, "check the user name and the password in REDIS_URL"),
     "NOPERM": (True, "give the Redis user of REDIS_URL the rights to read and write the keys behind REDIS_KEY_PREFIX"),
+    "DENIED": (
+        True,
+        "this Redis is in protected mode and answers its own machine alone: set a password there (requirepass) and "
+        "write it into REDIS_URL, or start it with --protected-mode no in a network that you trust",
+    ),
     "MOVED": (True, "REDIS_URL names a Redis Cluster; let it name a single Redis server"),
     "ASK": (True, "REDIS_URL names a Redis Cluster; let it name a single Redis server"),
     "CROSSSLOT": (True, "REDIS_URL names a Redis Cluster; let it name a single Redis server"),

@@ -78,14 +78,37 @@ class WatcherTelemetry(Protocol):
 
 class Globs:
     """Which names are recordings'. A pattern with a slash is compared with the whole relative path (there ``*`` also
-    matches slashes), any other with the name. Upper and lower case differ."""
+    matches slashes, and ``**/`` no folder at all as well), any other with the name. Upper and lower case differ.
 
-    def __init__(self, patterns: Sequence[str]) -> None:
-        self._name = _any_of([pattern for pattern in patterns if "/" not in pattern])
-        self._path = _any_of([pattern for pattern in patterns if "/" in pattern])
+    What ``excluded`` names is none all the same. There a pattern without a slash is compared with the names of all
+    folders above the file, too.
+    """
+
+    def __init__(self, patterns: Sequence[str], excluded: Sequence[str] = ()) -> None:
+        self._name, self._path = _by_name_and_path(patterns)
+        self._excluded_name, self._excluded_path = _by_name_and_path(excluded)
 
     def match(self, path: str) -> bool:
-        return bool(self._name.match(path.rpartition("/")[2]) or self._path.match(path))
+        named = self._name.match(path.rpartition("/")[2]) or self._path.match(path)
+        return bool(named) and not self.excludes(path)
+
+    def excludes(self, path: str) -> bool:
+        """Whether the path is left out by its own name, or by that of a folder above it."""
+        return bool(self._excluded_path.match(path) or any(map(self._excluded_name.match, path.split("/"))))
+
+
+def _by_name_and_path(patterns: Sequence[str]) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    every = list(dict.fromkeys(form for pattern in patterns for form in _without_stars(pattern)))
+    return _any_of([p for p in every if "/" not in p]), _any_of([p for p in every if "/" in p])
+
+
+def _without_stars(pattern: str) -> Iterator[str]:
+    """The pattern, and the same where ``**/`` stands for no folder."""
+    yield pattern
+    before, stars, after = pattern.partition("**/")
+    if stars:
+        yield from (f"{before}{form}" for form in _without_stars(after))
+        yield from (f"{before}{stars}{form}" for form in _without_stars(after) if form != after)
 
 
 def _any_of(patterns: Sequence[str]) -> re.Pattern[str]:
@@ -149,11 +172,6 @@ class Tree:
         """Recordings that are remembered."""
         return len(self._seen)
 
-    def make_root(self) -> None:
-        """A watched folder that does not exist at start is made, where the rights allow it."""
-        with suppress(OSError):
-            self._root.mkdir(parents=True, exist_ok=True)
-
     def scan(self) -> Iterator[Findings]:
         """Look at everything, one batch of entries at a time."""
         root = self._look_at_root()
@@ -208,7 +226,7 @@ class Tree:
             return
         if any((self._root / folder).is_symlink() for folder in _folders_of(path)):
             return  # behind a link; the scan reports the link
-        if modes.S_ISDIR(mode):
+        if modes.S_ISDIR(mode) and not self._globs.excludes(path):
             folders.append(path)  # its files may be as new as itself
         if self._globs.match(path):
             self._skip(path, _kind(mode), found)
@@ -280,7 +298,7 @@ class Tree:
             self._skip(path, f"cannot be looked at: {error.strerror}", found)
 
     def _sort(self, entry: os.DirEntry[str], path: str, waiting: list[str], found: Findings) -> None:
-        if entry.is_dir(follow_symlinks=False):
+        if entry.is_dir(follow_symlinks=False) and not self._globs.excludes(path):
             waiting.append(path)
         if not self._globs.match(path):
             if entry.is_symlink() and (path in self._skipped or entry.is_dir()):
@@ -363,7 +381,7 @@ class Watcher:
         self,
         root: Path,
         *,
-        globs: Sequence[str],
+        globs: Globs,
         scan_seconds: float,
         force_polling: bool,
         stat: Callable[[str], Snapshot | None],
@@ -371,7 +389,7 @@ class Watcher:
     ) -> None:
         self._root = Path(os.path.abspath(root))
         self._prefix = f"{self._root}/"
-        self._globs = Globs(globs)
+        self._globs = globs
         self._scan_seconds = scan_seconds
         self._force_polling = force_polling
         self._telemetry = telemetry
@@ -395,7 +413,6 @@ class Watcher:
     async def run(self, publish: Callable[[StreamEvent], None]) -> None:
         """Goes on until it is cancelled. The first scan happens at once; files that exist are new to it. Once only."""
         try:
-            await self._blocking(self._tree.make_root)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._keep_listening(), name="watcher hints")
                 tasks.create_task(self._keep_looking(publish), name="watcher scan")

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from src import watcher
+from src.config import Settings
 from src.events import StreamEvent, WatcherChangeType
 from src.recording import Snapshot
 from src.recording_file import RecordingFiles
@@ -48,11 +49,42 @@ class TestGlobs:
             (["cam/*.mp4"], "cam/1/a.mp4", True),
             (["cam/*.mp4"], "other/a.mp4", False),
             (["cam/*.mp4"], "a.mp4", False),
+            (["**/*.mp4"], "a.mp4", True),
+            (["**/*.mp4"], "deep/in/a.mp4", True),
+            (["cam/**/*.mp4"], "cam/a.mp4", True),
+            (["cam/**/*.mp4"], "cam/1/2/a.mp4", True),
+            (["cam/**/*.mp4"], "other/a.mp4", False),
+            (["**/cam/**/*.mp4"], "cam/a.mp4", True),
+            (["**/cam/**/*.mp4"], "x/cam/y/a.mp4", True),
+            (["**/cam/**/*.mp4"], "x/a.mp4", False),
             ([], "a.mp4", False),
         ],
     )
     def test_names_match_the_patterns(self, patterns: list[str], path: str, expected: bool) -> None:
         assert Globs(patterns).match(path) is expected
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            *("._x.mp4", "cam/._x.mp4", ".Trash-1000/files/x.mp4", ".Trashes/501/x.mp4", "#recycle/x.mp4"),
+            *("cam/@eaDir/x.mp4", "$RECYCLE.BIN/S-1-5/x.mp4", ".stversions/x~20260101.mp4", "lost+found/#1.mp4"),
+            *("System Volume Information/x.mp4", ".snapshot/daily/x.mp4", ".zfs/snapshot/a/x.mp4"),
+        ],
+    )
+    def test_other_programs_leftovers_are_left_out_by_default(self, path: str) -> None:
+        assert Globs(["*.mp4"]).match(path)
+        assert not Globs(["*.mp4"], Settings().watch_exclude_globs).match(path)
+
+    @pytest.mark.parametrize(
+        "path", ["x.mp4", "cam 1/x.mp4", "_x.mp4", "recycle/x.mp4", "my.stversions/x.mp4", "eaDir/x.mp4", ".cam/x.mp4"]
+    )
+    def test_what_only_resembles_them_is_not(self, path: str) -> None:
+        assert Globs(["*.mp4"], Settings().watch_exclude_globs).match(path)
+
+    def test_an_excluding_pattern_with_a_slash_is_of_the_whole_path(self) -> None:
+        globs = Globs(["*.mp4"], ["cam/old/*"])
+        assert not globs.match("cam/old/x.mp4")
+        assert globs.match("other/cam/old/x.mp4")
 
 
 @dataclass
@@ -426,6 +458,7 @@ class Watched:
     def __init__(self) -> None:
         self.telemetry = Telemetry()
         self.events: Events = []
+        self.watcher: Watcher
 
     def publish(self, event: StreamEvent) -> None:
         self.events.append((event.change_type, event.path))
@@ -445,9 +478,9 @@ async def watching(root: Path, *, scan_seconds: float = NEVER, polling: bool = F
     """Ready when notifications come: the scan that follows their beginning is done."""
     watched = Watched()
     files = RecordingFiles(root, in_memory_limit=1)
-    watcher = Watcher(
+    watcher = watched.watcher = Watcher(
         root,
-        globs=["*.mp4"],
+        globs=Globs(["*.mp4"]),
         scan_seconds=scan_seconds,
         force_polling=polling,
         stat=files.stat,
@@ -578,7 +611,7 @@ class TestWatching:
         monkeypatch.setattr(watcher, "HINTS_KEPT", 3)
         looking = Watcher(
             tmp_path,
-            globs=["*.mp4"],
+            globs=Globs(["*.mp4"]),
             scan_seconds=NEVER,
             force_polling=False,
             stat=lambda _: None,
@@ -621,11 +654,17 @@ class TestWatching:
             (tmp_path / "x").rename(tmp_path.parent / f"{tmp_path.name} elsewhere")
             await watched.until(lambda: sum(change is DELETE for change, _ in watched.events) == 2 * BATCH)
 
-    async def test_a_missing_folder_is_made_at_start(self, tmp_path: Path) -> None:
-        async with watching(tmp_path / "not" / "yet") as watched:
-            (tmp_path / "not" / "yet" / "a.mp4").write_bytes(b"x")
+    async def test_a_missing_folder_is_reported_and_waited_for_and_never_made(self, tmp_path: Path) -> None:
+        root = tmp_path / "not" / "yet"
+        async with watching(root, scan_seconds=0.2) as watched:
+            await watched.until(lambda: watched.telemetry.folder == ["missing"])
+            with pytest.raises(FileNotFoundError):
+                await watched.watcher.ping()
+            assert not root.parent.exists()
+            root.mkdir(parents=True)
+            (root / "a.mp4").write_bytes(b"x")
             await watched.sees(CREATE, "a.mp4")
-            assert watched.telemetry.folder == []
+            assert watched.telemetry.folder == ["missing", "back"]
 
     async def test_a_folder_that_comes_back_is_watched_again(self, tmp_path: Path) -> None:
         root = tmp_path / "root"
@@ -695,7 +734,12 @@ async def test_a_file_system_that_owes_an_answer_is_taken_for_dead_until_it_give
         return None
 
     looking = Watcher(
-        tmp_path, globs=["*.mp4"], scan_seconds=NEVER, force_polling=False, stat=stat, telemetry=watched.telemetry
+        tmp_path,
+        globs=Globs(["*.mp4"]),
+        scan_seconds=NEVER,
+        force_polling=False,
+        stat=stat,
+        telemetry=watched.telemetry,
     )
     running = asyncio.create_task(looking.run(watched.publish))
     try:

@@ -24,7 +24,7 @@ FLOORS: dict[str, frozenset[str]] = {
     "words": frozenset({"recording", "events", "exceptions", "checksums"}),
     "rules": frozenset(
         {"lifecycle", "part_plan", "reconcile", "metadata_generator", "object_keys", "checkpoint_format", "boxes"}
-        | {"at_risk", "early_end", "film", "fragments", "media"}
+        | {"at_risk", "early_end", "film", "fragments", "media", "typed_values"}
     ),
     "promises": frozenset({"ports"}),
     "edges": frozenset(

@@ -176,15 +176,15 @@ def test_every_problem_is_told_at_once_and_in_words(tmp_path: Path) -> None:
         "PROM_PORT is 'eighty', but must be a whole number from 0 to 65535.",
         "PROM_HOST is 'http://0.0.0.0', but must be a host name or an address, such as 127.0.0.1.",
         "STREAM_TIMEOUT_SECONDS is '0', but must be a number above 0 and at most 86400.",
-        'WATCH_FILTER_GLOBS is \'*.mp4\', but must be a list of patterns in JSON, such as ["*.mp4", "*.MP4"].',
+        "WATCH_FILTER_GLOBS is '*.mp4', but it is no list of patterns in JSON: write [\"*.mp4\"].",
         "WATCH_FORCE_POLLING is 'maybe', but must be true or false.",
         f"WATCH_DIR is '{file}', but must be a folder, and there is something else at this path.",
-        "S3_ENDPOINT_URL is 'localhost:9000', but must be an address with its scheme, such as http://localhost:9000.",
+        "S3_ENDPOINT_URL is set, but must be an address with its scheme, such as http://localhost:9000.",
         "S3_BUCKET_NAME is 'My Bucket', but must be 3 to 63 letters, digits, dots, hyphens or underscores, "
         "the first a letter or a digit.",
         "S3_KEY_PREFIX is '/videos/', but must be a prefix such as cam-7/; this one begins with a "
         "slash or has two in a row.",
-        "REDIS_URL is 'http://localhost:6379', but must be an address such as redis://localhost:6379/0, "
+        "REDIS_URL is set, but must be an address such as redis://localhost:6379/0, "
         "rediss://user:password@host:6380/0 or unix:///run/redis.sock.",
         "CHUNK_SIZE_BYTE is no setting; did you mean CHUNK_SIZE_BYTES?",
     }
@@ -470,12 +470,11 @@ def test_no_way_of_printing_the_settings_shows_a_secret() -> None:
             "S3_ACCESS_KEY_ID": "key-id",
             "S3_SECRET_ACCESS_KEY": "CANARY-1",
             "REDIS_URL": "redis://user:CANARY-2@host:6379/0?password=CANARY-3",
-            "S3_ENDPOINT_URL": "http://user:CANARY-4@store:9000",
         }
     )
     for text in (repr(s), str(s), json.dumps(s.summary())):
         assert "CANARY" not in text
-    assert set(s.secrets()) == {"CANARY-1", "CANARY-2", "CANARY-3", "CANARY-4"}
+    assert set(s.secrets()) == {"CANARY-1", "CANARY-2", "CANARY-3"}
 
 
 def test_a_password_is_secret_as_it_is_written_and_as_it_is_meant() -> None:
