@@ -1,4 +1,4 @@
-# The gate is "make check"; CI runs .ci/run, which adds diagrams, workflows, package, soak and image.
+# The gate is "make check"; CI runs .ci/run, which adds diagrams, workflows, package, soak and containers.
 SHELL := /bin/sh
 BIN := .venv/bin
 DEV := .venv/installed-dev

@@ -5,7 +5,7 @@ them. It ends with 1 when a row has no break, when a break cannot be made any mo
 or when one fails without it. Rows that are not met yet are left out.
 
 The named tests first run on a copy that is as it is (``--no-control`` spares that), then for each break, up to the
-first one that fails. Tests of the image are left to ``.ci/image``.
+first one that fails. Tests that need an engine are left to ``.ci/containers``.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def missing(table: Sequence[Row], known: Sequence[Break]) -> list[str]:
     problems += [
         f"{number} is broken, but no row that is met" for number in sorted(broken - {row.number for row in met})
     ]
-    return problems + [f"{row.number} names no test that runs without an image" for row in met if not row.node_ids()]
+    return problems + [f"{row.number} names no test that runs without an engine" for row in met if not row.node_ids()]
 
 
 def result_of(report: Path, code: int) -> tuple[tuple[str, ...], str]:

@@ -31,8 +31,8 @@ BREAKS = Path(__file__).with_name("breaks")
 NAMED_TEST = re.compile(r"`((?:\w+/)+\w+\.py)::(test_\w+)`")
 #: How the cell "shown by" begins while nothing meets the requirement.
 NOT_MET = "Not met yet"
-#: Tests that need an image, which ``.ci/image`` builds and mounts for them.
-IMAGE_TESTS = "image/"
+#: Tests that need a Docker engine, which ``.ci/containers`` starts for them.
+ENGINE_TESTS = "engine/"
 #: The folders of tests, the quickest first.
 _BY_PACE = ("unit", "documents", "deploy", "contract", "corpus", "crash", "e2e")
 
@@ -50,9 +50,9 @@ class Row:
     is_met: bool
 
     def node_ids(self) -> list[str]:
-        """The named tests as pytest calls them, the quick ones first, without those of the image. Raises
+        """The named tests as pytest calls them, the quick ones first, without those of the engine. Raises
         ``LookupError`` for one that is not there."""
-        named = [(file, name) for file, name in self.tests if not file.startswith(IMAGE_TESTS)]
+        named = [(file, name) for file, name in self.tests if not file.startswith(ENGINE_TESTS)]
         named.sort(key=lambda test: _BY_PACE.index(test[0].partition("/")[0]))
         return [f"tests/{file}::{_qualified(file, name)}" for file, name in named]
 

@@ -69,8 +69,8 @@ def test_a_row_that_is_not_met_yet_needs_no_break_and_may_have_none(tmp_path: Pa
 
 
 def test_a_row_without_a_test_that_runs_here_is_reported() -> None:
-    row = Row("R10.1", (("image/checks.py", "test_its_configuration_says_what_it_is"),), is_met=True)
-    assert missing([row], [Break("R10.1", "", ())]) == ["R10.1 names no test that runs without an image"]
+    row = Row("R10.1", (("engine/checks.py", "test_its_configuration_says_what_it_is"),), is_met=True)
+    assert missing([row], [Break("R10.1", "", ())]) == ["R10.1 names no test that runs without an engine"]
 
 
 @pytest.mark.parametrize(

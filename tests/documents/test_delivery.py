@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,35 @@ def test_the_whole_gate_lints_checks_types_and_tests_with_coverage() -> None:
     least = re.search(r"--cov-fail-under=(\d+)", (ROOT / "scripts" / "test").read_text(encoding="utf-8"))
     assert least is not None
     assert int(least[1]) >= 90
+
+
+def test_the_gate_sets_up_tests_and_shows_the_demo_in_a_bare_debian() -> None:
+    gate = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "\nstep .ci/containers\n" in gate, "with both of its parts"
+    containers = (ROOT / ".ci" / "containers").read_text(encoding="utf-8")
+    assert "set -- bare compose\n" in containers
+    bare = (ROOT / ".ci" / "bare").read_text(encoding="utf-8")
+    typed = re.findall(r'"\$\{run\[@\]\}" (scripts/\S+)(?: (--dev))?', bare)
+    assert typed == [("scripts/setup", "--dev"), ("scripts/test", ""), ("scripts/demo", "")]
+
+
+def test_the_gate_fails_where_no_docker_engine_can_be_had(tmp_path: Path) -> None:
+    """Elsewhere it only says so. A PATH without apt-get is a machine on which none can be installed."""
+    (tmp_path / "id").symlink_to("/usr/bin/id")
+    (tmp_path / "bash").symlink_to("/bin/bash")
+
+    def engine(**environment: str) -> subprocess.CompletedProcess[str]:
+        command = ["/bin/bash", str(ROOT / ".ci" / "engine"), "echo", "it ran"]
+        environment["PATH"] = str(tmp_path)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+    usual, gate = engine(), engine(REQUIRE_DOCKER="1")
+    assert (usual.returncode, gate.returncode) == (0, 1)
+    assert "!! NO DOCKER ENGINE, SO THIS WAS NOT RUN: echo it ran" in usual.stdout
+    assert gate.stdout == usual.stdout
+    assert re.search(
+        r"^export .*\bREQUIRE_DOCKER=1\b", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE
+    )
 
 
 def test_each_night_every_requirement_is_broken_on_purpose() -> None:
