@@ -11,6 +11,7 @@ import pytest
 from src.dispatcher import FairSlots
 from src.ports import ChunkBody, Rhythm
 from src.recording import (
+    StoredObject,
     StoredPart,
 )
 from tests.harness.crash.scenes import (
@@ -183,6 +184,28 @@ def test_one_stream_that_meets_a_bug_does_not_stop_the_others_and_is_tried_again
     assert without(simulation.problems(), "unforeseen") == []
     waits = [moment["retry_seconds"] for moment in moments(simulation, "unexpected")]
     assert len(waits) >= 3 and waits == sorted(waits) and waits[0] < waits[-1]
+
+
+def test_a_bug_met_before_a_file_is_a_stream_does_not_stop_the_others_either() -> None:
+    class Buggy(FakeStore):
+        bugs = 3
+
+        async def head(self, key: str) -> StoredObject | None:
+            if key == "bad.mp4" and self.bugs:
+                self.bugs -= 1
+                raise RuntimeError("nobody foresaw this")
+            return await super().head(key)
+
+    store = Buggy(limits=LIMITS)
+
+    async def script(simulation: Simulation) -> None:
+        for seed, name in enumerate(("bad", "good")):
+            simulation.disk.write(f"{name}.mp4", bytes_of(3 * CHUNK, seed))
+
+    simulation = lived(script, store=store)
+    assert without(simulation.problems(), "unforeseen") == []
+    assert set(recordings_in(store)) == {"bad.mp4", "good.mp4"}
+    assert len(moments(simulation, "unexpected")) == 3
 
 
 def test_no_memory_is_kept_by_a_stream_that_met_a_bug() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,16 +21,20 @@ def test_every_row_that_is_met_has_a_break_and_a_test_that_can_be_run() -> None:
     assert missing(rows(), breaks()) == []
 
 
-@pytest.mark.parametrize("known", breaks(), ids=_ours)
-def test_the_break_can_still_be_made(known: Break, tmp_path: Path) -> None:
-    for file in {edit.file for edit in known.edits}:
-        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / file).write_bytes((ROOT / file).read_bytes())
-    known.make(tmp_path)
-    assert any(
-        not (tmp_path / edit.file).exists() or (tmp_path / edit.file).read_bytes() != (ROOT / edit.file).read_bytes()
-        for edit in known.edits
-    )
+def test_every_break_can_still_be_made(tmp_path: Path) -> None:
+    """``old`` in its file has to follow the code: give the break the new words, or another place."""
+    assert [problem for number, known in enumerate(breaks()) for problem in _tried(known, tmp_path / str(number))] == []
+
+
+def _tried(known: Break, tree: Path) -> Iterator[str]:
+    """What is wrong with the break, tried on copies of its files."""
+    for file in {edit.file for edit in known.edits if (ROOT / edit.file).is_file()}:
+        (tree / file).parent.mkdir(parents=True, exist_ok=True)
+        (tree / file).write_bytes((ROOT / file).read_bytes())
+    try:
+        known.make(tree)
+    except BrokenBreak as exc:
+        yield f"{_ours(known)}: {exc}"
 
 
 def test_no_two_breaks_are_called_the_same() -> None:

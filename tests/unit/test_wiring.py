@@ -29,9 +29,8 @@ def _taken_by_main() -> set[str]:
     return direct.union(*(_read(ast.parse(dedent(source)), "self") for source in sources))
 
 
-@pytest.mark.parametrize("name", Settings.model_fields)
-def test_no_setting_is_without_effect(name: str) -> None:
-    assert name in _taken_by_main()
+def test_no_setting_is_without_effect() -> None:
+    assert sorted(Settings.model_fields.keys() - _taken_by_main()) == []
 
 
 def test_as_many_may_send_at_once_as_the_setting_says() -> None:
