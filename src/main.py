@@ -44,6 +44,7 @@ from .http_server import serve
 from .logging_config import configure_logging, mask
 from .metrics import Metrics
 from .ports import Naming, Rhythm, World
+from .probe_notes import RedisProbeNotes
 from .readiness import Readiness
 from .recording import PartSchedule, WhenMissing
 from .recording_file import RecordingFiles
@@ -60,7 +61,7 @@ _EXPIRE_SECONDS = 15.0
 #: How old the answer whether all is there may grow while nobody asks.
 _LOOK_SECONDS = 15.0
 _REFUSED_SECONDS = 60.0
-_TIDY_SECONDS = 600.0
+_TIDY_SECONDS = 960.0  # longer than a probe that nobody has noted is left alone
 #: A rule of the bucket that aborts uploads sooner takes long recordings, and those that wait for an outage to end.
 _ENOUGH_DAYS = 7
 #: A process that has said its last word ends within so many seconds, whatever hangs.
@@ -187,10 +188,12 @@ async def _serve_until(
 ) -> None:
     settings = place.settings
     # Each its own: the return of the one is no news of the other.
-    store = await stack.enter_async_context(
-        open_store(_store_settings(settings), policy=RetryPolicy(stopping=stop), observer=metrics, on_secret=mask)
-    )
     checkpoints = await stack.enter_async_context(_checkpoints(settings, RetryPolicy(stopping=stop), metrics))
+    notes = RedisProbeNotes(checkpoints.beside)
+    reached = open_store(
+        _store_settings(settings), policy=RetryPolicy(stopping=stop), observer=metrics, notes=notes, on_secret=mask
+    )
+    store = await stack.enter_async_context(reached)
     recordings = await stack.enter_async_context(_recordings(settings))
     slots = FairSlots(settings.max_concurrent_streams)
     prober = Ffprobe(settings.ffprobe_path, settings.watch_dir, timeout_seconds=settings.ffprobe_timeout_seconds)
@@ -228,6 +231,7 @@ async def _serve_until(
             group.create_task(_once(checkpoints.warn_about_configuration, metrics), name="redis-check"),
             group.create_task(_once(checkpoints.keep_records, metrics), name="redis-records"),
             group.create_task(_prepare(store, metrics), name="bucket"),  # created before the first recording
+            group.create_task(_until_stopped(store.keep_abilities), name="store-abilities"),
         ]
         await stop.wait()
         slots.drain()
@@ -281,12 +285,17 @@ async def _once(work: Callable[[], Awaitable[object]], metrics: Metrics) -> None
                 await asyncio.sleep(_REFUSED_SECONDS)
 
 
+async def _until_stopped(work: Callable[[], Awaitable[object]]) -> None:
+    with suppress(Stopped):
+        await work()
+
+
 async def _prepare(store: S3Client, metrics: Metrics) -> None:
     await _once(store.abilities, metrics)
     days = await store.days_of_an_upload()
     if days is not None and days < _ENOUGH_DAYS:
         metrics.uploads_expire(days=days)
-    await _once(store.abort_forgotten_probes, metrics)  # at once: this process may not live for the next ten minutes
+    await _once(store.abort_forgotten_probes, metrics)  # at once: this process may not live long enough to do it later
     await asyncio.sleep(_TIDY_SECONDS)
     await _once(store.abort_forgotten_probes, metrics)
 

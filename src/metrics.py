@@ -18,6 +18,7 @@ from functools import partial
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 
+from .ability_metrics import AbilityMoments
 from .exceptions import Permanent, described
 from .health import Health
 from .instruments import SERVICES, Instruments
@@ -232,7 +233,7 @@ class StreamMoments:
         return _logger("stream_processor").bind(stream_id=self._stream_id, file_path=self._path)
 
 
-class Metrics:
+class Metrics(AbilityMoments):
     """The ports ``Telemetry`` and ``ServiceObserver``, and what watcher and Redis tell.
 
     ``now`` gives monotonic seconds, ``wall_clock`` Unix time.
@@ -250,6 +251,7 @@ class Metrics:
     ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # else every counter has a second series
         self.registry = CollectorRegistry() if registry is None else registry
+        super().__init__(self.registry)
         ProcessCollector(registry=self.registry)
         self.health = Health(self.registry)
         self._instruments = Instruments(self.registry)

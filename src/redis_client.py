@@ -254,6 +254,12 @@ class RedisCheckpoints:
             self._missed = False
             self._policy.bell.ring()
 
+    async def beside(self, verb: str, name: str, *arguments: bytes) -> Any:
+        """One command about a key of this daemon's that is no stream's. One attempt, and none that takes long."""
+        command: Command = (verb, self._key(name.encode()), *arguments)
+        (answer,) = await self._run("beside", [command], transaction=False, seconds=_PING_SECONDS)
+        return answer
+
     async def warn_about_configuration(self) -> None:
         """Tell telemetry when Redis may evict records or forget them in a restart; silent where CONFIG is forbidden."""
         asked = [("CONFIG GET", name) for name in ("maxmemory-policy", "appendonly", "save")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -26,6 +27,10 @@ SAID = {
     "upload_part": "ETag",
     "upload_part_copy": "CopyPartResult",
 }
+
+
+#: What a completion may lack, since the object is compared afterwards; a condition is none of it.
+HARMLESS = frozenset({"ChecksumType", "ChecksumCRC64NVME", "MpuObjectSize"})
 
 
 def bare(etag: str) -> str:
@@ -61,6 +66,11 @@ def check_answer(stored: StoredPart, body: ChunkBody) -> None:
     """A store that says what it stored must say what was sent; otherwise the part is sent again."""
     if stored.crc64 is not None and stored.crc64 != body.digest.crc64:
         raise S3Unavailable(f"part {stored.number} was stored with another checksum", operation="upload_part")
+
+
+def content_md5(hex_digest: str) -> str:
+    """As the header Content-MD5 has it."""
+    return base64.b64encode(bytes.fromhex(hex_digest)).decode()
 
 
 def completion_arguments(manifest: Manifest, parts: Sequence[StoredPart], abilities: Abilities) -> dict[str, Any]:

@@ -15,11 +15,14 @@ What the operator should know of it:
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote_plus
 
 import aioboto3
@@ -47,12 +50,15 @@ from .ports import ChunkBody, Hashes
 from .recording import Answer, Chunk, ListedObject, Manifest, OpenUpload, StoredObject, StoredPart
 from .request_outcome import ServiceObserver, observed
 from .retry import RetryPolicy, until_it_works
+from .s3_abilities import CONDITIONS, PUT_CONDITIONS, AbilityObserver, Learner, Said, said
 from .s3_answers import (
+    HARMLESS,
     SAID,
     bare,
     check_answer,
     completion_answer,
     completion_arguments,
+    content_md5,
     is_said,
     listed_object,
     listed_part,
@@ -70,13 +76,14 @@ from .s3_errors import (
     translate,
 )
 from .s3_outcomes import SILENT
+from .s3_probe import NoNotes, Probe, ProbeNotes
 from .s3_settings import Abilities, Choice, Deadlines, StoreSettings, addressing
 from .s3_transport import SIGNER, BodyFile, NeverElsewhere, timestamp
 
 T = TypeVar("T")
 
 _PARTS_A_PAGE = 200  # a page of 1,000 keeps the event loop busy for 50 ms
-_LONGEST_PROBE = timedelta(minutes=5)
+_LONGEST_PROBE = timedelta(minutes=15)
 _PING_SECONDS = 2.5  # less than whoever asks for readiness waits, so that the silence is told
 _DOCUMENT_LIMIT = 64 * 1024 * 1024
 #: For each listing: where the next page begins, in the request and in the answer before it.
@@ -90,6 +97,10 @@ _MOST_REFUSED_SUMS = 3
 _MEMORY = "if it goes on, something changes the bytes on their way, or this machine's memory does"
 
 
+class StoreObserver(ServiceObserver, AbilityObserver, Protocol):
+    """What the client tells: requests, operations that are tried again, and what the store can do."""
+
+
 class S3Client:
     """The port ``ObjectStore`` on a real bucket. Build it with ``open_store``."""
 
@@ -99,9 +110,10 @@ class S3Client:
         settings: StoreSettings,
         *,
         policy: RetryPolicy,
-        observer: ServiceObserver,
+        observer: StoreObserver,
         credentials: RenewableCredentials,
         deadlines: Deadlines | None = None,
+        notes: ProbeNotes | None = None,
     ) -> None:
         self._client = client
         self._credentials = credentials
@@ -110,8 +122,20 @@ class S3Client:
         self._missed = False  # by the last look whether it is there
         self._observer = observer
         self._deadlines = deadlines or Deadlines()
-        self._abilities: Abilities | None = None
+        self._bucket_seen = False
         self._preparing = asyncio.Lock()
+        self._notes = notes or NoNotes()
+        self._probe = Probe(self._call, self._probe_key, self._notes)
+        self._learner = Learner(
+            settings,
+            ready=self._prepare,
+            ask=self._probe.ask,
+            policy=policy,
+            observer=observer,
+            now=time.monotonic,
+        )
+        # Whether an upload was begun with checksums; only then are they sent with its parts.
+        self._with_checksums: dict[str, bool] = {}
         self._speed: float | None = None
         self._not_understood = NotUnderstood()
 
@@ -124,18 +148,30 @@ class S3Client:
         return self._settings.is_aws
 
     async def hashes(self) -> Hashes:
-        abilities = await self.abilities()
-        return Hashes(md5=not abilities.checksum, sha256=self._settings.signs_payloads)
+        without = not self._learner.current().checksum or not all(self._with_checksums.values())
+        return Hashes(md5=without, sha256=self._settings.signs_payloads)
 
     async def abilities(self) -> Abilities:
-        """What the store can do: set, known, or learnt once with the probe key."""
-        return await self._retried("probe", self._prepare)
+        """What the store can do: set, known, or learnt with the probe's key, as far as it can be learnt."""
+        await self._retried("probe", self._prepare)
+        return await self._learner.everything()
+
+    async def keep_abilities(self) -> None:
+        """Never ends: stores are updated too, so they are asked anew every day."""
+        await self._learner.keep()
+
+    async def close(self) -> None:
+        """End what runs beside the calls."""
+        await self._learner.close()
 
     async def abort_forgotten_probes(self) -> None:
-        """Abort what a process that was killed while it learnt has left at the probe's key.
+        """Abort what processes that are gone have noted as theirs at the probe's key.
 
-        What began in the last minutes may be the probe of another daemon at work.
+        What nobody has noted may be the probe of another daemon at work, until it is old.
         """
+        for upload_id in await self._notes.left_behind():
+            await self.abort_upload(self._probe_key, upload_id)
+            await self._notes.forget(upload_id)
         before = datetime.now(UTC) - _LONGEST_PROBE
         for upload in await self.list_uploads(self._probe_key):
             if upload.initiated_at is not None and upload.initiated_at < before:
@@ -162,7 +198,7 @@ class S3Client:
         except S3Unavailable as exc:
             self._missed = True
             # Until the bucket was there once, whoever makes it tells what is in its way.
-            if self._abilities is not None or not _is_no_bucket(exc):
+            if self._bucket_seen or not _is_no_bucket(exc):
                 self._observer.operation_failed(operation="s3.ping", error=exc, attempt=1, wait_seconds=0.0)
             raise
         if self._missed:
@@ -173,7 +209,8 @@ class S3Client:
 
     async def create_upload(self, key: str, metadata: Mapping[str, str]) -> str:
         async def create() -> str:
-            abilities = await self._prepare()
+            await self._prepare()
+            abilities = await self._learner.for_create()
             return await self._create(key, metadata, checksum=abilities.checksum)
 
         return await self._retried("create_upload", create)
@@ -183,9 +220,9 @@ class S3Client:
 
         async def send() -> StoredPart:
             nonlocal refused_sums
-            abilities = await self._prepare()
+            await self._prepare()
             try:
-                return await self._send_part(key, upload_id, number, body, abilities)
+                return await self._send_part(key, upload_id, number, body)
             except S3Unavailable as exc:
                 refused_sums += isinstance(exc, S3WrongContent)
                 if refused_sums == _MOST_REFUSED_SUMS:
@@ -201,7 +238,8 @@ class S3Client:
         self, key: str, upload_id: str, chunk: Chunk, *, source_key: str, source_etag: str
     ) -> StoredPart | None:
         async def copy() -> StoredPart | None:
-            if not (await self._prepare()).part_copy:
+            await self._prepare()
+            if not self._learner.current().part_copy:
                 return None
             try:
                 answer = await ask()
@@ -231,6 +269,7 @@ class S3Client:
                 with reading("list_parts"):
                     if page.get("UploadId", upload_id) != upload_id:
                         raise ValueError("it is about another upload")
+                    self._note_checksums(upload_id, page)
                     for part in map(listed_part, page.get("Parts", [])):
                         if found.setdefault(part.number, part) != part:
                             raise ValueError(f"part {part.number} is listed twice, and differs")
@@ -241,29 +280,39 @@ class S3Client:
     async def complete_upload(
         self, key: str, upload_id: str, manifest: Manifest, parts: Sequence[StoredPart]
     ) -> Answer:
-        abilities = await self.abilities()
+        await self._retried("probe", self._prepare)
+        abilities = await self._learner.for_conditions(CONDITIONS)
         conditional = abilities.if_none_match if manifest.replaces is None else abilities.if_match
         if not conditional and not await self._condition_holds(key, manifest):
             return Answer.PRECONDITION_FAILED
-        arguments = completion_arguments(manifest, parts, abilities)
         deadline = self._deadlines.completion + manifest.size / self._deadlines.slowest / 64
+        abilities = replace(abilities, checksum=self._sends_checksums(upload_id))
+        arguments = completion_arguments(manifest, parts, abilities)
         try:
-            await self._call("complete_multipart_upload", Key=key, UploadId=upload_id, deadline=deadline, **arguments)
+            await self._without_if_refused(
+                partial(self._call, "complete_multipart_upload", Key=key, UploadId=upload_id, deadline=deadline),
+                arguments,
+                {name: value for name, value in arguments.items() if name not in HARMLESS},
+            )
         except UploadGone:
             return Answer.UPLOAD_GONE
+        except S3WrongContent:
+            return Answer.WRONG_CONTENT
         except S3Rejected as exc:
             answer = completion_answer(exc)
             if answer is not Answer.PRECONDITION_FAILED:
                 self._observer.operation_failed(operation="complete_upload", error=exc, attempt=1, wait_seconds=0.0)
             return answer
-        except S3WrongContent:
-            return Answer.WRONG_CONTENT
         except S3Unavailable as exc:
+            # Also where a condition is refused: nobody knows yet that the store has none.
             self._observer.operation_failed(operation="complete_upload", error=exc, attempt=1, wait_seconds=0.0)
             return Answer.NONE
+        self._with_checksums.pop(upload_id, None)
         return Answer.DONE
 
     async def abort_upload(self, key: str, upload_id: str) -> None:
+        self._with_checksums.pop(upload_id, None)
+
         async def abort() -> None:
             try:
                 await self._call("abort_multipart_upload", Key=key, UploadId=upload_id)
@@ -332,18 +381,20 @@ class S3Client:
 
     async def put_document(self, key: str, body: bytes, *, replaces: str | None) -> bool:
         async def put() -> bool:
-            abilities = await self._prepare()
+            await self._prepare()
+            abilities = await self._learner.for_conditions(PUT_CONDITIONS)
             arguments: dict[str, Any] = {"Body": body, "ContentType": "application/json"}
-            if abilities.checksum:
-                arguments["ChecksumCRC64NVME"] = crc64_to_base64(crt.crc64nvme(body))
-            if replaces is None and abilities.if_none_match:
+            if replaces is None and abilities.put_if_none_match:
                 arguments["IfNoneMatch"] = "*"
             elif replaces is None and (there := await self._get_document(key)) is not None:
                 return there[0] == body
-            if replaces is not None and abilities.if_match:
+            if replaces is not None and abilities.put_if_match:
                 arguments["IfMatch"] = f'"{replaces}"'
+            plain = {**arguments, "ContentMD5": content_md5(hashlib.md5(body, usedforsecurity=False).hexdigest())}
+            summed = {**arguments, "ChecksumCRC64NVME": crc64_to_base64(crt.crc64nvme(body))}
             try:
-                await self._call("put_object", Key=key, **arguments)
+                call = partial(self._call, "put_object", Key=key)
+                await self._without_if_refused(call, summed if abilities.checksum else plain, plain)
             except S3Rejected as exc:
                 if exc.code not in ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "412", "404"):
                     raise
@@ -479,30 +530,35 @@ class S3Client:
         return b"".join(pieces), bare(answer["ETag"])
 
     async def _create(self, key: str, metadata: Mapping[str, str], *, checksum: bool) -> str:
-        arguments: dict[str, Any] = {"Metadata": dict(metadata), "ContentType": "video/mp4"}
-        if checksum:
-            arguments |= {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"}
-        answer = await self._call("create_multipart_upload", Key=key, **arguments)
-        return str(answer["UploadId"])
+        plain: dict[str, Any] = {"Metadata": dict(metadata), "ContentType": "video/mp4"}
+        declared = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"} if checksum else {}
+        call = partial(self._call, "create_multipart_upload", Key=key)
+        answer, whole = await self._without_if_refused(call, {**plain, **declared}, plain)
+        upload_id = str(answer["UploadId"])
+        self._with_checksums[upload_id] = checksum and whole
+        return upload_id
 
-    async def _send_part(
-        self, key: str, upload_id: str, number: int, body: ChunkBody, abilities: Abilities
-    ) -> StoredPart:
+    async def _send_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
         file = BodyFile(body)
-        arguments: dict[str, Any] = {"Body": file, "ContentLength": body.size}
-        if abilities.checksum:
-            arguments["ChecksumCRC64NVME"] = crc64_to_base64(body.digest.crc64)
+        plain: dict[str, Any] = {"Body": file, "ContentLength": body.size}
+        if body.digest.md5 is not None:
+            plain["ContentMD5"] = content_md5(body.digest.md5)
+        arguments = plain
+        if self._sends_checksums(upload_id):
+            arguments = {**plain, "ChecksumCRC64NVME": crc64_to_base64(body.digest.crc64)}
+            arguments.pop("ContentMD5", None)
         clock = asyncio.get_running_loop().time
         started = clock()
         try:
-            answer = await self._call(
+            call = partial(
+                self._call,
                 "upload_part",
                 Key=key,
                 UploadId=upload_id,
                 PartNumber=number,
                 deadline=self._deadlines.for_body(body.size, self._speed),
-                **arguments,
             )
+            answer, _ = await self._without_if_refused(call, arguments, plain)
         except S3Unavailable:
             if file.broken:
                 raise file.broken from None
@@ -521,7 +577,8 @@ class S3Client:
 
     async def _head(self, key: str) -> StoredObject | None:
         try:
-            answer = await self._call("head_object", Key=key, ChecksumMode="ENABLED")
+            mode = {"ChecksumMode": "ENABLED"} if self._learner.current().checksum_mode else {}
+            answer, _ = await self._without_if_refused(partial(self._call, "head_object", Key=key), mode, {})
         except S3Rejected as exc:
             if exc.code in ("404", "NoSuchKey", "NotFound"):
                 return None
@@ -538,16 +595,45 @@ class S3Client:
         stored = await self.head(key)
         return (stored.etag if stored else None) == manifest.replaces
 
-    # -- learning what the store can do -----------------------------------------------------------------------
+    # -- what the store can do --------------------------------------------------------------------------------
 
-    async def _prepare(self) -> Abilities:
-        """Bucket and abilities, made sure of once; a single attempt, so that callers retry as a whole."""
-        if self._abilities is None:
+    async def _without_if_refused(
+        self, call: Callable[..., Awaitable[dict[str, Any]]], arguments: Mapping[str, Any], plain: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], bool]:
+        """The answer, and whether it is to the whole request. ``plain`` lacks headers that nothing depends on.
+
+        Refused with them, it is asked once without. That teaches nothing; it makes the probe ask.
+        """
+        try:
+            return await call(**arguments), True
+        except S3Unavailable as exc:
+            if self._settings.is_aws or said(exc) is not Said.NOT_KNOWN:
+                raise
+            self._learner.suspect()
+            if arguments == plain or self._settings.checksum is Choice.ON:
+                raise
+        return await call(**plain), False
+
+    def _sends_checksums(self, upload_id: str) -> bool:
+        """Whether parts of this upload, and its completion, carry checksums; of an unknown one as of a new one."""
+        if self._settings.checksum is Choice.OFF:
+            return False
+        return self._with_checksums.get(upload_id, self._learner.current().checksum)
+
+    def _note_checksums(self, upload_id: str, page: Mapping[str, Any]) -> None:
+        """An upload that another process has begun says by its listing whether it has checksums."""
+        parts = page.get("Parts", [])
+        has = page.get("ChecksumAlgorithm") == "CRC64NVME" or any("ChecksumCRC64NVME" in part for part in parts)
+        if has or parts:
+            self._with_checksums.setdefault(upload_id, has)
+
+    async def _prepare(self) -> None:
+        """The bucket, made sure of once; a single attempt, so that callers retry as a whole."""
+        if not self._bucket_seen:
             async with self._preparing:
-                if self._abilities is None:
+                if not self._bucket_seen:
                     await self._ensure_bucket()
-                    self._abilities = await self._learn()
-        return self._abilities
+                    self._bucket_seen = True
 
     async def _ensure_bucket(self) -> None:
         try:
@@ -575,103 +661,9 @@ class S3Client:
                 raise
             await self._call("create_bucket")  # a store of one region that knows no others
 
-    async def _learn(self) -> Abilities:
-        settings = self._settings
-        fixed = (settings.checksum, settings.conditional_writes)
-        if settings.is_aws or Choice.AUTO not in fixed:
-            learnt = Abilities(True, True, True, True, True)
-        else:
-            learnt = await _Probe(self, self._probe_key).run()
-        return Abilities(
-            checksum=_choose(settings.checksum, learnt.checksum),
-            if_none_match=_choose(settings.conditional_writes, learnt.if_none_match),
-            if_match=_choose(settings.conditional_writes, learnt.if_match),
-            object_size=learnt.object_size and settings.checksum is not Choice.OFF,
-            part_copy=_choose(settings.part_copy, learnt.part_copy),
-        )
-
 
 def _is_no_bucket(exc: S3Unavailable) -> bool:
     return "NoSuchBucket" in str(exc)
-
-
-def _choose(choice: Choice, learnt: bool) -> bool:
-    return learnt if choice is Choice.AUTO else choice is Choice.ON
-
-
-class _Probe:
-    """Learns what a store verifies by giving it what it must refuse, at one documented key.
-
-    The store holds one object of one byte afterwards; every upload that the probe began is aborted. What is
-    accepted although it is wrong counts as not supported.
-    """
-
-    _BYTE = b"\0"
-
-    def __init__(self, store: S3Client, key: str) -> None:
-        self._store = store
-        self._key = key
-        self._crc = crt.crc64nvme(self._BYTE)
-
-    async def run(self) -> Abilities:
-        """One attempt; trouble is raised for the caller to retry."""
-        checksum = await self._refuses_wrong(crc=self._crc ^ 1)
-        size = await self._refuses_wrong(checksum=checksum, size=2)
-        if await self._store._head(self._key) is None:
-            await self._store._call("put_object", Key=self._key, Body=self._BYTE)
-        fresh = await self._refuses_wrong(checksum=checksum, condition={"IfNoneMatch": "*"})
-        same = await self._refuses_wrong(checksum=checksum, condition={"IfMatch": '"' + "0" * 32 + '"'})
-        return Abilities(checksum, fresh, same, size, part_copy=True)
-
-    async def _refuses_wrong(
-        self,
-        *,
-        checksum: bool = True,
-        crc: int | None = None,
-        size: int | None = None,
-        condition: Mapping[str, str] | None = None,
-    ) -> bool:
-        call = self._store._call
-        try:
-            upload_id = await self._store._create(self._key, {}, checksum=checksum)
-        except (S3Rejected, S3NotAble):
-            return False
-        try:
-            part: dict[str, Any] = {"ChecksumCRC64NVME": crc64_to_base64(self._crc)} if checksum else {}
-            sent = await call("upload_part", Key=self._key, UploadId=upload_id, PartNumber=1, Body=self._BYTE, **part)
-            arguments: dict[str, Any] = dict(condition or {})
-            if checksum:
-                whole = self._crc if crc is None else crc
-                arguments |= {"ChecksumType": "FULL_OBJECT", "ChecksumCRC64NVME": crc64_to_base64(whole)}
-            if size is not None:
-                arguments["MpuObjectSize"] = size
-            completed = {"PartNumber": 1, "ETag": sent["ETag"], **part}
-            await call(
-                "complete_multipart_upload",
-                Key=self._key,
-                UploadId=upload_id,
-                MultipartUpload={"Parts": [completed]},
-                **arguments,
-            )
-        except S3NotAble:
-            return not await self._aborted(upload_id)
-        except S3Rejected:
-            return await self._aborted(upload_id)
-        except UploadGone as exc:  # somebody has tidied up here: no answer to what was asked
-            raise S3Unavailable(str(exc), operation="probe") from exc
-        except S3WrongContent:
-            return await self._aborted(upload_id)
-        except S3Unavailable:
-            await self._aborted(upload_id)
-            raise
-        return False
-
-    async def _aborted(self, upload_id: str) -> bool:
-        try:
-            await self._store._call("abort_multipart_upload", Key=self._key, UploadId=upload_id)
-        except S3OperationError:
-            return True  # the probe's own leftovers are not worth failing for
-        return True
 
 
 @asynccontextmanager
@@ -679,12 +671,14 @@ async def open_store(
     settings: StoreSettings,
     *,
     policy: RetryPolicy,
-    observer: ServiceObserver,
+    observer: StoreObserver,
     deadlines: Deadlines | None = None,
+    notes: ProbeNotes | None = None,
     on_secret: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[S3Client]:
     """One client for the life of the process. Does not talk to the store yet: it may be away at start.
 
+    ``notes``: where the probe notes what it begins.
     ``on_secret`` hears of each secret before it is used, so that no log line shows it.
     """
     limits = deadlines or Deadlines()
@@ -716,4 +710,14 @@ async def open_store(
         client = opened
         client.meta.events.unregister("before-call.s3", botocore.handlers.add_expect_header)
         client.meta.events.register("choose-signer.s3", lambda **_: SIGNER)
-        yield S3Client(client, settings, policy=policy, observer=observer, credentials=credentials, deadlines=limits)
+        store = S3Client(
+            client,
+            settings,
+            policy=policy,
+            observer=observer,
+            credentials=credentials,
+            deadlines=limits,
+            notes=notes,
+        )
+        stack.push_async_callback(store.close)
+        yield store

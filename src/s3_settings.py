@@ -58,13 +58,20 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What the store can do beyond the oldest S3. ``checksum``: it verifies CRC64NVME of parts and whole objects."""
+    """What the store can do beyond the oldest S3. ``checksum``: it verifies CRC64NVME of parts and whole objects.
+
+    The conditions are those of a completion; a store may know them there and not at PutObject. ``checksum_mode``: a
+    HEAD may ask for the checksum.
+    """
 
     checksum: bool
     if_none_match: bool
     if_match: bool
     object_size: bool
     part_copy: bool
+    put_if_none_match: bool = True
+    put_if_match: bool = True
+    checksum_mode: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,18 @@ from dataclasses import replace
 
 import pytest
 
+from src import s3_probe
 from src.credentials import KeySettings
 from src.exceptions import S3Unavailable
+from src.object_keys import PROBE_KEY
+from src.ports import Hashes
 from src.recording import Answer
-from tests.contract.test_object_store import TAIL, manifest_of, opened_with, settings_of, uploaded
+from src.s3_abilities import Said, Trial
+from src.s3_settings import Abilities, Choice
+from tests.contract.test_object_store import TAIL, WHOLE, completed, manifest_of, opened_with, settings_of, uploaded
+from tests.harness.fakes.recordings import FakeChunkBody
 from tests.harness.fakes.telemetry import FakeTelemetry
-from tests.harness.faulty_s3 import FaultyS3, edited
+from tests.harness.faulty_s3 import Fault, FaultyS3, drop, edited, status
 from tests.harness.servers import S3Server
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.versitygw]
@@ -54,3 +60,104 @@ async def test_a_head_that_misses_for_an_unknown_key_id_is_no_object_that_is_gon
             await client.ping()
         assert refused.value.misconfigured
         assert "S3_ACCESS_KEY_ID" in refused.value.hint
+
+
+# -- one odd answer ----------------------------------------------------------------------------------------------------
+
+#: What may meet the probe once at any of its requests, and say nothing of the store.
+ODD = (status(400, "OddAnswer"), status(501, "NotImplemented"), status(404, "NoSuchUpload"), drop())
+ASKED = ("CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "PutObject", "HeadObject")
+
+
+async def _one_odd_answer_teaches_nothing(server: S3Server, operation: str, odd: Fault, skip: int) -> None:
+    with FaultyS3(server.port) as proxy:
+        settings = settings_of(server, endpoint_url=proxy.url)
+        rule = proxy.on(operation, odd, key=PROBE_KEY, skip=skip)
+        telemetry = FakeTelemetry()
+        async with opened_with(settings, telemetry) as client:
+            abilities = await client.abilities()
+    assert rule.happened == 1
+    assert abilities == Abilities(True, True, True, True, True)
+    assert telemetry.named("ability_lost") == []
+
+
+@pytest.mark.parametrize("operation", ASKED)
+@pytest.mark.parametrize("odd", ODD, ids=lambda fault: fault.name)
+async def test_one_odd_answer_to_the_probe_teaches_nothing(versitygw: S3Server, operation: str, odd: Fault) -> None:
+    for skip in (0, 1, 2):
+        await _one_odd_answer_teaches_nothing(versitygw, operation, odd, skip)
+
+
+async def test_a_probe_that_learns_from_a_single_refusal_is_caught(
+    versitygw: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mutant: the second question of the pair is not asked."""
+
+    async def hasty(*, wrong: Trial | None = None, right: Trial | None = None, without: Trial) -> bool:
+        with_it = right or wrong
+        assert with_it is not None
+        answer = await with_it()
+        return answer is (Said.ACCEPTED if right else Said.REFUSED)
+
+    monkeypatch.setattr(s3_probe, "controlled", hasty)
+    with pytest.raises(AssertionError):
+        await _one_odd_answer_teaches_nothing(versitygw, "CreateMultipartUpload", ODD[0], 0)
+
+
+@pytest.mark.parametrize("operation", ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "HeadObject"])
+async def test_a_refusal_in_a_recording_teaches_nothing_and_costs_one_repetition(
+    versitygw: S3Server, operation: str
+) -> None:
+    with FaultyS3(versitygw.port) as proxy:
+        settings, telemetry = settings_of(versitygw, endpoint_url=proxy.url), FakeTelemetry()
+        async with opened_with(settings, telemetry) as client:
+            before = await client.abilities()
+            rule = proxy.on(operation, status(400, "" if operation == "HeadObject" else "OddAnswer"), key="take.mp4")
+            await completed(client, "take.mp4", TAIL)
+            assert await client.abilities() == before
+        assert rule.happened == 1
+        assert telemetry.named("ability_lost") == []
+        assert telemetry.named("operation_failed") == [], "asked again at once, without what nothing depends on"
+
+
+async def test_a_condition_that_is_refused_in_a_recording_stays(versitygw: S3Server) -> None:
+    """Who has no condition, and has not been asked, may have one: the object is looked at, and it is asked again."""
+    with FaultyS3(versitygw.port) as proxy:
+        async with opened_with(settings_of(versitygw, endpoint_url=proxy.url)) as client:
+            await client.abilities()
+            proxy.on("CompleteMultipartUpload", status(501, "NotImplemented"), key="take.mp4", times=2)
+            upload_id, parts = await uploaded(client, "take.mp4", TAIL)
+            assert await client.complete_upload("take.mp4", upload_id, manifest_of(TAIL), parts) is Answer.NONE
+            assert await client.complete_upload("take.mp4", upload_id, manifest_of(TAIL), parts) is Answer.DONE
+        asked = proxy.seen("CompleteMultipartUpload", "take.mp4")
+        assert len(asked) == 3
+        assert all(request.headers["if-none-match"] == "*" for request in asked)
+
+
+async def test_every_body_without_a_checksum_has_its_md5(versitygw: S3Server) -> None:
+    with FaultyS3(versitygw.port) as proxy:
+        settings = settings_of(versitygw, endpoint_url=proxy.url, checksum=Choice.OFF)
+        async with opened_with(settings) as client:
+            await completed(client, "take.mp4", TAIL)
+            assert await client.put_document("take.json", b"{}", replaces=None)
+        for operation in ("UploadPart", "PutObject"):
+            assert proxy.seen(operation)
+            assert all("content-md5" in request.headers for request in proxy.seen(operation))
+        names = {name for request in proxy.requests for name in request.headers}
+        assert not any(name.startswith("x-amz-checksum") for name in names)
+
+
+async def test_an_upload_of_another_process_says_itself_whether_it_has_checksums(versitygw: S3Server) -> None:
+    settings = settings_of(versitygw)
+    async with opened_with(replace(settings, checksum=Choice.OFF)) as client:
+        bare, parts = await uploaded(client, "bare.mp4", WHOLE)
+    async with opened_with(settings) as client:
+        summed, sums = await uploaded(client, "summed.mp4", WHOLE)
+    async with opened_with(settings) as client:
+        assert (await client.abilities()).checksum
+        for key, upload_id, held in (("bare.mp4", bare, parts), ("summed.mp4", summed, sums)):
+            listed = await client.list_parts(key, upload_id)
+            body = FakeChunkBody(TAIL, Hashes(md5=True))
+            tail = await client.upload_part(key, upload_id, 2, body)
+            named = [replace(listed[1], crc64=held[0].crc64), tail]
+            assert await client.complete_upload(key, upload_id, manifest_of(WHOLE, TAIL), named) is Answer.DONE

@@ -217,7 +217,7 @@ async def test_a_store_that_answers_501_to_checksums_is_used_without_them() -> N
     async with _client(store, telemetry, probes=True) as client:
         assert not (await client.abilities()).checksum
         requests = len(store.requests)
-        assert requests <= 25
+        assert requests <= 45
         assert await client.create_upload(KEY, {}) == "u1"
         assert len(store.requests) == requests + 1
     assert _errors(telemetry) == []
@@ -311,7 +311,7 @@ async def test_a_probe_that_somebody_tidies_away_is_no_answer_and_is_repeated() 
         abilities = await client.abilities()
     assert store.forgotten == 1
     assert not (abilities.checksum or abilities.object_size or abilities.if_none_match or abilities.if_match)
-    assert ["NoSuchUpload" in str(error) for error in _errors(telemetry)] == [True]
+    assert _errors(telemetry) == [], "no recording was in trouble"
 
 
 async def test_without_conditions_a_document_is_put_only_where_none_is() -> None:

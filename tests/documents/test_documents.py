@@ -206,9 +206,12 @@ def _events() -> set[str]:
     return {event for events in _events_by_level().values() for event in events}
 
 
+_WITH_EVENTS = ("metrics.py", "health.py", "ability_metrics.py")
+
+
 def _events_by_level() -> Mapping[str, set[str]]:
     found: dict[str, set[str]] = {}
-    trees = [ast.parse((ROOT / "src" / name).read_text(encoding="utf-8")) for name in ("metrics.py", "health.py")]
+    trees = [ast.parse((ROOT / "src" / name).read_text(encoding="utf-8")) for name in _WITH_EVENTS]
     for node in (node for tree in trees for node in ast.walk(tree)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
             found.setdefault(node.func.attr, set()).update(_texts(node.args[0]))
@@ -347,10 +350,16 @@ def test_there_are_as_many_cases_as_the_guarantees_say() -> None:
 
 def _operations() -> set[str]:
     """What the client asks of the store: the first argument wherever it asks."""
-    tree = ast.parse((ROOT / "src" / "s3_client.py").read_text(encoding="utf-8"))
-    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args)
-    asked = (call for call in calls if re.search(r"\b(_call|call|_pages)$", ast.unparse(call.func)))
-    return {text for call in asked for text in _texts(call.args[0])}
+    trees = [ast.parse((ROOT / "src" / name).read_text(encoding="utf-8")) for name in ("s3_client.py", "s3_probe.py")]
+    calls = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args)
+    named: set[str] = set()
+    for call in calls:
+        function, first = ast.unparse(call.func), ast.unparse(call.args[0])
+        if re.search(r"\b(_call|call|_pages)$", function):
+            named |= _texts(call.args[0])
+        elif (function, first) == ("partial", "self._call"):  # prepared to be called
+            named |= _texts(call.args[1])
+    return named
 
 
 def test_the_rights_are_those_of_the_operations_that_are_used() -> None:

@@ -46,6 +46,10 @@ FLOORS: dict[str, frozenset[str]] = {
             "s3_transport",
             "s3_errors",
             "s3_outcomes",
+            "s3_abilities",
+            "s3_probe",
+            "probe_notes",
+            "ability_metrics",
             "s3_answers",
             "s3_client",
             "ffprobe",
@@ -80,15 +84,17 @@ BESIDES: dict[str, frozenset[str]] = {
     "film": frozenset({"boxes", "fragments"}),
     "media": frozenset({"film"}),
     **{edge: frozenset({"retry", "metrics"}) - {edge} for edge in FLOORS["edges"] - {"config", "s3_client"}},
-    "metrics": frozenset({"health", "instruments", "series", "trouble", "request_outcome"}),
+    "metrics": frozenset({"ability_metrics", "health", "instruments", "series", "trouble", "request_outcome"}),
     "redis_errors": frozenset({"request_outcome"}),
     "redis_client": frozenset({"retry", "request_outcome", "redis_errors"}),
     "s3_settings": frozenset({"credentials"}),
     "s3_errors": frozenset({"request_outcome", "s3_outcomes"}),
     "s3_answers": frozenset({"s3_settings"}),
+    "s3_abilities": frozenset({"retry", "s3_settings"}),
+    "s3_probe": frozenset({"s3_abilities", "s3_answers"}),
     "s3_client": frozenset(
         {"retry", "credentials", "request_outcome", "s3_settings", "s3_transport", "s3_errors", "s3_answers"}
-        | {"s3_outcomes"}
+        | {"s3_outcomes", "s3_abilities", "s3_probe"}
     ),
     "http_server": frozenset({"readiness"}),
     "upload": frozenset({"ledger"}),
@@ -112,11 +118,13 @@ LIBRARIES: dict[str, frozenset[str]] = {
     "aiobotocore": frozenset({"s3_client", "s3_transport", "credentials"}),
     "botocore": frozenset({"s3_client", "s3_transport", "s3_errors", "credentials"}),
     "aiohttp": frozenset({"s3_client", "s3_transport", "s3_errors", "http_server", "embedded.s3_server"}),
-    "awscrt": frozenset({"checksums", "recording_file", "s3_client"}),
+    "awscrt": frozenset({"checksums", "recording_file", "s3_client", "s3_probe"}),
     "redis": frozenset({"redis_client", "redis_errors", "embedded.redis_server"}),
     "watchfiles": frozenset({"watcher"}),
-    "structlog": frozenset({"logging_config", "metrics", "health"}),
-    "prometheus_client": frozenset({"metrics", "instruments", "health", "http_server", "at_risk_metrics"}),
+    "structlog": frozenset({"ability_metrics", "logging_config", "metrics", "health"}),
+    "prometheus_client": frozenset(
+        {"ability_metrics", "metrics", "instruments", "health", "http_server", "at_risk_metrics"}
+    ),
     "tenacity": frozenset({"retry"}),
     "pydantic": frozenset({"config"}),
     "pydantic_settings": frozenset({"config"}),

@@ -23,7 +23,6 @@ from src.checksums import crc64_to_base64
 from src.exceptions import Permanent, S3Rejected, S3Unavailable, S3WrongContent, Transient, UploadGone
 from src.recording import Answer, Identity, Manifest, Snapshot, StoredPart
 from src.s3_answers import check_answer, completion_answer, completion_arguments, stored_part
-from src.s3_client import _choose
 from src.s3_errors import error_class, translate
 from src.s3_settings import Abilities, Choice, Deadlines, StoreSettings, addressing
 from tests.harness.fakes.recordings import FakeChunkBody
@@ -407,13 +406,6 @@ def test_payloads_are_signed_over_plain_http_to_other_machines_and_where_it_is_s
     endpoint: str | None, choice: Choice, signs: bool
 ) -> None:
     assert StoreSettings("bucket", endpoint_url=endpoint, payload_signing=choice).signs_payloads is signs
-
-
-def test_an_ability_that_is_set_counts_more_than_what_was_learnt() -> None:
-    for learnt in (True, False):
-        assert _choose(Choice.AUTO, learnt) is learnt
-        assert _choose(Choice.ON, learnt)
-        assert not _choose(Choice.OFF, learnt)
 
 
 # -- deadlines ---------------------------------------------------------------------------------------------------------

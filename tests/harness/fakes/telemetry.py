@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -183,6 +183,15 @@ class FakeTelemetry(_Remembering):
     def request_ended(self, *, service: str, operation: str, seconds: float, error_class: ErrorClass | None) -> None:
         assert seconds >= 0
         self.requests.append((service, operation, error_class))
+
+    def ability_learnt(self, *, ability: str, able: bool) -> None:
+        self._note("ability_learnt", ability=ability, able=able)
+
+    def ability_lost(self, *, ability: str) -> None:
+        self._note("ability_lost", ability=ability)
+
+    def abilities_unknown(self, *, abilities: Collection[str], error: BaseException | None) -> None:
+        self._note("abilities_unknown", abilities=tuple(abilities), error=error)
 
     def record_set_aside(self, *, key: str, reason: str) -> None:
         self._note("record_set_aside", key=key, reason=reason)

@@ -1,0 +1,174 @@
+"""Asks a store what it can do, with one object of one byte at one documented key, which stays there.
+
+Each trial is an upload, or a PutObject, of its own. What a trial begins it ends; the id of its upload is noted before
+the first part is sent, so that the next start ends what a killed process left.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, Protocol
+
+from awscrt import checksums as crt
+
+from .checksums import crc64_to_base64
+from .exceptions import S3OperationError, S3Rejected, UploadGone
+from .s3_abilities import Ability, Said, Trial, controlled, said
+from .s3_answers import bare
+
+#: One request to the store by its operation and arguments: translated errors, no repetition.
+Call = Callable[..., Awaitable[dict[str, Any]]]
+
+
+class ProbeNotes(Protocol):
+    """Where the ids of uploads that the probe has begun are noted, under the id of this process."""
+
+    async def note(self, upload_id: str) -> None: ...
+    async def forget(self, upload_id: str) -> None: ...
+    async def left_behind(self) -> list[str]:
+        """Those of processes that are gone."""
+
+
+class NoNotes:
+    """Nothing is noted; what is left goes by its age."""
+
+    async def note(self, upload_id: str) -> None: ...
+    async def forget(self, upload_id: str) -> None: ...
+    async def left_behind(self) -> list[str]:
+        return []
+
+
+_BYTE = b"\0"
+_CRC = crt.crc64nvme(_BYTE)
+_MD5 = base64.b64encode(hashlib.md5(_BYTE, usedforsecurity=False).digest()).decode()
+_NO_ETAG = '"' + "0" * 32 + '"'
+
+
+class Probe:
+    """The trials. ``checksums``: whether the store is known to verify them, for the trials of other abilities."""
+
+    def __init__(self, call: Call, key: str, notes: ProbeNotes) -> None:
+        self._call = call
+        self._key = key
+        self._notes = notes
+        self._checksums = False
+
+    async def ask(self, ability: Ability) -> bool | None:
+        """Whether the store has it; None: it was not learnt. Raises what keeps the probe from its object."""
+        if ability is not Ability.CHECKSUM:
+            await self._make_object()
+        match ability:
+            case Ability.CHECKSUM:
+                found = await self._about_checksums()
+                self._checksums = bool(found)
+                return found
+            case Ability.CHECKSUM_MODE:
+                return await controlled(right=partial(self._head, ChecksumMode="ENABLED"), without=self._head)
+            case Ability.OBJECT_SIZE:
+                sizes = {"wrong": {"MpuObjectSize": 2}, "right": {"MpuObjectSize": 1}}
+                return await controlled(**self._completions(sizes), without=self._complete)
+            case Ability.IF_NONE_MATCH:
+                return await controlled(wrong=partial(self._complete, IfNoneMatch="*"), without=self._complete)
+            case Ability.IF_MATCH:
+                return await controlled(
+                    wrong=partial(self._complete, IfMatch=_NO_ETAG),
+                    right=partial(self._on_the_object, self._complete),
+                    without=self._complete,
+                )
+            case Ability.PUT_IF_NONE_MATCH:
+                return await controlled(wrong=partial(self._put, IfNoneMatch="*"), without=self._put)
+            case Ability.PUT_IF_MATCH:
+                return await controlled(
+                    wrong=partial(self._put, IfMatch=_NO_ETAG),
+                    right=partial(self._on_the_object, self._put),
+                    without=self._put,
+                )
+
+    async def _about_checksums(self) -> bool | None:
+        return await controlled(
+            wrong=partial(self._complete, checksum=True, crc=_CRC ^ 1),
+            right=partial(self._complete, checksum=True),
+            without=partial(self._complete, checksum=False),
+        )
+
+    def _completions(self, each: Mapping[str, Mapping[str, Any]]) -> dict[str, Trial]:
+        return {name: partial(self._complete, **condition) for name, condition in each.items()}
+
+    async def _make_object(self) -> None:
+        try:
+            await self._call("head_object", Key=self._key)
+        except S3Rejected:
+            await self._call("put_object", Key=self._key, Body=_BYTE, ContentMD5=_MD5)
+
+    async def _head(self, **mode: str) -> Said:
+        try:
+            await self._call("head_object", Key=self._key, **mode)
+        except S3OperationError as exc:
+            return said(exc)
+        return Said.ACCEPTED
+
+    async def _put(self, **condition: str) -> Said:
+        sum_ = {"ChecksumCRC64NVME": crc64_to_base64(_CRC)} if self._checksums else {"ContentMD5": _MD5}
+        try:
+            await self._call("put_object", Key=self._key, Body=_BYTE, **sum_, **condition)
+        except S3OperationError as exc:
+            return said(exc)
+        return Said.ACCEPTED
+
+    async def _on_the_object(self, trial: Any) -> Said:
+        """With the ETag of the object that is there."""
+        try:
+            etag = bare((await self._call("head_object", Key=self._key))["ETag"])
+        except S3OperationError:
+            return Said.NOTHING
+        found: Said = await trial(IfMatch=f'"{etag}"')
+        return found
+
+    async def _complete(self, *, checksum: bool | None = None, crc: int = _CRC, **more: Any) -> Said:
+        """One upload of one part, to its end."""
+        with_checksum = self._checksums if checksum is None else checksum
+        declared = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"} if with_checksum else {}
+        try:
+            created = await self._call("create_multipart_upload", Key=self._key, **declared)
+        except S3OperationError as exc:
+            return said(exc)
+        upload_id = str(created["UploadId"])
+        await self._notes.note(upload_id)
+        answer = await self._completed(upload_id, with_checksum, crc, more)
+        if answer is Said.ACCEPTED or await self._ended(upload_id):
+            await self._notes.forget(upload_id)
+        return answer
+
+    async def _completed(self, upload_id: str, checksum: bool, crc: int, more: Mapping[str, Any]) -> Said:
+        of_part = {"ChecksumCRC64NVME": crc64_to_base64(_CRC)} if checksum else {}
+        of_body = of_part or {"ContentMD5": _MD5}
+        whole = {"ChecksumType": "FULL_OBJECT", "ChecksumCRC64NVME": crc64_to_base64(crc)} if checksum else {}
+        try:
+            sent = await self._call(
+                "upload_part", Key=self._key, UploadId=upload_id, PartNumber=1, Body=_BYTE, **of_body
+            )
+            parts = {"Parts": [{"PartNumber": 1, "ETag": sent["ETag"], **of_part}]}
+            await self._call(
+                "complete_multipart_upload",
+                Key=self._key,
+                UploadId=upload_id,
+                MultipartUpload=parts,
+                **whole,
+                **more,
+            )
+        except S3OperationError as exc:
+            return said(exc)
+        return Said.ACCEPTED
+
+    async def _ended(self, upload_id: str) -> bool:
+        """Aborted, or gone already; otherwise its note tells the next start of it."""
+        try:
+            await self._call("abort_multipart_upload", Key=self._key, UploadId=upload_id)
+        except UploadGone:
+            return True
+        except S3OperationError:
+            return False
+        return True
