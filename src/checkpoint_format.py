@@ -31,6 +31,8 @@ from .recording import (
 
 T = TypeVar("T")
 FORMAT_VERSION = 1
+#: Of what has a part schedule with another step than 1,000, which readers of version 1 would cut elsewhere.
+FORMAT_WITH_STEP = 2
 
 #: What a decoder of ours raises for bytes that are no record (RecursionError: JSON nested without end; OverflowError: a
 #: time whose zone leads out of the calendar).
@@ -121,8 +123,8 @@ def _optional(convert: Callable[[Any], T], value: object) -> T | None:
 
 
 def _check_version(version: int) -> None:
-    if version > FORMAT_VERSION:
-        raise ValueError(f"written by a newer release (format {version}, this one reads up to {FORMAT_VERSION})")
+    if version > FORMAT_WITH_STEP:
+        raise ValueError(f"written by a newer release (format {version}, this one reads up to {FORMAT_WITH_STEP})")
     if version < 1:
         raise ValueError(f"format {version} never was")
 
@@ -140,11 +142,19 @@ def _parse(raw: bytes) -> dict[str, Any]:
 
 
 def _schedule_to(schedule: PartSchedule) -> dict[str, object]:
-    return {"chunk_size": schedule.chunk_size, "growing": schedule.growing}
+    step = {"step": schedule.step} if schedule.step else {}
+    return {"chunk_size": schedule.chunk_size, "growing": schedule.growing, **step}
+
+
+def _version_of(schedule: PartSchedule) -> int:
+    return FORMAT_WITH_STEP if schedule.step else FORMAT_VERSION
 
 
 def _schedule_from(values: Mapping[str, Any]) -> PartSchedule:
-    return PartSchedule(chunk_size=_whole(values["chunk_size"], 1), growing=_flag(values["growing"]))
+    step = values.get("step")
+    if step is not None and _whole(step, 1) > _LAST_PART:
+        raise ValueError(f"a step of {step} parts")
+    return PartSchedule(chunk_size=_whole(values["chunk_size"], 1), growing=_flag(values["growing"]), step=step)
 
 
 def _snapshot_to(snapshot: Snapshot) -> dict[str, object]:
@@ -257,7 +267,7 @@ def encode_meta(checkpoint: Checkpoint) -> dict[str, bytes]:
         **{name: _optional(datetime.isoformat, moment) for name, moment in moments.items()},
     }
     fields = {
-        "v": b"%d" % FORMAT_VERSION,
+        "v": b"%d" % _version_of(checkpoint.schedule),
         "stream_id": checkpoint.stream_id.encode(),
         "status": checkpoint.status.encode(),
         "path": os.fsencode(checkpoint.path),
@@ -341,7 +351,7 @@ def encode_marker(marker: Marker) -> bytes:
     """A marker as JSON."""
     return _dump(
         {
-            "v": FORMAT_VERSION,
+            "v": _version_of(marker.schedule),
             "stream_id": marker.stream_id,
             "path": escape_path(marker.path),
             "bucket": marker.bucket,

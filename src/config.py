@@ -313,6 +313,11 @@ class Settings(BaseSettings):
         default="auto",
         description="All parts of an upload have one size, as Cloudflare R2 wants (auto knows its address).",
     )
+    s3_max_parts: Annotated[int | None, Ge(2), Le(10_000)] = Field(
+        default=None,
+        description="Maximum number of parts of one upload. Empty: what is known of the store by its address "
+        "(Scaleway: 1,000), else 10,000. Where it is small, part sizes double sooner.",
+    )
     s3_part_copy: OnOff = Field(
         default="auto", description="Copy unchanged parts inside the store when an object is brought up to date."
     )

@@ -87,6 +87,18 @@ class S3Rejected(S3OperationError, Permanent):
         self.code = code
 
 
+class PartNumberRefused(S3OperationError):
+    """The store takes fewer parts than this one's number. ``most``: how many, as far as that is known."""
+
+    most: int | None = None
+
+
+class PartTooLarge(S3OperationError):
+    """Something on the way takes no body of this size. ``size``: in bytes."""
+
+    size: int = 0
+
+
 class UploadGone(S3OperationError):
     """The store does not know this upload: completed, aborted or expired. Only the object tells which."""
 

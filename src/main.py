@@ -43,6 +43,7 @@ from .ffprobe import Ffprobe
 from .http_server import serve
 from .logging_config import configure_logging, mask
 from .metrics import Metrics
+from .part_plan import S3_LIMITS, usual_step
 from .ports import Naming, Rhythm, World
 from .probe_notes import RedisProbeNotes
 from .readiness import Readiness
@@ -372,8 +373,12 @@ def _rhythm(settings: Settings) -> Rhythm:
 
 
 def _naming(settings: Settings) -> Naming:
+    store = _store_settings(settings)
+    growing = not store.wants_equal_parts
+    step = usual_step(store.most_parts) if growing else None
     return Naming(
-        schedule=PartSchedule(settings.chunk_size_bytes, growing=not _store_settings(settings).wants_equal_parts),
+        schedule=PartSchedule(settings.chunk_size_bytes, growing=growing, step=step),
+        limits=replace(S3_LIMITS, max_parts=store.most_parts),
         key_prefix=settings.s3_key_prefix,
         replace_reused_names=settings.on_name_reused == "replace",
     )
@@ -398,6 +403,7 @@ def _store_settings(settings: Settings) -> StoreSettings:
         conditional_writes=Choice(settings.s3_conditional_writes),
         part_copy=Choice(settings.s3_part_copy),
         equal_parts=Choice(settings.s3_equal_parts),
+        max_parts=settings.s3_max_parts,
         payload_signing=Choice(settings.s3_payload_signing),
         connections=settings.max_concurrent_streams * settings.parts_in_flight + 4,
     )

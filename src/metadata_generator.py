@@ -25,6 +25,8 @@ from .object_keys import METADATA_SUFFIX
 from .recording import Checkpoint, Identity, Manifest, Marker, Part, PartSchedule, Probe, Snapshot
 
 SCHEMA_VERSION = 1
+#: Of a document whose part schedule has another step than 1,000, which readers of version 1 would cut elsewhere.
+SCHEMA_WITH_STEP = 2
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
@@ -95,7 +97,7 @@ def metadata_document(checkpoint: Checkpoint, *, original_file_path: str, probe:
     if manifest is None or etag is None or completed is None or processed is None:
         raise ValueError("the checkpoint is not that of a proved object: manifest, ETag or a time is missing")
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": SCHEMA_WITH_STEP if checkpoint.schedule.step else SCHEMA_VERSION,
         "stream_id": checkpoint.stream_id,
         **_path_fields(original_file_path),
         "s3_bucket": checkpoint.bucket,
@@ -163,7 +165,8 @@ def _file(snapshot: Snapshot) -> dict[str, object]:
 
 
 def _schedule(schedule: PartSchedule) -> dict[str, object]:
-    return {"chunk_size_bytes": schedule.chunk_size, "growing": schedule.growing}
+    step = {"parts_per_step": schedule.step} if schedule.step else {}
+    return {"chunk_size_bytes": schedule.chunk_size, "growing": schedule.growing, **step}
 
 
 def _media(probe: Probe) -> dict[str, object]:
@@ -230,6 +233,9 @@ class _Fields:
             raise ValueError(f"{name} is no number between {least} and {most}")
         return value
 
+    def step(self, name: str) -> int | None:
+        return None if self._members.get(name) is None else self.number(name, least=1, most=10_000)
+
     def flag(self, name: str) -> bool:
         value = self._members.get(name)
         if not isinstance(value, bool):
@@ -260,7 +266,7 @@ def _refuse(constant: str) -> None:
 
 
 def _description(document: _Fields) -> StoredDescription:
-    document.number("schema_version", least=SCHEMA_VERSION, most=SCHEMA_VERSION)
+    document.number("schema_version", least=SCHEMA_VERSION, most=SCHEMA_WITH_STEP)
     stored, schedule = document.within("object"), document.within("object").within("part_schedule")
     size = document.number("total_size_bytes", least=1)
     return StoredDescription(
@@ -270,7 +276,9 @@ def _description(document: _Fields) -> StoredDescription:
         etag=stored.text("etag"),
         crc64=stored.crc64("checksum_crc64nvme"),
         snapshot=_read_snapshot(document.within("file"), size),
-        schedule=PartSchedule(schedule.number("chunk_size_bytes", least=1), schedule.flag("growing")),
+        schedule=PartSchedule(
+            schedule.number("chunk_size_bytes", least=1), schedule.flag("growing"), schedule.step("parts_per_step")
+        ),
         chunks=_read_chunks(document.each("chunks"), size),
         started_at=document.time("stream_started_at_utc"),
         completed_at=document.time("stream_completed_at_utc"),

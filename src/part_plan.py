@@ -27,7 +27,7 @@ class Limits:
 
 
 S3_LIMITS = Limits()
-#: Parts of an upload made anew because equal parts ran out: below ``max_parts``, so that the file may still grow.
+#: Parts of an upload made anew because equal parts ran out, of the usual 10,000: the file may still grow.
 PARTS_WHEN_ANEW = 9_000
 
 
@@ -35,19 +35,22 @@ class OverCapacity(ValueError):
     """The file is longer than this schedule can name in parts."""
 
 
+def _step(schedule: PartSchedule, limits: Limits) -> int:
+    return schedule.step or limits.parts_per_step
+
+
 def part_size(schedule: PartSchedule, number: int, limits: Limits = S3_LIMITS) -> int:
     """Size in bytes of the whole part ``number`` (from 1)."""
     if not schedule.growing:
         return schedule.chunk_size
-    return int(min(schedule.chunk_size << ((number - 1) // limits.parts_per_step), limits.max_part))
+    return int(min(schedule.chunk_size << ((number - 1) // _step(schedule, limits)), limits.max_part))
 
 
 def offset_of(schedule: PartSchedule, number: int, limits: Limits = S3_LIMITS) -> int:
     """Offset in the file at which the part ``number`` begins."""
-    steps, rest = divmod(number - 1, limits.parts_per_step)
-    whole_steps = sum(
-        limits.parts_per_step * part_size(schedule, 1 + step * limits.parts_per_step, limits) for step in range(steps)
-    )
+    of_a_step = _step(schedule, limits)
+    steps, rest = divmod(number - 1, of_a_step)
+    whole_steps = sum(of_a_step * part_size(schedule, 1 + step * of_a_step, limits) for step in range(steps))
     return whole_steps + rest * part_size(schedule, number, limits)
 
 
@@ -89,10 +92,10 @@ def _whole_from(schedule: PartSchedule, size: int, numbers: Iterable[int], limit
 
 def whole_bytes(schedule: PartSchedule, size: int, limits: Limits = S3_LIMITS) -> int:
     """Bytes of the whole chunks of a file of ``size`` bytes, without a walk over them."""
-    end, step = 0, 0
-    while step * limits.parts_per_step < limits.max_parts:
-        each = part_size(schedule, 1 + step * limits.parts_per_step, limits)
-        most = min(limits.parts_per_step, limits.max_parts - step * limits.parts_per_step)
+    end, step, of_a_step = 0, 0, _step(schedule, limits)
+    while step * of_a_step < limits.max_parts:
+        each = part_size(schedule, 1 + step * of_a_step, limits)
+        most = min(of_a_step, limits.max_parts - step * of_a_step)
         fitting = min(most, (size - end) // each)
         end, step = end + fitting * each, step + 1
         if fitting < most:
@@ -182,9 +185,35 @@ def _proved(stored: StoredPart | None, sent: Part | None, digest: Digest) -> boo
 
 def schedule_for(size: int, schedule: PartSchedule, limits: Limits = S3_LIMITS) -> PartSchedule:
     """Equal parts large enough for a closed file of ``size`` bytes that ``schedule`` cannot hold."""
-    wanted = -(-size // min(PARTS_WHEN_ANEW, limits.max_parts))
+    wanted = -(-size // max(1, limits.max_parts * PARTS_WHEN_ANEW // S3_LIMITS.max_parts))
     in_mib = -(-wanted // MIB) * MIB if wanted > MIB else wanted
     return PartSchedule(max(schedule.chunk_size, min(in_mib, limits.max_part)), growing=False)
+
+
+def usual_step(max_parts: int) -> int | None:
+    """After how many parts a growing schedule doubles where a store takes ``max_parts``; None: the usual number."""
+    return None if max_parts >= S3_LIMITS.max_parts else max(1, max_parts // 10)
+
+
+def schedule_within(
+    size: int, schedule: PartSchedule, most_parts: int, limits: Limits = S3_LIMITS
+) -> PartSchedule | None:
+    """A schedule for a file of ``size`` bytes, that may still grow to twice of it, in at most ``most_parts``.
+
+    None where no parts of the allowed size are few enough.
+    """
+    within = replace(limits, max_parts=most_parts)
+    growing = replace(schedule, step=usual_step(most_parts))
+    if schedule.growing and capacity(growing, within) >= 2 * size:
+        return growing
+    equal = schedule_for(size, schedule, within)
+    return equal if capacity(equal, within) >= size else None
+
+
+def smaller_parts(size: int, refused: int, limits: Limits = S3_LIMITS) -> PartSchedule | None:
+    """Equal parts of half the size that was refused; None where that is not allowed or does not hold the file."""
+    smaller = PartSchedule(max(limits.min_part, refused // 2), growing=False)
+    return smaller if smaller.chunk_size < refused and capacity(smaller, limits) >= size else None
 
 
 def in_flight(size: int, budget: int, most: int) -> int:

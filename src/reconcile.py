@@ -27,6 +27,8 @@ from .recording import (
 )
 
 FORMAT_VERSION = "1"
+#: Of an object whose schedule has another step than 1,000, which readers of version 1 would cut elsewhere.
+FORMAT_WITH_STEP = "2"
 _PREFIX = "cefmp4-"
 
 
@@ -41,19 +43,21 @@ class Origin:
 
 def object_metadata(stream_id: str, path: str, identity: Identity, schedule: PartSchedule) -> dict[str, str]:
     """The metadata given at the beginning of an upload; ``path`` is already plain ASCII."""
+    step = {f"{_PREFIX}step": str(schedule.step)} if schedule.step else {}
     return {
-        f"{_PREFIX}format": FORMAT_VERSION,
+        f"{_PREFIX}format": FORMAT_WITH_STEP if step else FORMAT_VERSION,
         f"{_PREFIX}stream-id": stream_id,
         f"{_PREFIX}path": path,
         f"{_PREFIX}inode": str(identity.inode),
         f"{_PREFIX}birth-ns": str(identity.birth_ns),
         f"{_PREFIX}schedule": f"{'growing' if schedule.growing else 'equal'}-{schedule.chunk_size}",
+        **step,
     }
 
 
 def origin_of(metadata: Mapping[str, str]) -> Origin | None:
     """Where an object comes from; None when it is not one of ours, or of a format that we do not know."""
-    if metadata.get(f"{_PREFIX}format") != FORMAT_VERSION:
+    if metadata.get(f"{_PREFIX}format") not in (FORMAT_VERSION, FORMAT_WITH_STEP):
         return None
     try:
         identity = Identity(int(metadata[f"{_PREFIX}inode"]), int(metadata[f"{_PREFIX}birth-ns"]))
@@ -228,8 +232,9 @@ def schedule_of(
         return None
     first = min(listed)
     size = listed[first].size
-    growing = PartSchedule(size >> ((first - 1) // limits.parts_per_step), growing=True)
-    candidates = [growing, PartSchedule(size, growing=False)]
+    steps = dict.fromkeys((preferred.step, None))  # ours is tried first, then the usual one
+    growing = [PartSchedule(size >> ((first - 1) // (s or limits.parts_per_step)), True, s) for s in steps]
+    candidates = [*growing, PartSchedule(size, growing=False)]
     for schedule in sorted(candidates, key=lambda candidate: candidate.growing is not preferred.growing):
         if schedule.chunk_size >= limits.min_part and _is_cut_by(schedule, listed, limits):
             return schedule

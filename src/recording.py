@@ -169,12 +169,15 @@ class OpenUpload:
 class PartSchedule:
     """How large each part is, pinned in the record when a stream begins, so that offsets follow from numbers alone.
 
-    ``growing``: parts 1-1000 have ``chunk_size``, each further thousand twice the size before it, at most 5 GiB.
-    Otherwise all parts but the last are equal (Cloudflare R2 accepts nothing else).
+    ``growing``: the first ``step`` parts have ``chunk_size``, each further ``step`` twice the size before it, at most
+    5 GiB. Otherwise all parts but the last are equal (Cloudflare R2 accepts nothing else). None is the usual step of
+    1,000; a store that takes fewer parts than 10,000 needs a shorter one, or its last part would come before the first
+    doubling.
     """
 
     chunk_size: int
     growing: bool = True
+    step: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ from .credentials import RenewableCredentials
 from .exceptions import (
     ChunkProcessingError,
     ConfigurationError,
+    PartNumberRefused,
+    PartTooLarge,
     S3NotAble,
     S3NotUnderstood,
     S3OperationError,
@@ -243,7 +245,7 @@ class S3Client:
                 return None
             try:
                 answer = await ask()
-            except (S3Rejected, S3NotAble):
+            except (S3Rejected, S3NotAble, PartNumberRefused):
                 return None
             with reading("upload_part_copy"):
                 return stored_part(chunk.number, chunk.size, answer["CopyPartResult"])
@@ -559,6 +561,12 @@ class S3Client:
                 deadline=self._deadlines.for_body(body.size, self._speed),
             )
             answer, _ = await self._without_if_refused(call, arguments, plain)
+        except PartNumberRefused as exc:
+            exc.most = exc.most or max(1, number - 1)
+            raise
+        except PartTooLarge as exc:
+            exc.size = body.size
+            raise
         except S3Unavailable:
             if file.broken:
                 raise file.broken from None

@@ -22,6 +22,8 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
 from .exceptions import (
+    PartNumberRefused,
+    PartTooLarge,
     S3NotAble,
     S3NotUnderstood,
     S3OperationError,
@@ -31,7 +33,7 @@ from .exceptions import (
     UploadGone,
 )
 from .request_outcome import ErrorClass
-from .s3_outcomes import BROKEN, GO_AROUND, NOT_A_STORE, NOT_UNDERSTOOD, SILENT, Meaning, Outcome, meaning
+from .s3_outcomes import BROKEN, GO_AROUND, NOT_A_STORE, NOT_UNDERSTOOD, SILENT, Meaning, Outcome, meaning, most_parts
 
 _SHOWN = 300  # characters of what a store says, in a message
 _UNKNOWN_HOST = (
@@ -120,7 +122,13 @@ def _error(meant: Meaning, text: str, *, operation: str, code: str) -> S3Operati
             return UploadGone(text, operation=operation)
         case Outcome.WRONG_CONTENT:
             return S3WrongContent(text, operation=operation, hint=BROKEN, code=code)
-        case Outcome.ANSWER | Outcome.REFUSED | Outcome.PART_NUMBER:
+        case Outcome.PART_NUMBER:
+            refused = PartNumberRefused(text, operation=operation, hint=meant.hint)
+            refused.most = most_parts(text)
+            return refused
+        case Outcome.TOO_LARGE if operation == "upload_part":
+            return PartTooLarge(text, operation=operation, hint=meant.hint)
+        case Outcome.ANSWER | Outcome.REFUSED:
             return S3Rejected(text, operation=operation, hint=meant.hint, code=code)
         case Outcome.NOT_ABLE:
             hint = GO_AROUND.get(operation, BROKEN)

@@ -242,6 +242,12 @@ GO_AROUND: Mapping[str, str] = {
 NOT_UNDERSTOOD = 10
 
 
+def most_parts(text: str) -> int | None:
+    """How many parts a store takes, where its refusal of a part's number says so ("between 1 and 1000")."""
+    found = re.search(r"between 1 and (\d+)", text)
+    return int(found[1]) if found and int(found[1]) > 0 else None
+
+
 def meaning(operation: str, code: str, status: int, text: str = "") -> Meaning:
     """What an answer to ``operation`` (botocore's name) means. ``code`` may be empty or the status, as of a HEAD."""
     found = _found(operation, code, status, text)

@@ -55,9 +55,11 @@ class Probe:
         self._key = key
         self._notes = notes
         self._checksums = False
+        self._left: list[str] = []
 
     async def ask(self, ability: Ability) -> bool | None:
         """Whether the store has it; None: it was not learnt. Raises what keeps the probe from its object."""
+        await self._end_what_is_left()
         if ability is not Ability.CHECKSUM:
             await self._make_object()
         match ability:
@@ -138,8 +140,10 @@ class Probe:
         upload_id = str(created["UploadId"])
         await self._notes.note(upload_id)
         answer = await self._completed(upload_id, with_checksum, crc, more)
-        if answer is Said.ACCEPTED or await self._ended(upload_id):
-            await self._notes.forget(upload_id)
+        if answer is not Said.ACCEPTED and not await self._ended(upload_id):
+            self._left.append(upload_id)
+            return Said.NOTHING  # it is asked again, and what is left ended first
+        await self._notes.forget(upload_id)
         return answer
 
     async def _completed(self, upload_id: str, checksum: bool, crc: int, more: Mapping[str, Any]) -> Said:
@@ -162,6 +166,12 @@ class Probe:
         except S3OperationError as exc:
             return said(exc)
         return Said.ACCEPTED
+
+    async def _end_what_is_left(self) -> None:
+        for upload_id in tuple(self._left):
+            if await self._ended(upload_id):
+                self._left.remove(upload_id)
+                await self._notes.forget(upload_id)
 
     async def _ended(self, upload_id: str) -> bool:
         """Aborted, or gone already; otherwise its note tells the next start of it."""

@@ -8,6 +8,9 @@ from urllib.parse import urlsplit
 
 from .credentials import KeySettings
 
+_AMAZON_PARTS = 10_000  # Cloudflare R2's number, too
+_SCALEWAY_PARTS = 1_000
+
 
 class Choice(StrEnum):
     """A store's ability as the operator set it."""
@@ -32,6 +35,7 @@ class StoreSettings:
     part_copy: Choice = Choice.AUTO
     equal_parts: Choice = Choice.AUTO
     payload_signing: Choice = Choice.AUTO
+    max_parts: int | None = None
     connections: int = 32
 
     @property
@@ -46,6 +50,14 @@ class StoreSettings:
         if self.equal_parts is not Choice.AUTO:
             return self.equal_parts is Choice.ON
         return (urlsplit(self.endpoint_url or "").hostname or "").endswith(".r2.cloudflarestorage.com")
+
+    @property
+    def most_parts(self) -> int:
+        """How many parts an upload may have: as set, as known by the address (Scaleway), or as many as Amazon takes."""
+        if self.max_parts is not None:
+            return self.max_parts
+        host = urlsplit(self.endpoint_url or "").hostname or ""
+        return _SCALEWAY_PARTS if host.endswith(".scw.cloud") else _AMAZON_PARTS
 
     @property
     def signs_payloads(self) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 from . import lifecycle, part_plan, reconcile
 from .at_risk import Holding
@@ -22,6 +23,8 @@ from .early_end import EarlyEnd
 from .exceptions import (
     ChunkProcessingError,
     FileChanged,
+    PartNumberRefused,
+    PartTooLarge,
     Permanent,
     S3Unavailable,
     SourceMissing,
@@ -184,6 +187,11 @@ class StreamProcessor:
                 step = self._upload_is_gone
             except OverCapacity:
                 step = self._anew_with_larger_parts
+            except PartNumberRefused as exc:
+                step = partial(self._anew_with_fewer_parts, exc)
+            except PartTooLarge as exc:
+                failures += 1
+                step = partial(self._anew_with_smaller_parts, exc, failures)
 
     async def _pause_unless_changed(self, error: FileChanged) -> None:
         """A file that reads as changed while every look at it says the same (a stale network mount) is not hurried."""
@@ -580,6 +588,31 @@ class StreamProcessor:
         snapshot = await self._look()
         self._check_capacity(snapshot)
         schedule = part_plan.schedule_for(snapshot.size, self._ledger.record.schedule, self._world.naming.limits)
+        await self._upload_anew(Fact.UPLOAD_LOST, replaces=self._ledger.record.replaces, schedule=schedule)
+        return False
+
+    async def _anew_with_fewer_parts(self, refused: PartNumberRefused) -> bool:
+        """The store takes fewer parts than it was thought to: upload the file again in as many as it takes.
+
+        Parts of an upload that is not complete cannot be copied into another one; they are sent again.
+        """
+        self._telemetry.trouble(operation="upload_part", error=refused, retry_seconds=0.0)
+        snapshot, old = await self._look(), self._ledger.record.schedule
+        most = refused.most or 1
+        schedule = part_plan.schedule_within(snapshot.size, old, most, self._world.naming.limits)
+        if schedule is None:
+            raise StreamInitializationError(f"{snapshot.size} bytes do not fit into {most} parts", hint=refused.hint)
+        await self._upload_anew(Fact.UPLOAD_LOST, replaces=self._ledger.record.replaces, schedule=schedule)
+        return False
+
+    async def _anew_with_smaller_parts(self, refused: PartTooLarge, failures: int) -> bool:
+        """Something on the way refuses a body for its size: upload the file again in smaller ones, or wait."""
+        snapshot = await self._look()
+        schedule = part_plan.smaller_parts(snapshot.size, refused.size, self._world.naming.limits)
+        if schedule is None:
+            await self.pause(failures, operation="upload_part", error=refused)
+            return False
+        self._telemetry.trouble(operation="upload_part", error=refused, retry_seconds=0.0)
         await self._upload_anew(Fact.UPLOAD_LOST, replaces=self._ledger.record.replaces, schedule=schedule)
         return False
 

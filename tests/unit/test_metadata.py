@@ -365,7 +365,7 @@ def _set(*path: str | int, to: object) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     "change",
     [
-        _set("schema_version", to=2),
+        _set("schema_version", to=3),
         _set("schema_version", to=True),
         _set("stream_id", to=""),
         _set("stream_id", to=7),

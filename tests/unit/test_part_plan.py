@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -24,9 +25,12 @@ from src.part_plan import (
     offset_of,
     part_size,
     schedule_for,
+    schedule_within,
+    smaller_parts,
     stale_parts,
     to_send,
     unproved,
+    usual_step,
     whole_bytes,
     whole_chunks,
 )
@@ -354,3 +358,38 @@ class TestInFlight:
 def test_whole_bytes_end_where_the_last_whole_chunk_does(schedule: PartSchedule) -> None:
     for size in range(capacity(schedule, SMALL) + 20):
         assert whole_bytes(schedule, size, SMALL) == sum(chunk.size for chunk in whole_chunks(schedule, size, SMALL))
+
+
+# -- stores that take fewer parts --------------------------------------------------------------------------------------
+
+
+def test_a_store_of_few_parts_has_a_step_that_lets_the_size_grow() -> None:
+    assert usual_step(10_000) is None
+    assert usual_step(1_000) == 100
+    assert usual_step(4) == 1
+    schedule = PartSchedule(10 * MIB, step=100)
+    limits = replace(S3_LIMITS, max_parts=1_000)
+    assert part_size(schedule, 100, limits) == 10 * MIB
+    assert part_size(schedule, 101, limits) == 20 * MIB
+    assert offset_of(schedule, 201, limits) == 100 * 10 * MIB + 100 * 20 * MIB
+    assert capacity(schedule, limits) > 900 * GIB
+    assert capacity(PartSchedule(10 * MIB), limits) < 10 * GIB
+
+
+@pytest.mark.parametrize("most", [1, 2, 4, 10, 99, 1_000, 9_999])
+@pytest.mark.parametrize("growing", [True, False])
+@pytest.mark.parametrize("size", [1, 22 * MIB, 10 * GIB])
+def test_a_schedule_within_a_limit_holds_the_file_in_as_many_parts(most: int, growing: bool, size: int) -> None:
+    schedule = schedule_within(size, PartSchedule(10 * MIB, growing=growing), most)
+    if schedule is None:
+        assert size > most * S3_LIMITS.max_part
+        return
+    assert schedule.growing is (growing and schedule.step is not None)
+    assert len(list(chunks(schedule, size))) <= most
+
+
+def test_a_body_that_was_refused_is_halved_down_to_the_smallest_part() -> None:
+    assert smaller_parts(100 * MIB, 64 * MIB) == PartSchedule(32 * MIB, growing=False)
+    assert smaller_parts(100 * MIB, 6 * MIB) == PartSchedule(5 * MIB, growing=False)
+    assert smaller_parts(100 * MIB, 5 * MIB) is None
+    assert smaller_parts(100_000 * MIB, 6 * MIB) is None, "too many parts"

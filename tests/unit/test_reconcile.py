@@ -87,7 +87,7 @@ def test_an_object_without_our_metadata_has_no_origin() -> None:
 
 
 def test_an_object_of_an_unknown_format_has_no_origin() -> None:
-    assert origin_of(object_metadata(OURS, PATH, FILE, SCHEDULE) | {"cefmp4-format": "2"}) is None
+    assert origin_of(object_metadata(OURS, PATH, FILE, SCHEDULE) | {"cefmp4-format": "3"}) is None
 
 
 @pytest.mark.parametrize("name", ["stream-id", "path", "inode", "birth-ns"])

@@ -20,7 +20,16 @@ from botocore.exceptions import (
 )
 
 from src.checksums import crc64_to_base64
-from src.exceptions import Permanent, S3Rejected, S3Unavailable, S3WrongContent, Transient, UploadGone
+from src.exceptions import (
+    PartNumberRefused,
+    PartTooLarge,
+    Permanent,
+    S3Rejected,
+    S3Unavailable,
+    S3WrongContent,
+    Transient,
+    UploadGone,
+)
 from src.recording import Answer, Identity, Manifest, Snapshot, StoredPart
 from src.s3_answers import check_answer, completion_answer, completion_arguments, stored_part
 from src.s3_errors import error_class, translate
@@ -75,7 +84,6 @@ def test_a_head_of_the_bucket_has_no_text_and_only_one_thing_that_it_does_not_fi
         ("KMS.DisabledException", 400, "S3_ACCESS_KEY_ID"),
         ("XAdminUserNotFound", 404, "S3_ACCESS_KEY_ID"),
         ("XMinioStorageFull", 507, "room"),
-        ("413", 413, "CHUNK_SIZE_BYTES"),
     ],
 )
 def test_what_a_changed_setting_can_lift_is_waited_for_and_says_what_to_change(
@@ -185,6 +193,20 @@ def test_where_no_code_is_needed_the_status_is_the_answer(operation: str) -> Non
         error = translate(_client_error(code, 404), operation=operation)
         assert isinstance(error, S3Rejected)
         assert error.code == "404"
+
+
+def test_a_part_that_is_too_large_or_one_too_many_is_told_from_other_refusals() -> None:
+    large = translate(_client_error("413", 413), operation=OPERATION)
+    assert isinstance(large, PartTooLarge)
+    assert "CHUNK_SIZE_BYTES" in large.hint
+    document = translate(_client_error("413", 413), operation="put_object")
+    assert isinstance(document, S3Unavailable)
+    assert document.misconfigured
+    said = "Part number must be an integer between 1 and 1000, inclusive"
+    number = translate(_client_error("InvalidArgument", 400, said), operation=OPERATION)
+    assert isinstance(number, PartNumberRefused)
+    assert number.most == 1000
+    assert "S3_MAX_PARTS" in number.hint
 
 
 def test_a_message_is_short_however_much_the_store_says() -> None:

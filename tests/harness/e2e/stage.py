@@ -90,7 +90,7 @@ class Stage:
             assert self.bucket.parts_left_open() == {}
         else:
             assert self.bucket.open_uploads() == []
-            assert self.bucket.probe_uploads() == 0
+            eventually(lambda: self.bucket.probe_uploads() == 0, "the probe has ended what it began")
         ids = {document["stream_id"] for document in self.bucket.documents().values()}
         assert ids <= self.members("completed")
         for other in ("active", "pending_completion", "failed"):

@@ -1,0 +1,179 @@
+"""From a recording's path to its key in S3: readable, within every limit, and never the same for two paths.
+
+What stays and what changes:
+
+* UTF-8 stays as it is, so that a bucket page shows the names that people gave; NFC and NFD twins stay apart.
+* ``%``, control characters (C0, DEL, C1), bytes that are not UTF-8, and U+FFFE and U+FFFF (no XML answer of a store
+  can carry them) become ``%XX`` per byte. ``urllib.parse.unquote_to_bytes`` gives the path's bytes back.
+* A segment that ends in ``.metadata.json`` gets ``%2E`` for the dot before ``json``, so that no recording lies where
+  the description of another one belongs. So do ``.sgwtmp``, a folder that VersityGW keeps for itself, and the name of
+  the probe's object: a store whose objects are files has no room below it.
+* What is too long is cut between characters and gets ``%~`` and a hash of the whole name (64 bits of SHA-256); the
+  extension stays. No name that was not cut contains ``%~``.
+
+Limits are bytes of UTF-8. S3 allows 1,024 for a key; VersityGW, whose objects are files, 255 for a segment. Both
+must also hold for the description beside the object and for ``~<n>``, which tells objects of one name apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from itertools import accumulate
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+METADATA_SUFFIX = ".metadata.json"
+#: Behind the prefix: the one object that is neither a recording nor a description.
+PROBE_KEY = ".cefmp4-probe"
+KEY_LIMIT = 1024
+SEGMENT_LIMIT = 255
+METADATA_VALUE_LIMIT = 512
+LAST_NUMBER = 9_999_999
+
+_NUMBER_ROOM = len(f"~{LAST_NUMBER}")
+#: Room for the natural key, so that ``next_free`` and the description's key fit without another cut.
+NATURAL_KEY_LIMIT = KEY_LIMIT - len(METADATA_SUFFIX) - _NUMBER_ROOM
+LAST_SEGMENT_LIMIT = SEGMENT_LIMIT - len(METADATA_SUFFIX) - _NUMBER_ROOM
+#: A longer prefix would leave no room for a recording's own name.
+PREFIX_LIMIT = 512
+PREFIX_NAME_LIMIT = 100
+
+_CUT = "%~"
+_HASH_DIGITS = 16
+_EXTENSION_LIMIT = 16
+_UNIT = re.compile(r"%[0-9A-F]{2}|.", re.DOTALL)
+_RESERVED = re.compile(rf"\.(?=json\Z)(?<=\.metadata\.)|\A\.(?=(?:sgwtmp|{PROBE_KEY[1:]})\Z)")
+
+
+def object_key(prefix: str, path: str) -> str:
+    """The natural key of the recording at ``path`` (relative, as ``os.fsdecode`` gives it).
+
+    ``prefix`` is put before it as it is. Raises ``ValueError`` for a prefix that ``prefix_problem`` objects to and
+    for what is no relative path.
+    """
+    if problem := prefix_problem(prefix):
+        raise ValueError(f"the prefix {prefix!r} {problem}")
+    names = os.fsencode(path).split(b"/")
+    if any(name in (b"", b".", b"..") or b"\0" in name for name in names):
+        raise ValueError(f"{path!r} is no path relative to the watched folder")
+    rooms = _rooms(len(names), taken=_size(prefix.rpartition("/")[2]))
+    segments = [_segment(name, room) for name, room in zip(names, rooms, strict=True)]
+    return prefix + _within_key(segments, names, NATURAL_KEY_LIMIT - _size(prefix))
+
+
+def path_of(prefix: str, key: str) -> str | None:
+    """The path whose natural key this is; None where no path has it, or only a hash of the path is left."""
+    if not key.startswith(prefix) or _CUT in key:
+        return None
+    path = os.fsdecode(unquote_to_bytes(key[len(prefix) :]))
+    try:
+        return path if object_key(prefix, path) == key else None
+    except ValueError:
+        return None
+
+
+def prefix_problem(prefix: str) -> str | None:
+    """What is wrong with a key prefix, as the end of a sentence; None when it can be used."""
+    folders = prefix.split("/")
+    if any(not part.isprintable() or not _is_utf8(part) for part in folders):
+        return "has characters that cannot be printed"
+    if "" in folders[:-1]:
+        return "begins with a slash or has two in a row"
+    if any(part in (".", "..") for part in folders):
+        return 'has "." or ".." as a folder'
+    if _size(prefix) > PREFIX_LIMIT or any(_size(part) > SEGMENT_LIMIT for part in folders):
+        return f"is longer than {PREFIX_LIMIT} bytes, or one of its folders is longer than {SEGMENT_LIMIT}"
+    if _size(folders[-1]) > PREFIX_NAME_LIMIT:
+        return f"has more than {PREFIX_NAME_LIMIT} bytes after its last slash"
+    return None
+
+
+def next_free(key: str, number: int) -> str:
+    """The key to try when ``key`` and those with smaller numbers belong to others: ``stem~2.mp4``, ``stem~3.mp4``, …
+
+    ``key`` is the natural key. A file may be called ``stem~2.mp4`` of its own accord: the conditional completion
+    decides who has the key. Raises ``ValueError`` for a number that is not between 2 and 9,999,999.
+    """
+    if not 2 <= number <= LAST_NUMBER:
+        raise ValueError(f"numbers of keys are between 2 and {LAST_NUMBER}, not {number}")
+    folder, slash, name = key.rpartition("/")
+    stem, extension = _split_extension(name)
+    return f"{folder}{slash}{stem}~{number}{extension}"
+
+
+def metadata_value(path: str) -> str:
+    """The path as an ``x-amz-meta-`` value: ASCII without spaces, at most 512 bytes, injective.
+
+    Everything but letters, digits and ``_.-~/`` is percent-encoded; what is too long is cut and gets ``%~`` and a hash.
+    """
+    raw = os.fsencode(path)
+    value = quote_from_bytes(raw, safe="/")
+    if len(value) <= METADATA_VALUE_LIMIT:
+        return value
+    end = _CUT + _hash(raw)
+    return _cut(value, METADATA_VALUE_LIMIT - len(end)) + end
+
+
+def _rooms(count: int, *, taken: int) -> Iterable[int]:
+    """Bytes for each segment; the first shares its own with the ``taken`` bytes of the prefix's last piece."""
+    rooms = [SEGMENT_LIMIT] * (count - 1) + [LAST_SEGMENT_LIMIT]
+    rooms[0] -= taken
+    return rooms
+
+
+def _segment(name: bytes, room: int) -> str:
+    text = "".join(_encoded(character) for character in name.decode("utf-8", "surrogateescape"))
+    text = _RESERVED.sub("%2E", text)
+    if _size(text) <= room:
+        return text
+    stem, extension = _split_extension(text)
+    end = f"{_CUT}{_hash(name)}{extension}"
+    return _cut(stem, room - _size(end)) + end
+
+
+def _within_key(segments: list[str], names: list[bytes], room: int) -> str:
+    """The segments joined; where that is too long, the folders that fit, a hash of the whole path and the name."""
+    key = "/".join(segments)
+    if _size(key) <= room:
+        return key
+    folders, end = segments[:-1], f"{_CUT}{_hash(b'/'.join(names))}/{segments[-1]}"
+    while _size("/".join([*folders, end])) > room:
+        folders.pop()
+    return "/".join([*folders, end])
+
+
+def _encoded(character: str) -> str:
+    code = ord(character)
+    safe = 0x20 <= code < 0x7F or (code >= 0xA0 and not 0xD800 <= code < 0xE000 and code not in (0xFFFE, 0xFFFF))
+    if safe and character != "%":
+        return character
+    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogateescape"))
+
+
+def _split_extension(name: str) -> tuple[str, str]:
+    """Name and extension with its dot; a longer "extension" is part of the name, a leading dot is one."""
+    stem, dot, extension = name.rpartition(".")
+    if not dot or not extension or _size(extension) >= _EXTENSION_LIMIT:
+        return name, ""
+    return stem, dot + extension
+
+
+def _cut(text: str, room: int) -> str:
+    """As many whole characters (``%XX`` is one) from the beginning as fit into ``room`` bytes."""
+    units = _UNIT.findall(text)
+    ends = accumulate(_size(unit) for unit in units)
+    return "".join(unit for unit, end in zip(units, ends, strict=True) if end <= room)
+
+
+def _hash(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()[:_HASH_DIGITS]
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8"))
+
+
+def _is_utf8(text: str) -> bool:
+    return not any(0xD800 <= ord(character) < 0xE000 for character in text)

@@ -1,0 +1,302 @@
+"""The nouns: what a recording, a stream, a part and a checkpoint are.
+
+Everything here is frozen. Sizes and offsets are bytes, times are aware UTC datetimes, checksums are the
+unsigned 64-bit CRC64NVME (the one that S3 can combine over a whole object).
+
+A path is the recording's path relative to the watched folder, as ``os.fsdecode`` gives it: bytes that are
+not UTF-8 are lone surrogates in it, so it is to be encoded with ``os.fsencode`` and never with ``encode()``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Status(StrEnum):
+    """Where a stream stands on its way into S3."""
+
+    ACTIVE = "active"
+    PENDING_COMPLETION = "pending_completion"
+    S3_COMPLETED = "s3_completed"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+#: The failure of a stream whose file is gone; it goes on when the file is seen again.
+SOURCE_MISSING = "source_missing"
+
+
+class FailedFor(StrEnum):
+    """What a failed stream waits for."""
+
+    SOURCE_MISSING = SOURCE_MISSING  # its file; S3 holds an open upload of it
+    DISPOSED = "disposed"  # nothing: the file is gone, and no upload of it is left open
+    OTHER = "other"  # somebody who changes what its failure names
+
+
+class WhenMissing(StrEnum):
+    """What becomes of the parts in S3 when their file is gone for good."""
+
+    KEEP = "keep"
+    ABORT = "abort"
+    COMPLETE = "complete"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which file this is, whatever it is called: inode and birth time (0 where the platform has none)."""
+
+    inode: int
+    birth_ns: int
+
+    @property
+    def born_at(self) -> datetime | None:
+        """When the file came to be; None where nobody knows."""
+        if not self.birth_ns:
+            return None
+        try:
+            return _EPOCH + timedelta(microseconds=self.birth_ns // 1000)
+        except OverflowError:
+            return None  # a record that somebody has made up
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What one stat said of a file. Two equal snapshots: nothing that a stat can show has changed."""
+
+    identity: Identity
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A byte range of the file that becomes the part ``number`` (from 1)."""
+
+    number: int
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """Checksums of one chunk's bytes. ``md5`` (hex) only where the store knows no CRC64NVME."""
+
+    size: int
+    crc64: int
+    md5: str | None = None
+
+
+class SendReason(StrEnum):
+    """Why a part was sent: for the first time, or again because the recorder changed its bytes."""
+
+    NEW = "new"
+    HEAD_PATCH = "head_patch"
+    FASTSTART = "faststart"
+    REWRITE = "rewrite"
+    TAIL_GREW = "tail_grew"
+    LOST = "lost"
+    COPIED = "copied"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A chunk that S3 holds.
+
+    ``crc64`` and ``md5`` are those of the bytes that went into the socket, not of another read; both are None
+    for a part that was found in S3 and whose store did not tell. ``sent_again`` names each repetition.
+    """
+
+    number: int
+    size: int
+    etag: str
+    crc64: int | None
+    uploaded_at: datetime
+    md5: str | None = None
+    sent_again: tuple[SendReason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPart:
+    """What the store lists of a part. ``crc64`` is None where the store keeps none."""
+
+    number: int
+    size: int
+    etag: str
+    crc64: int | None
+    modified_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What the store says of an object. ``crc64`` is the whole object's, None where the store keeps none.
+
+    ``metadata`` has the names without ``x-amz-meta-``, in lower case.
+    """
+
+    size: int
+    etag: str
+    crc64: int | None
+    metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """What a listing of the bucket says of an object."""
+
+    key: str
+    size: int
+    modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OpenUpload:
+    """A multipart upload that the store lists as not completed."""
+
+    key: str
+    upload_id: str
+    initiated_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PartSchedule:
+    """How large each part is, pinned in the record when a stream begins, so that offsets follow from numbers alone.
+
+    ``growing``: parts 1-1000 have ``chunk_size``, each further thousand twice the size before it, at most 5 GiB.
+    Otherwise all parts but the last are equal (Cloudflare R2 accepts nothing else).
+    """
+
+    chunk_size: int
+    growing: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a completion will make: written to Redis before the request is sent.
+
+    ``replaces`` is the ETag that the object at the key must have (If-Match); None: the key must be free.
+    ``snapshot`` is the file's stat before the last pass over it.
+    """
+
+    size: int
+    crc64: int
+    part_count: int
+    snapshot: Snapshot
+    replaces: str | None = None
+    etag_md5: str | None = None  # "md5-of-md5s-N" where the store tells no CRC
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """An upload of ours that nothing needs any more once the stream's new object is proved.
+
+    ``since``: when its stream began, which may have left uploads that it never knew of. ``upload_id`` is None for
+    a stream that ended before it had one.
+    """
+
+    key: str
+    upload_id: str | None
+    stream_id: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What Redis knows of a stream: a hint, a lock and a log of intent; provable again from the file and S3.
+
+    ``replaces`` is the ETag of our own object that this upload brings up to date. ``replacements`` counts how
+    often that happened, which lengthens the quiet time. ``unanswered`` is true from before a completion is sent
+    until its answer is understood. ``still_open``: as in the marker.
+    """
+
+    stream_id: str
+    status: Status
+    path: str
+    bucket: str
+    key: str
+    identity: Identity
+    schedule: PartSchedule
+    started_at: datetime
+    upload_id: str | None = None
+    replaces: str | None = None
+    replacements: int = 0
+    manifest: Manifest | None = None
+    unanswered: bool = False
+    etag: str | None = None
+    completed_at: datetime | None = None
+    processed_at: datetime | None = None
+    still_open: bool = False
+    failure: str | None = None
+    superseded: tuple[Superseded, ...] = ()
+    parts: Mapping[int, Part] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What stays of a completed stream: enough to know after a restart that this file is done, under any name.
+
+    ``still_open``: somebody may have written while the last pass read the file, through a mapping perhaps, which no
+    stat need show. It is read once more when nobody has it open any longer.
+    """
+
+    stream_id: str
+    path: str
+    bucket: str
+    key: str
+    snapshot: Snapshot
+    crc64: int
+    etag: str
+    schedule: PartSchedule
+    started_at: datetime
+    completed_at: datetime
+    replacements: int = 0
+    still_open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MediaStream:
+    """One elementary stream as ffprobe describes it. Absent facts are None."""
+
+    kind: str
+    codec: str | None
+    width: int | None = None
+    height: int | None = None
+    frame_rate: float | None = None
+    sample_rate_hz: int | None = None
+    channels: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What ffprobe found in the finished file; ``error`` says why there is no duration."""
+
+    duration_seconds: float | None = None
+    streams: tuple[MediaStream, ...] = ()
+    error: str | None = None
+
+
+class Writers(StrEnum):
+    """Whether somebody still has the file open for writing, as far as the operating system can prove it."""
+
+    NONE = "none"
+    PRESENT = "present"
+    UNKNOWN = "unknown"
+
+
+class Answer(StrEnum):
+    """What the store said to a completion."""
+
+    DONE = "done"
+    NONE = "none"  # silence, a cut connection, 5xx, 403: it may have happened, or may happen yet
+    PRECONDITION_FAILED = "precondition_failed"
+    CONFLICT = "conflict"
+    UPLOAD_GONE = "upload_gone"
+    INVALID_PART = "invalid_part"
+    WRONG_CONTENT = "wrong_content"
