@@ -45,7 +45,7 @@ def test_each_alert_fires_when_it_should_and_at_no_other_time(path: Path) -> Non
 @pytest.mark.prometheus
 @pytest.mark.parametrize("alert", alerts(), ids=lambda alert: str(alert["alert"]))
 def test_no_alert_can_go_silent_unnoticed(alert: dict[str, str], tmp_path: Path) -> None:
-    """Without this alert the tests of the rules fail."""
+    """Without this alert the tests of the rules that expect it fail."""
     kept = [rule for rule in alerts() if rule is not alert]
     for folder in ("rules", "tests"):
         (tmp_path / folder).mkdir()
@@ -53,7 +53,9 @@ def test_no_alert_can_go_silent_unnoticed(alert: dict[str, str], tmp_path: Path)
         json.dumps({"groups": [{"name": "cefmp4", "rules": kept}]})
     )  # JSON is YAML
     for path in TESTS:
-        (tmp_path / "tests" / path.name).write_text(path.read_text(encoding="utf-8"))
+        tests = read_yaml(path)
+        tests["tests"] = [test for test in tests["tests"] if alert["alert"] in json.dumps(test)]
+        (tmp_path / "tests" / path.name).write_text(json.dumps(tests))
     done = _promtool("test", "rules", *sorted((tmp_path / "tests").iterdir()))
     assert done.returncode == 1 and alert["alert"] in done.stdout + done.stderr
 
