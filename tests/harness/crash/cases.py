@@ -7,6 +7,7 @@ recording's key in every case, and at the key itself in one shape.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from functools import cache
 
 from tests.harness.crash.recorders import PATH, SHAPES
 from tests.harness.crash.scenes import Stuck, until
-from tests.harness.crash.simulation import CHUNK, Disk, Fault, Simulation
+from tests.harness.crash.simulation import CHUNK, Disk, Fault, Recorder, Simulation
 from tests.harness.crash.virtual_time import run
+from tests.harness.rotation import share
 
 #: The ordinary recorder, where a stranger's object has the recording's key and the next one.
 TAKEN = "ordinary at a stranger's key"
@@ -33,6 +35,7 @@ NEIGHBOUR = "cam/take 1.mp4~"
 #: So long an upload stays open whose only record Redis forgot between two processes, and which was not adopted.
 RETENTION = timedelta(minutes=10)
 _LONG = 4000.0
+_RANDOM_ID = re.compile(r"[0-9a-f]{32}")
 _STRANGERS_FILM = b"a stranger's film"
 
 
@@ -77,15 +80,20 @@ def _prepared(case: Case) -> Simulation:
     return simulation
 
 
-def lived(case: Case) -> Life:
-    """The whole life: faults, rest, once more a start, at which nothing is to be done, and the retention time."""
+def lived(case: Case, *, look: bool = False) -> Life:
+    """The whole life: faults, rest, once more a start, at which nothing is to be done, and the retention time.
+
+    ``look``: what a kill would leave behind in each moment is kept.
+    """
 
     async def live() -> Life:
         simulation = _prepared(case)
+        if look:
+            simulation.fuse.look = lambda: world(simulation)
         at_rest: list[str] = []
 
         async def record(disk: Disk) -> None:
-            await SHAPES["ordinary" if case.shape == TAKEN else case.shape](disk)
+            await _recorder(case)(disk)
             await simulation.rest(_LONG)
             at_rest.extend(simulation.problems())
             await _start_again(simulation)
@@ -120,36 +128,86 @@ async def _outlive_the_retention(simulation: Simulation, own_keys: tuple[str, ..
         )
 
 
+def world(simulation: Simulation) -> tuple[object, ...]:
+    """All that outlives a process: two kills that leave the same behind at the same time are one case."""
+    store, redis, disk = simulation.store, simulation.redis, simulation.disk
+    left = (store.objects, store.uploads, store.sent_bytes, redis.state, len(redis.history), disk.files)
+    return (simulation.clock.monotonic(), *map(repr, left))
+
+
+def left_behind(once: Case) -> object:
+    """The world between the two processes of a life with one kill; its random ids are numbered."""
+
+    async def live() -> tuple[object, ...]:
+        simulation = _prepared(once)
+        left: list[tuple[object, ...]] = []
+        simulation.between_processes = lambda _: left.append(world(simulation))
+        await simulation.run(_recorder(once))
+        return left[0]
+
+    numbers: dict[str, str] = {}
+    return _RANDOM_ID.sub(
+        lambda found: numbers.setdefault(found[0], f"id {len(numbers)}"), "\n".join(map(str, run(live())))
+    )
+
+
+def _recorder(case: Case) -> Recorder:
+    return SHAPES["ordinary" if case.shape == TAKEN else case.shape]
+
+
 @dataclass(frozen=True, slots=True)
 class Calm:
-    """What a life has in it when nothing happens to it (any more)."""
+    """What a life has in it when nothing happens to it (any more).
+
+    ``kills``: the moments in which a kill is a case of its own. Between an answer and the next request the world mostly
+    stands still, and then a kill after the one effect and a kill before the other are the same.
+    """
 
     moments: tuple[str, ...]
+    kills: tuple[int, ...]
     sent_bytes: int
 
 
 @cache
 def calm(case: Case) -> Calm:
     """The moments of a life with the faults of this case and no others."""
-    simulation = lived(case).simulation
-    return Calm(tuple(simulation.fuse.effects), simulation.store.sent_bytes)
+    simulation = lived(case, look=True).simulation
+    worlds = simulation.fuse.worlds
+    kills = tuple(moment for moment, world in enumerate(worlds) if moment == 0 or world != worlds[moment - 1])
+    return Calm(tuple(simulation.fuse.effects), kills, simulation.store.sent_bytes)
 
 
 def single_faults(shape: str, redis: str) -> Iterator[Case]:
     """Killed before and after every effect; its answer lost; its answer lost, and killed at the next effect."""
-    for moment, name in enumerate(calm(Case(shape)).moments):
-        yield Case(shape, ((moment, Fault.KILL),), redis)
+    alone = calm(Case(shape))
+    for moment, name in enumerate(alone.moments):
+        if moment in alone.kills:
+            yield Case(shape, ((moment, Fault.KILL),), redis)
         if name.startswith("after"):
             yield Case(shape, ((moment, Fault.LOSE_ANSWER),), redis)
             yield Case(shape, ((moment, Fault.LOSE_ANSWER), (moment + 1, Fault.KILL)), redis)
 
 
-def pairs_of_kills(redis: str, *, every: int = 1, start: int = 0) -> Iterator[Case]:
-    """An ordinary recorder's daemon killed in any moment, and the next one in any moment of its own life."""
-    for first in range(start, len(calm(Case("ordinary")).moments), every):
-        once = Case("ordinary", ((first, Fault.KILL),), redis)
-        for second in range(first + 1, len(calm(once).moments)):
-            yield Case("ordinary", (*once.faults, (second, Fault.KILL)), redis)
+#: Two kills are many cases: a run takes one first kill in so many, and after it one second kill in so many.
+_FIRST_KILLS, _SECOND_KILLS = 6, 3
+
+
+def pairs_of_kills(shape: str, redis: str) -> Iterator[Case]:
+    """A recorder's daemon killed in any moment, and the next one in any moment of its own life: this run's share."""
+    for once in share(first_kills(shape, redis), _FIRST_KILLS, "first", shape, redis):
+        yield from share(second_kills(once), _SECOND_KILLS, "second", shape, redis, str(once.faults[0][0]))
+
+
+def first_kills(shape: str, redis: str) -> list[Case]:
+    """A recorder's daemon killed in any moment."""
+    return [Case(shape, ((moment, Fault.KILL),), redis) for moment in calm(Case(shape)).kills]
+
+
+def second_kills(once: Case) -> list[Case]:
+    """The next daemon killed in any moment of its own life."""
+    (first,) = once.faults
+    later = [moment for moment in calm(once).kills if moment > first[0]]
+    return [Case(once.shape, (first, (moment, Fault.KILL)), once.redis) for moment in later]
 
 
 def problems(case: Case) -> list[str]:

@@ -53,19 +53,24 @@ class Fuse:
     """Counts the moments before and after each effect, and has the fault in store that the plan names for a moment.
 
     An answer can be lost in a moment after an effect only. A killed process does nothing more: a blown fuse lets
-    nothing through until the next one. ``when_lost`` is called in the moment in which an answer is lost.
+    nothing through until the next one. ``when_lost`` is called in the moment in which an answer is lost. ``look`` says
+    what there is in a moment; its answers are kept in ``worlds``.
     """
 
     def __init__(self, plan: Mapping[int, Fault]) -> None:
         self.effects: list[str] = []
         self.blown = asyncio.Event()
         self.when_lost: Callable[[], None] = lambda: None
+        self.look: Callable[[], object] | None = None
+        self.worlds: list[object] = []
         self._plan = plan
 
     def __call__(self, effect: str, when: str) -> None:
         if self.blown.is_set():
             raise Killed
         self.effects.append(f"{when} {effect}")
+        if self.look is not None:
+            self.worlds.append(self.look())
         fault = self._plan.get(len(self.effects) - 1)
         if fault is Fault.KILL:
             self.blown.set()
