@@ -34,7 +34,7 @@ $(DEV): requirements.txt requirements-dev.txt
 	@touch $@
 
 test-fast: $(DEV)
-	$(BIN)/python -m pytest -q -n 2 -m "not slow" tests/unit tests/documents tests/contract
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow" tests/unit tests/documents tests/contract
 
 lint: $(DEV)
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.harness import canary, servers
+from tests.harness import canary, rotation, servers
 
 #: For ``--hypothesis-profile nightly``; what fails is kept in ``.hypothesis`` and tried first by the next run.
 settings.register_profile(
@@ -35,6 +36,47 @@ _NEEDS = {
     "prometheus": ("promtool", "prometheus"),
     "systemd": ("systemd-analyze", "strace"),
 }
+
+
+#: Rings of short tests: what a module makes is made once, since all of it runs in one worker.
+_WHOLE_MODULES = ("unit", "documents", "deploy")
+#: A shared fixture in whose name pytest-asyncio keeps its loop makes nothing.
+_LOOPS = "_"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The workers take the cases that the first process takes."""
+    os.environ.setdefault(rotation.SEED, rotation.seed())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With ``--dist loadgroup``: the tests that share a module's fixture run in one worker, the long tests first."""
+    for item in items:
+        if _ring(item) == "e2e" and item.path.stem != "test_embedded_services":
+            item.add_marker("no_cover")  # what it tests is another process
+        if group := _group(item):
+            item.add_marker(pytest.mark.xdist_group(group))
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def _ring(item: pytest.Item) -> str:
+    """The folder of tests; empty for a test that lies elsewhere."""
+    here = Path(__file__).parent
+    return item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else ""
+
+
+def _group(item: pytest.Item) -> str | None:
+    """Which tests this one must be together with; None where it may run anywhere."""
+    if item.get_closest_marker("xdist_group") or not isinstance(item, pytest.Function):
+        return None
+    if _ring(item) in _WHOLE_MODULES:
+        return item.path.stem
+    fixtures = item._fixtureinfo.name2fixturedefs
+    shared = [name for name, found in sorted(fixtures.items()) if found[-1].scope in ("module", "package")]
+    named = [name for name in shared if not name.startswith(_LOOPS)]
+    return " ".join((item.path.stem, *named)) if named else None
 
 
 def _tool(name: str) -> Path:
@@ -132,3 +174,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("what the stores lack, where the fallback was tested instead")
     for gap in gaps:
         terminalreporter.line(gap)
+    crash = [str(value) for name, value in properties if name == "crash cases"]
+    if crash:
+        terminalreporter.section("which cases this run took")
+        terminalreporter.line(f"{crash[0]}; {rotation.told()}")

@@ -178,7 +178,10 @@ def test_a_connection_that_is_refused_at_start_costs_nothing(resumed: Aftermath,
     assert resumed.rules[fault].injected == 1
 
 
-@pytest.mark.parametrize("aftermath", ["living", "resumed"])
+@pytest.mark.parametrize(
+    "aftermath",
+    [pytest.param(name, marks=pytest.mark.xdist_group(f"test_redis_faults {name}")) for name in ("living", "resumed")],
+)
 def test_after_all_these_faults_nothing_else_is_left(request: pytest.FixtureRequest, aftermath: str) -> None:
     """D2, D8, D9, D10, D12, D15."""
     found: Aftermath = request.getfixturevalue(aftermath)
