@@ -21,7 +21,7 @@ from tests.harness.crash.simulation import CHUNK, Fault, Simulation
 from tests.harness.crash.virtual_time import run
 from tests.harness.fakes.store import FakeStore
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.no_cover]
 
 
 def _ended(course: Course, *kills: int) -> Simulation:

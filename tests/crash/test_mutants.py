@@ -45,7 +45,7 @@ from tests.harness.crash.scenes import PATH, bytes_of
 from tests.harness.crash.simulation import CHUNK, SCAN, Simulation
 from tests.harness.fakes.store import Happens
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.no_cover]
 
 FILM = bytes_of(4 * CHUNK + 3, 1)
 Break = Callable[[pytest.MonkeyPatch], None]

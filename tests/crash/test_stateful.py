@@ -429,6 +429,8 @@ def _differences(stage: Stage, before: Mapping[str, FakeObject]) -> Iterator[str
             yield f"{key} was made again: {before.get(key)} became {new}"
 
 
+@pytest.mark.no_cover
+@pytest.mark.cases(number=CI.max_examples)
 @pytest.mark.slow
 @pytest.mark.timeout(0 if IS_NIGHTLY else 900)
 @pytest.mark.parametrize("part", range(PARTS))
