@@ -21,6 +21,7 @@ from tests.corpus.media import MEDIA
 from tests.corpus.names import RECORDINGS
 from tests.corpus.shapes import CHANGES, OTHERS, STILL
 from tests.crash.test_mutants import MUTANTS
+from tests.harness import rotation
 
 ROOT = Path(__file__).resolve().parents[2]
 AT_THE_ROOT = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
@@ -42,6 +43,9 @@ OTHERS_NAMES = frozenset(
         "RUSTFS_API_STALE_UPLOADS_EXPIRY",
         # of compose
         "COMPOSE_FILE",
+        # of the tests
+        rotation.SEED,
+        rotation.EVERY,
         *re.findall(r"\$\{(\w+)", "".join(path.read_text(encoding="utf-8") for path in COMPOSE_FILES)),
     }
 )
