@@ -25,11 +25,12 @@ from src.object_keys import (
 )
 from src.watcher import Globs
 from tests.corpus.names import NO_RECORDINGS, RECORDINGS, Odd
+from tests.harness.findings import each
 
 PREFIXES = ["", "cam/", "cam-1-", "d" * 255 + "/" + "e" * 156 + "/" + "f" * 99]
 USUAL = Globs(Settings.model_fields["watch_filter_globs"].default)
 
-each_recording = pytest.mark.parametrize("name", RECORDINGS, ids=str)
+each_recording = each("name", RECORDINGS)
 
 
 def test_there_are_as_many_as_promised_and_no_two_are_the_same() -> None:
@@ -43,7 +44,7 @@ def test_it_is_a_recording(name: Odd) -> None:
     assert USUAL.match(os.fsdecode(name.path))
 
 
-@pytest.mark.parametrize("name", NO_RECORDINGS, ids=str)
+@each("name", NO_RECORDINGS)
 def test_it_is_no_recording(name: Odd) -> None:
     assert not USUAL.match(os.fsdecode(name.path))
 

@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 from src.at_risk_metrics import AtRiskCollector
 from src.config import _OLD_NAMES, Settings, defaults
 from src.lifecycle import TRANSITIONS
@@ -22,6 +20,7 @@ from tests.corpus.names import RECORDINGS
 from tests.corpus.shapes import CHANGES, OTHERS, STILL
 from tests.crash.test_mutants import MUTANTS
 from tests.harness import rotation
+from tests.harness.findings import each
 
 ROOT = Path(__file__).resolve().parents[2]
 AT_THE_ROOT = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
@@ -139,7 +138,7 @@ def _first_names(text: str, pattern: str) -> set[str]:
     return {match.group(1) for match in found if match}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=_id)
+@each("document", DOCUMENTS, ids=_id)
 def test_every_link_inside_the_checkout_leads_somewhere(document: Path) -> None:
     lost = []
     for target in _LINK.findall(_prose(document)):
@@ -164,7 +163,7 @@ def test_every_document_is_reached_from_the_readme() -> None:
     assert [_id(path) for path in DOCUMENTS if path not in reached] == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=_id)
+@each("document", DOCUMENTS, ids=_id)
 def test_every_setting_that_is_named_exists(document: Path) -> None:
     settings = {name.upper() for name in Settings.model_fields}
     allowed = settings | set(_OLD_NAMES) | OTHERS_NAMES | CODE_NAMES
@@ -199,7 +198,7 @@ def test_operations_lists_the_metrics_that_there_are_and_no_others() -> None:
     assert listed == set(_registered())
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=_id)
+@each("document", DOCUMENTS, ids=_id)
 def test_every_metric_that_is_named_exists(document: Path) -> None:
     named = set(_METRIC.findall(document.read_text(encoding="utf-8")))
     assert sorted(named - set(_registered()) - _events()) == []
@@ -270,7 +269,7 @@ def test_readme_and_architecture_know_every_module() -> None:
     assert {name for cell in floors for name in re.findall(r"`(\w+)`", cell)} == modules
 
 
-@pytest.mark.parametrize("path", PUBLISHED, ids=_id)
+@each("path", PUBLISHED, ids=_id)
 def test_nothing_depends_on_the_machine_where_it_was_made(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert re.findall(r"(?<![\w.}~-])/(?:work|root|home|tmp)\b[\w./-]*", text) == []
@@ -283,7 +282,7 @@ def _inside(path: Path, relative: str) -> bool:
     return ROOT in there.parents and there.exists()
 
 
-@pytest.mark.parametrize("path", PUBLISHED, ids=_id)
+@each("path", PUBLISHED, ids=_id)
 def test_nobody_is_sent_to_an_unexpected_host(path: Path) -> None:
     found = re.findall(r"https?://([A-Za-z0-9.-]+)", path.read_text(encoding="utf-8"))
     assert sorted(set(found) - HOSTS) == []
@@ -296,7 +295,7 @@ def _tests_in(name: str) -> frozenset[str]:
     return frozenset(n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
-@pytest.mark.parametrize("document", [GUARANTEES, FAILURE_MODES], ids=_id)
+@each("document", [GUARANTEES, FAILURE_MODES], ids=_id)
 def test_every_test_that_a_guarantee_names_exists(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     named = _TEST.findall(text)

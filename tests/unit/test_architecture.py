@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from tests.harness.findings import each
 
 ROOT = Path(__file__).parents[2]
 #: Calls that write into a file, or make, move or remove one.
@@ -184,7 +184,7 @@ def test_every_module_stands_on_exactly_one_floor() -> None:
     assert sorted(standing) == sorted(HOUSE)
 
 
-@pytest.mark.parametrize("name", HOUSE)
+@each("name", HOUSE)
 def test_a_module_imports_only_from_floors_below_and_what_is_said_besides(name: str) -> None:
     below = frozenset[str]().union(*(FLOORS[floor] for floor in DOWN[_floor_of(name)]))
     assert _own(name) <= below | BESIDES.get(name, frozenset())
@@ -202,7 +202,7 @@ def test_only_main_imports_the_settings_and_the_embedded_services() -> None:
         assert name.startswith("embedded") or not any(one.startswith("embedded") for one in own), name
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("embedded")])
+@each("name", [name for name in MODULES if name.startswith("embedded")])
 def test_the_embedded_services_know_only_the_errors_of_the_house(name: str) -> None:
     assert {own for own in _own(name) if not own.startswith("embedded")} <= EMBEDDED_IMPORTS
 
@@ -211,7 +211,7 @@ def test_nobody_imports_main_but_the_command() -> None:
     assert [name for name in MODULES if "main" in _own(name)] == ["__main__"]
 
 
-@pytest.mark.parametrize("name", MODULES)
+@each("name", MODULES)
 def test_each_library_is_imported_in_its_room_alone(name: str) -> None:
     foreign = {imported.partition(".")[0] for imported, own in _imports(name) if not own}
     libraries = foreign - sys.stdlib_module_names
@@ -223,13 +223,13 @@ def test_no_library_is_allowed_where_it_is_not_used() -> None:
     assert {(library, name) for library, names in LIBRARIES.items() for name in names} <= used
 
 
-@pytest.mark.parametrize("name", MODULES)
+@each("name", MODULES)
 def test_imports_inside_the_package_are_relative(name: str) -> None:
     roots = {imported.partition(".")[0] for imported, own in _imports(name) if not own}
     assert roots.isdisjoint({"src", "tests", *MODULES})
 
 
-@pytest.mark.parametrize("name", sorted(FLOORS["rules"] | FLOORS["words"]))
+@each("name", sorted(FLOORS["rules"] | FLOORS["words"]))
 def test_rules_and_words_have_no_clock_await_nothing_and_open_nothing(name: str) -> None:
     assert {imported.partition(".")[0] for imported, own in _imports(name) if not own}.isdisjoint(IMPURE)
     for node in ast.walk(_tree(MODULES[name])):
@@ -243,7 +243,7 @@ def _sources(*folders: str) -> list[Path]:
     return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
-@pytest.mark.parametrize("name", HOUSE)
+@each("name", HOUSE)
 def test_the_house_makes_folders_and_changes_and_removes_no_file(name: str) -> None:
     """Recordings are opened for reading, and nothing else is opened; the watched folder is made where it is missing."""
     calls = [node for node in ast.walk(_tree(HOUSE[name])) if isinstance(node, ast.Call)]
@@ -254,12 +254,12 @@ def test_the_house_makes_folders_and_changes_and_removes_no_file(name: str) -> N
     assert not flags & {"O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND"}
 
 
-@pytest.mark.parametrize("path", _sources("src", "tests"), ids=lambda path: str(path.relative_to(ROOT)))
+@each("path", _sources("src", "tests"), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_is_named_by_what_it_knows(path: Path) -> None:
     assert not set(path.stem.split("_")) & set(VAGUE)
 
 
-@pytest.mark.parametrize("path", _sources("src"), ids=lambda path: str(path.relative_to(ROOT)))
+@each("path", _sources("src"), ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_function_is_longer_than_sixty_lines(path: Path) -> None:
     functions = [n for n in ast.walk(_tree(path)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
     lengths = {f.name: (f.end_lineno or f.lineno) - f.lineno + 1 for f in functions}

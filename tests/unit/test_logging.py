@@ -19,6 +19,7 @@ import structlog
 
 from src.logging_config import MASK, Redactor, configure_logging
 from tests.corpus.names import RECORDINGS, Odd
+from tests.harness.findings import each
 
 SECRET = 'CANARY "söcret\\' + "/+=key"
 
@@ -192,7 +193,7 @@ def test_no_name_of_a_file_can_break_a_line_or_reach_the_terminal(app_env: str, 
             assert "\\xff" in json.dumps(line)
 
 
-@pytest.mark.parametrize("name", RECORDINGS, ids=str)
+@each("name", RECORDINGS)
 @pytest.mark.parametrize("told", [production, development])
 def test_each_name_of_the_corpus_is_one_line_and_drives_no_terminal(told: Callable[[], Terminal], name: Odd) -> None:
     stream = told()
