@@ -28,7 +28,7 @@ from tests.harness.crash.scenes import (
 from tests.harness.crash.simulation import CHUNK, LIMITS, Simulation
 from tests.harness.fakes.store import FakeStore, Happens
 
-pytestmark = pytest.mark.timeout(20)  # a loop without a pause stops virtual time: it must fail, not hang
+pytestmark = pytest.mark.timeout(120)  # a loop without a pause stops virtual time: it must fail, not hang
 
 
 @pytest.mark.parametrize("happens", [Happens.NOW, Happens.NEVER])

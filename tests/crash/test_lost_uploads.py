@@ -30,7 +30,7 @@ from tests.harness.crash.scenes import (
 from tests.harness.crash.simulation import CHUNK, Simulation
 from tests.harness.fakes.store import FakeUpload, Happens
 
-pytestmark = pytest.mark.timeout(20)  # a loop without a pause stops virtual time: it must fail, not hang
+pytestmark = pytest.mark.timeout(120)  # a loop without a pause stops virtual time: it must fail, not hang
 
 
 def test_an_upload_that_expires_while_the_recorder_writes_is_made_anew() -> None:

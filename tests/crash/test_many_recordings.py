@@ -32,7 +32,7 @@ from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, TIMEOUT, Simulat
 from tests.harness.crash.virtual_time import run
 from tests.harness.fakes.store import FakeStore
 
-pytestmark = pytest.mark.timeout(20)  # a loop without a pause stops virtual time: it must fail, not hang
+pytestmark = pytest.mark.timeout(120)  # a loop without a pause stops virtual time: it must fail, not hang
 
 
 # -- many recordings ---------------------------------------------------------------------------------------------------

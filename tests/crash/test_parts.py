@@ -30,7 +30,7 @@ from tests.harness.fakes.checkpoints import FakeCheckpoints
 from tests.harness.fakes.store import FakeStore
 from tests.harness.fakes.telemetry import FakeStreamTelemetry
 
-pytestmark = pytest.mark.timeout(20)  # a loop without a pause stops virtual time: it must fail, not hang
+pytestmark = pytest.mark.timeout(120)  # a loop without a pause stops virtual time: it must fail, not hang
 
 
 # -- capacity ----------------------------------------------------------------------------------------------------------

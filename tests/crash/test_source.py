@@ -31,7 +31,7 @@ from tests.harness.crash.scenes import (
 from tests.harness.crash.simulation import CHUNK, SCAN, Simulation
 from tests.harness.crash.virtual_time import run
 
-pytestmark = pytest.mark.timeout(20)  # a loop without a pause stops virtual time: it must fail, not hang
+pytestmark = pytest.mark.timeout(120)  # a loop without a pause stops virtual time: it must fail, not hang
 
 
 # -- empty files -------------------------------------------------------------------------------------------------------
