@@ -85,7 +85,7 @@ STORES: dict[str, str] = {
         UserProjectMissing
     """,
 }
-OPERATIONS = (*GO_AROUND, *OPTIONAL)
+OPERATIONS = (*GO_AROUND, *sorted(OPTIONAL))  # every worker of xdist must collect the same order
 
 
 @pytest.mark.parametrize("store", STORES)
