@@ -197,6 +197,12 @@ class Settings(BaseSettings):
         "snapshots, versions and side files of other programs. A pattern without a slash is compared with the file's "
         "name and with each folder's above it. [] leaves nothing out.",
     )
+    ignore_older_than: Annotated[str, AfterValidator(_duration)] | None = Field(
+        default=None,
+        description="Files that the start finds unchanged for longer are left alone (30d, 36h), unless their upload "
+        "was begun: for an old archive of which only what comes is wanted. What appears later is taken, however old. "
+        "Empty: every file is taken.",
+    )
     watch_file_min_age_seconds_for_idle: Seconds = Field(
         default=0,
         ge=0,
@@ -385,6 +391,12 @@ class Settings(BaseSettings):
         """None: orphan uploads are left alone."""
         off = self.orphan_upload_retention.lower() == "off"
         return None if off else timedelta(seconds=_seconds(self.orphan_upload_retention))
+
+    @property
+    def old_seconds(self) -> float | None:
+        """None: no file is too old."""
+        off = self.ignore_older_than is None or self.ignore_older_than.lower() == "off"
+        return None if off else _seconds(str(self.ignore_older_than))
 
     def secrets(self) -> tuple[str, ...]:
         """Every text that must never be printed, each in all spellings that it has in the settings."""

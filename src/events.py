@@ -17,7 +17,11 @@ class WatcherChangeType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StreamEvent:
-    """A hint about one file. ``path`` is relative to the watched folder (see ``recording``)."""
+    """A hint about one file. ``path`` is relative to the watched folder (see ``recording``).
+
+    ``is_old``: the first scan found it, and it was not changed for longer than new recordings are looked for.
+    """
 
     change_type: WatcherChangeType
     path: str
+    is_old: bool = False

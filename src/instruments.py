@@ -146,6 +146,9 @@ class Instruments:
         self.skipped = Counter("cefmp4_files_skipped", "Files that are no recordings.", registry=registry)
         self.restarts = Counter("cefmp4_watcher_restarts", "Times that notifications ended.", registry=registry)
         self.files = Gauge("cefmp4_watched_files", "Recordings that the last scan found.", registry=registry)
+        self.left_out = Gauge(
+            "cefmp4_files_left_out", "Files that the start found older than IGNORE_OLDER_THAN.", registry=registry
+        )
         self.scan = Gauge("cefmp4_scan_seconds", "How long the last scan took.", registry=registry)
         self.folder = Gauge(
             "cefmp4_watched_folder_present",

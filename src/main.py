@@ -41,6 +41,7 @@ from .embedded import AWS_CONFIG_NAME, EmbeddedServiceError, embedded_redis, emb
 from .exceptions import ConfigurationError, Permanent, Stopped
 from .ffprobe import Ffprobe
 from .http_server import serve
+from .left_out import LeftOut
 from .logging_config import configure_logging, mask
 from .metrics import Metrics
 from .part_plan import S3_LIMITS, usual_step
@@ -181,7 +182,13 @@ def _listen_to_signals(stop: asyncio.Event) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        loop.add_signal_handler(signal.SIGHUP, stop.set)
+        # Not the loop's: its handlers go when it is closed, and then the second one would kill.
+        signal.signal(signal.SIGHUP, lambda *_: _ask_for_stop(loop, stop))
+
+
+def _ask_for_stop(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    with suppress(RuntimeError):  # the loop is closed: all is stopped
+        loop.call_soon_threadsafe(stop.set)
 
 
 async def _serve_until(
@@ -213,7 +220,9 @@ async def _serve_until(
         orphan_retention=settings.orphan_retention,
     )
     dispatcher = Dispatcher(world, lambda record, claims: StreamProcessor(world, claims, record))
-    watcher = _watcher(settings, recordings, metrics)
+    globs = Globs(settings.watch_filter_globs, settings.watch_exclude_globs)
+    left_out = LeftOut(world, is_watched=globs.match, passes_on=dispatcher.publish, telemetry=metrics)
+    watcher = _watcher(settings, globs, recordings, left_out, metrics)
     checks = {"s3": store.ping, "redis": checkpoints.ping, "watched_folder": watcher.ping}
     readiness = Readiness(checks, telemetry=metrics.health)
     port = await stack.enter_async_context(
@@ -224,7 +233,8 @@ async def _serve_until(
     _freeze_what_is_built()
     async with asyncio.TaskGroup() as group:
         running = [
-            group.create_task(watcher.run(dispatcher.publish), name="watcher"),
+            group.create_task(watcher.run(left_out.publish), name="watcher"),
+            group.create_task(_until_stopped(left_out.run), name="left-out"),
             group.create_task(dispatcher.run(), name="dispatcher"),
             group.create_task(_expire(metrics), name="metrics"),
             group.create_task(_look(readiness, metrics), name="readiness"),
@@ -328,14 +338,18 @@ async def _recordings(settings: Settings) -> AsyncIterator[RecordingFiles]:
         await files.close()
 
 
-def _watcher(settings: Settings, recordings: RecordingFiles, metrics: Metrics) -> Watcher:
+def _watcher(
+    settings: Settings, globs: Globs, recordings: RecordingFiles, left_out: LeftOut, metrics: Metrics
+) -> Watcher:
     return Watcher(
         settings.watch_dir,
-        globs=Globs(settings.watch_filter_globs, settings.watch_exclude_globs),
+        globs=globs,
         scan_seconds=settings.watch_scan_seconds,
         force_polling=settings.watch_force_polling,
         stat=recordings.stat,
         telemetry=metrics,
+        old_seconds=settings.old_seconds,
+        when_scanned=left_out.first_scan_done,
     )
 
 

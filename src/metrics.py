@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 import structlog
@@ -359,6 +360,23 @@ class Metrics(AbilityMoments):
             _logger("watcher").warning(
                 "watcher_restarted", failures=failures, retry_in_seconds=wait, **described(error)
             )
+
+    def left_out(self, *, count: int) -> None:
+        self._instruments.left_out.set(count)
+
+    def old_files_left_out(self, *, count: int, newest: str, changed_at: datetime) -> None:
+        hint = "they are older than IGNORE_OLDER_THAN; leave it empty to upload them too"
+        _logger("watcher").info(
+            "old_files_left_out", count=count, file_path=newest, changed_at=changed_at.isoformat(), hint=hint
+        )
+
+    def excluded_streams(self, *, count: int, paths: list[str]) -> None:
+        hint = "WATCH_FILTER_GLOBS or WATCH_EXCLUDE_GLOBS leaves them out by now; what was begun is finished"
+        _logger("watcher").info("excluded_streams", count=count, paths=paths, hint=hint)
+
+    def film_unmatched(self, *, path: str, pattern: str) -> None:
+        hint = f'it is not uploaded; to take files like it, add "{pattern}" to the list of WATCH_FILTER_GLOBS'
+        _logger("watcher").warning("film_unmatched", file_path=path, pattern=pattern, hint=hint)
 
     def folder_missing(self, *, path: str) -> None:
         self._instruments.folder.set(0)

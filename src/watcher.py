@@ -67,6 +67,9 @@ class WatcherTelemetry(Protocol):
     def watcher_restarted(self, *, error: BaseException, retry_seconds: float) -> None:
         """Notifications ended; they are tried again after so many seconds. The scan goes on."""
 
+    def film_unmatched(self, *, path: str, pattern: str) -> None:
+        """A file that looks like a film matches no pattern; ``pattern`` would take it. Once for each pattern."""
+
     def folder_missing(self, *, path: str) -> None:
         """The watched folder is away, empty at once, or on another device than before: nothing counts as deleted."""
 
@@ -115,6 +118,18 @@ def _any_of(patterns: Sequence[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(translate, patterns)) if patterns else r"(?!)")
 
 
+#: What films are called, whoever made them.
+_FILM = re.compile(
+    r".\.(mp4|m4v|mov|qt|mkv|webm|ts|mts|m2ts|avi|mpe?g|flv|f4v|3gp|3g2|mxf|wmv|insv)", re.ASCII | re.IGNORECASE
+)
+
+
+def pattern_of_a_film(name: str) -> str | None:
+    """The pattern that takes a name that looks like a film's, with its capitals; None for any other name."""
+    dot = name.rfind(".")
+    return f"*{name[dot:]}" if dot > 0 and _FILM.fullmatch(name[dot - 1 :]) else None
+
+
 #: Size, mtime_ns, ctime_ns, inode.
 Facts = tuple[int, int, int, int]
 
@@ -145,6 +160,7 @@ class Findings:
 
     events: list[StreamEvent] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    unmatched: list[tuple[str, str]] = field(default_factory=list)
     entries: int = 0
     missing: bool | None = None  # True: the watched folder went away, False: it is back
     other_root: bool = False  # notifications still come from a folder that is not there any more
@@ -154,14 +170,23 @@ class Tree:
     """The memory of the watched folder. Blocks: for one thread at a time, which is never the event loop's."""
 
     def __init__(
-        self, root: Path, globs: Globs, stat: Callable[[str], Snapshot | None], *, hints_of_deletion_are_proof: bool
+        self,
+        root: Path,
+        globs: Globs,
+        stat: Callable[[str], Snapshot | None],
+        *,
+        hints_of_deletion_are_proof: bool,
+        old_seconds: float | None = None,
     ) -> None:
+        self._began_ns = time.time_ns()
+        self._old_ns = None if old_seconds is None else self._began_ns - int(old_seconds * 1e9)
         self._root = root
         self._globs = globs
         self._stat = stat
         self._hints_of_deletion_are_proof = hints_of_deletion_are_proof
         self._seen: dict[str, _Seen] = {}
         self._skipped: dict[str, int] = {}  # reported path -> scan that met it last
+        self._unmatched: set[str] = set()  # patterns that were named; capitals are all that makes them many
         self._unreadable: set[str] = set()  # folders of which this scan knows nothing
         self._scan = 0
         self._known_root: _Root | None = None
@@ -303,6 +328,8 @@ class Tree:
         if not self._globs.match(path):
             if entry.is_symlink() and (path in self._skipped or entry.is_dir()):
                 self._skip(path, "a symbolic link to a folder, which is not followed", found)
+            elif (pattern := pattern_of_a_film(entry.name)) is not None and entry.is_file(follow_symlinks=False):
+                self._name_pattern(path, pattern, found)
             return
         status = entry.stat(follow_symlinks=False)
         if modes.S_ISREG(status.st_mode):
@@ -310,16 +337,27 @@ class Tree:
         else:
             self._skip(path, _kind(status.st_mode), found)
 
+    def _name_pattern(self, path: str, pattern: str, found: Findings) -> None:
+        if pattern not in self._unmatched and not self._globs.excludes(path):
+            self._unmatched.add(pattern)
+            found.unmatched.append((path, pattern))
+
     def _compare(self, path: str, facts: Facts, found: Findings) -> None:
         seen = self._seen.get(path)
         if seen is None:
             self._seen[path] = _Seen(facts, self._scan)
-            found.events.append(StreamEvent(WatcherChangeType.CREATE, path))
+            found.events.append(StreamEvent(WatcherChangeType.CREATE, path, self._is_old(facts)))
             return
         if seen.facts != facts:
             seen.facts = facts
             found.events.append(StreamEvent(WatcherChangeType.WRITE, path))
         seen.scan = self._scan
+
+    def _is_old(self, facts: Facts) -> bool:
+        """Only in the first scan; and what was copied here meanwhile has an old mtime perhaps, but no old ctime."""
+        _, mtime_ns, ctime_ns, _ = facts
+        first = self._known_root is None
+        return first and self._old_ns is not None and mtime_ns < self._old_ns and ctime_ns < self._began_ns
 
     def _skip(self, path: str, reason: str, found: Findings) -> None:
         if path not in self._skipped:
@@ -386,6 +424,8 @@ class Watcher:
         force_polling: bool,
         stat: Callable[[str], Snapshot | None],
         telemetry: WatcherTelemetry,
+        old_seconds: float | None = None,
+        when_scanned: Callable[[], None] = lambda: None,
     ) -> None:
         self._root = Path(os.path.abspath(root))
         self._prefix = f"{self._root}/"
@@ -394,7 +434,10 @@ class Watcher:
         self._force_polling = force_polling
         self._telemetry = telemetry
         # A kernel names a deleted file because somebody deleted it; a poller also when the mount is gone.
-        self._tree = Tree(self._root, self._globs, stat, hints_of_deletion_are_proof=not force_polling)
+        self._tree = Tree(
+            self._root, self._globs, stat, hints_of_deletion_are_proof=not force_polling, old_seconds=old_seconds
+        )
+        self._when_scanned = when_scanned
         self._looking = ThreadPoolExecutor(1, thread_name_prefix="watcher-scan")
         self._listening = ThreadPoolExecutor(1, thread_name_prefix="watcher-hints")
         self._end_session = threading.Event()
@@ -443,6 +486,7 @@ class Watcher:
             await self._tell(found, publish)
             await self._look_at_hints(publish)  # a long scan delays no hint
         if not self._tree.missing:
+            self._when_scanned()
             self._telemetry.scanned(files=self._tree.files, seconds=loop.time() - began)
 
     async def _look_at_hints(self, publish: Callable[[StreamEvent], None]) -> None:
@@ -460,6 +504,8 @@ class Watcher:
                 await asyncio.sleep(0)
         for path, reason in found.skipped:
             self._telemetry.file_skipped(path=path, reason=reason)
+        for path, pattern in found.unmatched:
+            self._telemetry.film_unmatched(path=path, pattern=pattern)
         if found.missing:
             self._telemetry.folder_missing(path=str(self._root))
         elif found.missing is False:

@@ -431,6 +431,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.skipped: list[str] = []
+        self.unmatched: list[tuple[str, str]] = []
         self.restarts: list[tuple[BaseException, float]] = []
         self.folder: list[str] = []
         self.scans: list[int] = []
@@ -440,6 +441,9 @@ class Telemetry:
 
     def watcher_restarted(self, *, error: BaseException, retry_seconds: float) -> None:
         self.restarts.append((error, retry_seconds))
+
+    def film_unmatched(self, *, path: str, pattern: str) -> None:
+        self.unmatched.append((path, pattern))
 
     def folder_missing(self, *, path: str) -> None:
         self.folder.append("missing")
@@ -665,6 +669,24 @@ class TestWatching:
             (root / "a.mp4").write_bytes(b"x")
             await watched.sees(CREATE, "a.mp4")
             assert watched.telemetry.folder == ["missing", "back"]
+
+    async def test_a_film_that_matches_no_pattern_is_named_once_per_pattern(self, tmp_path: Path) -> None:
+        names = ("GX010001.MP4", "GX010002.MP4", "a.mov", "b.Mov", "notes.txt", ".mov", "x.mp4.part", "mov", "._e.MKV")
+        for name in names:
+            (tmp_path / name).touch()
+        (tmp_path / "folder.avi").mkdir()
+        (tmp_path / "link.webm").symlink_to("a.mov")
+        async with watching(tmp_path, scan_seconds=0.1) as watched:
+            await watched.until(lambda: len(watched.telemetry.scans) > 3)
+            (tmp_path / "late.mkv").touch()
+            await watched.until(lambda: len(watched.telemetry.unmatched) > 4)
+        assert sorted(pattern for _, pattern in watched.telemetry.unmatched) == [
+            "*.MKV",
+            "*.MP4",
+            "*.Mov",
+            "*.mkv",
+            "*.mov",
+        ]
 
     async def test_a_folder_that_comes_back_is_watched_again(self, tmp_path: Path) -> None:
         root = tmp_path / "root"

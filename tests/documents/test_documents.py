@@ -37,6 +37,7 @@ COMPOSE_FILES = (ROOT / "docker-compose.yml", ROOT / "deploy" / "compose" / "sec
 OTHERS_NAMES = frozenset(
     {
         "AWS_CONFIG_FILE",
+        "AWS_CA_BUNDLE",
         "CAP_LEASE",
         "MINIO_API_STALE_UPLOADS_EXPIRY",
         "RUSTFS_API_STALE_UPLOADS_EXPIRY",

@@ -61,7 +61,7 @@ FLOORS: dict[str, frozenset[str]] = {
         }
     ),
     "tools": frozenset({"ledger", "upload", "completion", "documents", "remains", "claim", "elsewhere", "sweep"}),
-    "conduct": frozenset({"stream_processor", "dispatcher"}),
+    "conduct": frozenset({"stream_processor", "dispatcher", "left_out"}),
     "root": frozenset({"main", "__main__"}),
 }
 

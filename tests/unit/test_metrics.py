@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -231,6 +232,9 @@ DAEMON_EVENTS: list[tuple[Callable[[Metrics], None], str, str]] = [
     (lambda m: m.watcher_restarted(error=OSError("x"), retry_seconds=1), "watcher_restarted", "warning"),
     (lambda m: m.folder_missing(path="/in"), "folder_missing", "error"),
     (lambda m: m.folder_back(path="/in"), "folder_back", "info"),
+    (lambda m: m.film_unmatched(path="a.MP4", pattern="*.MP4"), "film_unmatched", "warning"),
+    (lambda m: m.old_files_left_out(count=2, newest="a", changed_at=datetime.now(UTC)), "old_files_left_out", "info"),
+    (lambda m: m.excluded_streams(count=1, paths=["a"]), "excluded_streams", "info"),
     (lambda m: m.scanned(files=3, seconds=0.5), "folder_scanned", "debug"),
     (lambda m: m.record_set_aside(key="k", reason="no JSON"), "record_set_aside", "warning"),
     (lambda m: m.redis_may_lose(reason="allkeys-lru"), "redis_may_lose", "warning"),

@@ -1,0 +1,129 @@
+"""Which files of an old archive are left alone, and which streams finish though their files are left out by now.
+
+A file that the first scan finds older than asked is left out, unless Redis has a record or a marker of it or the store
+has an open upload at its key. Whatever appears or changes while the daemon runs goes on to the dispatcher at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
+from typing import Protocol, TypeVar
+
+from .events import StreamEvent
+from .exceptions import ChunkProcessingError, Permanent, Transient
+from .object_keys import next_free, object_key
+from .ports import World
+from .recording import Checkpoint, Identity
+
+T = TypeVar("T")
+
+_TRY_AGAIN_SECONDS = 30.0
+#: An open upload of a file lies at its natural key or at one of the next.
+_KEYS_LOOKED_AT = 9
+
+
+class LeftOutTelemetry(Protocol):
+    """The noteworthy moments."""
+
+    def left_out(self, *, count: int) -> None:
+        """So many files are left out now."""
+
+    def old_files_left_out(self, *, count: int, newest: str, changed_at: datetime) -> None:
+        """Once, when it is known which: their number, and the newest by name and time."""
+
+    def excluded_streams(self, *, count: int, paths: list[str]) -> None:
+        """Unfinished streams whose files match no pattern by now, or are excluded; they finish all the same."""
+
+    def unexpected(self, *, path: str, error: BaseException, retry_seconds: float, stream_id: str = "") -> None: ...
+
+
+class LeftOut:
+    """Stands between watcher and dispatcher: ``publish`` takes the one's events, ``passes_on`` is the other's."""
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        is_watched: Callable[[str], bool],
+        passes_on: Callable[[StreamEvent], None],
+        telemetry: LeftOutTelemetry,
+    ) -> None:
+        self._world = world
+        self._is_watched = is_watched
+        self._passes_on = passes_on
+        self._telemetry = telemetry
+        self._waiting: dict[str, StreamEvent] = {}
+        self._left: set[str] = set()
+        self._newest: tuple[int, str] = (-1, "")
+        self._scanned = asyncio.Event()
+
+    def publish(self, event: StreamEvent) -> None:
+        """Take an event; only an old file of the first scan has to wait."""
+        if event.is_old:
+            self._waiting[event.path] = event
+            return
+        self._waiting.pop(event.path, None)
+        if event.path in self._left:
+            self._left.discard(event.path)
+            self._telemetry.left_out(count=len(self._left))
+        self._passes_on(event)
+
+    def first_scan_done(self) -> None:
+        """All old files are known."""
+        self._scanned.set()
+
+    async def run(self) -> None:
+        """Decide about all old files, once, and end. Redis and store may be away for any time."""
+        records = await self._asked(self._world.checkpoints.load)
+        odd = sorted(r.path for r in records if not self._is_watched(r.path))
+        if odd:
+            self._telemetry.excluded_streams(count=len(odd), paths=odd[:10])
+        await self._scanned.wait()
+        if not self._waiting:
+            return
+        uploads = await self._asked(lambda: self._world.store.list_uploads_under(self._world.naming.key_prefix))
+        known, keys = _identities(records), {upload.key for upload in uploads}
+        while self._waiting:
+            path = next(iter(self._waiting))
+            remembered = await self._is_remembered(path, known, keys)
+            event = self._waiting.pop(path, None)
+            if event is not None and remembered:
+                self._passes_on(event)
+            elif event is not None:
+                self._left.add(path)
+        self._telemetry.left_out(count=len(self._left))
+        if self._left:
+            changed_ns, newest = self._newest
+            at = datetime.fromtimestamp(changed_ns / 1e9, UTC)
+            self._telemetry.old_files_left_out(count=len(self._left), newest=newest, changed_at=at)
+
+    async def _is_remembered(self, path: str, known: set[Identity], keys: set[str]) -> bool:
+        try:
+            snapshot = await self._world.recordings.snapshot(path)
+        except ChunkProcessingError:
+            return True  # the dispatcher says what is wrong with it
+        if snapshot is None or snapshot.identity in known or not keys.isdisjoint(self._keys_of(path)):
+            return True
+        if await self._asked(lambda: self._world.checkpoints.marker(snapshot.identity)) is not None:
+            return True
+        self._newest = max(self._newest, (snapshot.mtime_ns, path))
+        return False
+
+    def _keys_of(self, path: str) -> Iterator[str]:
+        natural = object_key(self._world.naming.key_prefix, path)
+        yield natural
+        yield from (next_free(natural, number) for number in range(2, 2 + _KEYS_LOOKED_AT))
+
+    async def _asked(self, question: Callable[[], Awaitable[T]]) -> T:
+        while True:
+            try:
+                return await question()
+            except (Permanent, Transient) as error:
+                self._telemetry.unexpected(path="", error=error, retry_seconds=_TRY_AGAIN_SECONDS)
+                await asyncio.sleep(_TRY_AGAIN_SECONDS)
+
+
+def _identities(records: list[Checkpoint]) -> set[Identity]:
+    return {record.identity for record in records}
