@@ -41,6 +41,7 @@ OTHERS_NAMES = frozenset(
         "CAP_LEASE",
         "MINIO_API_STALE_UPLOADS_EXPIRY",
         "RUSTFS_API_STALE_UPLOADS_EXPIRY",
+        "WITHOUT_MINIO",  # of the set-up
         # of compose
         "COMPOSE_FILE",
         # of the tests
@@ -60,6 +61,9 @@ HOSTS = frozenset(
         "localhost",
         "github.com",
         "s3.eu-central-1.amazonaws.com",
+        "docs.aws.amazon.com",
+        "www.backblaze.com",
+        "nginx.org",
         "keepachangelog.com",
         "semver.org",
         "json-schema.org",
