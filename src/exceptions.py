@@ -67,6 +67,10 @@ class S3Unavailable(S3OperationError, Transient):
         self.code = code
 
 
+class S3ConnectionCut(S3Unavailable):
+    """The connection ended before an answer; one that was kept open may have been dead for long."""
+
+
 class S3WrongContent(S3Unavailable):
     """The store computed another checksum than the one that was sent: read the bytes again and send them again."""
 

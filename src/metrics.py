@@ -20,7 +20,7 @@ import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 
 from .ability_metrics import AbilityMoments
-from .exceptions import Permanent, described
+from .exceptions import Permanent, S3NotAble, S3NotUnderstood, described
 from .health import Health
 from .instruments import SERVICES, Instruments
 from .recording import FailedFor, SendReason, Status
@@ -417,8 +417,9 @@ class Metrics(AbilityMoments):
         """``wait_seconds`` is 0 when it will not be tried again."""
         now, kind = self._now(), self._count_failure(operation, error)
         service = kind.partition("_")[0]
-        # A refusal for good is no outage: the service is there.
-        outage = None if isinstance(error, Permanent) else self._in_outage(service, now)
+        # A refusal for good, or one that nobody understands, is no outage: the service is there.
+        answers = isinstance(error, S3NotUnderstood | S3NotAble)
+        outage = None if answers or isinstance(error, Permanent) else self._in_outage(service, now)
         if attempt == 1 and wait_seconds:
             self._outages.waits(service)
         if failures := self._quiet.worth_a_line((kind, ""), now):
@@ -428,7 +429,8 @@ class Metrics(AbilityMoments):
                 fields["away_seconds"] = round(now - outage.began, 1)
             if wait_seconds:
                 fields["retry_in_seconds"] = round(wait_seconds, 1)
-            _logger("retry").warning(f"{service}_unavailable", **fields, **described(error))
+            told = {**fields, **described(error)}
+            _logger("retry").warning("operation_failed" if answers else f"{service}_unavailable", **told)
 
     def operation_recovered(self, *, operation: str, failures: int, seconds: float) -> None:
         """The first operation that works again ends the outage; the others were waiting for their turn."""

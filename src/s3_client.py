@@ -39,6 +39,7 @@ from .exceptions import (
     ConfigurationError,
     PartNumberRefused,
     PartTooLarge,
+    S3ConnectionCut,
     S3NotAble,
     S3NotUnderstood,
     S3OperationError,
@@ -535,7 +536,12 @@ class S3Client:
         plain: dict[str, Any] = {"Metadata": dict(metadata), "ContentType": "video/mp4"}
         declared = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"} if checksum else {}
         call = partial(self._call, "create_multipart_upload", Key=key)
-        answer, whole = await self._without_if_refused(call, {**plain, **declared}, plain)
+        try:
+            answer, whole = await self._without_if_refused(call, {**plain, **declared}, plain)
+        except S3ConnectionCut:
+            # A kept connection that was closed meanwhile: aiohttp itself repeats only what is idempotent. At worst an
+            # upload without parts is left, which goes when this one is completed.
+            answer, whole = await self._without_if_refused(call, {**plain, **declared}, plain)
         upload_id = str(answer["UploadId"])
         self._with_checksums[upload_id] = checksum and whole
         return upload_id

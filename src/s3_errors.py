@@ -11,6 +11,7 @@ import aiohttp
 from botocore import xform_name
 from botocore.exceptions import (
     ClientError,
+    ConnectionClosedError,
     ConnectTimeoutError,
     EndpointConnectionError,
     HTTPClientError,
@@ -24,6 +25,7 @@ from botocore.parsers import ResponseParserError
 from .exceptions import (
     PartNumberRefused,
     PartTooLarge,
+    S3ConnectionCut,
     S3NotAble,
     S3NotUnderstood,
     S3OperationError,
@@ -106,12 +108,14 @@ def translate(exc: Exception, *, operation: str) -> S3OperationError:
         text = f"{operation}: no S3 credentials"
         return S3Unavailable(text, operation=operation, hint=_CREDENTIALS_MISSING, misconfigured=True)
     if isinstance(exc, EndpointConnectionError) and _was_cut(exc.kwargs.get("error")):
-        return S3Unavailable(f"{operation}: the connection was cut", operation=operation, hint=BROKEN)
+        return S3ConnectionCut(f"{operation}: the connection was cut", operation=operation, hint=BROKEN)
     if isinstance(exc, EndpointConnectionError | ConnectTimeoutError):
         unknown = _does_not_resolve(exc.kwargs.get("error"))
         hint = _UNKNOWN_HOST if unknown else "check S3_ENDPOINT_URL and that the store runs"
         return S3Unavailable(f"{operation}: {exc}", operation=operation, hint=hint)
     text = f"{operation}: {type(exc).__name__}: {str(exc)[:_SHOWN]}"
+    if isinstance(exc, ConnectionClosedError):
+        return S3ConnectionCut(text, operation=operation, hint=_advice(exc))
     return S3Unavailable(text, operation=operation, hint=_advice(exc))
 
 

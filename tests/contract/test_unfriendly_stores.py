@@ -109,6 +109,24 @@ class CutsUntilHeard(Plain):
         return await super().__call__(request)
 
 
+class ForgetsConnections(Plain):
+    """Closes a kept connection when the next request comes on it, as a balancer that forgot it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: set[object] = set()
+        self.forgotten = 0
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.transport in self.known:
+            self.forgotten += 1
+            assert request.transport is not None
+            request.transport.close()
+            return web.Response(status=500)
+        self.known.add(request.transport)
+        return await super().__call__(request)
+
+
 class InPages(Plain):
     """Lists seven parts, three a page."""
 
@@ -284,6 +302,15 @@ async def test_a_connection_that_breaks_in_the_middle_of_a_part_is_called_cut_an
     assert isinstance(error, S3Unavailable)
     assert "the connection was cut" in str(error)
     assert "S3_" not in error.hint, "the settings are right"
+
+
+async def test_a_connection_that_was_closed_while_idle_costs_one_more_try_at_once() -> None:
+    store, telemetry = ForgetsConnections(), FakeTelemetry()
+    async with _client(store, telemetry) as client:
+        for _ in range(3):
+            assert await client.create_upload(KEY, {}) == "u1"
+    assert store.forgotten >= 2
+    assert _errors(telemetry) == [], "nobody waited"
 
 
 async def test_a_listing_in_several_pages_gives_all_parts_and_asks_for_small_pages() -> None:

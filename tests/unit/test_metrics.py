@@ -13,7 +13,15 @@ from prometheus_client import CollectorRegistry, generate_latest
 from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 
-from src.exceptions import ChunkProcessingError, FileChanged, RedisUnavailable, S3Rejected, S3Unavailable
+from src.exceptions import (
+    ChunkProcessingError,
+    FileChanged,
+    RedisUnavailable,
+    S3NotAble,
+    S3NotUnderstood,
+    S3Rejected,
+    S3Unavailable,
+)
 from src.metrics import Metrics, StreamMoments
 from src.ports import StreamTelemetry, Telemetry
 from src.recording import FailedFor, SendReason, Status
@@ -212,6 +220,16 @@ def test_every_moment_of_a_stream_is_one_event_that_names_it(
     (log,) = logs
     assert (log["event"], log["log_level"]) == (event, level)
     assert (log["stream_id"], log["file_path"]) == ("s1", "cam/a.mp4")
+
+
+@pytest.mark.parametrize("error", [S3NotUnderstood("odd", hint="try"), S3NotAble("501", hint="try")])
+def test_a_store_that_answers_what_nobody_understands_is_not_away(error: Exception) -> None:
+    """Its readiness says that it is there, and so does the metric of outages."""
+    metrics = Metrics(version="test")
+    with capture_logs() as logs:
+        metrics.operation_failed(operation="s3.head", error=error, attempt=1, wait_seconds=1.0)
+    assert metrics.registry.get_sample_value("cefmp4_outage", {"service": "s3"}) in (None, 0.0)
+    assert [(line["event"], line["hint"]) for line in logs] == [("operation_failed", "try")]
 
 
 DAEMON_EVENTS: list[tuple[Callable[[Metrics], None], str, str]] = [
