@@ -35,7 +35,8 @@ def _declared(*extras: str) -> set[str]:
 def _imported(folder: str) -> dict[str, str]:
     """Each third-party package that a file of the folder imports, wherever in it, with one file that does."""
     found: dict[str, str] = {}
-    for path in sorted((ROOT / folder).rglob("*.py")):
+    own = (path for path in (ROOT / folder).rglob("*.py") if "node_modules" not in path.parts)  # npm's, for diagrams
+    for path in sorted(own):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and not node.level:
