@@ -206,7 +206,6 @@ PERSONALITIES = (
         ),
         settings={"S3_CHECKSUM": "none"},
         advice="`S3_CHECKSUM=none`",
-        fault="not yet: the probe sends a checksum although the setting says none, and no recording begins",
     ),
     Personality(
         "Object Lock",
@@ -224,7 +223,6 @@ PERSONALITIES = (
                 lacks=rf"content-md5|{_CHECKSUM_VALUE}",
             ),
         ),
-        fault="not yet: the probe's own object has neither, and no recording begins",
     ),
     Personality(
         "Object Lock at Backblaze B2",
@@ -245,7 +243,6 @@ PERSONALITIES = (
                 lacks="content-md5",
             ),
         ),
-        fault="not yet: neither is understood, and no recording begins",
     ),
     Personality(
         "nginx with a body limit",
