@@ -135,7 +135,6 @@ PERSONALITIES = (
                 header=rf"{_ANY_CHECKSUM}|{_TRAILERS}",
             ),
         ),
-        fault="not yet: a header that is refused at HEAD is sent again and again, and no recording begins",
     ),
     Personality(
         "Cloudflare R2",
