@@ -112,6 +112,7 @@ class Claims:
         self._keys = keys
         self._elsewhere = Elsewhere(world)
         self._kept_uploads: set[str] = set()
+        self._condemned: set[str] = set()
         self._completed: dict[int, datetime] = {}  # by the identity's hash: there may be 100,000
         self._looked_at: dict[str, asyncio.Event] = {}
         self._reading = asyncio.Lock()
@@ -200,8 +201,7 @@ class Claims:
         for key in self._candidates(record.path):
             if key == record.key or not self._keys.take(key, record.identity):
                 continue
-            async with self._world.slots.turn():
-                stored = await self._world.store.head(key)
+            stored = await self._world.store.head(key)
             origin = origin_of(stored.metadata) if stored else None
             if stored is not None and origin is not None and origin.stream_id == record.stream_id:
                 return key, stored.etag
@@ -211,8 +211,7 @@ class Claims:
 
     async def description(self, key: str) -> Described:
         """The document beside the object at ``key``."""
-        async with self._world.slots.turn():
-            stored = await self._world.store.get_document(document_key(key))
+        stored = await self._world.store.get_document(document_key(key))
         if stored is None:
             return Described(None, foreign=False)
         read = await asyncio.to_thread(read_document, stored[0])  # 10,000 chunks take 80 ms
@@ -251,8 +250,7 @@ class Claims:
         by now."""
         if stored.crc64 is not None and self._world.store.is_atomic:
             return stored.crc64
-        async with self._world.slots.turn():
-            return await self._world.store.object_crc64(key, stored.etag)
+        return await self._world.store.object_crc64(key, stored.etag)
 
     def _candidates(self, path: str) -> Iterator[str]:
         natural = object_key(self._world.naming.key_prefix, path)
@@ -268,15 +266,22 @@ class Claims:
         """Whether a record names the upload, or a living stream has its key."""
         return upload.upload_id in self._kept_uploads or self._keys.is_taken(upload.key)
 
+    def condemn(self, upload: OpenUpload) -> bool:
+        """Whether the upload may be thrown away; nobody takes it up from now on."""
+        if self.is_in_use(upload):
+            return False
+        self._condemned.add(upload.upload_id)
+        return True
+
     async def adoptable(self, record: Checkpoint) -> Adopted | None:
         """An open upload at the record's key that already holds bytes of its file; the one with the most of them.
 
         Redis may have lost its record. Nothing of it is believed but what the file's own bytes confirm.
         """
-        async with self._world.slots.turn():
-            uploads = await self._world.store.list_uploads(record.key)
+        uploads = await self._world.store.list_uploads(record.key)
         self.keep_uploads(record)
-        unknown = [upload.upload_id for upload in uploads if upload.upload_id not in self._kept_uploads]
+        not_for_us = self._kept_uploads | self._condemned
+        unknown = [upload.upload_id for upload in uploads if upload.upload_id not in not_for_us]
         found = [adopted for upload_id in unknown if (adopted := await self._compared(record, upload_id))]
         return max(found, key=lambda adopted: sum(part.size for part in adopted.parts.values()), default=None)
 
@@ -292,7 +297,8 @@ class Claims:
         An upload whose key is the name of a file that is there is that file's, however alike the two may be.
         """
         for upload in await self._elsewhere.uploads_of(snapshot):
-            if upload.key == fresh.key or self.is_in_use(upload) or await self._is_named(upload.key):
+            taken = self.is_in_use(upload) or upload.upload_id in self._condemned
+            if upload.key == fresh.key or taken or await self._is_named(upload.key):
                 continue
             if await self._holds_bytes_of(path, snapshot, upload):
                 claimed = await self._claim_at(upload.key, path, snapshot, _Latest())
@@ -323,8 +329,7 @@ class Claims:
     async def _compared(self, record: Checkpoint, upload_id: str) -> Adopted | None:
         limits, now = self._world.naming.limits, self._world.clock.utc_now()
         try:
-            async with self._world.slots.turn():
-                listed = await self._world.store.list_parts(record.key, upload_id)
+            listed = await self._world.store.list_parts(record.key, upload_id)
         except UploadGone:
             return None
         schedule = schedule_of(listed, record.schedule, limits)
@@ -385,8 +390,7 @@ class Claims:
 
     async def _replacement(self, marker: Marker, path: str) -> Checkpoint | None:
         """The record that brings the marker's object up to date; None when a stranger's is there by now."""
-        async with self._world.slots.turn():
-            stored = await self._world.store.head(marker.key)
+        stored = await self._world.store.head(marker.key)
         origin = origin_of(stored.metadata) if stored else None
         if stored is not None and stored.etag != marker.etag and (not origin or origin.stream_id != marker.stream_id):
             return None
@@ -412,8 +416,7 @@ class Claims:
 
     async def _decide_at(self, key: str, path: str, snapshot: Snapshot, latest: _Latest) -> Marker | Checkpoint | None:
         stream_id = secrets.token_hex(16)
-        async with self._world.slots.turn():
-            stored = await self._world.store.head(key)
+        stored = await self._world.store.head(key)
         described = await self.description(key)
         description = described.description
         if stored is None:

@@ -30,8 +30,7 @@ class Completion:
         """Say in Redis what is to be made, then ask the store for it, once."""
         record = self._ledger.record
         await self._ledger.write(manifest=manifest, unanswered=True)  # the intent, before the request
-        async with self._world.slots.turn():
-            return await self._world.store.complete_upload(record.key, str(record.upload_id), manifest, parts)
+        return await self._world.store.complete_upload(record.key, str(record.upload_id), manifest, parts)
 
     async def settle(self, answer: Answer) -> tuple[Step, StoredObject | None]:
         """Until it is known what the completion came to: ``VERIFIED`` with the object, which is the manifest's, or
@@ -65,12 +64,11 @@ class Completion:
     ) -> tuple[Step, StoredObject | None]:
         record, manifest = self._ledger.record, self.manifest
         store = self._world.store
-        async with self._world.slots.turn():
-            stored = await store.head(record.key)
-            equals = reconcile.equals_manifest(stored, manifest) if stored else False
-            if stored is not None and (equals is None or (equals and unanswered and not store.is_atomic)):
-                crc64 = await store.object_crc64(record.key, stored.etag)
-                equals = None if crc64 is None else crc64 == manifest.crc64
+        stored = await store.head(record.key)
+        equals = reconcile.equals_manifest(stored, manifest) if stored else False
+        if stored is not None and (equals is None or (equals and unanswered and not store.is_atomic)):
+            crc64 = await store.object_crc64(record.key, stored.etag)
+            equals = None if crc64 is None else crc64 == manifest.crc64
         facts = CompletionFacts(answer, stored, equals, None, unanswered, waited_out)
         step = reconcile.after_completion(facts, manifest, record.stream_id)
         if step is Step.LOOK_AT_UPLOAD:
@@ -102,8 +100,7 @@ class Completion:
 
     async def _listed(self) -> dict[int, StoredPart]:
         record = self._ledger.record
-        async with self._world.slots.turn():
-            return await self._world.store.list_parts(record.key, str(record.upload_id))
+        return await self._world.store.list_parts(record.key, str(record.upload_id))
 
 
 _GO_ON = frozenset({Step.WAIT, Step.FETCH_AND_COMPARE, Step.COMPLETE_AGAIN, Step.COMPLETE_WHERE_NOTHING_IS})

@@ -8,27 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from . import lifecycle
 from .at_risk import Holding, Tally, Waiting
 from .claim import Claims, Keys
+from .errand import Errand, on_errand
 from .events import StreamEvent
 from .exceptions import ChunkProcessingError, FileChanged, Permanent, Stopped, StreamProcessorError, Transient
-from .ports import Turn, World
+from .ports import World
 from .reconcile import believable, left_behind
 from .recording import SOURCE_MISSING, Checkpoint, Identity, Marker, Snapshot, Status
 from .sweep import Sweep
 
-#: Seconds that a stream may keep its turn while others wait.
-_TURN_SECONDS = 3.0
-_ASKS_IN_A_ROW = 16
-#: A turn for small requests that takes longer is given to the next one, and goes on beside it.
-_LENT_SECONDS = 60.0
 #: Recordings that may be growing and are looked up at once; once that is done they are under way, all of them.
 _CLAIMS_AT_ONCE = 16
 #: Files lying ready that are under way at once; the others wait, also a folder of 100,000.
@@ -38,102 +33,6 @@ _FRESH_SECONDS = 120.0
 _LOOK_AGAIN_SECONDS = 30.0
 _FIRST_RETRY_SECONDS = 5.0
 _LONGEST_RETRY_SECONDS = 300.0
-
-
-class FairSlots:
-    """``count`` turns at the store; who waits longest is next, small requests first. The port ``Slots``.
-
-    A new recording needs three or four small requests before its first part: if each waited behind the parts of
-    fifty others, its first byte would be sent minutes later.
-    """
-
-    def __init__(self, count: int) -> None:
-        self._free = count
-        self._asking: deque[asyncio.Future[None]] = deque()
-        self._sending: deque[asyncio.Future[None]] = deque()
-        self._asked_in_a_row = 0
-        self._draining = False
-
-    def drain(self) -> None:
-        """Every turn ends at its next boundary from now on."""
-        self._draining = True
-
-    @property
-    def contended(self) -> bool:
-        """Whether a turn should make room."""
-        return self._draining or bool(self._asking or self._sending)
-
-    def turn(self) -> AbstractAsyncContextManager[Turn]:
-        """A turn for a few small requests."""
-        return self._held(self._asking)
-
-    def sending(self) -> AbstractAsyncContextManager[Turn]:
-        """A turn for parts."""
-        return self._held(self._sending)
-
-    @asynccontextmanager
-    async def _held(self, queue: deque[asyncio.Future[None]]) -> AsyncIterator[Turn]:
-        await self._acquire(queue)
-        loop = asyncio.get_running_loop()
-        turn = _Turn(self, loop.time())
-        # Requests that hold no memory and are not answered, perhaps never, keep nobody waiting for ever.
-        lending = loop.call_later(_LENT_SECONDS, turn.give_back) if queue is self._asking else None
-        try:
-            yield turn
-        finally:
-            if lending is not None:
-                lending.cancel()
-            turn.give_back()
-
-    async def _acquire(self, queue: deque[asyncio.Future[None]]) -> None:
-        if self._free:
-            self._free -= 1
-            return
-        mine = asyncio.get_running_loop().create_future()
-        queue.append(mine)
-        try:
-            await mine
-        except asyncio.CancelledError:
-            if mine.done() and not mine.cancelled():
-                self._release()  # the turn had just been passed to us
-            elif mine in queue:
-                queue.remove(mine)
-            raise
-
-    def _release(self) -> None:
-        """Pass the turn on; a free turn and somebody who waits never exist together.
-
-        After so many small requests in a row one turn is for parts, so that thousands of lookups do not keep live
-        recordings waiting.
-        """
-        parts_first = self._asked_in_a_row >= _ASKS_IN_A_ROW
-        for queue in (self._sending, self._asking) if parts_first else (self._asking, self._sending):
-            while queue:
-                following = queue.popleft()
-                if not following.done():
-                    self._asked_in_a_row = self._asked_in_a_row + 1 if queue is self._asking else 0
-                    following.set_result(None)
-                    return
-        self._free += 1
-
-
-@dataclass(slots=True)
-class _Turn:
-    slots: FairSlots
-    since: float
-    held: bool = True
-
-    def give_back(self) -> None:
-        if self.held:
-            self.held = False
-            self.slots._release()
-
-    def over(self) -> bool:
-        return self.slots.contended and asyncio.get_running_loop().time() - self.since >= self._length
-
-    @property
-    def _length(self) -> float:
-        return 0.0 if self.slots._draining else _TURN_SECONDS
 
 
 class _Room:
@@ -181,7 +80,6 @@ class Processor(Protocol):
     def holding(self, seen: Snapshot, proved: Snapshot | None) -> Holding: ...
     def hint(self) -> None: ...
     def renamed(self, path: str) -> None: ...
-    def when_it_takes_long(self, call: Callable[[], None]) -> None: ...
     def stop(self) -> None: ...
     async def run(self) -> Marker | None: ...
 
@@ -201,7 +99,7 @@ class _Stream:
     to_look_up: Snapshot | None = None
     processor: Processor | None = None
     task: asyncio.Task[None] | None = None
-    room: _Room | None = None
+    errand: Errand = field(default_factory=Errand)
     waiting_paths: set[str] = field(default_factory=set)
 
 
@@ -481,7 +379,7 @@ class Dispatcher:
             return False
         proved = self._proved(path, snapshot.identity)
         to_look_up = snapshot if not growing and self._is_from_before(snapshot) else None
-        stream = _Stream(path, snapshot.identity, snapshot, proved, to_look_up, room=room)
+        stream = _Stream(path, snapshot.identity, snapshot, proved, to_look_up, errand=Errand(room.give_back))
         self._register(stream)
         self._spawn(stream, self._claim_and_carry(stream, snapshot, room, growing=growing), name=f"claim-{path!r}")
         return True
@@ -570,8 +468,6 @@ class Dispatcher:
             if record.path != stream.path:
                 record = replace(record, path=stream.path)
             processor = stream.processor = self._make_processor(record, self._claims)
-            if stream.room is not None:
-                processor.when_it_takes_long(stream.room.give_back)
             self._count_active()
             if self._stopping:
                 return
@@ -585,8 +481,7 @@ class Dispatcher:
                     path=stream.path, error=exc, retry_seconds=retry, stream_id=record.stream_id
                 )
                 stream.processor = None  # nothing is in flight while it rests
-                if stream.room is not None:
-                    stream.room.give_back()
+                stream.errand.make_room()
                 await asyncio.sleep(retry)
                 retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
                 continue
@@ -633,6 +528,7 @@ class Dispatcher:
             self._hint_all({stream.path, *stream.waiting_paths})
 
     def _spawn(self, stream: _Stream, work: Coroutine[Any, Any, None], *, name: str) -> None:
-        task = stream.task = asyncio.get_running_loop().create_task(work, name=name)
+        with on_errand(stream.errand):  # the task takes it along
+            task = stream.task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -38,17 +38,16 @@ class Documents:
     async def _put_once(self, key: str, document: bytes, record: Checkpoint) -> bool:
         """False: what lies there changed meanwhile."""
         store = self._world.store
-        async with self._world.slots.turn():
-            if await store.put_document(key, document, replaces=None):
-                return True
-            there = await store.get_document(key)
-            if there is None:
-                return False
-            described = read_document(there[0])
-            if described is None or not _describes_ours(described, record):
-                self._telemetry.document_taken(key=key)
-                return True
-            return await store.put_document(key, document, replaces=there[1])
+        if await store.put_document(key, document, replaces=None):
+            return True
+        there = await store.get_document(key)
+        if there is None:
+            return False
+        described = await asyncio.to_thread(read_document, there[0])  # it may have megabytes
+        if described is None or not _describes_ours(described, record):
+            self._telemetry.document_taken(key=key)
+            return True
+        return await store.put_document(key, document, replaces=there[1])
 
 
 def _with_all_parts(record: Checkpoint, limits: Limits) -> Checkpoint:

@@ -72,8 +72,7 @@ class Elsewhere:
 
     async def _ask_for_telling_part(self, upload: OpenUpload) -> tuple[Chunk, StoredPart] | None:
         try:
-            async with self._world.slots.turn():
-                listed = await self._world.store.list_parts(upload.key, upload.upload_id)
+            listed = await self._world.store.list_parts(upload.key, upload.upload_id)
         except UploadGone:
             return None
         limits = self._world.naming.limits
@@ -92,8 +91,7 @@ class Elsewhere:
     async def _uploads(self) -> tuple[OpenUpload, ...]:
         async with self._listing:
             if self._open is None:
-                async with self._world.slots.turn():
-                    listed = await self._world.store.list_uploads_under(self._world.naming.key_prefix)
+                listed = await self._world.store.list_uploads_under(self._world.naming.key_prefix)
                 began = self._began + _CLOCK_SKEW  # what began later is our own
                 self._open = tuple(each for each in listed if each.initiated_at and each.initiated_at < began)
         return self._open
@@ -101,16 +99,14 @@ class Elsewhere:
     async def _objects(self) -> tuple[ListedObject, ...]:
         async with self._listing:
             if self._listed is None:
-                async with self._world.slots.turn():
-                    listed = await self._world.store.list_objects(self._world.naming.key_prefix, _is_recording)
+                listed = await self._world.store.list_objects(self._world.naming.key_prefix, _is_recording)
                 self._listed = tuple(sorted(listed, key=lambda found: found.modified_at))
         return self._listed
 
     async def _is_of(self, key: str, snapshot: Snapshot) -> bool:
         """Each object is asked once, whatever the number of files."""
         if key not in self._identities:
-            async with self._world.slots.turn():
-                stored = await self._world.store.head(key)
+            stored = await self._world.store.head(key)
             origin = origin_of(stored.metadata) if stored else None
             self._identities[key] = origin.identity if origin else None
         return self._identities[key] == snapshot.identity

@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -36,15 +37,16 @@ from . import __version__
 from .at_risk_metrics import AtRiskCollector, Lookout
 from .config import Loaded, Settings, load_settings, without_user_info
 from .credentials import KeySettings
-from .dispatcher import Dispatcher, FairSlots
+from .dispatcher import Dispatcher
 from .embedded import AWS_CONFIG_NAME, EmbeddedServiceError, embedded_redis, embedded_s3, find_versitygw
-from .exceptions import ConfigurationError, Permanent, Stopped
+from .exceptions import ConfigurationError, S3Unavailable, Stopped
 from .ffprobe import Ffprobe
 from .http_server import serve
 from .left_out import LeftOut
 from .logging_config import configure_logging, mask
 from .metrics import Metrics
 from .part_plan import S3_LIMITS, usual_step
+from .patience import PatientStore
 from .ports import Naming, Rhythm, World
 from .probe_notes import RedisProbeNotes
 from .readiness import Readiness
@@ -54,6 +56,7 @@ from .redis_client import RedisCheckpoints
 from .retry import RetryPolicy
 from .s3_client import S3Client, open_store
 from .s3_settings import Choice, StoreSettings
+from .slots import FairSlots
 from .stream_processor import StreamProcessor
 from .watchdog import watched_loop
 from .watcher import Globs, Watcher
@@ -64,6 +67,7 @@ _EXPIRE_SECONDS = 15.0
 _LOOK_SECONDS = 15.0
 _REFUSED_SECONDS = 60.0
 _TIDY_SECONDS = 960.0  # longer than a probe that nobody has noted is left alone
+_TIMES_ASKED_FOR_RULES = 10
 #: A rule of the bucket that aborts uploads sooner takes long recordings, and those that wait for an outage to end.
 _ENOUGH_DAYS = 7
 #: A process that has said its last word ends within so many seconds, whatever hangs.
@@ -151,17 +155,21 @@ async def _run(loaded: Loaded) -> None:
         stream_max=loaded.settings.metrics_stream_max,
         retention_seconds=loaded.settings.metrics_stream_retention_seconds,
     )
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(watched_loop(loaded.settings.watchdog_seconds, metrics.health))
-        place = await _embed(loaded.settings, stack)
-        _log(place.settings)  # once more: an embedded store has a secret of its own
-        await _serve_until(stop, place, loaded.notices, metrics, stack)
-    _end_whatever_hangs()
+    code = 1
+    try:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(watched_loop(loaded.settings.watchdog_seconds, metrics.health))
+            place = await _embed(loaded.settings, stack)
+            _log(place.settings)  # once more: an embedded store has a secret of its own
+            await _serve_until(stop, place, loaded.notices, metrics, stack)
+        code = 0
+    finally:
+        _end_whatever_hangs(code)
 
 
-def _end_whatever_hangs() -> None:
+def _end_whatever_hangs(code: int) -> None:
     """The interpreter waits for all threads at its end; one that looks into a dead file system may never come back."""
-    end = threading.Timer(_LAST_SECONDS, os._exit, [0])
+    end = threading.Timer(_LAST_SECONDS, os._exit, [code])
     end.daemon = True
     end.start()
 
@@ -195,7 +203,6 @@ async def _serve_until(
     stop: asyncio.Event, place: _Place, notices: tuple[str, ...], metrics: Metrics, stack: AsyncExitStack
 ) -> None:
     settings = place.settings
-    # Each its own: the return of the one is no news of the other.
     checkpoints = await stack.enter_async_context(_checkpoints(settings, RetryPolicy(stopping=stop), metrics))
     notes = RedisProbeNotes(checkpoints.beside)
     reached = open_store(
@@ -204,11 +211,13 @@ async def _serve_until(
     store = await stack.enter_async_context(reached)
     recordings = await stack.enter_async_context(_recordings(settings))
     slots = FairSlots(settings.max_concurrent_streams)
+    # A policy each: the return of the one service is no news of the other.
+    asked = PatientStore(store, slots, policy=RetryPolicy(stopping=stop), observer=metrics)
     prober = Ffprobe(settings.ffprobe_path, settings.watch_dir, timeout_seconds=settings.ffprobe_timeout_seconds)
     world = World(
         root=str(settings.watch_dir.absolute()),
         recordings=recordings,
-        store=store,
+        store=asked,
         checkpoints=checkpoints,
         prober=prober,
         slots=slots,
@@ -223,7 +232,7 @@ async def _serve_until(
     globs = Globs(settings.watch_filter_globs, settings.watch_exclude_globs)
     left_out = LeftOut(world, is_watched=globs.match, passes_on=dispatcher.publish, telemetry=metrics)
     watcher = _watcher(settings, globs, recordings, left_out, metrics)
-    checks = {"s3": store.ping, "redis": checkpoints.ping, "watched_folder": watcher.ping}
+    checks = {"s3": asked.ping, "redis": checkpoints.ping, "watched_folder": watcher.ping}
     readiness = Readiness(checks, telemetry=metrics.health)
     port = await stack.enter_async_context(
         serve(settings.prom_host, settings.prom_port, registry=metrics.registry, readiness=readiness)
@@ -241,7 +250,7 @@ async def _serve_until(
             group.create_task(_look_out(settings, metrics, recordings, dispatcher), name="at-risk"),
             group.create_task(_once(checkpoints.warn_about_configuration, metrics), name="redis-check"),
             group.create_task(_once(checkpoints.keep_records, metrics), name="redis-records"),
-            group.create_task(_prepare(store, metrics), name="bucket"),  # created before the first recording
+            group.create_task(_prepare(store, asked, metrics), name="bucket"),  # created before the first recording
             group.create_task(_until_stopped(store.keep_abilities), name="store-abilities"),
         ]
         await stop.wait()
@@ -291,9 +300,11 @@ async def _once(work: Callable[[], Awaitable[object]], metrics: Metrics) -> None
             try:
                 await work()
                 return
-            except Permanent as exc:
+            except Stopped:
+                raise
+            except Exception as exc:  # noqa: BLE001 - nothing that is done beside the recordings ends them
                 metrics.unexpected(path="", error=exc, retry_seconds=_REFUSED_SECONDS)
-                await asyncio.sleep(_REFUSED_SECONDS)
+            await asyncio.sleep(_REFUSED_SECONDS)
 
 
 async def _until_stopped(work: Callable[[], Awaitable[object]]) -> None:
@@ -301,14 +312,26 @@ async def _until_stopped(work: Callable[[], Awaitable[object]]) -> None:
         await work()
 
 
-async def _prepare(store: S3Client, metrics: Metrics) -> None:
-    await _once(store.abilities, metrics)
-    days = await store.days_of_an_upload()
-    if days is not None and days < _ENOUGH_DAYS:
-        metrics.uploads_expire(days=days)
-    await _once(store.abort_forgotten_probes, metrics)  # at once: this process may not live long enough to do it later
+async def _prepare(store: S3Client, asked: PatientStore, metrics: Metrics) -> None:
+    await _once(partial(asked.until_it_works, "probe", store.abilities), metrics)
+    await _once(partial(_tell_when_uploads_expire, store, metrics), metrics)
+    tidy = partial(asked.until_it_works, "list_uploads", store.abort_forgotten_probes)
+    await _once(tidy, metrics)  # at once: this process may not live for the next ten minutes
     await asyncio.sleep(_TIDY_SECONDS)
-    await _once(store.abort_forgotten_probes, metrics)
+    await _once(tidy, metrics)
+
+
+async def _tell_when_uploads_expire(store: S3Client, metrics: Metrics) -> None:
+    """Asked a few times: a store that has no rules may say so in words that nobody knows."""
+    for _ in range(_TIMES_ASKED_FOR_RULES):
+        try:
+            days = await store.days_of_an_upload()
+        except S3Unavailable:
+            await asyncio.sleep(_REFUSED_SECONDS)
+            continue
+        if days is not None and days < _ENOUGH_DAYS:
+            metrics.uploads_expire(days=days)
+        return
 
 
 async def _expire(metrics: Metrics) -> None:

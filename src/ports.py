@@ -1,17 +1,18 @@
 """What conduct needs from the world, and what each method guarantees, also when it is called twice.
 
-Unless a method says otherwise it waits out transient trouble by itself (the one retry policy is applied at the
-edges) and raises only what the caller must decide about. Every method may be cancelled at any await; then it is
-unknown whether the effect happened, which is why every effect may be repeated.
+Files and store are asked once: whatever passes is raised as ``Transient``, within the deadline that every request has.
+``PatientlyAsked`` is the store that repeats; ``Checkpoints`` waits out transient trouble by itself unless a method says
+otherwise. Every method may be cancelled at any await; then it is unknown whether the effect happened, which is why
+every effect may be repeated.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from .part_plan import S3_LIMITS, Limits
 from .recording import (
@@ -36,6 +37,8 @@ from .recording import (
     WhenMissing,
     Writers,
 )
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,13 @@ class Recordings(Protocol):
 
 
 class ObjectStore(Protocol):
-    """Multipart uploads and objects in one bucket. ETags are given and taken without quotes."""
+    """Multipart uploads and objects in one bucket. ETags are given and taken without quotes.
+
+    Each call is one attempt, which ends: with ``S3Unavailable`` where another may succeed.
+    """
+
+    async def ping(self) -> None:
+        """Raise ``S3Unavailable`` unless the store answers now; ``misconfigured``: it answers, but refuses."""
 
     @property
     def bucket(self) -> str: ...
@@ -130,7 +139,8 @@ class ObjectStore(Protocol):
     async def complete_upload(
         self, key: str, upload_id: str, manifest: Manifest, parts: Sequence[StoredPart]
     ) -> Answer:
-        """Send the completion once, conditional where the store can, and give its answer; never repeats by itself."""
+        """Send the completion once, conditional where the store can, and give its answer. What is raised was before it
+        was sent."""
 
     async def abort_upload(self, key: str, upload_id: str) -> None:
         """Throw the upload's parts away. An upload that is gone already is no error."""
@@ -159,6 +169,17 @@ class ObjectStore(Protocol):
 
     async def get_document(self, key: str) -> tuple[bytes, str] | None:
         """A small document with its ETag, or None."""
+
+
+class PatientlyAsked(ObjectStore, Protocol):
+    """The store whose small requests are repeated until they work, each attempt in a turn of its own.
+
+    ``upload_part`` is one attempt here, too: its turn and its memory are the caller's.
+    """
+
+    async def until_it_works(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat the call while it raises ``S3Unavailable``. It must take its turn by itself and give it back, and hold
+        nothing else, when it fails. It is not begun while the store as a whole does not answer."""
 
 
 class Checkpoints(Protocol):
@@ -201,15 +222,34 @@ class Turn(Protocol):
     def over(self) -> bool:
         """Whether others have waited long enough that this stream should let them in at the next boundary."""
 
+    def stored(self) -> None:
+        """A part was stored."""
+
+    def giving_way(self, size: int) -> AbstractAsyncContextManager[None]:
+        """Raises ``TimeoutError`` out of the sending of parts of up to ``size`` bytes, when others wait and none was
+        stored for far longer than theirs take."""
+
 
 class Slots(Protocol):
     """Turns at the store: at most so many streams do S3 work at once, the longest waiting first."""
 
     def turn(self) -> AbstractAsyncContextManager[Turn]:
-        """For a few small requests: before all that wait to send parts."""
+        """For one small request: before all that wait to send parts."""
 
     def sending(self) -> AbstractAsyncContextManager[Turn]:
         """For parts, as many as the turn lasts."""
+
+    def part_stored(self, size: int, seconds: float) -> None:
+        """The store took a part of the current errand's recording."""
+
+    def part_failed(self) -> None:
+        """The store did not take it."""
+
+    def ask_answered(self, *, answered: bool) -> None:
+        """The store answered a small request for the current errand's recording, or did not."""
+
+    def end_all_probations(self) -> None:
+        """What failed was the store's own trouble, which is over."""
 
 
 class StreamTelemetry(Protocol):
@@ -304,7 +344,7 @@ class World:
 
     root: str
     recordings: Recordings
-    store: ObjectStore
+    store: PatientlyAsked
     checkpoints: Checkpoints
     prober: Prober
     slots: Slots

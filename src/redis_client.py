@@ -21,7 +21,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -287,7 +287,10 @@ class RedisCheckpoints:
             await self._retried("load", lambda: self._set_aside_wrong_types("load"))
             held = await self._retried("load", self._members)
             lost = [stream_id for stream_id in written if stream_id.encode() not in held]
-            anew = [await self._retried("save", partial(self._write_anew, stream_id)) for stream_id in lost]
+            anew = []
+            for stream_id in lost:
+                with suppress(RedisUnavailable):  # no other waits for it: it is among the lost the next time, too
+                    anew.append(await self._write_anew(stream_id))
             if any(anew):
                 self._telemetry.redis_forgot(records=sum(anew))
 
@@ -403,8 +406,11 @@ class RedisCheckpoints:
             cursor = None
             while cursor != 0:
                 command = ("SSCAN", self._key(name), cursor or 0, "COUNT", 500)
-                ((cursor, ids),) = await self._run("load", [command], transaction=False)
-                found.update(ids)
+                (page,) = await self._run("load", [command], transaction=False)
+                with _reading("load"):
+                    cursor, ids = page
+                    found.update(_of_bytes(ids))
+                    cursor = int(cursor)
         return found
 
     async def _load_one(self, stream_id: bytes) -> Checkpoint | None:
@@ -452,8 +458,9 @@ class RedisCheckpoints:
     async def _next_parts(self, stream_id: str, cursor: int) -> _Page:
         _, key = self._keys(stream_id.encode())
         (page,) = await self._run("load", [("HSCAN", key, cursor, "COUNT", PARTS_AT_ONCE)], transaction=False)
-        found: _Page = page
-        return found
+        with _reading("load"):
+            following, stored = page
+            return int(following), dict(zip(_of_bytes(stored), _of_bytes(stored.values()), strict=True))
 
     def _decode_part(self, stream_id: str, number: bytes, raw: bytes) -> Part | None:
         """None for a part that cannot be read: it is reported and left out, since the store lists it."""
@@ -604,6 +611,24 @@ class RedisCheckpoints:
         assert self._client is not None
         with suppress(RedisError, OSError):
             await self._client.connection_pool.disconnect(inuse_connections=False)
+
+
+def _of_bytes(items: Iterable[object]) -> list[bytes]:
+    """Raises ``TypeError`` for anything else."""
+    found = [item for item in items if isinstance(item, bytes)]
+    if len(found) != len(list(items)):
+        raise TypeError("not all of it is text")
+    return found
+
+
+@contextmanager
+def _reading(operation: str) -> Iterator[None]:
+    """Round the reading of an answer: one of another shape than its question's is asked for again."""
+    try:
+        yield
+    except UNREADABLE_ANSWER as exc:
+        unread = ResponseError(f"no such answer was expected: {exc}")
+        raise translate(unread, operation=f"redis.{operation}") from exc
 
 
 def _without_wrong_type(reply: Any) -> Any:

@@ -73,10 +73,9 @@ class Remains:
     async def _abort(self) -> str:
         record = self._ledger.record
         own = [(old.key, old.upload_id) for old in record.superseded if old.stream_id == record.stream_id]
-        async with self._world.slots.turn():
-            for key, upload_id in [(record.key, record.upload_id), *own]:
-                if upload_id is not None:
-                    await self._world.store.abort_upload(key, upload_id)
+        for key, upload_id in [(record.key, record.upload_id), *own]:
+            if upload_id is not None:
+                await self._world.store.abort_upload(key, upload_id)
         others = tuple(old for old in record.superseded if old.stream_id != record.stream_id)
         await self._fail_without_upload(superseded=others)
         return _ABORTED
@@ -97,8 +96,7 @@ class Remains:
         if record.upload_id is None:
             return []
         try:
-            async with self._world.slots.turn():
-                listed = await self._world.store.list_parts(record.key, record.upload_id)
+            listed = await self._world.store.list_parts(record.key, record.upload_id)
         except UploadGone:
             return []
         return list(self._usable(listed))

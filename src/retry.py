@@ -1,7 +1,8 @@
 """The one retry policy: transient trouble is waited out with capped, jittered back-off, without a last attempt.
 
 A recording is never given up because a count of retries ran out: it is safe on the local disk, and the store or
-Redis will be back. Only the edges use this, so that no call is ever repeated by two loops inside each other.
+Redis will be back. Only ``patience`` uses this for the store, and the client of Redis around each of its methods, so
+that no call is ever repeated by two loops inside each other. Whoever waits gives back before what others may need.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Protocol, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential, wait_random_exponential
 
+from .errand import current_errand
 from .exceptions import ChunkProcessingError, Stopped, Transient
 
 T = TypeVar("T")
@@ -76,6 +78,10 @@ class RetryPolicy:
             return wait_exponential(multiplier=self.first_wait, max=self.longest_wait)(state)
         return wait_random_exponential(multiplier=self.first_wait, max=self.longest_wait)(state)
 
+    def wait_in_a_row(self, failures: int) -> float:
+        """Seconds after so many failures, without jitter: for one who asks for all."""
+        return min(self.longest_wait, self.first_wait * 2.0 ** min(max(failures - 1, 0), 32))
+
     async def wait_out(self, seconds: float) -> None:
         """Wait so long, or until the bell rings; then a moment of one's own, so that not all come back at once."""
         try:
@@ -115,6 +121,7 @@ async def until_it_works(
         observer.operation_failed(
             operation=operation, error=error, attempt=state.attempt_number, wait_seconds=state.next_action.sleep
         )
+        current_errand().make_room()
 
     attempts = AsyncRetrying(
         retry=retry_if_exception(_is_ours_to_wait_out),

@@ -2,8 +2,8 @@
 
 What the operator should know of it:
 
-* One session and one client for the life of the process. Retries are ours alone (``retry``), botocore makes one
-  attempt. Every call has a deadline that follows the size of its body and the speed seen so far, because neither
+* One session and one client for the life of the process. Every method is one attempt, botocore's too; ``patience``
+  repeats. Every call has a deadline that follows the size of its body and the speed seen so far, because neither
   botocore nor aiohttp runs a timer while a body is written.
 * The header ``Expect: 100-continue`` is not sent: a store that never answers it would hang the part for ever.
 * A part carries the CRC64NVME that was computed on its very bytes, the completion that of the whole object, its
@@ -35,7 +35,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from .checksums import crc64_from_base64, crc64_to_base64
 from .credentials import RenewableCredentials
 from .exceptions import (
-    ChunkProcessingError,
     ConfigurationError,
     PartNumberRefused,
     PartTooLarge,
@@ -52,7 +51,7 @@ from .object_keys import PROBE_KEY
 from .ports import ChunkBody, Hashes
 from .recording import Answer, Chunk, ListedObject, Manifest, OpenUpload, StoredObject, StoredPart
 from .request_outcome import ServiceObserver, observed
-from .retry import RetryPolicy, until_it_works
+from .retry import RetryPolicy
 from .s3_abilities import CONDITIONS, PUT_CONDITIONS, AbilityObserver, Learner, Said, said
 from .s3_answers import (
     HARMLESS,
@@ -81,7 +80,7 @@ from .s3_errors import (
 from .s3_outcomes import SILENT
 from .s3_probe import NoNotes, Probe, ProbeNotes
 from .s3_settings import Abilities, Choice, Deadlines, StoreSettings, addressing
-from .s3_transport import SIGNER, BodyFile, NeverElsewhere, timestamp
+from .s3_transport import SIGNER, BodyFile, NeverElsewhere, moving, timestamp
 
 T = TypeVar("T")
 
@@ -122,7 +121,6 @@ class S3Client:
         self._credentials = credentials
         self._settings = settings
         self._policy = policy
-        self._missed = False  # by the last look whether it is there
         self._observer = observer
         self._deadlines = deadlines or Deadlines()
         self._bucket_seen = False
@@ -140,6 +138,7 @@ class S3Client:
         # Whether an upload was begun with checksums; only then are they sent with its parts.
         self._with_checksums: dict[str, bool] = {}
         self._speed: float | None = None
+        self._patience: dict[str, float] = {}  # more than with others, with uploads whose last part took too long
         self._not_understood = NotUnderstood()
 
     @property
@@ -184,29 +183,37 @@ class S3Client:
         """After how many days a rule of the bucket aborts unfinished uploads; None: no rule, or it is not told."""
         try:
             answer = await self._call("get_bucket_lifecycle_configuration")
-        except S3OperationError:
-            return None  # no rules, no such ability, or no right to see them: nothing depends on it
-        rules = [rule for rule in answer.get("Rules", []) if rule.get("Status") == "Enabled"]
-        days = [rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation") for rule in rules]
-        return min((each for each in days if each is not None), default=None)
+        except (S3Rejected, S3NotAble):
+            return None  # no rules, or no such ability
+        except S3Unavailable as exc:
+            if not exc.misconfigured:
+                raise
+            return None  # no right to see them: nothing depends on it
+        with reading("get_bucket_lifecycle_configuration"):
+            rules = [rule for rule in answer.get("Rules", []) if self._concerns_recordings(rule)]
+            days = [rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation") for rule in rules]
+            return min((int(each) for each in days if each is not None), default=None)
+
+    def _concerns_recordings(self, rule: Mapping[str, Any]) -> bool:
+        """Whether an enabled rule can meet uploads behind our prefix. S3 allows no tag or size beside this action."""
+        scope = rule.get("Filter", {})
+        prefix = scope.get("Prefix", scope.get("And", {}).get("Prefix", rule.get("Prefix", "")))
+        ours = self._settings.key_prefix
+        return rule.get("Status") == "Enabled" and (ours.startswith(prefix) or prefix.startswith(ours))
 
     @property
     def _probe_key(self) -> str:
         return f"{self._settings.key_prefix}{PROBE_KEY}"
 
     async def ping(self) -> None:
-        """Raise ``S3Unavailable`` unless the bucket answers now. Once it does again, nobody sleeps on."""
+        """Raise ``S3Unavailable`` unless the bucket answers now."""
         try:
             await self._call("head_bucket", deadline=_PING_SECONDS)
         except S3Unavailable as exc:
-            self._missed = True
             # Until the bucket was there once, whoever makes it tells what is in its way.
             if self._bucket_seen or not _is_no_bucket(exc):
                 self._observer.operation_failed(operation="s3.ping", error=exc, attempt=1, wait_seconds=0.0)
             raise
-        if self._missed:
-            self._missed = False
-            self._policy.bell.ring()
 
     # -- uploads ----------------------------------------------------------------------------------------------
 
@@ -219,17 +226,13 @@ class S3Client:
         return await self._retried("create_upload", create)
 
     async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
-        refused_sums = 0
-
         async def send() -> StoredPart:
-            nonlocal refused_sums
             await self._prepare()
             try:
                 return await self._send_part(key, upload_id, number, body)
             except S3Unavailable as exc:
-                refused_sums += isinstance(exc, S3WrongContent)
-                if refused_sums == _MOST_REFUSED_SUMS:
-                    raise ChunkProcessingError(str(exc), operation="upload_part", hint=_MEMORY) from exc
+                if isinstance(exc, S3WrongContent):
+                    exc.hint = _MEMORY
                 # A refusal can be lost when it comes in mid-body and the line is cut: ask in a way that is heard.
                 with suppress(S3Unavailable, S3Rejected):
                     await self._call("list_parts", Key=key, UploadId=upload_id, MaxParts=1)
@@ -413,8 +416,8 @@ class S3Client:
 
     # -- how a call is made -----------------------------------------------------------------------------------
 
-    async def _retried(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
-        return await until_it_works(f"s3.{operation}", call, policy=self._policy, observer=self._observer)
+    async def _retried(self, _: str, call: Callable[[], Awaitable[T]]) -> T:
+        return await call()
 
     async def _call(self, operation: str, *, deadline: float | None = None, **arguments: Any) -> dict[str, Any]:
         try:
@@ -454,10 +457,12 @@ class S3Client:
     async def _ask(self, operation: str, *, deadline: float | None, **arguments: Any) -> dict[str, Any]:
         seconds = deadline or self._deadlines.call
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds), moving(arguments.get("Body"), self._deadlines.call) as stalled:
                 answer: dict[str, Any] = await getattr(self._client, operation)(Bucket=self.bucket, **arguments)
         except TimeoutError:
             message = f"{operation}: no answer within {seconds:g} s"
+            if stalled():
+                message = f"{operation}: no byte was accepted for {self._deadlines.call:g} s"
             raise S3Unavailable(message, operation=operation, hint=SILENT) from None
         except (ClientError, BotoCoreError, OSError, aiohttp.ClientError) as exc:
             if refuses_credentials(exc):
@@ -564,7 +569,7 @@ class S3Client:
                 Key=key,
                 UploadId=upload_id,
                 PartNumber=number,
-                deadline=self._deadlines.for_body(body.size, self._speed),
+                deadline=self._deadlines.for_body(body.size, self._speed, self._patience.get(upload_id, 1.0)),
             )
             answer, _ = await self._without_if_refused(call, arguments, plain)
         except PartNumberRefused as exc:
@@ -576,9 +581,10 @@ class S3Client:
         except S3Unavailable:
             if file.broken:
                 raise file.broken from None
-            if self._speed is not None:
-                self._speed /= 4  # a deadline that was too short must not be too short again
+            if not file.has_stalled:  # a deadline that was too short must not be too short again
+                self._patience[upload_id] = 4 * self._patience.get(upload_id, 1.0)
             raise
+        self._patience.pop(upload_id, None)
         self._measure(body.size, clock() - started)
         with reading("upload_part"):
             stored = stored_part(number, body.size, answer)

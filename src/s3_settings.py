@@ -88,7 +88,8 @@ class Abilities:
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds that a call may take: a fixed part, and a part that follows the size of what it moves.
+    """Seconds that a call may take: a fixed part, and a part that follows the size of what it moves. A body of which no
+    byte is accepted for as long as a call without a body may take hangs.
 
     ``slowest`` is the speed in bytes a second that is still believed in when nothing was measured; ``patience`` is
     how many times slower than measured a part may be before it counts as hanging.
@@ -99,9 +100,11 @@ class Deadlines:
     slowest: float = 64 * 1024
     patience: float = 10.0
 
-    def for_body(self, size: int, measured: float | None) -> float:
-        """The deadline of a request with ``size`` bytes at the measured bytes a second."""
-        return self.call + size / max(self.slowest, (measured or 0.0) / self.patience)
+    def for_body(self, size: int, measured: float | None, patience: float = 1.0) -> float:
+        """The deadline of a request with ``size`` bytes, at the bytes a second that were measured on others; so many
+        times more ``patience`` where the last one was too short."""
+        expected = size / max(self.slowest, (measured or 0.0) / self.patience / patience)
+        return max(2 * self.call, self.call + expected)
 
 
 def addressing(settings: StoreSettings) -> str:

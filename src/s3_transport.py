@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from functools import partial
 from types import SimpleNamespace
@@ -24,6 +26,8 @@ class BodyFile:
     def __init__(self, body: ChunkBody) -> None:
         self.body = body
         self.broken: FileChanged | ChunkProcessingError | None = None
+        self.has_stalled = False
+        self.when_accepted: Callable[[int], None] = lambda _: None
         self._position = 0
 
     def __len__(self) -> int:
@@ -57,12 +61,37 @@ class _BodyPayload(aiohttp.payload.Payload):
         try:
             async for piece in self._value.body.pieces():
                 await writer.write(piece)
+                self._value.when_accepted(len(piece))
         except (FileChanged, ChunkProcessingError) as exc:
             self._value.broken = exc
             raise
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         raise TypeError("a chunk of a recording is no text")
+
+
+@asynccontextmanager
+async def moving(body: object, seconds: float) -> AsyncIterator[Callable[[], bool]]:
+    """Raises ``TimeoutError`` when no byte of a chunk is accepted for so long. Once they all are, only the answer is
+    waited for, and that is not limited here. Gives a way to ask whether it was this."""
+    if not isinstance(body, BodyFile):
+        yield lambda: False
+        return
+    loop, left = asyncio.get_running_loop(), body.body.size
+    async with asyncio.timeout(seconds) as limit:
+
+        def accepted(size: int) -> None:
+            nonlocal left
+            left -= size
+            if not limit.expired():
+                limit.reschedule(loop.time() + seconds if left > 0 else None)
+
+        body.when_accepted = accepted
+        try:
+            yield lambda: body.has_stalled
+        finally:
+            body.when_accepted = lambda _: None
+            body.has_stalled = limit.expired()
 
 
 aiohttp.payload.PAYLOAD_REGISTRY.register(_BodyPayload, BodyFile)

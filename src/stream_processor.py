@@ -20,6 +20,7 @@ from .claim import Claims
 from .completion import Completion
 from .documents import Documents
 from .early_end import EarlyEnd
+from .errand import current_errand
 from .exceptions import (
     ChunkProcessingError,
     FileChanged,
@@ -103,7 +104,6 @@ class StreamProcessor:
         self._replaced_parts: Mapping[int, Part] = {}
         self._replaced_size = 0
         self._copied = False
-        self._make_room: Callable[[], None] = lambda: None
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -131,10 +131,6 @@ class StreamProcessor:
         """The recording is at another path now."""
         self._ledger.renamed(path)
         self._hint.set()
-
-    def when_it_takes_long(self, call: Callable[[], None]) -> None:
-        """``call`` when the stream has to wait for something, or its file is seen growing: others need not wait."""
-        self._make_room = call
 
     def stop(self) -> None:
         """Come to an end at the next boundary: ``run`` raises ``Stopped``."""
@@ -260,16 +256,14 @@ class StreamProcessor:
     async def _rejoin_upload(self) -> None:
         record = self._ledger.record
         fact = Fact.GREW if record.status is Status.PENDING_COMPLETION else None
-        async with self._world.slots.turn():
-            listed = await self._world.store.list_parts(record.key, str(record.upload_id))
+        listed = await self._world.store.list_parts(record.key, str(record.upload_id))
         now, atomic = self._world.clock.utc_now(), self._world.store.is_atomic
         parts = reconcile.merge_parts(self._ledger.parts, listed, now, atomic=atomic)
         await self._ledger.begin_upload(fact, record.upload_id, parts)
 
     async def _still_proved(self) -> bool:
         record = self._ledger.record
-        async with self._world.slots.turn():
-            stored = await self._world.store.head(record.key)
+        stored = await self._world.store.head(record.key)
         if stored is None or not reconcile.is_still_described(stored, record):
             await self._upload_anew(Fact.UPLOAD_LOST, replaces=None)
             return False
@@ -283,8 +277,7 @@ class StreamProcessor:
         metadata = reconcile.object_metadata(
             record.stream_id, metadata_value(record.path), record.identity, record.schedule
         )
-        async with self._world.slots.turn():
-            upload_id = await self._world.store.create_upload(record.key, metadata)
+        upload_id = await self._world.store.create_upload(record.key, metadata)
         self._replaced_parts = self._ledger.parts
         await self._ledger.begin_upload(None, upload_id, {})
 
@@ -292,8 +285,7 @@ class StreamProcessor:
         """Whole chunks that the object to be replaced already has are copied inside the store."""
         self._copied = True
         record = self._ledger.record
-        async with self._world.slots.turn():
-            stored = await self._world.store.head(record.key)
+        stored = await self._world.store.head(record.key)
         if stored is None or stored.etag != etag:
             return  # somebody was faster: the completion's condition will tell
         if not await self._claims.may_replace(record, stored):
@@ -373,7 +365,7 @@ class StreamProcessor:
             if snapshot is not None and snapshot.identity == record.identity:
                 if snapshot != self._seen:
                     if self._seen is not None:
-                        self._make_room()
+                        current_errand().make_room()
                     self._early_end.changed(snapshot)
                     self._seen, self._changed_at = snapshot, now
                 return snapshot
@@ -403,7 +395,7 @@ class StreamProcessor:
         self, failures: int, *, operation: str, error: BaseException | None = None, longest: float | None = None
     ) -> None:
         """Wait, longer with each failure in a row, but no longer than ``longest`` seconds, and only until a stop."""
-        self._make_room()
+        current_errand().make_room()
         rhythm = self._world.rhythm
         seconds = min(longest or rhythm.longest_pause, rhythm.first_pause * 2.0 ** min(failures - 1, 16))
         if error is not None:
@@ -453,9 +445,8 @@ class StreamProcessor:
         record = self._ledger.record
         own = [old for old in record.superseded if old.upload_id in self._refused]
         self._refused.clear()
-        async with self._world.slots.turn():
-            for old in own:
-                await self._world.store.abort_upload(old.key, str(old.upload_id))
+        for old in own:
+            await self._world.store.abort_upload(old.key, str(old.upload_id))
         await self._ledger.write(superseded=tuple(old for old in record.superseded if old not in own))
 
     async def _may_complete(self, snapshot: Snapshot) -> bool:
@@ -518,8 +509,7 @@ class StreamProcessor:
         if self._losses > 1:
             lost = S3Unavailable("the store loses uploads as soon as they are begun", operation="upload_part")
             await self.pause(self._losses - 1, operation="upload_part", error=lost, longest=_LONGEST_REFUSAL_SECONDS)
-        async with self._world.slots.turn():
-            stored = await self._world.store.head(record.key)
+        stored = await self._world.store.head(record.key)
         if stored is None or stored.etag == record.replaces:
             await self._upload_anew(Fact.UPLOAD_LOST, replaces=stored.etag if stored else None)
             return False
@@ -663,18 +653,17 @@ class StreamProcessor:
         knows when the stream began; no upload of this file is older than the file.
         """
         store = self._world.store
-        async with self._world.slots.turn():
-            for old in record.superseded:
-                if old.upload_id is not None:
-                    await store.abort_upload(old.key, old.upload_id)
-            began = [record.started_at, *(old.since for old in record.superseded)]
-            since = min([*began, record.identity.born_at or record.started_at]) - _CLOCK_SKEW
-            # A part that was on its way when an upload ended may bring it back, with bytes that were patched since.
-            named = {record.upload_id, *(old.upload_id for old in record.superseded)}
-            for upload in await store.list_uploads(record.key):
-                recent = upload.initiated_at is not None and upload.initiated_at >= since
-                if upload.upload_id in named or (recent and await self._is_ours(record, upload.upload_id)):
-                    await store.abort_upload(record.key, upload.upload_id)
+        for old in record.superseded:
+            if old.upload_id is not None:
+                await store.abort_upload(old.key, old.upload_id)
+        began = [record.started_at, *(old.since for old in record.superseded)]
+        since = min([*began, record.identity.born_at or record.started_at]) - _CLOCK_SKEW
+        # A part that was on its way when an upload ended may bring it back, with bytes that were patched since.
+        named = {record.upload_id, *(old.upload_id for old in record.superseded)}
+        for upload in await store.list_uploads(record.key):
+            recent = upload.initiated_at is not None and upload.initiated_at >= since
+            if upload.upload_id in named or (recent and await self._is_ours(record, upload.upload_id)):
+                await store.abort_upload(record.key, upload.upload_id)
 
         for stream_id in {old.stream_id for old in record.superseded} - {record.stream_id}:
             await self._world.checkpoints.forget(stream_id)

@@ -35,11 +35,17 @@ class Sweep:
         """For ever; a store that refuses is asked again the next time."""
         retention = self._world.orphan_retention
         pause = _FIRST_SECONDS
+        listed_at: float | None = None
         while True:
             await asyncio.sleep(pause)
             pause = _SWEEP_SECONDS if retention is None else min(_SWEEP_SECONDS, retention.total_seconds() / 4)
+            now = self._world.clock.monotonic()
             try:
-                await self._look_for_objects()
+                if (
+                    listed_at is None or now - listed_at >= _SWEEP_SECONDS
+                ):  # the whole bucket, however short a retention
+                    listed_at = now
+                    await self._look_for_objects()
                 if retention is not None:
                     await self._look_for_orphans(retention)
             except Stopped:
@@ -52,24 +58,19 @@ class Sweep:
         done = self._done()
         if not done:
             return
-        async with self._world.slots.turn():
-            listed = await self._world.store.list_objects(
-                self._world.naming.key_prefix, lambda found: found.key in done
-            )
+        listed = await self._world.store.list_objects(self._world.naming.key_prefix, lambda found: found.key in done)
         unlisted = sorted(done - {found.key for found in listed})
         # A listing may be old, and may have odd keys in another spelling.
         gone = [key for key in unlisted if await self._is_gone(key)]
         self._world.telemetry.objects_gone(count=len(gone), keys=gone[:_KEYS_TOLD])
 
     async def _is_gone(self, key: str) -> bool:
-        async with self._world.slots.turn():
-            return await self._world.store.head(key) is None
+        return await self._world.store.head(key) is None
 
     async def _look_for_orphans(self, retention: timedelta) -> None:
         """Every open upload under the key prefix that nobody knows and nothing came into for so long."""
         before = self._world.clock.utc_now() - retention
-        async with self._world.slots.turn():
-            listed = await self._world.store.list_uploads_under(self._world.naming.key_prefix)
+        listed = await self._world.store.list_uploads_under(self._world.naming.key_prefix)
         left = [upload for upload in listed if await self._is_orphan(upload, before) and not await self._abort(upload)]
         keys = [upload.key for upload in left[:_KEYS_TOLD]]
         self._world.telemetry.orphans_left(count=len(left), keys=keys)
@@ -81,24 +82,21 @@ class Sweep:
         if self._claims.is_in_use(upload):
             return False
         try:
-            async with self._world.slots.turn():
-                parts = await self._world.store.list_parts(upload.key, upload.upload_id)
+            parts = await self._world.store.list_parts(upload.key, upload.upload_id)
         except UploadGone:
             return False
         return all(part.modified_at is not None and part.modified_at < before for part in parts.values())
 
     async def _abort(self, upload: OpenUpload) -> bool:
         """Throw it away where the object is there, ours and described: whatever it was for, that is done."""
-        async with self._world.slots.turn():
-            stored = await self._world.store.head(upload.key)
+        stored = await self._world.store.head(upload.key)
         if stored is None or origin_of(stored.metadata) is None:
             return False
         described = (await self._claims.description(upload.key)).description
         if described is None or described.etag != stored.etag:
             return False
-        async with self._world.slots.turn():
-            if self._claims.is_in_use(upload):
-                return False  # a stream has taken it up while this waited for its turn
-            await self._world.store.abort_upload(upload.key, upload.upload_id)
+        if not self._claims.condemn(upload):
+            return False  # a stream has taken it up meanwhile
+        await self._world.store.abort_upload(upload.key, upload.upload_id)
         self._world.telemetry.orphan_aborted(key=upload.key, upload_id=upload.upload_id)
         return True

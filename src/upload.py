@@ -13,7 +13,7 @@ from typing import Protocol
 
 from . import part_plan
 from .checksums import combine, multipart_etag
-from .exceptions import FileChanged, S3Unavailable
+from .exceptions import ChunkProcessingError, FileChanged, S3Unavailable
 from .ledger import Ledger
 from .part_plan import Stale
 from .ports import Hashes, StreamTelemetry, Turn, World
@@ -77,8 +77,7 @@ class Upload:
         )
         if not todo:
             return False
-        async with self._world.slots.sending() as turn:
-            await self._send([Stale(chunk, SendReason.NEW) for chunk in todo], turn)
+        await self._send_a_turn([Stale(chunk, SendReason.NEW) for chunk in todo])
         return True
 
     async def seal(self, snapshot: Snapshot) -> Sealed | None:
@@ -119,8 +118,7 @@ class Upload:
                 await self._ledger.part_stored(replace(part, etag=listed[number].etag))
 
     async def _listed(self) -> dict[int, StoredPart]:
-        async with self._world.slots.turn():
-            return await self._world.store.list_parts(self._ledger.record.key, self._upload_id())
+        return await self._world.store.list_parts(self._ledger.record.key, self._upload_id())
 
     def _upload_id(self) -> str:
         upload_id = self._ledger.record.upload_id
@@ -155,10 +153,9 @@ class Upload:
             held = part_plan.matches(self._ledger.parts.get(chunk.number), digest)
             if held or stored[chunk.number][1] != digest.crc64:
                 continue
-            async with self._world.slots.turn():
-                copy = await self._world.store.copy_part(
-                    record.key, self._upload_id(), chunk, source_key=record.key, source_etag=source_etag
-                )
+            copy = await self._world.store.copy_part(
+                record.key, self._upload_id(), chunk, source_key=record.key, source_etag=source_etag
+            )
             if copy is None or copy.crc64 not in (None, digest.crc64):
                 return  # the store cannot, or tells another checksum than the range's: send instead
             now = self._world.clock.utc_now()
@@ -188,31 +185,67 @@ class Upload:
         remaining = list(stale)
         while remaining:
             self._pacing.check_stop()
-            async with self._world.slots.sending() as turn:
-                sent = await self._send(remaining, turn)
-            remaining = remaining[sent:]
+            await self._send_a_turn(remaining)
 
-    async def _send(self, stale: Sequence[Stale], turn: Turn) -> int:
-        """Send parts, several at once within the memory budget, until the turn is over; how many were begun."""
+    async def _send_a_turn(self, remaining: list[Stale]) -> None:
+        """Send, for one turn, and take out of the list what was stored. Between two attempts nothing is held."""
+        store, slots = self._world.store, self._world.slots
+        hashes = await store.hashes()
+        again = False
+
+        async def attempt() -> None:
+            nonlocal again
+            self._pacing.check_stop()
+            if again:  # no chunk is read for a store that refuses everything
+                await store.head(self._ledger.record.key)
+            again = True
+            async with slots.sending() as turn:
+                await self._send(remaining, turn, hashes)
+
+        await store.until_it_works("upload_part", attempt)
+
+    async def _send(self, remaining: list[Stale], turn: Turn, hashes: Hashes) -> None:
+        """Send parts, several at once within the memory budget, until the turn is over.
+
+        After a failure none is begun any more. It counts only if nothing else was stored meanwhile: then it is the
+        next to be tried.
+        """
         rhythm = self._world.rhythm
-        largest = max(item.chunk.size for item in stale)
+        largest = max(item.chunk.size for item in remaining)
         workers = part_plan.in_flight(largest, rhythm.memory, rhythm.parts_in_flight)
-        hashes = await self._world.store.hashes()
-        queue = iter(stale)
-        counts = [0] * min(workers, len(stale))
+        queue = iter(tuple(remaining))
+        stored: list[Stale] = []
+        failures: list[Exception] = []
 
-        async def work(worker: int) -> None:
+        async def work() -> None:
             for item in self._until_over(queue, turn):
-                counts[worker] += 1
-                await self._send_part(item, hashes)
+                try:
+                    await self._send_part(item, hashes)
+                except S3Unavailable as exc:
+                    failures.append(exc)
+                else:
+                    turn.stored()
+                    stored.append(item)
+                    remaining.remove(item)
+                if failures:
+                    return
 
         try:
-            async with asyncio.TaskGroup() as group:
-                for worker in range(len(counts)):
-                    group.create_task(work(worker), name=f"part-sender-{worker}")
-        except BaseExceptionGroup as failures:
-            raise _first(failures) from None
-        return sum(counts)
+            async with turn.giving_way(largest), asyncio.TaskGroup() as group:
+                for worker in range(min(workers, len(remaining))):
+                    group.create_task(work(), name=f"part-sender-{worker}")
+        except TimeoutError:
+            failures.append(S3Unavailable("the part takes far longer than those of others", operation="upload_part"))
+        except BaseExceptionGroup as group_failures:
+            failure = _first(group_failures)
+            if isinstance(failure, ChunkProcessingError):
+                self._world.slots.part_failed()  # a file that cannot be read, or hangs, costs others as much
+            raise failure from None
+        if failures and not stored:
+            self._world.slots.part_failed()
+            raise failures[0]
+        for failure in failures:
+            self._telemetry.trouble(operation="upload_part", error=failure, retry_seconds=None)
 
     @staticmethod
     def _until_over(queue: Iterator[Stale], turn: Turn) -> Iterator[Stale]:
@@ -244,6 +277,7 @@ class Upload:
             number=chunk.number, size=chunk.size, seconds=clock.monotonic() - started, reason=stale.reason
         )
         await self._ledger.part_stored(part)
+        self._world.slots.part_stored(chunk.size, clock.monotonic() - started)
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -19,8 +19,9 @@ from src import credentials
 from src.credentials import KeySettings, RenewableCredentials
 from src.exceptions import S3Unavailable
 from src.retry import RetryPolicy
-from src.s3_client import S3Client, open_store
+from src.s3_client import S3Client
 from tests.contract.test_object_store import settings_of
+from tests.harness.asked_again import open_asked_again
 from tests.harness.fakes.telemetry import FakeTelemetry
 from tests.harness.servers import S3Server
 
@@ -40,7 +41,7 @@ async def _client(server: S3Server, keys: KeySettings, secrets: list[str] | None
     policy = RetryPolicy(0.05, 0.2)
     async with (
         asyncio.timeout(SECONDS),
-        open_store(settings, policy=policy, observer=FakeTelemetry(), on_secret=heard) as client,
+        open_asked_again(settings, policy=policy, observer=FakeTelemetry(), on_secret=heard) as client,
     ):
         yield client
 

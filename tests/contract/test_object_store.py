@@ -20,8 +20,9 @@ from src.exceptions import FileChanged, S3Rejected, S3Unavailable, UploadGone
 from src.ports import ChunkBody, Hashes, ObjectStore
 from src.recording import Answer, Chunk, Identity, Manifest, Snapshot, StoredPart
 from src.retry import RetryPolicy
-from src.s3_client import S3Client, open_store
+from src.s3_client import S3Client
 from src.s3_settings import Choice, Deadlines, StoreSettings
+from tests.harness.asked_again import open_asked_again
 from tests.harness.fakes.recordings import FakeChunkBody
 from tests.harness.fakes.store import FakeStore
 from tests.harness.fakes.telemetry import FakeTelemetry
@@ -98,7 +99,7 @@ def opened(server: S3Server, **more: object) -> AbstractAsyncContextManager[S3Cl
 def opened_with(
     settings: StoreSettings, telemetry: FakeTelemetry | None = None
 ) -> AbstractAsyncContextManager[S3Client]:
-    return open_store(
+    return open_asked_again(
         settings,
         policy=RetryPolicy(0.05, 0.2),
         observer=telemetry or FakeTelemetry(),
@@ -431,7 +432,7 @@ async def test_a_missing_bucket_says_what_to_change_and_is_trouble_once_it_was_t
     """Before that somebody makes it, and tells what is in the way."""
     settings, telemetry = settings_of(versitygw), FakeTelemetry()
     assert versitygw.data is not None
-    async with open_store(settings, policy=RetryPolicy(0.05, 0.2), observer=telemetry) as port:
+    async with open_asked_again(settings, policy=RetryPolicy(0.05, 0.2), observer=telemetry) as port:
         for told in ([], ["s3.ping"]):
             with pytest.raises(S3Unavailable) as caught:
                 await port.ping()

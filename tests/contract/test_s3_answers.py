@@ -18,7 +18,8 @@ import pytest_asyncio
 
 from src.checksums import crc64_to_base64
 from src.credentials import KeySettings
-from src.exceptions import ChunkProcessingError, S3Rejected, S3Unavailable, UploadGone
+from src.exceptions import S3Rejected, S3Unavailable, S3WrongContent, UploadGone
+from src.patience import PatientStore
 from src.recording import (
     Answer,
     Chunk,
@@ -32,8 +33,10 @@ from src.recording import (
 )
 from src.request_outcome import ErrorClass
 from src.retry import RetryPolicy
-from src.s3_client import S3Client, open_store
+from src.s3_client import S3Client
 from src.s3_settings import Choice, Deadlines, StoreSettings
+from src.slots import FairSlots
+from tests.harness.asked_again import open_asked_again
 from tests.harness.fakes.recordings import FakeChunkBody
 from tests.harness.fakes.telemetry import FakeTelemetry
 from tests.harness.faulty_s3 import Request, error_xml, http_answer, request_from
@@ -358,7 +361,7 @@ async def pair() -> AsyncIterator[Pair]:
     server = await asyncio.start_server(store.serve, "127.0.0.1", 0)
     async with (
         server,
-        open_store(
+        open_asked_again(
             StoreSettings(
                 bucket="bucket",
                 endpoint_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}",
@@ -427,16 +430,17 @@ async def test_a_look_that_finds_nobody_is_told_as_trouble(pair: Pair) -> None:
 
 async def test_a_look_that_finds_the_store_back_wakes_those_who_wait_for_it(pair: Pair) -> None:
     waiting = asyncio.create_task(replace(POLICY, first_wait=3600, longest_wait=3600).wait_out(3600))
+    asked = PatientStore(pair.client, FairSlots(1), policy=POLICY, observer=pair.store.telemetry)
     await asyncio.sleep(0)
     pair.store.begin(CALLS["head"], HEAD)
-    await pair.client.ping()
+    await asked.ping()
     pair.store.begin(CALLS["head"], HEAD, HeadBucket=http_answer(500, b"", {}))
     with pytest.raises(S3Unavailable):
-        await pair.client.ping()
+        await asked.ping()
     await asyncio.sleep(0.1)
     assert not waiting.done()
     pair.store.begin(CALLS["head"], HEAD)
-    await pair.client.ping()
+    await asked.ping()
     async with asyncio.timeout(SECONDS):
         await waiting
 
@@ -458,10 +462,10 @@ async def test_a_part_whose_refusal_is_lost_with_the_line_finds_out_that_its_upl
     assert pair.store.errors == []
 
 
-async def test_a_part_that_the_store_calls_another_one_again_and_again_is_to_be_read_again(pair: Pair) -> None:
-    """S33: the bytes were changed in memory after their checksum was made; sending those for ever helps nobody."""
-    wrong = _refused(400, "BadDigest")
-    pair.store.begin(replace(CALLS["send"], good=wrong), wrong)
-    with pytest.raises(ChunkProcessingError, match="BadDigest"):
-        await pair.outcome(CALLS["send"])
-    assert pair.store.asked == 3
+async def test_a_part_that_the_store_calls_another_one_is_an_attempt_that_failed_with_advice(pair: Pair) -> None:
+    """S33: their memory may have been changed after the checksum was made; the next attempt reads it anew."""
+    pair.store.begin(CALLS["send"], _refused(400, "BadDigest"))
+    assert isinstance(await pair.outcome(CALLS["send"]), StoredPart)
+    (failure,) = pair.store.telemetry.named("operation_failed")
+    assert isinstance(failure["error"], S3WrongContent) and "memory" in failure["error"].hint
+    assert pair.store.asked == 2

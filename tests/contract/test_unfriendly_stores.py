@@ -22,8 +22,9 @@ from src.metrics import Metrics
 from src.object_keys import PROBE_KEY
 from src.readiness import Readiness
 from src.retry import RetryPolicy
-from src.s3_client import S3Client, open_store
+from src.s3_client import S3Client
 from src.s3_settings import Choice, Deadlines, StoreSettings
+from tests.harness.asked_again import open_asked_again
 from tests.harness.fakes.recordings import FakeChunkBody
 from tests.harness.fakes.telemetry import FakeTelemetry
 
@@ -209,7 +210,7 @@ async def _client(
     async with (
         _served(answering, tls) as endpoint,
         asyncio.timeout(SECONDS),
-        open_store(
+        open_asked_again(
             StoreSettings(
                 bucket="bucket",
                 endpoint_url=endpoint,

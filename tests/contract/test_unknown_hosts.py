@@ -9,9 +9,9 @@ import pytest
 from src.credentials import KeySettings
 from src.exceptions import RedisUnavailable, S3Unavailable
 from src.retry import RetryPolicy
-from src.s3_client import open_store
 from src.s3_settings import StoreSettings
 from tests.contract.test_checkpoints import opened_redis
+from tests.harness.asked_again import open_asked_again
 from tests.harness.fakes.telemetry import FakeTelemetry
 
 UNKNOWN = "no-such-host.invalid"  # no resolver knows it (RFC 2606)
@@ -22,7 +22,7 @@ async def test_of_a_store_at_an_unknown_host_the_hint_names_both_addresses() -> 
     settings = StoreSettings("videos", f"http://{UNKNOWN}:9000", KeySettings("key", "secret"))
     async with (
         asyncio.timeout(SECONDS),
-        open_store(settings, policy=RetryPolicy(0.05, 0.2), observer=FakeTelemetry()) as client,
+        open_asked_again(settings, policy=RetryPolicy(0.05, 0.2), observer=FakeTelemetry()) as client,
     ):
         with pytest.raises(S3Unavailable) as raised:
             await client.ping()

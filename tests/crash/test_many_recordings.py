@@ -8,12 +8,12 @@ from itertools import pairwise
 
 import pytest
 
-from src.dispatcher import FairSlots
 from src.ports import ChunkBody, Rhythm
 from src.recording import (
     StoredObject,
     StoredPart,
 )
+from src.slots import FairSlots
 from tests.harness.crash.scenes import (
     PATH,
     QUIET,
@@ -108,7 +108,7 @@ def test_turns_are_given_in_the_order_of_asking() -> None:
         async def take(number: int) -> None:
             async with slots.turn():
                 order.append(number)
-                await asyncio.sleep(1)
+                await asyncio.sleep(0.5)
 
         async with asyncio.TaskGroup() as group:
             for number in range(5):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from src.dispatcher import FairSlots
+from src.slots import FairSlots
 from tests.harness.crash.scenes import (
     PATH,
     SlowStore,

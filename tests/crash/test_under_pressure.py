@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from src.dispatcher import FairSlots
 from src.events import StreamEvent, WatcherChangeType
 from src.exceptions import FileChanged, Permanent, S3Rejected
 from src.metadata_generator import document_key, read_document
@@ -33,6 +32,7 @@ from src.recording import (
     StoredObject,
     StoredPart,
 )
+from src.slots import FairSlots
 from tests.harness.crash.scenes import (
     PATH,
     SlowStore,

@@ -21,7 +21,7 @@ SRC = ROOT / "src"
 
 #: From the lowest floor up. ``tools`` are the dispatcher's and the processor's own, between promises and conduct.
 FLOORS: dict[str, frozenset[str]] = {
-    "words": frozenset({"recording", "events", "exceptions", "checksums"}),
+    "words": frozenset({"recording", "events", "exceptions", "checksums", "errand"}),
     "rules": frozenset(
         {"lifecycle", "part_plan", "reconcile", "metadata_generator", "object_keys", "checkpoint_format", "boxes"}
         | {"at_risk", "early_end", "film", "fragments", "media", "typed_values"}
@@ -60,6 +60,7 @@ FLOORS: dict[str, frozenset[str]] = {
             "at_risk_metrics",
         }
     ),
+    "patience": frozenset({"slots", "patience"}),
     "tools": frozenset({"ledger", "upload", "completion", "documents", "remains", "claim", "elsewhere", "sweep"}),
     "conduct": frozenset({"stream_processor", "dispatcher", "left_out"}),
     "root": frozenset({"main", "__main__"}),
@@ -71,9 +72,10 @@ DOWN: dict[str, frozenset[str]] = {
     "rules": frozenset({"words"}),
     "promises": frozenset({"words", "rules"}),
     "edges": frozenset({"words", "rules", "promises"}),
+    "patience": frozenset({"words", "promises"}),
     "tools": frozenset({"words", "rules", "promises"}),
     "conduct": frozenset({"words", "rules", "promises"}),
-    "root": frozenset({"words", "rules", "promises", "edges", "conduct"}),
+    "root": frozenset({"words", "rules", "promises", "edges", "patience", "conduct"}),
 }
 
 #: What is allowed beyond that: module, and the modules that it may import besides.
@@ -97,6 +99,7 @@ BESIDES: dict[str, frozenset[str]] = {
         | {"s3_outcomes", "s3_abilities", "s3_probe"}
     ),
     "http_server": frozenset({"readiness"}),
+    "patience": frozenset({"retry"}),
     "upload": frozenset({"ledger"}),
     "completion": frozenset({"ledger", "upload"}),
     "documents": frozenset({"upload"}),

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from src.dispatcher import Dispatcher, FairSlots
+from src.dispatcher import Dispatcher
 from src.events import StreamEvent, WatcherChangeType
 from src.exceptions import RedisUnavailable
 from src.object_keys import METADATA_SUFFIX
@@ -33,6 +33,7 @@ from src.recording import (
     Status,
     StoredPart,
 )
+from src.slots import FairSlots
 from tests.harness.crash.scenes import is_settled, recordings_in, without
 from tests.harness.crash.simulation import LIMITS, SCAN, Disk, Fuse, Killed, Simulation
 from tests.harness.crash.virtual_time import VirtualTimeLoop

@@ -15,11 +15,16 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from src.dispatcher import Dispatcher, FairSlots
+from tenacity import RetryCallState
+
+from src.dispatcher import Dispatcher
 from src.events import StreamEvent, WatcherChangeType
 from src.part_plan import Limits
+from src.patience import PatientStore
 from src.ports import Naming, Rhythm, World
 from src.recording import Checkpoint, PartSchedule, StoredPart, WhenMissing
+from src.retry import RetryPolicy
+from src.slots import FairSlots
 from src.stream_processor import StreamProcessor
 from tests.harness.crash.auditor import audit
 from tests.harness.crash.virtual_time import VirtualClock
@@ -95,6 +100,19 @@ class Disk(FakeRecordings):
         """File times follow the virtual clock, so that a file that grows looks as if it does."""
         self.now_ns = max(self.now_ns + 1000, int(VirtualClock().utc_now().timestamp() * 1e9))
         return self.now_ns
+
+
+@dataclass(frozen=True, slots=True)
+class EvenPolicy(RetryPolicy):
+    """Without jitter, so that the same plan meets the same moments each time."""
+
+    def wait_after(self, state: RetryCallState) -> float:
+        return self.wait_in_a_row(state.attempt_number)
+
+    async def wait_out(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with self.bell.heard():
+                await self.rest(seconds)
 
 
 @dataclass
@@ -178,13 +196,14 @@ class Simulation:
             await _kill(tasks, dispatcher)
 
     def _world(self) -> World:
+        slots = FairSlots(self.slots)
         return World(
             root="/recordings",
             recordings=self.disk,
-            store=self.store,
+            store=PatientStore(self.store, slots, policy=EvenPolicy(), observer=self.telemetry),
             checkpoints=self.redis,
             prober=FakeProber(),
-            slots=FairSlots(self.slots),
+            slots=slots,
             telemetry=self.telemetry,
             clock=self.clock,
             rhythm=self.rhythm,

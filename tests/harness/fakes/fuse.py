@@ -7,6 +7,8 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+from src.exceptions import S3Unavailable
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -31,3 +33,16 @@ def asked_again(effect: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coro
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     return until_answered
+
+
+def unanswered(effect: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """What the edge of the store says when no answer comes: whoever asked may ask again."""
+
+    @wraps(effect)
+    async def or_unavailable(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await effect(*args, **kwargs)
+        except LostAnswer:
+            raise S3Unavailable(f"{effect.__name__}: no answer", operation=effect.__name__) from None
+
+    return or_unavailable

@@ -15,11 +15,11 @@ from typing import Literal
 
 from awscrt import checksums
 
-from src.exceptions import S3Rejected, UploadGone
+from src.exceptions import S3Rejected, S3Unavailable, UploadGone
 from src.part_plan import S3_LIMITS, Limits
 from src.ports import ChunkBody, Hashes
 from src.recording import Answer, Chunk, ListedObject, Manifest, OpenUpload, StoredObject, StoredPart
-from tests.harness.fakes.fuse import Fuse, LostAnswer, asked_again
+from tests.harness.fakes.fuse import Fuse, LostAnswer, unanswered
 
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -100,8 +100,7 @@ class FakeStore:
         self._names = 0
         self._answers: deque[tuple[Answer, Happens]] = deque()
         self._assembling: list[tuple[FakeUpload, tuple[StoredPart, ...]]] = []
-        self._there = asyncio.Event()
-        self._there.set()
+        self._is_there = True
 
     # -- the port: uploads ----------------------------------------------------------------------------------------
 
@@ -113,10 +112,13 @@ class FakeStore:
     def is_atomic(self) -> bool:
         return self.atomic
 
+    async def ping(self) -> None:
+        await self._call("ping", "")
+
     async def hashes(self) -> Hashes:
         return Hashes(md5=not self.crc64)
 
-    @asked_again
+    @unanswered
     async def create_upload(self, key: str, metadata: Mapping[str, str]) -> str:
         await self._call("create_upload", key)
         self._blow("create_upload", "before")
@@ -124,7 +126,7 @@ class FakeStore:
         self._blow("create_upload", "after")
         return upload
 
-    @asked_again
+    @unanswered
     async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
         await self._call("upload_part", key)
         self._upload(key, upload_id)
@@ -138,7 +140,7 @@ class FakeStore:
         self._blow("upload_part", "after")
         return stored
 
-    @asked_again
+    @unanswered
     async def copy_part(
         self, key: str, upload_id: str, chunk: Chunk, *, source_key: str, source_etag: str
     ) -> StoredPart | None:
@@ -174,7 +176,7 @@ class FakeStore:
             return Answer.NONE
         return answer
 
-    @asked_again
+    @unanswered
     async def abort_upload(self, key: str, upload_id: str) -> None:
         await self._call("abort_upload", key)
         self._blow("abort_upload", "before")
@@ -216,7 +218,7 @@ class FakeStore:
         found = self.objects.get(key)
         return checksums.crc64nvme(found.data) if found is not None and found.etag == etag else None
 
-    @asked_again
+    @unanswered
     async def put_document(self, key: str, body: bytes, *, replaces: str | None) -> bool:
         await self._call("put_document", key)
         self._blow("put_document", "before")
@@ -279,14 +281,14 @@ class FakeStore:
 
     @property
     def is_away(self) -> bool:
-        return not self._there.is_set()
+        return not self._is_there
 
     def go_away(self) -> None:
-        """From now on every call waits, as it does at the real edge; a completion answers ``Answer.NONE``."""
-        self._there.clear()
+        """From now on every call says so, as the real edge does; a completion answers ``Answer.NONE``."""
+        self._is_there = False
 
     def come_back(self) -> None:
-        self._there.set()
+        self._is_there = True
 
     def count(self, method: str, key: str | None = None) -> int:
         """How often a method was called."""
@@ -297,8 +299,8 @@ class FakeStore:
     async def _call(self, method: str, key: str) -> None:
         self.calls.append((method, key))
         await asyncio.sleep(0)
-        if method != "complete_upload":
-            await self._there.wait()
+        if method != "complete_upload" and self.is_away:
+            raise S3Unavailable(f"{method}: the store is away", operation=method)
 
     def _blow(self, effect: str, when: str) -> None:
         if self.fuse:

@@ -1,0 +1,50 @@
+"""On whose behalf a task asks the world: set once for the task of a recording, known wherever it waits.
+
+Whoever waits for a service tells the errand before, so that the recording keeps nobody out meanwhile. What a service
+made of the recording's last requests is noted here, too: see ``slots``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class Errand:
+    """One recording's. ``make_room`` gives back a place that others wait for; it may be called again and again.
+
+    ``parts_fail`` and ``asks_fail``: the store did not take the last part, or did not answer the last small request.
+    """
+
+    make_room: Callable[[], None] = lambda: None
+    parts_fail: bool = False
+    asks_fail: bool = False
+
+    @property
+    def on_probation(self) -> bool:
+        """Whether it may cost others time to let it have a turn of its own."""
+        return self.parts_fail or self.asks_fail
+
+    def end_probation(self) -> None:
+        self.parts_fail = self.asks_fail = False
+
+
+_current: ContextVar[Errand | None] = ContextVar("errand", default=None)
+
+
+def current_errand() -> Errand:
+    """The task's own; a new one for what is done for no recording."""
+    return _current.get() or Errand()
+
+
+@contextmanager
+def on_errand(errand: Errand) -> Iterator[None]:
+    """What is done inside, also in tasks that are begun there, is done for this errand."""
+    token = _current.set(errand)
+    try:
+        yield
+    finally:
+        _current.reset(token)
