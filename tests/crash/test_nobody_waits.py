@@ -16,8 +16,8 @@ from src.exceptions import S3Unavailable
 from src.ports import ChunkBody
 from src.recording import StoredPart, Writers
 from tests.harness.crash.harm import DISK, FFPROBE, HARMED, REDIS, STORE, Harm, HarmedSimulation, Kind
-from tests.harness.crash.scenes import QUIET, bytes_of, lived, settled, until
-from tests.harness.crash.simulation import CHUNK, LIMITS, Disk, Simulation
+from tests.harness.crash.scenes import QUIET, bytes_of, lived, on_effect, recordings_in, settled, until, without
+from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, Disk, Simulation
 from tests.harness.crash.virtual_time import run
 from tests.harness.fakes.store import FakeStore
 
@@ -57,6 +57,59 @@ def test_parts_that_are_refused_for_good_keep_no_other_recording_waiting() -> No
         await until(lambda: "good.mp4" in simulation.store.objects, "the good one", seconds=QUIET + SOON)
 
     lived(script, store=StoreThatRefusesParts(limits=LIMITS), settle=0)
+
+
+@pytest.mark.xfail(strict=True, reason="keys that were passed by stay taken until the stream ends")
+def test_a_key_that_a_stream_only_passed_by_is_free_for_the_file_that_owns_it() -> None:
+    """A stranger came to the key of a recording, which went on to the third: the second was another file's already."""
+    sizes: dict[str, int] = {}
+
+    async def script(simulation: Simulation) -> None:
+        disk = simulation.disk
+        disk.write("x~2.mp4", bytes_of(4 * CHUNK, 3))
+        await asyncio.sleep(2 * SCAN)
+        await settled(simulation)
+        disk.write("x.mp4", bytes_of(6 * CHUNK + 2, 4))
+        growing: list[asyncio.Task[None]] = []
+
+        async def grow() -> None:
+            for step in range(60):
+                disk.append("x.mp4", bytes_of(CHUNK, step))
+                await asyncio.sleep(10)
+
+        def plant() -> None:
+            simulation.plant("x.mp4", b"a stranger's")
+            growing.append(asyncio.create_task(grow()))
+
+        await on_effect(simulation, "store.complete_upload", plant, when="before").wait()
+        await asyncio.sleep(100)
+        assert simulation.dispatcher is not None
+        assert list(simulation.dispatcher._keys._owners) == ["x~3.mp4"]
+        disk.append("x~2.mp4", bytes_of(CHUNK, 9))
+        await asyncio.sleep(300)
+        await growing[0]
+        await settled(simulation)
+        sizes.update({key: len(found.data) for key, found in recordings_in(simulation.store).items()})
+
+    simulation = lived(script, settle=2000)
+    assert sizes["x~2.mp4"] == 5 * CHUNK, "the object of the finished file is brought up to date where it is"
+    assert simulation.problems() == []
+
+
+@pytest.mark.xfail(strict=True, reason="nobody tells the displaced stream")
+def test_a_live_file_that_is_renamed_over_an_emptied_one_leaves_no_stream_behind() -> None:
+    async def script(simulation: Simulation) -> None:
+        simulation.disk.write("a.mp4", bytes_of(3 * CHUNK, 1))
+        simulation.disk.write("b.mp4", bytes_of(3 * CHUNK, 2))
+        await asyncio.sleep(8)
+        simulation.disk.truncate("b.mp4", 0)
+        await asyncio.sleep(8)
+        simulation.disk.rename("a.mp4", "b.mp4")
+        await asyncio.sleep(600)
+        assert simulation.dispatcher is not None
+        assert simulation.dispatcher._by_identity == {}, "the displaced one waits for a file that is gone"
+
+    assert without(lived(script, settle=10).problems(), "open upload") == []
 
 
 @pytest.mark.parametrize("slots", [1, SLOTS])
