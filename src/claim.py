@@ -50,9 +50,18 @@ class Keys:
         """True when the key is this file's now; taking it twice is no error."""
         return self._owners.setdefault(key, identity) == identity
 
+    def has(self, key: str, identity: Identity) -> bool:
+        """Whether it is this file's."""
+        return self._owners.get(key) == identity
+
     def is_taken(self, key: str) -> bool:
         """Whether a living stream has it."""
         return key in self._owners
+
+    def leave(self, key: str, identity: Identity) -> None:
+        """The file's stream passed the key by, or has gone on to another."""
+        if self._owners.get(key) == identity:
+            del self._owners[key]
 
     def give_back(self, identity: Identity) -> None:
         """The file's stream has ended."""
@@ -186,12 +195,13 @@ class Claims:
         while key in self._looked_at:
             await self._looked_at[key].wait()
         left = self._looked_at[key] = asyncio.Event()
+        had_it = self._keys.has(key, identity)
         free = self._keys.take(key, identity)
         try:
             yield free
         finally:
-            if free:
-                self._keys.give_back(identity)
+            if free and not had_it:
+                self._keys.leave(key, identity)
             del self._looked_at[key]
             left.set()
 
@@ -207,7 +217,14 @@ class Claims:
                 return key, stored.etag
             if stored is None and await self.description(key) == Described(None, foreign=False):
                 return key, None
+            self._keys.leave(key, record.identity)  # it may be the very one of another file
         raise AssertionError("unreachable: there is always another key")
+
+    def leave_key(self, record: Checkpoint, key: str) -> None:
+        """The record's stream has another key now; what it began at this one is still its own."""
+        self.keep_uploads(record)
+        if key != record.key:
+            self._keys.leave(key, record.identity)
 
     async def description(self, key: str) -> Described:
         """The document beside the object at ``key``."""

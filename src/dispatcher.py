@@ -322,6 +322,12 @@ class Dispatcher:
         stream.waiting_paths.clear()
         stream.path = path
         self._links.discard(path)
+        displaced = self._by_path.get(path)
+        if displaced is not None and displaced is not stream:
+            displaced.seen = None
+            displaced.waiting_paths.add(path)
+            if displaced.processor is not None:
+                displaced.processor.hint()  # nobody else will tell it that its file is gone
         self._by_path[path] = stream
         if stream.processor is not None:
             stream.processor.renamed(path)

@@ -500,6 +500,7 @@ class StreamProcessor:
         key, etag = await self._claims.another_key(self._ledger.record)
         self._telemetry.next_key(taken=taken, key=key)
         await self._upload_anew(Fact.UPLOAD_LOST, replaces=etag, key=key)
+        self._claims.leave_key(self._ledger.record, taken)
 
     async def _upload_is_gone(self) -> bool:
         """The store does not know the upload: completed by somebody, aborted or expired. The object tells."""

@@ -59,7 +59,6 @@ def test_parts_that_are_refused_for_good_keep_no_other_recording_waiting() -> No
     lived(script, store=StoreThatRefusesParts(limits=LIMITS), settle=0)
 
 
-@pytest.mark.xfail(strict=True, reason="keys that were passed by stay taken until the stream ends")
 def test_a_key_that_a_stream_only_passed_by_is_free_for_the_file_that_owns_it() -> None:
     """A stranger came to the key of a recording, which went on to the third: the second was another file's already."""
     sizes: dict[str, int] = {}
@@ -96,7 +95,6 @@ def test_a_key_that_a_stream_only_passed_by_is_free_for_the_file_that_owns_it() 
     assert simulation.problems() == []
 
 
-@pytest.mark.xfail(strict=True, reason="nobody tells the displaced stream")
 def test_a_live_file_that_is_renamed_over_an_emptied_one_leaves_no_stream_behind() -> None:
     async def script(simulation: Simulation) -> None:
         simulation.disk.write("a.mp4", bytes_of(3 * CHUNK, 1))

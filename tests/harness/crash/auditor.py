@@ -34,6 +34,7 @@ def audit(simulation: Simulation, *, sent_at_most: int | None = None) -> Iterato
     yield from _strangers(simulation)
     yield from _open_uploads(simulation)
     yield from _unfinished(simulation)
+    yield from _keys(simulation)
     yield from (f"unforeseen: {moment}" for moment in simulation.telemetry.named("unexpected"))
     yield from (f"unforeseen: {error}" for error in simulation.errors)
     yield from (f"a task is left: {task}" for task in simulation.tasks_left)
@@ -116,6 +117,18 @@ def _open_uploads(simulation: Simulation) -> Iterator[str]:
     for upload in simulation.store.uploads.values():
         if upload.upload_id not in simulation.strangers_uploads and upload.upload_id not in kept:
             yield f"open upload at {upload.key}"
+
+
+def _keys(simulation: Simulation) -> Iterator[str]:
+    """No key is held by nobody: whoever has one lives, or has failed and is kept."""
+    if simulation.dispatcher is None:
+        return
+    records = simulation.redis.state.records.values()
+    kept = {(record.key, record.identity) for record in records if record.status is not Status.COMPLETED}
+    living = simulation.dispatcher._by_identity
+    for key, identity in simulation.dispatcher._keys._owners.items():
+        if (key, identity) not in kept and identity not in living:
+            yield f"{key} is held by nobody"
 
 
 def _unfinished(simulation: Simulation) -> Iterator[str]:
