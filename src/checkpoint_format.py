@@ -9,10 +9,14 @@ for those who look into Redis; nothing here reads them.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from dataclasses import fields as fields_of
 from datetime import UTC, datetime
+from types import NoneType
 from typing import Any, TypeVar
 
 from .checksums import crc64_from_base64, crc64_to_base64
@@ -21,8 +25,10 @@ from .recording import (
     Identity,
     Manifest,
     Marker,
+    MediaStream,
     Part,
     PartSchedule,
+    Probe,
     SendReason,
     Snapshot,
     Status,
@@ -219,6 +225,39 @@ def _superseded_from(raw: bytes) -> tuple[Superseded, ...]:
     )
 
 
+def _probe_to(probe: Probe) -> bytes:
+    return _dump(asdict(probe))
+
+
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "str": (str,),
+    "str | None": (str, NoneType),
+    "int | None": (int, NoneType),
+    "float | None": (float, NoneType),
+    "bool": (bool,),
+}
+
+
+def _probe_from(raw: bytes) -> Probe | None:
+    """None for what no release of ours writes: the file is asked again, and the record is no worse for it."""
+    try:
+        values = _parse(raw)
+        streams = tuple(MediaStream(**_told(MediaStream, stream)) for stream in values.pop("streams", ()))
+        remarks = tuple(_text(remark) for remark in values.pop("remarks", ()))
+        return Probe(**_told(Probe, values), streams=streams, remarks=remarks)
+    except UNREADABLE:
+        return None
+
+
+def _told(kind: type[Probe | MediaStream], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of one of these nouns, each of the type that it has there. Raises one of ``UNREADABLE``."""
+    types = {field.name: _KINDS.get(str(field.type), ()) for field in fields_of(kind)}
+    wrong = [name for name, value in values.items() if type(value) not in types[name]]
+    if wrong or not all(math.isfinite(value) for value in values.values() if isinstance(value, float)):
+        raise ValueError(f"no {kind.__name__}: {wrong}")
+    return {name: _text(value) if isinstance(value, str) else value for name, value in values.items()}
+
+
 def encode_part(stream_id: str, part: Part) -> bytes:
     """One part as the JSON under its number; it names its stream."""
     return _dump(
@@ -287,6 +326,8 @@ def encode_meta(checkpoint: Checkpoint) -> dict[str, bytes]:
         fields["still_open"] = b"1"
     if checkpoint.manifest is not None:
         fields["manifest"] = _dump(_manifest_to(checkpoint.manifest))
+    if checkpoint.probe is not None:
+        fields["probe"] = _probe_to(checkpoint.probe)
     if checkpoint.superseded:
         fields["superseded"] = _superseded_to(checkpoint.superseded)
     return fields
@@ -341,6 +382,7 @@ def decode_meta(stream_id: str, fields: Mapping[str, bytes]) -> Checkpoint:
         etag=_optional(_word, text("etag")),
         completed_at=_optional(_moment, text("completed_at")),
         processed_at=_optional(_moment, text("processed_at")),
+        probe=_optional(_probe_from, fields.get("probe")),
         still_open="still_open" in fields,
         failure=None if failure is None else failure.decode("utf-8", "surrogateescape"),
         superseded=_superseded_from(fields.get("superseded", b"[]")),

@@ -20,14 +20,14 @@ import resource
 import shutil
 import signal
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from .film import Film, read_film
 from .media import read_answer
-from .recording import Probe
+from .recording import Identity, Probe
 
 MEMORY_LIMIT_BYTES = 1 << 30  # address space; ffprobe's libraries alone map 400 MB
 OPEN_FILES_LIMIT = 16  # the shell moves descriptors of its own to 10 and above
@@ -70,9 +70,17 @@ _QUESTION: Final = (
 class Ffprobe:
     """The ``Prober`` of the port. ``binary``: a name on the PATH or a path; ``root``: the watched folder."""
 
-    def __init__(self, binary: str, root: Path, *, timeout_seconds: float = 30.0) -> None:
+    def __init__(
+        self,
+        binary: str,
+        root: Path,
+        *,
+        identity_of: Callable[[int], Identity],
+        timeout_seconds: float = 30.0,
+    ) -> None:
         self._binary = binary
         self._root = root
+        self._identity_of = identity_of  # of an open descriptor; raises OSError
         self._timeout_seconds = timeout_seconds
 
     async def available(self) -> str | None:
@@ -86,13 +94,14 @@ class Ffprobe:
             return None
         return _printable(found.group(1))
 
-    async def probe(self, path: str) -> Probe:
-        """What ffprobe finds in the file at ``path`` (relative to the folder). Never raises for a bad file."""
+    async def probe(self, path: str, identity: Identity) -> Probe:
+        """What ffprobe finds in the file at ``path`` (relative to the folder). Never raises for a bad file, nor when
+        another one lies there by now."""
         program = await asyncio.to_thread(_find, self._binary)
         if program is None:
             return Probe(error=f"there is no program {self._binary!r}")
         try:
-            descriptor = await self._opened(path)
+            descriptor = await self._opened(path, identity)
         except (OSError, ValueError) as error:
             return Probe(error=f"the file cannot be opened: {_reason(error)}")
         try:
@@ -103,13 +112,23 @@ class Ffprobe:
         problem = ending.problem()
         return Probe(error=problem) if problem else await asyncio.to_thread(read_answer, ending.output, film)
 
-    async def _opened(self, path: str) -> int:
-        opening = asyncio.get_running_loop().run_in_executor(None, _open_inside, self._root, path)
+    async def _opened(self, path: str, identity: Identity) -> int:
+        opening = asyncio.get_running_loop().run_in_executor(None, self._open, path, identity)
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
             opening.add_done_callback(_close_result)  # a thread cannot be stopped: let it finish, keep nothing
             raise
+
+    def _open(self, path: str, identity: Identity) -> int:
+        descriptor = _open_inside(self._root, path)
+        try:
+            if self._identity_of(descriptor) != identity:
+                raise ValueError("another file has taken its place")
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
 
     async def _film(self, descriptor: int) -> Film | None:
         # A descriptor of its own, and shielded: a thread cannot be stopped, and reads on when nobody waits any more.

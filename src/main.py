@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -51,7 +51,7 @@ from .ports import Naming, Rhythm, World
 from .probe_notes import RedisProbeNotes
 from .readiness import Readiness
 from .recording import PartSchedule, WhenMissing
-from .recording_file import RecordingFiles
+from .recording_file import RecordingFiles, identity_of
 from .redis_client import RedisCheckpoints
 from .retry import RetryPolicy
 from .s3_client import S3Client, open_store
@@ -204,16 +204,12 @@ async def _serve_until(
 ) -> None:
     settings = place.settings
     checkpoints = await stack.enter_async_context(_checkpoints(settings, RetryPolicy(stopping=stop), metrics))
-    notes = RedisProbeNotes(checkpoints.beside)
-    reached = open_store(
-        _store_settings(settings), policy=RetryPolicy(stopping=stop), observer=metrics, notes=notes, on_secret=mask
-    )
-    store = await stack.enter_async_context(reached)
+    store = await stack.enter_async_context(_store(settings, stop, RedisProbeNotes(checkpoints.beside), metrics))
     recordings = await stack.enter_async_context(_recordings(settings))
     slots = FairSlots(settings.max_concurrent_streams)
     # A policy each: the return of the one service is no news of the other.
     asked = PatientStore(store, slots, policy=RetryPolicy(stopping=stop), observer=metrics)
-    prober = Ffprobe(settings.ffprobe_path, settings.watch_dir, timeout_seconds=settings.ffprobe_timeout_seconds)
+    prober = _prober(settings)
     world = World(
         root=str(settings.watch_dir.absolute()),
         recordings=recordings,
@@ -260,6 +256,18 @@ async def _serve_until(
         for task in running:
             task.cancel()
     metrics.daemon_stopped()
+
+
+def _store(
+    settings: Settings, stop: asyncio.Event, notes: RedisProbeNotes, metrics: Metrics
+) -> AbstractAsyncContextManager[S3Client]:
+    policy = RetryPolicy(stopping=stop)
+    return open_store(_store_settings(settings), policy=policy, observer=metrics, notes=notes, on_secret=mask)
+
+
+def _prober(settings: Settings) -> Ffprobe:
+    seconds = settings.ffprobe_timeout_seconds
+    return Ffprobe(settings.ffprobe_path, settings.watch_dir, identity_of=identity_of, timeout_seconds=seconds)
 
 
 def _freeze_what_is_built() -> None:

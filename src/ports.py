@@ -212,8 +212,9 @@ class Checkpoints(Protocol):
 class Prober(Protocol):
     """Asks about the media inside a finished file."""
 
-    async def probe(self, path: str) -> Probe:
-        """Never raises for a bad file, a missing ffprobe or a time-out: the probe's ``error`` says it."""
+    async def probe(self, path: str, identity: Identity) -> Probe:
+        """Of this very file. Never raises for another in its place, a bad file, a missing ffprobe or a time-out: the
+        probe's ``error`` says it. May be cancelled."""
 
 
 class Turn(Protocol):

@@ -286,6 +286,7 @@ def _begun_anew(record: Checkpoint) -> Checkpoint:
         etag=None,
         completed_at=None,
         processed_at=None,
+        probe=None,
         parts={},
         superseded=left_behind([record]),
     )

@@ -216,7 +216,8 @@ class Checkpoint:
 
     ``replaces`` is the ETag of our own object that this upload brings up to date. ``replacements`` counts how
     often that happened, which lengthens the quiet time. ``unanswered`` is true from before a completion is sent
-    until its answer is understood. ``still_open``: as in the marker.
+    until its answer is understood. ``still_open``: as in the marker. ``probe`` is there from before the document is
+    written, so that it is the same whenever it is written again.
     """
 
     stream_id: str
@@ -235,6 +236,7 @@ class Checkpoint:
     etag: str | None = None
     completed_at: datetime | None = None
     processed_at: datetime | None = None
+    probe: Probe | None = None
     still_open: bool = False
     failure: str | None = None
     superseded: tuple[Superseded, ...] = ()

@@ -146,6 +146,11 @@ def _plain_stat_at(folder: int, name: bytes) -> tuple[int, Snapshot]:
     return found.st_mode, Snapshot(identity, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
+def identity_of(fd: int) -> Identity:
+    """The identity of an open file. Raises OSError."""
+    return _stat_at(fd, b"")[1].identity
+
+
 def _file_system(fd: int) -> int:
     """The ``f_type`` of the file system of an open file; 0 where the system does not tell."""
     buffer = (ctypes.c_long * 64)()  # struct statfs begins with it and is below 256 bytes everywhere

@@ -131,7 +131,7 @@ class Remains:
         await self._documents.put(replace(self._ledger.snapshot(), etag=stored.etag), Probe(error=error))
 
     async def _fail_without_upload(self, **changes: Any) -> None:
-        ended = {"failure": SOURCE_MISSING, "completed_at": None, "processed_at": None}
+        ended = {"failure": SOURCE_MISSING, "completed_at": None, "processed_at": None, "probe": None}
         await self._ledger.begin_upload(Fact.SOURCE_MISSING, None, {}, **(ended | changes))
 
 

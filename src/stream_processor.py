@@ -46,6 +46,7 @@ from .recording import (
     Manifest,
     Marker,
     Part,
+    Probe,
     Snapshot,
     Status,
     StoredObject,
@@ -65,6 +66,9 @@ _Way = Callable[[], Awaitable[bool]]
 
 #: A schedule of equal parts is reported as nearly full from this share of its capacity on.
 _NEARLY_FULL = 0.9
+
+
+_FILM_CHANGED = "the file has changed since: it is described when its object is brought up to date"
 
 
 class _BegunAnew(Exception):
@@ -571,6 +575,7 @@ class StreamProcessor:
             superseded=superseded,
             completed_at=None,
             processed_at=None,
+            probe=None,
             **changes,
         )
 
@@ -633,12 +638,14 @@ class StreamProcessor:
 
     async def _describe(self) -> Marker:
         """Write the document beside the object, clean up, and leave a marker."""
-        if self._ledger.record.processed_at is None:
-            await self._ledger.write(processed_at=self._world.clock.utc_now())
-        record = self._ledger.snapshot()
-        probe = await self._world.prober.probe(record.path)
+        probe = self._ledger.record.probe
+        if probe is None or self._ledger.record.processed_at is None:
+            probe = await self._probe(_manifest(self._ledger.record).snapshot)
+            # The intent, before the document: what is written again has the same bytes.
+            await self._ledger.write(processed_at=self._world.clock.utc_now(), probe=probe)
         if probe.error is not None:
             self._telemetry.probe_failed(error=probe.error)
+        record = self._ledger.snapshot()
         await self._documents.put(record, probe)
         await self._clean_up(record)
         marker = _marker(record)
@@ -646,6 +653,37 @@ class StreamProcessor:
         await self._world.checkpoints.finish(finished, marker)
         self._report_completed(record, marker, probe.duration_seconds)
         return marker
+
+    async def _probe(self, proved: Snapshot) -> Probe:
+        """What is known of the film that the object holds. A change of the file ends the asking: it would be told of
+        another film."""
+        try:
+            await self._look()  # it may just have got another name
+        except SourceMissing:
+            return Probe(error="the file is gone")
+        asking = asyncio.create_task(self._world.prober.probe(self._ledger.record.path, proved.identity), name="probe")
+        try:
+            while not asking.done():
+                hinted = asyncio.create_task(self._hint.wait(), name="probe-hint")
+                try:
+                    await asyncio.wait((asking, hinted), return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    hinted.cancel()
+                self._hint.clear()
+                self.check_stop()
+                if not await self._holds(proved):
+                    return Probe(error=_FILM_CHANGED)
+            return asking.result() if await self._holds(proved) else Probe(error=_FILM_CHANGED)
+        finally:
+            asking.cancel()
+
+    async def _holds(self, proved: Snapshot) -> bool:
+        """Whether the file is as it was, as far as a stat tells; under whatever name and with whatever rights."""
+        try:
+            now = await self._world.recordings.snapshot(self._ledger.record.path)
+        except ChunkProcessingError:
+            return True  # nobody can say
+        return now is not None and replace(now, ctime_ns=proved.ctime_ns) == proved
 
     async def _clean_up(self, record: Checkpoint) -> None:
         """Abort uploads that the record names and nothing needs, and those that lost answers left at this key.

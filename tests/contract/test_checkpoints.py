@@ -29,8 +29,10 @@ from src.recording import (
     Identity,
     Manifest,
     Marker,
+    MediaStream,
     Part,
     PartSchedule,
+    Probe,
     SendReason,
     Snapshot,
     Status,
@@ -101,6 +103,11 @@ def full_record(stream_id: str = "a1b2", **more: Any) -> Checkpoint:
         "etag": "new-etag-3",
         "completed_at": NOON + timedelta(hours=1),
         "processed_at": NOON + timedelta(hours=2),
+        "probe": Probe(
+            2.5,
+            (MediaStream("video", "h264", 160, 120, 29.97, attached_picture=True), MediaStream("audio", None)),
+            remarks=("the samples last 2.500 s",),
+        ),
         "still_open": True,
         "failure": f"gone: {ODD_PATH}",
         "superseded": (

@@ -23,10 +23,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from src import ffprobe
-from src.ffprobe import Ffprobe
 from src.media import STREAMS_LIMIT, read_answer
 from src.ports import Prober
 from src.recording import MediaStream, Probe
+from tests.harness.probing import AnyFile, identity_at
 
 TEST_DATA = Path(__file__).parents[2] / "test_data"
 VIDEO = MediaStream(
@@ -41,8 +41,8 @@ AUDIO = MediaStream("audio", "aac", sample_rate_hz=48_000, channels=1)
 needs_ffprobe = pytest.mark.ffmpeg
 
 
-def prober(root: Path, binary: str | Path = "ffprobe", *, timeout_seconds: float = 20.0) -> Ffprobe:
-    return Ffprobe(str(binary), root, timeout_seconds=timeout_seconds)
+def prober(root: Path, binary: str | Path = "ffprobe", *, timeout_seconds: float = 20.0) -> AnyFile:
+    return AnyFile(str(binary), root, timeout_seconds=timeout_seconds)
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def boxes(body: bytes) -> Iterator[int]:
 @pytest.mark.parametrize("name", ["sample.mp4", "sample_faststart.mp4", "sample_fragmented.mp4"])
 async def test_a_recording_of_each_shape_is_described(name: str) -> None:
     asks: Prober = prober(TEST_DATA)
-    found = await asks.probe(name)
+    found = await asks.probe(name, identity_at(TEST_DATA / name))
     assert found.duration_seconds == pytest.approx(2.0, abs=0.1)
     assert found.streams == (VIDEO, AUDIO)
     assert found.error is None
@@ -111,7 +111,7 @@ async def test_a_recording_cut_at_any_box_is_no_error_of_ours(name: str, tmp_pat
     body = (TEST_DATA / name).read_bytes()
     for offset in boxes(body):
         (tmp_path / "cut.mp4").write_bytes(body[:offset])
-        found = await prober(tmp_path).probe("cut.mp4")
+        found = await prober(tmp_path).probe_any("cut.mp4")
         assert (found.duration_seconds is None) == (found.error is not None)
 
 
@@ -119,7 +119,7 @@ async def test_a_recording_cut_at_any_box_is_no_error_of_ours(name: str, tmp_pat
 async def test_a_recording_without_its_index_is_described_by_the_reason(tmp_path: Path) -> None:
     body = (TEST_DATA / "sample.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(body[: body.index(b"moov") - 4])
-    found = await prober(tmp_path).probe("cut.mp4")
+    found = await prober(tmp_path).probe_any("cut.mp4")
     reason = "ffprobe: moov atom not found; Invalid data found when processing input (exit code 1)"
     assert found == Probe(error=reason)
 
@@ -128,14 +128,14 @@ async def test_a_recording_without_its_index_is_described_by_the_reason(tmp_path
 @pytest.mark.parametrize("body", [b"", b"\0", b"garbage" * 999, bytes(range(256)) * 64, b"\0\0\0\x08ftyp" * 500])
 async def test_what_is_no_mp4_is_described_by_an_error(body: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.mp4").write_bytes(body)
-    found = await prober(tmp_path).probe("x.mp4")
+    found = await prober(tmp_path).probe_any("x.mp4")
     assert found.error and found.duration_seconds is None
 
 
 @needs_ffprobe
 async def test_the_same_damaged_file_gives_the_same_error_twice(tmp_path: Path) -> None:
     (tmp_path / "x.mp4").write_bytes(b"garbage" * 999)
-    assert await prober(tmp_path).probe("x.mp4") == await prober(tmp_path).probe("x.mp4")
+    assert await prober(tmp_path).probe_any("x.mp4") == await prober(tmp_path).probe_any("x.mp4")
 
 
 @needs_ffprobe
@@ -156,7 +156,7 @@ async def test_the_same_damaged_file_gives_the_same_error_twice(tmp_path: Path) 
 )
 async def test_no_name_is_an_option_a_protocol_or_a_command(name: bytes, recording: Path) -> None:
     os.rename(recording / "rec.mp4", os.path.join(os.fsencode(recording), name))
-    found = await prober(recording).probe(os.fsdecode(name))
+    found = await prober(recording).probe_any(os.fsdecode(name))
     assert found.duration_seconds == 2.0
     assert len(os.listdir(recording)) == 1
 
@@ -188,7 +188,7 @@ async def test_a_playlist_that_calls_itself_mp4_opens_neither_another_file_nor_a
     host, port = listener.getsockname()
     for target in (str(recording / "rec.mp4"), "rec.mp4", f"file:{recording}/rec.mp4", f"http://{host}:{port}/"):
         (recording / "x.mp4").write_text(_playlists(target)[kind])
-        found = await prober(recording).probe("x.mp4")
+        found = await prober(recording).probe_any("x.mp4")
         assert found.error and found.duration_seconds is None and found.streams == ()
     with pytest.raises(BlockingIOError):
         listener.accept()
@@ -200,7 +200,7 @@ async def test_a_playlist_never_reaches_a_fifo_beside_it(recording: Path) -> Non
     os.mkfifo(fifo)
     (recording / "x.mp4").write_text(_playlists(str(fifo))["hls"])
     # An ffprobe that opened the FIFO would wait for its writer until the time limit.
-    found = await prober(recording).probe("x.mp4")
+    found = await prober(recording).probe_any("x.mp4")
     assert found.error and "longer than" not in found.error
 
 
@@ -238,7 +238,7 @@ async def test_tracks_in_other_files_stay_closed(recording: Path) -> None:
     _, told = await stock.communicate()
     assert told.count(b"external track") == 2, "the file is no longer what this test needs"
     # An ffprobe that opened the FIFO would wait for its writer until the time limit.
-    found = await prober(recording).probe("x.mp4")
+    found = await prober(recording).probe_any("x.mp4")
     assert found.duration_seconds == 2.0
 
 
@@ -267,7 +267,7 @@ async def test_the_one_file_that_the_kernel_saw_opened_is_standard_input(
     reader = await asyncio.create_subprocess_exec("cat", str(fifo), stdout=subprocess.PIPE)
     (recording / "x.mp4").write_text(_playlists(str(recording / "rec.mp4"))["hls"])
     program = stand_in(f'exec /usr/bin/strace -f -o {fifo} -e trace=open,openat,openat2,connect,execve {real} "$@"')
-    await prober(recording, program).probe("x.mp4")
+    await prober(recording, program).probe_any("x.mp4")
     trace, _ = await reader.communicate()
     seen = trace.decode()
     assert "/dev/fd/0" in seen
@@ -283,9 +283,9 @@ async def test_a_link_out_of_the_folder_is_not_followed(recording: Path) -> None
     (inner / "in.mp4").symlink_to("rec.mp4")
     for path in ("out.mp4", "../rec.mp4", str(recording / "rec.mp4")):
         assert (
-            await prober(inner).probe(path)
+            await prober(inner).probe_any(path)
         ).error == "the file cannot be opened: it lies outside the watched folder"
-    assert (await prober(inner).probe("in.mp4")).duration_seconds == 2.0
+    assert (await prober(inner).probe_any("in.mp4")).duration_seconds == 2.0
 
 
 async def test_fifos_folders_and_missing_files_are_described_by_an_error(recording: Path) -> None:
@@ -293,8 +293,8 @@ async def test_fifos_folders_and_missing_files_are_described_by_an_error(recordi
     (recording / "folder.mp4").mkdir()
     asks = prober(recording, "/bin/true")
     for path in ("fifo.mp4", "folder.mp4"):
-        assert (await asks.probe(path)).error == "the file cannot be opened: it is no regular file"
-    assert (await asks.probe("gone.mp4")).error == "the file cannot be opened: No such file or directory"
+        assert (await asks.probe_any(path)).error == "the file cannot be opened: it is no regular file"
+    assert (await asks.probe_any("gone.mp4")).error == "the file cannot be opened: No such file or directory"
 
 
 # --- Programs that misbehave ------------------------------------------------------------------------------------------
@@ -304,11 +304,11 @@ async def test_without_a_binary_every_probe_says_so(recording: Path) -> None:
     for binary in ("no-such-ffprobe", str(recording / "rec.mp4"), str(recording)):
         asks = prober(recording, binary)
         assert await asks.available() is None
-        assert await asks.probe("rec.mp4") == Probe(error=f"there is no program {binary!r}")
+        assert await asks.probe_any("rec.mp4") == Probe(error=f"there is no program {binary!r}")
 
 
 async def test_a_folder_that_vanished_is_described_by_an_error(recording: Path) -> None:
-    assert (await prober(recording / "gone", "/bin/true").probe("rec.mp4")).error
+    assert (await prober(recording / "gone", "/bin/true").probe_any("rec.mp4")).error
 
 
 @needs_ffprobe
@@ -331,7 +331,7 @@ async def test_a_program_that_hangs_is_killed_with_its_children(
     os.mkfifo(fifo)
     reading = await asyncio.create_subprocess_exec("cat", str(fifo), stdout=subprocess.PIPE)
     program = stand_in(f"sleep 600 & echo $$ $! >{fifo}; trap '' TERM; while :; do wait; done")
-    found = await prober(recording, program, timeout_seconds=1.5).probe("rec.mp4")
+    found = await prober(recording, program, timeout_seconds=1.5).probe_any("rec.mp4")
     assert found == Probe(error="ffprobe took longer than 1.5 s")
     pids, _ = await reading.communicate()
     for pid in map(int, pids.split()):
@@ -343,33 +343,33 @@ async def test_a_child_that_keeps_the_pipe_does_not_outlive_the_time_limit(
 ) -> None:
     program = stand_in("sleep 600 & exit 0")
     before = len(os.listdir("/proc/self/fd"))
-    found = await prober(recording, program, timeout_seconds=1.0).probe("rec.mp4")
+    found = await prober(recording, program, timeout_seconds=1.0).probe_any("rec.mp4")
     assert found == Probe(error="ffprobe took longer than 1 s")
     assert len(os.listdir("/proc/self/fd")) == before, "a pipe is still open"
 
 
 async def test_a_flood_of_output_is_cut_off(recording: Path, stand_in: Callable[[str], Path]) -> None:
-    found = await prober(recording, stand_in("exec cat /dev/zero")).probe("rec.mp4")
+    found = await prober(recording, stand_in("exec cat /dev/zero")).probe_any("rec.mp4")
     assert found == Probe(error="ffprobe wrote more than 8 MiB")
 
 
 async def test_a_flood_of_complaints_does_not_stop_the_answer(recording: Path, stand_in: Callable[[str], Path]) -> None:
     program = stand_in("""head -c 1000000 /dev/zero >&2; echo '{"format": {"duration": "2.0"}}'""")
-    assert (await prober(recording, program).probe("rec.mp4")).duration_seconds == 2.0
+    assert (await prober(recording, program).probe_any("rec.mp4")).duration_seconds == 2.0
 
 
 async def test_only_the_end_of_the_complaints_is_told_and_nothing_unprintable(
     recording: Path, stand_in: Callable[[str], Path]
 ) -> None:
     program = stand_in(r"printf 'first\n[mov @ 0x55d7] se\033[31mcond\nfile:/dev/fd/0: la\377st\n' >&2; exit 3")
-    found = await prober(recording, program).probe("rec.mp4")
+    found = await prober(recording, program).probe_any("rec.mp4")
     assert found.error == "ffprobe: se\ufffd[31mcond; la\ufffdst (exit code 3)"
-    long = await prober(recording, stand_in("printf '%0999d' 0 >&2; exit 1")).probe("rec.mp4")
+    long = await prober(recording, stand_in("printf '%0999d' 0 >&2; exit 1")).probe_any("rec.mp4")
     assert long.error is not None and len(long.error) == ffprobe.ERROR_LIMIT
 
 
 async def test_a_crash_is_named_by_its_signal(recording: Path, stand_in: Callable[[str], Path]) -> None:
-    found = await prober(recording, stand_in("kill -SEGV $$")).probe("rec.mp4")
+    found = await prober(recording, stand_in("kill -SEGV $$")).probe_any("rec.mp4")
     assert found == Probe(error="ffprobe: ended by signal 11")
 
 
@@ -391,12 +391,12 @@ async def test_the_limits_are_those_of_the_process_itself(recording: Path, stand
 
 async def test_a_program_that_eats_memory_ends(recording: Path, stand_in: Callable[[str], Path]) -> None:
     program = stand_in(f"exec {sys.executable} -c 'len(bytes(2 << 30))'")
-    found = await prober(recording, program).probe("rec.mp4")
+    found = await prober(recording, program).probe_any("rec.mp4")
     assert found.error and "exit code 1" in found.error
 
 
 async def test_a_program_that_writes_files_ends(recording: Path, stand_in: Callable[[str], Path]) -> None:
-    found = await prober(recording, stand_in(f"echo x >{recording}/written; exit 0")).probe("rec.mp4")
+    found = await prober(recording, stand_in(f"echo x >{recording}/written; exit 0")).probe_any("rec.mp4")
     assert found.error
     assert not (recording / "written").exists() or (recording / "written").stat().st_size == 0
 
@@ -415,7 +415,7 @@ async def test_a_host_that_can_start_nothing_is_described_by_an_error(
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse)
-    found = await prober(recording, "/bin/true").probe("rec.mp4")
+    found = await prober(recording, "/bin/true").probe_any("rec.mp4")
     assert found == Probe(error="ffprobe cannot be started: Resource temporarily unavailable")
 
 
@@ -424,7 +424,7 @@ async def test_cancelled_in_the_middle_nothing_is_left_behind(recording: Path, s
     os.mkfifo(fifo)
     reading = await asyncio.create_subprocess_exec("cat", str(fifo), stdout=subprocess.PIPE)
     before = len(os.listdir("/proc/self/fd"))
-    probing = asyncio.create_task(prober(recording, stand_in(f"echo $$ >{fifo}; exec sleep 600")).probe("rec.mp4"))
+    probing = asyncio.create_task(prober(recording, stand_in(f"echo $$ >{fifo}; exec sleep 600")).probe_any("rec.mp4"))
     pids, _ = await reading.communicate()
     assert lives(int(pids))
     probing.cancel()
@@ -442,8 +442,8 @@ async def test_a_killed_daemon_leaves_no_ffprobe_behind(recording: Path, stand_i
     program = stand_in(f"echo $$ >{fifo}; exec sleep 600")
     daemon = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c"),
-        "import asyncio, pathlib, sys; from src.ffprobe import Ffprobe; "
-        "asyncio.run(Ffprobe(sys.argv[1], pathlib.Path(sys.argv[2]), timeout_seconds=600).probe('rec.mp4'))",
+        "import asyncio, pathlib, sys; from tests.harness.probing import AnyFile; "
+        "asyncio.run(AnyFile(sys.argv[1], pathlib.Path(sys.argv[2]), timeout_seconds=600).probe_any('rec.mp4'))",
         *(str(program), str(recording)),
         cwd=TEST_DATA.parent,
     )
@@ -468,7 +468,7 @@ async def test_cancelled_while_the_file_is_opened_the_descriptor_is_closed(
         return opened[0]
 
     monkeypatch.setattr(ffprobe, "_open_inside", slowly)
-    probing = asyncio.create_task(prober(recording, "/bin/true").probe("rec.mp4"))
+    probing = asyncio.create_task(prober(recording, "/bin/true").probe_any("rec.mp4"))
     await asyncio.to_thread(opening.wait, 20)
     probing.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -495,7 +495,7 @@ async def test_the_loop_goes_on_while_ffprobe_works(recording: Path, stand_in: C
             ticks += 1
 
     ticking = asyncio.create_task(tick())
-    await prober(recording, stand_in("exec sleep 600"), timeout_seconds=1.0).probe("rec.mp4")
+    await prober(recording, stand_in("exec sleep 600"), timeout_seconds=1.0).probe_any("rec.mp4")
     ticking.cancel()
     assert ticks >= 10
 
@@ -559,3 +559,15 @@ JSON = st.recursive(
 def test_no_answer_is_ever_an_exception(body: bytes) -> None:
     found = read_answer(body)
     assert (found.duration_seconds is None) == (found.error is not None)
+
+
+@needs_ffprobe
+async def test_another_file_in_its_place_is_not_described(recording: Path) -> None:
+    """A rotation moved the film away and began the next under its name."""
+    asks, film = prober(recording), identity_at(recording / "rec.mp4")
+    assert (await asks.probe("rec.mp4", film)).duration_seconds is not None
+    (recording / "rec.mp4").rename(recording / "rec-1.mp4")
+    (recording / "rec.mp4").write_bytes((recording / "rec-1.mp4").read_bytes())
+    found = await asks.probe("rec.mp4", film)
+    assert found == Probe(error="the file cannot be opened: another file has taken its place")
+    assert (await asks.probe("rec-1.mp4", film)).duration_seconds is not None

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from src.ffprobe import Ffprobe
 from src.recording import Probe
 from tests.corpus.films import FILMS, TOLERANCE, Film
+from tests.harness.probing import AnyFile
 
 pytestmark = [pytest.mark.ffmpeg, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 async def _described(film: Film, folder: Path) -> Probe:
     (folder / "x.mp4").write_bytes(film.make())
-    return await Ffprobe("ffprobe", folder, timeout_seconds=60.0).probe("x.mp4")
+    return await AnyFile("ffprobe", folder, timeout_seconds=60.0).probe_any("x.mp4")
 
 
 def _wrong(film: Film, found: Probe) -> list[str]:

@@ -14,13 +14,13 @@ import pytest
 
 from src import ffprobe
 from src.boxes import is_whole
-from src.ffprobe import Ffprobe
 from src.media import STREAMS_LIMIT
 from src.metadata_generator import encode_document, metadata_document, read_document
 from src.recording import Probe
 from src.recording_file import RecordingFiles
 from tests.contract.test_recordings import seen
 from tests.corpus.media import CANARY, FASTSTART, FRAGMENTED, MEDIA, ORDINARY, Media, playlists
+from tests.harness.probing import AnyFile
 from tests.unit.test_metadata import VALIDATOR, proved
 
 pytestmark = [pytest.mark.ffmpeg, pytest.mark.timeout(120)]
@@ -30,7 +30,7 @@ TIME_LIMIT = 60.0  # of ffprobe's own; none of these needs a tenth of it
 
 async def asked(folder: Path) -> Probe:
     """What ffprobe says of ``x.mp4``, and what holds for every such answer."""
-    found = await Ffprobe("ffprobe", folder, timeout_seconds=TIME_LIMIT).probe("x.mp4")
+    found = await AnyFile("ffprobe", folder, timeout_seconds=TIME_LIMIT).probe_any("x.mp4")
     assert (found.duration_seconds is None) == (found.error is not None)
     assert "longer than" not in (found.error or "") and "MiB" not in (found.error or "")
     assert len(found.streams) <= STREAMS_LIMIT

@@ -8,17 +8,31 @@ bound, and the harmed ones go on when it ends.
 from __future__ import annotations
 
 import asyncio
+import json
+from dataclasses import dataclass, replace
 from itertools import product
 
 import pytest
 
 from src.exceptions import S3Unavailable
-from src.ports import ChunkBody
-from src.recording import StoredPart, Writers
+from src.object_keys import METADATA_SUFFIX
+from src.ports import ChunkBody, World
+from src.recording import Identity, Probe, StoredPart, Writers
 from tests.harness.crash.harm import DISK, FFPROBE, HARMED, REDIS, STORE, Harm, HarmedSimulation, Kind
-from tests.harness.crash.scenes import QUIET, bytes_of, lived, on_effect, recordings_in, settled, until, without
+from tests.harness.crash.scenes import (
+    QUIET,
+    bytes_of,
+    killed_at,
+    lived,
+    on_effect,
+    recordings_in,
+    settled,
+    until,
+    without,
+)
 from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, Disk, Simulation
 from tests.harness.crash.virtual_time import run
+from tests.harness.fakes.prober import FakeProber
 from tests.harness.fakes.store import FakeStore
 
 pytestmark = pytest.mark.timeout(60)
@@ -108,6 +122,113 @@ def test_a_live_file_that_is_renamed_over_an_emptied_one_leaves_no_stream_behind
         assert simulation.dispatcher._by_identity == {}, "the displaced one waits for a file that is gone"
 
     assert without(lived(script, settle=10).problems(), "open upload") == []
+
+
+class ByLength(FakeProber):
+    """A film lasts as many seconds as its file has bytes; the answer takes a while."""
+
+    def __init__(self, disk: Disk) -> None:
+        super().__init__()
+        self.disk = disk
+        self.cancelled = 0
+
+    async def probe(self, path: str, identity: Identity) -> Probe:
+        self.asked.append(path)
+        there = self.disk.files.get(path)
+        if there is None or there.identity != identity:
+            return Probe(error="another file has taken its place")
+        try:
+            await asyncio.sleep(20)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return Probe(duration_seconds=float(len(there.data)))
+
+
+@dataclass
+class LengthSimulation(Simulation):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.prober = ByLength(self.disk)
+
+    def _world(self) -> World:
+        return replace(super()._world(), prober=self.prober)
+
+
+def _documents(simulation: Simulation) -> dict[str, tuple[int, float | None]]:
+    """Size and duration that each document tells."""
+    objects = simulation.store.objects.items()
+    told = {key: json.loads(found.data) for key, found in objects if key.endswith(METADATA_SUFFIX)}
+    return {key: (document["total_size_bytes"], document["duration_seconds"]) for key, document in told.items()}
+
+
+def test_a_document_never_describes_the_film_that_took_the_place_of_its_own() -> None:
+    async def live() -> LengthSimulation:
+        simulation = LengthSimulation()
+
+        async def script(_: Disk) -> None:
+            simulation.disk.write("cam.mp4", bytes_of(4 * CHUNK, 1))
+
+            def rotate() -> None:
+                simulation.disk.rename("cam.mp4", "cam-1.mp4")
+                simulation.disk.replace("cam.mp4", bytes_of(9 * CHUNK, 5))
+
+            await on_effect(simulation, "store.complete_upload", rotate).wait()
+            await asyncio.sleep(2 * SCAN)
+            await settled(simulation)
+
+        await simulation.run(script)
+        return simulation
+
+    simulation = run(live())
+    assert simulation.problems() == []
+    told = _documents(simulation)
+    assert len(told) == 2
+    assert all(seconds == float(size) for size, seconds in told.values()), told
+
+
+def test_a_change_of_the_file_ends_a_description_that_waits() -> None:
+    async def live() -> LengthSimulation:
+        simulation = LengthSimulation()
+
+        async def script(_: Disk) -> None:
+            simulation.disk.write("cam.mp4", bytes_of(4 * CHUNK, 1))
+            await until(lambda: "cam.mp4" in simulation.store.objects, "the object")
+            simulation.disk.append("cam.mp4", bytes_of(CHUNK, 2))
+            await asyncio.sleep(2 * SCAN)
+            assert simulation.prober.cancelled == 1
+            await settled(simulation)
+
+        await simulation.run(script)
+        return simulation
+
+    simulation = run(live())
+    assert simulation.problems() == []
+    assert list(_documents(simulation).values()) == [(5 * CHUNK, float(5 * CHUNK))]
+
+
+def test_a_document_that_is_written_again_after_a_kill_has_the_same_bytes_without_another_look() -> None:
+    written: list[bytes] = []
+
+    async def live() -> LengthSimulation:
+        simulation = LengthSimulation()
+
+        async def script(_: Disk) -> None:
+            simulation.disk.write("cam.mp4", bytes_of(4 * CHUNK, 1))
+
+            def keep() -> None:
+                written.append(simulation.store.objects[f"cam.mp4{METADATA_SUFFIX}"].data)
+
+            await killed_at(simulation, "store.put_document", keep)
+            await settled(simulation)
+
+        await simulation.run(script)
+        return simulation
+
+    simulation = run(live())
+    assert simulation.problems() == []
+    assert [simulation.store.objects[f"cam.mp4{METADATA_SUFFIX}"].data] == written
+    assert simulation.prober.asked == ["cam.mp4"]
 
 
 @pytest.mark.parametrize("slots", [1, SLOTS])

@@ -10,7 +10,7 @@ from typing import Any
 
 from src.checkpoint_format import decode_marker, decode_part, encode_marker, encode_meta, encode_part
 from src.reconcile import object_metadata
-from src.recording import Identity, Manifest, Marker, PartSchedule, SendReason, Superseded
+from src.recording import Identity, Manifest, Marker, PartSchedule, Probe, SendReason, Superseded
 from tests.documents.test_documents import ROOT, _first_names, _section
 from tests.unit.test_metadata import BEGAN, SCHEMA, SNAPSHOT, VALIDATOR, part, proved, written
 
@@ -23,6 +23,7 @@ FULL = replace(
     unanswered=True,
     still_open=True,
     failure="a reason",
+    probe=Probe(2.5),
     manifest=Manifest(25, 7, 3, SNAPSHOT, replaces="etag", etag_md5="md5"),
     superseded=(Superseded("key", None, "s0", BEGAN),),
 )

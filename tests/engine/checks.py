@@ -23,11 +23,11 @@ import pytest
 
 import src
 from src.config import Settings
-from src.ffprobe import Ffprobe
 from tests.harness import servers
 from tests.harness.compose_project import Document, Project, run
 from tests.harness.e2e.daemon import eventually
 from tests.harness.e2e.recorders import Shape, recording
+from tests.harness.probing import AnyFile
 
 ROOT = servers.ROOT
 #: Recordings wait for half a minute to be taken for finished, on a machine that may have other things to do.
@@ -158,7 +158,7 @@ def media(document: Document) -> Mapping[str, object]:
 
 def debians(path: Path) -> Mapping[str, object]:
     """The same from the ffprobe of this machine."""
-    probe = asyncio.run(Ffprobe("ffprobe", path.parent).probe(path.name))
+    probe = asyncio.run(AnyFile("ffprobe", path.parent).probe_any(path.name))
     streams = [asdict(stream) for stream in probe.streams]
     told = {"streams": streams, "probe_error": probe.error, "remarks": list(probe.remarks)}
     return {"duration": probe.duration_seconds, **told}

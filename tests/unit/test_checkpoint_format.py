@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from src.checkpoint_format import UNREADABLE, decode_part, encode_meta, encode_part
-from src.recording import Checkpoint, Identity, Part, PartSchedule, SendReason, Status
+from src.checkpoint_format import UNREADABLE, decode_meta, decode_part, encode_meta, encode_part
+from src.recording import Checkpoint, Identity, Part, PartSchedule, Probe, SendReason, Status
 
 PART = Part(7, 10, "etag", 2**64 - 1, datetime(2026, 1, 1, tzinfo=UTC), "md5", (SendReason.HEAD_PATCH,))
 
@@ -71,3 +71,19 @@ def test_a_record_is_written_in_the_words_of_the_first_documents_too() -> None:
     assert (new["total_bytes_sent"], new["last_activity_at_utc"]) == (b"0", new["started_at_utc"])
     proved = replace(record, completed_at=datetime(2026, 1, 1, 12, 30, tzinfo=UTC))
     assert encode_meta(proved)["last_activity_at_utc"] == b"2026-01-01T12:30:00.000000Z"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *(b"no json", b"[]", b'{"duration_seconds": "2"}', b'{"streams": [{"kind": 7, "codec": null}]}'),
+        *(b'{"new": 1}', b'{"duration_seconds": 1e999}', b'{"remarks": [1]}', b'{"streams": 5}', b"[" * 100_000),
+    ],
+)
+def test_what_no_release_wrote_of_a_film_is_asked_again_and_makes_no_record_unreadable(raw: bytes) -> None:
+    record = Checkpoint(
+        "s", Status.ACTIVE, "a.mp4", "b", "a.mp4", Identity(1, 2), PartSchedule(10), datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    fields = encode_meta(replace(record, probe=Probe(2.0)))
+    assert decode_meta("s", fields).probe == Probe(2.0)
+    assert decode_meta("s", {**fields, "probe": raw}) == record

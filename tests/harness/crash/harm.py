@@ -167,12 +167,12 @@ class HarmedDisk(Disk):
 class HarmedProber(FakeProber):
     harm = Harm()
 
-    async def probe(self, path: str) -> Probe:
+    async def probe(self, path: str, identity: Identity) -> Probe:
         if self.harm.meets("probe", path):
             await self.harm.take_its_time(CALL_SECONDS)
             if self.harm.kind is not Kind.SLOW:
                 return Probe(error="ffprobe took longer than 30 s")
-        return await super().probe(path)
+        return await super().probe(path, identity)
 
 
 @dataclass

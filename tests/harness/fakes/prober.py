@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from src.recording import MediaStream, Probe
+from src.recording import Identity, MediaStream, Probe
 
 ONE_SECOND = Probe(duration_seconds=1.0, streams=(MediaStream(kind="video", codec="h264", width=64, height=48),))
 
@@ -16,7 +16,7 @@ class FakeProber:
         self.answers = answers or {}
         self.asked: list[str] = []
 
-    async def probe(self, path: str) -> Probe:
+    async def probe(self, path: str, identity: Identity) -> Probe:
         self.asked.append(path)
         await asyncio.sleep(0)
         return self.answers.get(path, ONE_SECOND)
