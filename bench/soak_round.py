@@ -10,11 +10,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import redis
+from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.harness.e2e.bucket import Bucket, sha256
 from tests.harness.e2e.daemon import Daemon
@@ -178,7 +179,14 @@ class Recorders:
 
 
 def completed(bucket: Bucket, path: Path) -> tuple[str, str] | None:
-    """Key and SHA-256 of the object made of the file as it is now, once it is described; else None."""
+    """Key and SHA-256 of the object made of the file as it is now, once it is described; else None. A store that is
+    away just now has told nothing yet."""
+    with suppress(BotoCoreError, ClientError):
+        return _completed(bucket, path)
+    return None
+
+
+def _completed(bucket: Bucket, path: Path) -> tuple[str, str] | None:
     status = path.stat()
     wanted = (status.st_ino, status.st_mtime_ns, status.st_size)
     for key, document in bucket.documents().items():
