@@ -168,12 +168,12 @@ async def test_the_role_of_a_container_or_machine_is_used(
 
 
 async def test_a_web_identity_is_exchanged_for_keys(
-    moto_server: S3Server, tmp_path: Path, no_keys: pytest.MonkeyPatch
+    moto: S3Server, tmp_path: Path, no_keys: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "token").write_text("who I am")
     no_keys.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
     no_keys.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/recorder")
-    no_keys.setenv("AWS_ENDPOINT_URL_STS", moto_server.endpoint)
+    no_keys.setenv("AWS_ENDPOINT_URL_STS", moto.endpoint)
     frozen = await RenewableCredentials(KeySettings()).get_frozen_credentials()
     assert frozen.access_key and frozen.secret_key and frozen.token
 
