@@ -20,7 +20,7 @@ from .exceptions import FileChanged, UploadGone
 from .lifecycle import Fact, after
 from .metadata_generator import StoredDescription, document_key, read_document
 from .object_keys import metadata_value, next_free, object_key, path_of
-from .part_plan import chunks, matches, offset_of
+from .part_plan import capacity, cut, matches, offset_of, schedule_for
 from .ports import Hashes, World
 from .reconcile import Ownership, is_ours, origin_of, schedule_of, whose_object
 from .recording import (
@@ -257,7 +257,7 @@ class Claims:
         now = self._world.clock.utc_now()
         parts = []
         async with self._reading:
-            for chunk in chunks(schedule, snapshot.size, self._world.naming.limits):
+            for chunk in cut(schedule, snapshot.size, self._world.naming.limits):
                 digest = await self._world.recordings.digest(path, snapshot.identity, chunk, Hashes())
                 parts.append(Part(chunk.number, chunk.size, "", digest.crc64, now))
         return combine((part.crc64 or 0, part.size) for part in parts), tuple(parts)
@@ -466,6 +466,8 @@ class Claims:
         ours = metadata_value(path)
         whose = whose_object(stored, path=ours, snapshot=snapshot, crc64=None, stored_crc64=None)
         schedule = description.schedule if description else self._world.naming.schedule
+        if description is None and snapshot.size > capacity(schedule, self._world.naming.limits):
+            schedule = schedule_for(snapshot.size, schedule, self._world.naming.limits)
         parts: tuple[Part, ...] = ()
         crc64 = 0
         if whose is Ownership.UNKNOWN:

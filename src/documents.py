@@ -58,7 +58,7 @@ def _with_all_parts(record: Checkpoint, limits: Limits) -> Checkpoint:
     parts = {
         chunk.number: record.parts.get(chunk.number)
         or Part(chunk.number, chunk.size, str(record.etag), None, record.completed_at or record.started_at)
-        for chunk in part_plan.chunks(record.schedule, record.manifest.size, limits)
+        for chunk in part_plan.cut(record.schedule, record.manifest.size, limits)
     }
     return replace(record, parts=parts)
 

@@ -68,6 +68,11 @@ def chunks(schedule: PartSchedule, size: int, limits: Limits = S3_LIMITS) -> Ite
     """All chunks of a file of ``size`` bytes in order, the tail included. Raises ``OverCapacity``."""
     if size > capacity(schedule, limits):
         raise OverCapacity(f"{size} bytes do not fit into {limits.max_parts} parts of this schedule")
+    return cut(schedule, size, limits)
+
+
+def cut(schedule: PartSchedule, size: int, limits: Limits = S3_LIMITS) -> Iterator[Chunk]:
+    """The same of what was stored already, perhaps when more parts were allowed than today."""
     offset, number = 0, 1
     while offset < size:
         length = min(part_size(schedule, number, limits), size - offset)

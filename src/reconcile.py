@@ -233,6 +233,9 @@ def schedule_of(
     first = min(listed)
     size = listed[first].size
     steps = dict.fromkeys((preferred.step, None))  # ours is tried first, then the usual one
+    doubled = min((number for number, part in listed.items() if part.size > size), default=None)
+    if first == 1 and doubled is not None and doubled - 1 != limits.parts_per_step:
+        steps[doubled - 1] = None  # begun with another step: the first larger part tells
     growing = [PartSchedule(size >> ((first - 1) // (s or limits.parts_per_step)), True, s) for s in steps]
     candidates = [*growing, PartSchedule(size, growing=False)]
     for schedule in sorted(candidates, key=lambda candidate: candidate.growing is not preferred.growing):

@@ -131,6 +131,7 @@ class Learner:
         self._ended_at: float | None = None
         self._reported = False
         self._found: dict[Ability, bool] = {}
+        self._todo: dict[Ability, None] = {}  # what the task is to ask, also what was added meanwhile
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
 
@@ -152,7 +153,8 @@ class Learner:
             checksum=self._is(Ability.CHECKSUM, settings.checksum),
             if_none_match=self._is(Ability.IF_NONE_MATCH, settings.conditional_writes, unknown=True),
             if_match=self._is(Ability.IF_MATCH, settings.conditional_writes, unknown=True),
-            object_size=sends_checksums and self._is(Ability.OBJECT_SIZE, Choice.AUTO),
+            # No setting says it: where nothing is asked, only Amazon is known to have it.
+            object_size=sends_checksums and (settings.is_aws or self._found.get(Ability.OBJECT_SIZE, False)),
             part_copy=settings.part_copy is not Choice.OFF,
             put_if_none_match=self._is(Ability.PUT_IF_NONE_MATCH, settings.conditional_writes, unknown=True),
             put_if_match=self._is(Ability.PUT_IF_MATCH, settings.conditional_writes, unknown=True),
@@ -168,6 +170,10 @@ class Learner:
     async def for_conditions(self, wanted: Collection[Ability]) -> Abilities:
         """Waits until it is known whether conditions are, at most ``COMPLETION_WAITS`` from the start."""
         return await self._wait(wanted, until=self._began + COMPLETION_WAITS)
+
+    def knows(self, wanted: Collection[Ability]) -> bool:
+        """Whether all of it is learnt, set or Amazon's."""
+        return not self._missing(wanted)
 
     async def everything(self) -> Abilities:
         """Waits as long as a completion would, for all of it."""
@@ -211,10 +217,11 @@ class Learner:
         if self._task is not None and self._task.done():
             self._task.result()  # a bug in it is raised where it is seen
             self._task = None
-        if self._task is None and (todo := list(wanted)):
-            self._task = asyncio.create_task(self._learn(todo), name="store-abilities")
+        self._todo.update(dict.fromkeys(wanted))
+        if self._task is None and self._todo:
+            self._task = asyncio.create_task(self._learn(self._todo), name="store-abilities")
 
-    async def _learn(self, todo: list[Ability]) -> None:
+    async def _learn(self, todo: dict[Ability, None]) -> None:
         failures = 0
         while todo:
             error: BaseException | None = None
@@ -228,9 +235,10 @@ class Learner:
                     except S3OperationError as exc:
                         error, able = exc, None
                     if able is not None:
-                        todo.remove(ability)
+                        del todo[ability]
                         self._learnt(ability, able=able)
                 self._report(error)
+                self._ended_at = self._now()
             except S3OperationError:
                 pass  # the store is away; whoever needs it tells so
             if todo:
@@ -239,7 +247,6 @@ class Learner:
                     await self._policy.wait_out(min(self._policy.longest_wait, self._policy.first_wait * 2**failures))
                 except Stopped:
                     return
-        self._ended_at = self._now()
 
     def _learnt(self, ability: Ability, *, able: bool) -> None:
         before = self._found.get(ability)

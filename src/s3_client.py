@@ -97,6 +97,8 @@ _MARKERS = {
 #: A body that the store calls another one so often was changed after its checksum was made: it is read again.
 _MOST_REFUSED_SUMS = 3
 _MEMORY = "if it goes on, something changes the bytes on their way, or this machine's memory does"
+#: What a store answers where a condition of ``put_document`` does not hold.
+_UNMET = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "404", "409", "412"})
 
 
 class StoreObserver(ServiceObserver, AbilityObserver, Protocol):
@@ -289,7 +291,9 @@ class S3Client:
         await self._retried("probe", self._prepare)
         abilities = await self._learner.for_conditions(CONDITIONS)
         conditional = abilities.if_none_match if manifest.replaces is None else abilities.if_match
-        if not conditional and not await self._condition_holds(key, manifest):
+        # Whether the store heeds a condition that nobody could ask about, nobody knows either.
+        certain = conditional and self._learner.knows(CONDITIONS)
+        if not certain and not await self._condition_holds(key, manifest):
             return Answer.PRECONDITION_FAILED
         deadline = self._deadlines.completion + manifest.size / self._deadlines.slowest / 64
         abilities = replace(abilities, checksum=self._sends_checksums(upload_id))
@@ -402,7 +406,7 @@ class S3Client:
                 call = partial(self._call, "put_object", Key=key)
                 await self._without_if_refused(call, summed if abilities.checksum else plain, plain)
             except S3Rejected as exc:
-                if exc.code not in ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "412", "404"):
+                if exc.code not in _UNMET:
                     raise
                 # Our own earlier attempt may have got through and lost its answer.
                 stored = await self._get_document(key)
@@ -606,9 +610,20 @@ class S3Client:
         whole = answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
         crc = answer.get("ChecksumCRC64NVME") if whole else None
         metadata = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
+        length = answer["ContentLength"] if "ContentLength" in answer else await self._length(key, answer["ETag"])
         with reading("head_object"):
-            size, etag = whole_size(answer["ContentLength"]), bare(answer["ETag"])
+            size, etag = whole_size(length), bare(answer["ETag"])
             return StoredObject(size, etag, crc64_from_base64(crc) if crc else None, metadata)
+
+    async def _length(self, key: str, etag: str) -> int:
+        """Of an object whose HEAD had lost it on the way: a byte of it comes with the length of the whole."""
+        try:
+            answer = await self._call("get_object", Key=key, IfMatch=f'"{bare(etag)}"', Range="bytes=0-0")
+        except S3Rejected as exc:
+            raise no_sense("head_object", "it has no length") from exc
+        answer["Body"].close()
+        with reading("get_object"):
+            return int(answer["ContentRange"].rpartition("/")[2])
 
     async def _condition_holds(self, key: str, manifest: Manifest) -> bool:
         """For stores without conditional completion: the closest that can be had, with a small window."""
@@ -644,7 +659,7 @@ class S3Client:
         """An upload that another process has begun says by its listing whether it has checksums."""
         parts = page.get("Parts", [])
         has = page.get("ChecksumAlgorithm") == "CRC64NVME" or any("ChecksumCRC64NVME" in part for part in parts)
-        if has or parts:
+        if has or parts or self._settings.is_aws:  # Amazon says it of an upload without parts, too
             self._with_checksums.setdefault(upload_id, has)
 
     async def _prepare(self) -> None:

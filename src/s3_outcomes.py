@@ -244,14 +244,14 @@ NOT_UNDERSTOOD = 10
 
 def most_parts(text: str) -> int | None:
     """How many parts a store takes, where its refusal of a part's number says so ("between 1 and 1000")."""
-    found = re.search(r"between 1 and (\d+)", text)
-    return int(found[1]) if found and int(found[1]) > 0 else None
+    found = re.search(r"between 1 and (\d+(?:[,.]\d{3})*)", text)
+    return int(re.sub(r"\D", "", found[1])) or None if found else None
 
 
 def meaning(operation: str, code: str, status: int, text: str = "") -> Meaning:
     """What an answer to ``operation`` (botocore's name) means. ``code`` may be empty or the status, as of a HEAD."""
     found = _found(operation, code, status, text)
-    if found.outcome is Outcome.UNKNOWN and operation in OPTIONAL:
+    if found.outcome in (Outcome.UNKNOWN, Outcome.TOO_LARGE) and operation in OPTIONAL:
         return Meaning(Outcome.ANSWER)
     if found.outcome is Outcome.ANSWER and operation not in _ANSWERED | OPTIONAL:
         return Meaning(Outcome.UNKNOWN, BROKEN)
@@ -274,7 +274,7 @@ def _found(operation: str, code: str, status: int, text: str) -> Meaning:
         return _of_status(operation, status)
     if status in STATUSES and status not in (400, 409):
         return STATUSES[status]
-    return Meaning(Outcome.UNKNOWN if 400 <= status < 500 else Outcome.TRANSIENT, BROKEN)
+    return Meaning(Outcome.UNKNOWN if 400 <= status < 500 and status != 409 else Outcome.TRANSIENT, BROKEN)
 
 
 def _of_status(operation: str, status: int) -> Meaning:

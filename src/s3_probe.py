@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from awscrt import checksums as crt
 
 from .checksums import crc64_to_base64
-from .exceptions import S3OperationError, S3Rejected, UploadGone
+from .exceptions import S3ConnectionCut, S3OperationError, S3Rejected, S3Unavailable, UploadGone
 from .s3_abilities import Ability, Said, Trial, controlled, said
 from .s3_answers import bare
 
@@ -41,6 +41,10 @@ class NoNotes:
         return []
 
 
+#: What says that a condition does not hold.
+_UNMET = frozenset(
+    {"PreconditionFailed", "ConditionalRequestConflict", "ConditionNotMet", "NoSuchKey", "404", "409", "412"}
+)
 _BYTE = b"\0"
 _CRC = crt.crc64nvme(_BYTE)
 _MD5 = base64.b64encode(hashlib.md5(_BYTE, usedforsecurity=False).digest()).decode()
@@ -51,7 +55,7 @@ class Probe:
     """The trials. ``checksums``: whether the store is known to verify them, for the trials of other abilities."""
 
     def __init__(self, call: Call, key: str, notes: ProbeNotes) -> None:
-        self._call = call
+        self._ask = call
         self._key = key
         self._notes = notes
         self._checksums = False
@@ -88,6 +92,13 @@ class Probe:
                     right=partial(self._on_the_object, self._put),
                     without=self._put,
                 )
+
+    async def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        """Once more at once on a connection that had been closed while it was kept."""
+        try:
+            return await self._ask(operation, **arguments)
+        except S3ConnectionCut:
+            return await self._ask(operation, **arguments)
 
     async def _about_checksums(self) -> bool | None:
         return await controlled(
@@ -163,6 +174,10 @@ class Probe:
                 **whole,
                 **more,
             )
+        except S3Rejected as exc:
+            # "It does not hold" is said by these two; any other refusal of a condition is of one that is not known.
+            is_condition = not more.keys().isdisjoint({"IfMatch", "IfNoneMatch"})
+            return Said.NOT_KNOWN if is_condition and exc.code not in _UNMET else said(exc)
         except S3OperationError as exc:
             return said(exc)
         return Said.ACCEPTED
@@ -179,6 +194,7 @@ class Probe:
             await self._call("abort_multipart_upload", Key=self._key, UploadId=upload_id)
         except UploadGone:
             return True
-        except S3OperationError:
-            return False
+        except S3OperationError as exc:
+            # A right that may never be given keeps nobody from learning; a lifecycle rule ends the upload.
+            return isinstance(exc, S3Unavailable) and exc.misconfigured
         return True

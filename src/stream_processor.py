@@ -94,7 +94,7 @@ class StreamProcessor:
         self._remains = Remains(world, self._ledger, self._telemetry, self._completion, self._documents)
         self._hint = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._refusals = self._losses = 0
+        self._refusals = self._losses = self._misfits = 0
         self._refused: set[str | None] = set()
         self._first_seen_at = self._changed_at = world.clock.monotonic()
         self._idle_since: float | None = None
@@ -190,8 +190,7 @@ class StreamProcessor:
             except PartNumberRefused as exc:
                 step = partial(self._anew_with_fewer_parts, exc)
             except PartTooLarge as exc:
-                failures += 1
-                step = partial(self._anew_with_smaller_parts, exc, failures)
+                step = partial(self._anew_with_smaller_parts, exc)
 
     async def _pause_unless_changed(self, error: FileChanged) -> None:
         """A file that reads as changed while every look at it says the same (a stale network mount) is not hurried."""
@@ -437,7 +436,7 @@ class StreamProcessor:
             self._telemetry.grew_again()
             return False
         self.check_stop()
-        self._losses = 0
+        self._losses = self._misfits = 0
         self._telemetry.sealed(size=snapshot.size, seconds=clock.monotonic() - started, sent_again=sealed.sent_again)
         if self._refused:
             await self._drop_refused()
@@ -592,7 +591,12 @@ class StreamProcessor:
 
         Parts of an upload that is not complete cannot be copied into another one; they are sent again.
         """
-        self._telemetry.trouble(operation="upload_part", error=refused, retry_seconds=0.0)
+        self._misfits += 1
+        if self._misfits == 1:
+            self._telemetry.trouble(operation="upload_part", error=refused, retry_seconds=0.0)
+        else:  # what fits by its own words does not fit
+            longest = _LONGEST_REFUSAL_SECONDS
+            await self.pause(self._misfits - 1, operation="upload_part", error=refused, longest=longest)
         snapshot, old = await self._look(), self._ledger.record.schedule
         most = refused.most or 1
         schedule = part_plan.schedule_within(snapshot.size, old, most, self._world.naming.limits)
@@ -601,12 +605,13 @@ class StreamProcessor:
         await self._upload_anew(Fact.UPLOAD_LOST, replaces=self._ledger.record.replaces, schedule=schedule)
         return False
 
-    async def _anew_with_smaller_parts(self, refused: PartTooLarge, failures: int) -> bool:
+    async def _anew_with_smaller_parts(self, refused: PartTooLarge) -> bool:
         """Something on the way refuses a body for its size: upload the file again in smaller ones, or wait."""
         snapshot = await self._look()
         schedule = part_plan.smaller_parts(snapshot.size, refused.size, self._world.naming.limits)
         if schedule is None:
-            await self.pause(failures, operation="upload_part", error=refused)
+            self._misfits += 1
+            await self.pause(self._misfits, operation="upload_part", error=refused)
             return False
         self._telemetry.trouble(operation="upload_part", error=refused, retry_seconds=0.0)
         await self._upload_anew(Fact.UPLOAD_LOST, replaces=self._ledger.record.replaces, schedule=schedule)

@@ -437,14 +437,15 @@ MIB = 1024 * 1024
 
 def test_a_deadline_follows_the_size_of_the_body() -> None:
     deadlines = Deadlines()
-    assert deadlines.for_body(0, None) == deadlines.call
+    assert deadlines.for_body(0, None) == 60.0, "never less than a minute"
     assert deadlines.for_body(10 * MIB, None) == deadlines.call + 160
     assert deadlines.for_body(20 * MIB, None) > deadlines.for_body(10 * MIB, None)
 
 
 def test_a_deadline_follows_the_speed_that_was_measured() -> None:
     deadlines = Deadlines()
-    assert deadlines.for_body(10 * MIB, 100.0 * MIB) == deadlines.call + 1
+    assert deadlines.for_body(10 * MIB, 100.0 * MIB) == 60.0
+    assert deadlines.for_body(1000 * MIB, 100.0 * MIB) == deadlines.call + 100
     assert deadlines.for_body(10 * MIB, 1.0 * MIB) > deadlines.for_body(10 * MIB, 100.0 * MIB)
 
 

@@ -154,7 +154,6 @@ PERSONALITIES = (
         no_length=True,
         settings={"S3_EQUAL_PARTS": "on"},
         advice="`S3_EQUAL_PARTS=auto` knows it by its address; `on` behind a domain of your own",
-        fault="not yet: an object whose HEAD has no length counts as unproved",
     ),
     Personality(
         "Wasabi",
@@ -182,7 +181,6 @@ PERSONALITIES = (
             ),
         ),
         long_parts=3,
-        fault_in_life="not yet: a recording of more parts fails; set `CHUNK_SIZE_BYTES` to a thousandth of the longest",
     ),
     Personality(
         "GCS interoperability",
@@ -254,7 +252,6 @@ PERSONALITIES = (
         behind="minio",
         refusals=(Refusal(413, "", "413 Request Entity Too Large", body_over=6 * MIB, page=True),),
         chunk=8 * MIB,
-        fault_in_life="not yet: parts above the limit are sent again and again; set `CHUNK_SIZE_BYTES` below it",
         advice="raise `client_max_body_size` above the largest part; else the parts shrink, not below 5 MiB",
     ),
     Personality(
@@ -263,7 +260,7 @@ PERSONALITIES = (
         ("https://github.com/aio-libs/aiohttp/issues/3507",),
         idle_seconds=30.0,
         closes_without_body=True,
-        fault="not yet: each probe meets a closed connection, and no recording begins",
+        fault_in_life="slow: each such answer costs the next request a connection; the first recording waits a minute",
     ),
     Personality(
         "balancer that ends idle connections",
@@ -281,7 +278,6 @@ PERSONALITIES = (
         ),
         no_length=True,
         chunked=True,
-        fault="not yet: an object whose HEAD has no length counts as unproved",
     ),
 )
 

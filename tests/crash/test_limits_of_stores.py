@@ -1,0 +1,120 @@
+"""Limits of a store that nothing fits into, or that change while recordings are stored."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from src.exceptions import PartNumberRefused, PartTooLarge
+from src.ports import ChunkBody, Naming
+from src.recording import PartSchedule, StoredPart
+from tests.harness.crash.scenes import PATH, bytes_of, finished_file, killed_at, lived, restart
+from tests.harness.crash.simulation import CHUNK, LIMITS, Simulation
+from tests.harness.fakes.store import FakeStore
+
+FEW = 4  # parts, after the setting was lowered
+
+
+class _Narrow(FakeStore):
+    """A proxy before it refuses every part for its size."""
+
+    tries = 0
+
+    async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
+        self.tries += 1
+        refusal = PartTooLarge("413", operation="upload_part")
+        refusal.size = body.size
+        raise refusal
+
+
+class _Odd(FakeStore):
+    """Refuses every number of a part. ``most``: how many parts it claims to take."""
+
+    tries = 0
+    most: int | None = None
+
+    async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
+        self.tries += 1
+        assert self.tries < 2000, "it is tried without a pause"
+        refusal = PartNumberRefused("Part number must be", operation="upload_part")
+        refusal.most = self.most or max(1, number - 1)
+        raise refusal
+
+
+def test_parts_that_are_too_large_at_their_smallest_are_tried_ever_more_rarely() -> None:
+    store = _Narrow(limits=LIMITS)
+
+    async def script(simulation: Simulation) -> None:
+        simulation.disk.write(PATH, bytes_of(4 * CHUNK + 3, 1))
+        await asyncio.sleep(3600)
+
+    lived(script, settle=10, store=store)
+    assert 0 < store.tries < 400
+
+
+@pytest.mark.parametrize("most", [None, 10_000])
+def test_numbers_that_stay_refused_are_tried_ever_more_rarely(most: int | None) -> None:
+    store = _Odd(limits=LIMITS)
+    store.most = most
+
+    async def script(simulation: Simulation) -> None:
+        simulation.disk.write(PATH, bytes_of(4 * CHUNK + 3, 1))
+        await asyncio.sleep(60)
+
+    lived(script, settle=10, store=store)
+    assert 0 < store.tries < 30
+
+
+def _lower(simulation: Simulation) -> None:
+    limits = replace(simulation.naming.limits, max_parts=FEW)
+    simulation.naming = replace(simulation.naming, limits=limits)
+
+
+def test_a_document_is_written_though_fewer_parts_are_allowed_meanwhile() -> None:
+    async def script(simulation: Simulation) -> None:
+        simulation.disk.write(PATH, bytes_of(6 * CHUNK + 3, 1))
+        await killed_at(simulation, "store.put_document", lambda: _lower(simulation), when="before")
+        await asyncio.sleep(600)
+
+    assert lived(script, settle=600).problems() == []
+
+
+@pytest.mark.parametrize("wiped", [False, True])
+def test_a_finished_file_that_is_touched_is_known_though_fewer_parts_are_allowed(wiped: bool) -> None:
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation, 6 * CHUNK + 3)
+
+        def meanwhile() -> None:
+            if wiped:
+                simulation.redis.wipe()
+            _lower(simulation)
+            simulation.disk.patch(PATH, 0, simulation.disk.content(PATH)[:1])
+
+        await restart(simulation, meanwhile)
+        await asyncio.sleep(600)
+
+    assert lived(script, settle=600).problems() == []
+
+
+@pytest.mark.parametrize("grown", [3, 12])
+@pytest.mark.parametrize("steps", [(None, 2), (2, None)], ids=str)
+def test_an_upload_with_another_step_is_adopted_without_redis(steps: tuple[int | None, int | None], grown: int) -> None:
+    before, after = steps
+
+    async def script(simulation: Simulation) -> None:
+        simulation.disk.write(PATH, bytes_of(3, 1))
+        for turn in range(16):
+            await asyncio.sleep(5)
+            simulation.disk.append(PATH, bytes_of(CHUNK, 10 + turn))
+            if turn == grown:
+
+                def other() -> None:
+                    simulation.naming = replace(simulation.naming, schedule=PartSchedule(CHUNK, step=after))
+                    simulation.redis.wipe()
+
+                await restart(simulation, other)
+
+    naming = Naming(PartSchedule(CHUNK, step=before), limits=LIMITS)
+    assert lived(script, settle=9000, naming=naming).problems() == []
