@@ -18,7 +18,7 @@ import pytest_asyncio
 
 from src.checksums import crc64_to_base64
 from src.credentials import KeySettings
-from src.exceptions import S3Rejected, S3Unavailable, S3WrongContent, UploadGone
+from src.exceptions import PartTooLarge, S3Rejected, S3Unavailable, S3WrongContent, UploadGone
 from src.patience import PatientStore
 from src.recording import (
     Answer,
@@ -260,7 +260,7 @@ BAD: list[tuple[str, str, bytes, object]] = [
     *[(call, "a login page", _page(), WAITS) for call in ("create", "send", "parts", "uploads", "objects", "read")],
     *[(call, "a login page", _page(), WAITS) for call in ("crc", "put", "copy", "head")],
     *[(call, "a page that says 404", _page(404), WAITS) for call in ("create", "send", "parts", "read", "crc", "put")],
-    ("send", "a page that says 413", _page(413), WAITS),
+    ("send", "a page that says 413", _page(413), PartTooLarge),
     ("create", "a page that says 405", _page(405), WAITS),
     ("create", "a page that says 502", _page(502), WAITS),
     ("create", "a redirect to a page", http_answer(302, b"", {"Location": "http://127.0.0.1:9/login"}), WAITS),
@@ -351,7 +351,7 @@ class Pair:
         try:
             async with asyncio.timeout(SECONDS):
                 return await call.run(self.client)
-        except (S3Rejected, UploadGone) as exc:
+        except (PartTooLarge, S3Rejected, UploadGone) as exc:
             return type(exc)
 
 
