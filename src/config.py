@@ -768,7 +768,8 @@ def _slip(attribute: str, given: _Given, found: _Findings) -> str | None:
         wrong = redis_address(given.text)
     if wrong is None and attribute == "s3_endpoint_url":
         bucket = found.given.get("s3_bucket_name")
-        wrong = store_address(given.text, bucket.text if bucket else "")
+        usual = str(Settings.model_fields["s3_bucket_name"].default)
+        wrong = store_address(given.text, bucket.text if bucket else usual)
     if wrong is None and attribute == "s3_bucket_name":
         wrong = bucket_name(given.text)
     if wrong is None:
@@ -810,13 +811,13 @@ def _allowed(attribute: str, info: FieldInfo) -> str:
         return f"{', '.join(most)} or {last}"
     if info.annotation is bool:
         return "true or false"
-    if info.annotation in (int, float):
+    if info.annotation in (int, float, int | None):
         return _range(info, in_bytes=attribute.endswith("_bytes"))
     return "at most 128 characters of text"
 
 
 def _range(info: FieldInfo, *, in_bytes: bool) -> str:
-    kind = "a whole number" if info.annotation is int else "a number"
+    kind = "a number" if info.annotation is float else "a whole number"
     highest = next(_amount(limit.le, in_bytes) for limit in info.metadata if isinstance(limit, Le))
     above = [limit.gt for limit in info.metadata if isinstance(limit, Gt)]
     if above:

@@ -380,7 +380,8 @@ class Metrics(AbilityMoments):
 
     def folder_missing(self, *, path: str) -> None:
         self._instruments.folder.set(0)
-        _logger("watcher").error("folder_missing", folder=path, hint="is its disk mounted? nothing counts as deleted")
+        hint = "check WATCH_DIR, and that its disk is mounted; it is waited for, and nothing counts as deleted"
+        _logger("watcher").error("folder_missing", folder=path, hint=hint)
 
     def folder_back(self, *, path: str) -> None:
         self._instruments.folder.set(1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 #: Quotation marks that a shell would take away, and those that a word processor makes of them.
 _QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u201e": "\u201c", "\u2018": "\u2019", "\u00ab": "\u00bb"}
@@ -19,7 +19,7 @@ _REMARK = re.compile(r"\s#")
 _VARIABLE = re.compile(r"\$\{?[A-Za-z_]\w*\}?|\$\(|`")
 _WILDCARD = re.compile(r"[*?\[]")
 #: One of two alternatives at least, as shells write them.
-_BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
+_BRACES = re.compile(r"[@+]?(?:\{([^{}]*,[^{}]*)\}|\(([^()]*\|[^()]*)\))")
 _SPECIAL = "@ as %40, # as %23, / as %2F, ? as %3F, : as %3A"
 
 
@@ -51,10 +51,12 @@ def path_syntax(text: str) -> str | None:
         return "it is a path of Windows: write the path that it has here, which begins with /"
     if re.search(r"%\w+%", text):
         return "it holds a variable of Windows: write the path itself"
-    if re.match(r"[a-z]{2,}://", text):
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
         return "it is an address: write a path, such as /srv/recordings"
     if "\\ " in text:
         return "the backslash before a blank is part of it here: write the blank alone"
+    if re.match(r"(\w[\w.-]*@)?[A-Za-z0-9][\w.-]*:/", text):
+        return "it is a share's address: mount the share, and write where"
     if re.search(r"\w[:;,]/", text):
         return "it names several: there is one folder for a daemon, and the folders inside it are watched too"
     return None
@@ -80,6 +82,30 @@ def redis_address(url: str) -> str | None:
     path = rest.partition("?")[0]
     if scheme != "unix" and not re.fullmatch(r"/?|/\d+/?", path):
         return "what follows the host is the number of a database: write redis://host:6379/0"
+    return _redis_options(scheme, rest.partition("?")[2])
+
+
+_YES_OR_NO = r"(?i:true|false|yes|no|[01])"
+#: What may follow the question mark, and what each takes; anything else would end the start much later.
+_REDIS_OPTIONS = {
+    **dict.fromkeys(("db", "max_connections", "health_check_interval", "socket_read_size", "ssl_min_version"), r"\d+"),
+    **dict.fromkeys(("socket_timeout", "socket_connect_timeout", "timeout"), r"\d+(\.\d+)?"),
+    **dict.fromkeys(("socket_keepalive", "retry_on_timeout", "decode_responses", "ssl_check_hostname"), _YES_OR_NO),
+    **dict.fromkeys(("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password"), r".+"),
+    **dict.fromkeys(("username", "password", "client_name", "lib_name", "lib_version", "ssl_ciphers"), r".+"),
+    "ssl_cert_reqs": r"none|optional|required",
+    "protocol": r"[23]",
+}
+_SOME_OPTIONS = "redis://host:6379/0 alone, or such as rediss://host:6380/0?ssl_ca_certs=/etc/ssl/own-ca.pem"
+
+
+def _redis_options(scheme: str, query: str) -> str | None:
+    """The names of options are no secret, but what stands in their place may be one."""
+    for name, value in parse_qsl(query):
+        if name not in _REDIS_OPTIONS or not re.fullmatch(_REDIS_OPTIONS[name], value, re.ASCII):
+            return f"an option behind its question mark is unknown or has no such value: write {_SOME_OPTIONS}"
+        if name.startswith("ssl_") and scheme != "rediss":
+            return "an option behind its question mark is one of TLS: begin the address with rediss://"
     return None
 
 
@@ -117,6 +143,8 @@ def patterns(text: str, *, of_recordings: bool) -> str | None:
         found = json.loads(text)
     except ValueError:
         found = None
+    if isinstance(found, dict | bool | int | float) or text == "null":
+        return 'it is no list of patterns in JSON: write ["*.mp4"]'
     if found == [] and not of_recordings:
         return None
     if not isinstance(found, list) or not found or not all(isinstance(one, str) and one.strip() for one in found):
@@ -147,10 +175,10 @@ def _unfolded(pattern: str) -> Iterator[str]:
     """Each alternative by itself."""
     braces = _BRACES.search(pattern)
     if braces:
-        for alternative in braces[1].split(","):
+        for alternative in re.split(r"[,|]", braces[1] or braces[2]):
             yield from _unfolded(pattern[: braces.start()] + alternative.strip() + pattern[braces.end() :])
         return
-    several = re.split(r"\s*[,;|]\s*", pattern)
+    several = re.split(r"\s*[,;|]\s*|(?<=\.\w\w\w)\s+(?=\*\.)", pattern)
     yield from several if len(several) > 1 and all(_WILDCARD.search(one) for one in several) else [pattern]
 
 
@@ -159,7 +187,7 @@ def _right(pattern: str, of_recordings: bool) -> str:
     if re.match(r"\^|.*(\\\.|\$$)", pattern):  # a regular expression
         pattern = pattern.removeprefix("^").removesuffix("$").replace("\\.", ".").replace(".*", "*").replace("(?i)", "")
     pattern = pattern.replace("\\", "/")
-    if pattern.startswith("/"):
+    if pattern.startswith("/") or (of_recordings and re.match(r"~|\$|[A-Za-z]:/", pattern)):
         pattern = pattern.rstrip("/").rpartition("/")[2] or pattern
     pattern = re.sub(r"^(\.\.?/)+", "", pattern)
     if pattern.endswith("/"):

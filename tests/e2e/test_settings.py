@@ -37,6 +37,15 @@ def test_wrong_settings_are_one_list_and_exit_code_2(stage: Stage) -> None:
     assert daemon.lines() == []
 
 
+def test_a_wrong_option_of_the_redis_address_is_a_wrong_setting(stage: Stage, redis_server: str) -> None:
+    stage.daemon.start(REDIS_URL=f"{redis_server}?socket_timeout=x", S3_MAX_PARTS="abc")
+    assert stage.daemon.exit_code() == 2
+    said = stage.daemon.errors()
+    assert "  - REDIS_URL is set, but an option behind its question mark" in said
+    assert "  - S3_MAX_PARTS is 'abc', but must be a whole number from 2 to 10000." in said
+    assert "Traceback" not in stage.daemon.everything_said()
+
+
 def test_an_env_file_in_the_folder_is_read(stage: Stage) -> None:
     daemon = stage.daemon
     daemon.home.mkdir(parents=True)

@@ -167,6 +167,7 @@ def test_every_problem_is_told_at_once_and_in_words(tmp_path: Path) -> None:
             "S3_BUCKET_NAME": "My Bucket",
             "S3_KEY_PREFIX": "/videos/",
             "REDIS_URL": "http://localhost:6379",
+            "S3_MAX_PARTS": "abc",
             "CHUNK_SIZE_BYTE": "5",
         }
     )
@@ -186,6 +187,7 @@ def test_every_problem_is_told_at_once_and_in_words(tmp_path: Path) -> None:
         "slash or has two in a row.",
         "REDIS_URL is set, but must be an address such as redis://localhost:6379/0, "
         "rediss://user:password@host:6380/0 or unix:///run/redis.sock.",
+        "S3_MAX_PARTS is 'abc', but must be a whole number from 2 to 10000.",
         "CHUNK_SIZE_BYTE is no setting; did you mean CHUNK_SIZE_BYTES?",
     }
     assert not any("pydantic" in line or "\n" in line for line in found)

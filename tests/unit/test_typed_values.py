@@ -51,6 +51,9 @@ SHELL = {
     "%USERPROFILE%\\rec": "write the path itself",
     "file:///rec": "write a path, such as /srv/recordings",
     "smb://nas/rec": "write a path, such as /srv/recordings",
+    "s3://bucket": "it is an address: write a path, such as /srv/recordings",
+    "nas:/export": "it is a share's address: mount the share",
+    "anna@nas.lan:/export/rec": "it is a share's address: mount the share",
     "/rec:/more": "there is one folder for a daemon",
     "/rec,/more": "there is one folder for a daemon",
 }
@@ -129,6 +132,17 @@ PATTERNS = {
     "[]": '["*.mp4"]',
     "mp4": '["*.mp4"]',
     '["*.mp4" "*.mov"]': '["*.mp4", "*.mov"]',
+    '["*.mp4 *.mov"]': '["*.mp4", "*.mov"]',
+    '["~/rec/*.mp4"]': '["*.mp4"]',
+    '["$HOME/rec/*.mp4"]': '["*.mp4"]',
+    '["*.(mp4|mov)"]': '["*.mp4", "*.mov"]',
+    '["+(*.mp4|*.mov)"]': '["*.mp4", "*.mov"]',
+    '["@(*.mp4|*.mov)"]': '["*.mp4", "*.mov"]',
+    '["C:\\\\rec\\\\*.mp4"]': '["*.mp4"]',
+    '{"a":1}': '["*.mp4"]',
+    "null": '["*.mp4"]',
+    "true": '["*.mp4"]',
+    "5": '["*.mp4"]',
 }
 
 
@@ -182,6 +196,15 @@ ADDRESSES = [
     ("REDIS_URL", "redis:localhost", "redis://host:6379/0"),
     ("REDIS_URL", "http://localhost:6379", "such as redis://localhost:6379/0"),
     ("REDIS_URL", '"redis://host"', "quotation marks"),
+    ("REDIS_URL", "redis://host:6379/0?socket_timeout=x", "write redis://host:6379/0 alone"),
+    ("REDIS_URL", "redis://host:6379/0?db=x", "write redis://host:6379/0 alone"),
+    ("REDIS_URL", "redis://host:6379/0?colour=red", "write redis://host:6379/0 alone"),
+    ("REDIS_URL", "redis://host:6379/0?db=1&retries=3", "write redis://host:6379/0 alone"),
+    ("REDIS_URL", "rediss://host:6380/0?ssl_cert_reqs=perhaps", "an option behind its question mark"),
+    ("REDIS_URL", "redis://host:6379/0?ssl_ca_certs=/etc/ca.pem", "begin the address with rediss://"),
+    ("REDIS_URL", "unix:///run/redis.sock?db=x", "an option behind its question mark"),
+    ("S3_ENDPOINT_URL", "http://store:9000/video-streams", "the bucket is in it"),
+    ("S3_ENDPOINT_URL", "https://video-streams.s3.eu-central-1.amazonaws.com", "the bucket is in it"),
     ("S3_ENDPOINT_URL", "localhost:9000", "such as http://localhost:9000"),
     ("S3_ENDPOINT_URL", "s3://clips", "S3_BUCKET_NAME"),
     ("S3_ENDPOINT_URL", "http://key:secret@store:9000", "S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY"),
@@ -215,6 +238,9 @@ def test_the_bucket_in_the_address_of_the_store_is_refused(address: str) -> None
         "redis://user:@host",
         "rediss://u:p@[::1]:6380/1?ssl_ca_certs=/etc/ca.pem",
         "redis://h/",
+        "redis://h:6379?db=2&socket_timeout=1.5&socket_keepalive=yes&client_name=x&protocol=3",
+        "rediss://h:6380/0?ssl_cert_reqs=none&ssl_check_hostname=false",
+        "unix:///run/redis.sock?db=1&password=x%2Fy",
     ],
 )
 def test_an_address_that_is_right_is_taken(address: str) -> None:
