@@ -245,7 +245,7 @@ def _probe_from(raw: bytes) -> Probe | None:
         streams = tuple(MediaStream(**_told(MediaStream, stream)) for stream in values.pop("streams", ()))
         remarks = tuple(_text(remark) for remark in values.pop("remarks", ()))
         return Probe(**_told(Probe, values), streams=streams, remarks=remarks)
-    except UNREADABLE:
+    except (*UNREADABLE, AttributeError):
         return None
 
 

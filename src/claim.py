@@ -16,6 +16,7 @@ from itertools import count
 
 from .checksums import combine
 from .elsewhere import Elsewhere
+from .errand import current_errand
 from .exceptions import FileChanged, UploadGone
 from .lifecycle import Fact, after
 from .metadata_generator import StoredDescription, document_key, read_document
@@ -193,6 +194,7 @@ class Claims:
         """Whether the key is free for this file; nobody else gets it inside. Who only looks is waited for: a key that
         he leaves may be the one where this file's object lies."""
         while key in self._looked_at:
+            current_errand().make_room()
             await self._looked_at[key].wait()
         left = self._looked_at[key] = asyncio.Event()
         had_it = self._keys.has(key, identity)
@@ -256,6 +258,8 @@ class Claims:
         """
         now = self._world.clock.utc_now()
         parts = []
+        if self._reading.locked():
+            current_errand().make_room()
         async with self._reading:
             for chunk in cut(schedule, snapshot.size, self._world.naming.limits):
                 digest = await self._world.recordings.digest(path, snapshot.identity, chunk, Hashes())

@@ -10,6 +10,7 @@ import asyncio
 from datetime import datetime, timedelta
 
 from .checksums import crc64_of_zeros
+from .errand import current_errand
 from .exceptions import UploadGone
 from .object_keys import METADATA_SUFFIX
 from .part_plan import offset_of
@@ -65,6 +66,8 @@ class Elsewhere:
     async def telling_part(self, upload: OpenUpload) -> tuple[Chunk, StoredPart] | None:
         """The upload's newest part that is more than zeros, which every preallocated file has, and where in a file it
         belongs. Each upload is asked once, whatever the number of files."""
+        if self._asking.locked():
+            current_errand().make_room()  # who has it may ask for ever
         async with self._asking:
             if upload.upload_id not in self._telling:
                 self._telling[upload.upload_id] = await self._ask_for_telling_part(upload)
@@ -89,6 +92,8 @@ class Elsewhere:
         return None if born is None or born > self._began else born
 
     async def _uploads(self) -> tuple[OpenUpload, ...]:
+        if self._listing.locked():
+            current_errand().make_room()  # who has it may ask for ever
         async with self._listing:
             if self._open is None:
                 listed = await self._world.store.list_uploads_under(self._world.naming.key_prefix)
@@ -97,6 +102,8 @@ class Elsewhere:
         return self._open
 
     async def _objects(self) -> tuple[ListedObject, ...]:
+        if self._listing.locked():
+            current_errand().make_room()  # who has it may ask for ever
         async with self._listing:
             if self._listed is None:
                 listed = await self._world.store.list_objects(self._world.naming.key_prefix, _is_recording)

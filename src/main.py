@@ -450,7 +450,8 @@ def _store_settings(settings: Settings) -> StoreSettings:
         equal_parts=Choice(settings.s3_equal_parts),
         max_parts=settings.s3_max_parts,
         payload_signing=Choice(settings.s3_payload_signing),
-        connections=settings.max_concurrent_streams * settings.parts_in_flight + 4,
+        # Above what turns need: small requests that hang, and completions, keep theirs for long.
+        connections=settings.max_concurrent_streams * settings.parts_in_flight + 1_000,
     )
 
 

@@ -97,7 +97,12 @@ class PatientStore:
         self, key: str, upload_id: str, manifest: Manifest, parts: Sequence[StoredPart]
     ) -> Answer:
         """The edge raises only what happened before it was sent."""
-        return await self._ask("probe", lambda: self._store.complete_upload(key, upload_id, manifest, parts))
+
+        async def complete() -> Answer:
+            return await self._store.complete_upload(key, upload_id, manifest, parts)
+
+        # In no turn: it holds no memory, and a store may take a quarter of an hour to answer it.
+        return await self.until_it_works("probe", complete)
 
     async def abort_upload(self, key: str, upload_id: str) -> None:
         await self._ask("abort_upload", lambda: self._store.abort_upload(key, upload_id))

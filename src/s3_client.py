@@ -237,7 +237,7 @@ class S3Client:
                     exc.hint = _MEMORY
                 # A refusal can be lost when it comes in mid-body and the line is cut: ask in a way that is heard.
                 with suppress(S3Unavailable, S3Rejected):
-                    await self._call("list_parts", Key=key, UploadId=upload_id, MaxParts=1)
+                    await self._call("list_parts", Key=key, UploadId=upload_id, MaxParts=1, deadline=_PING_SECONDS)
                 raise
 
         return await self._retried("upload_part", send)

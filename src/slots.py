@@ -68,6 +68,10 @@ class FairSlots:
         """Whether a turn should make room."""
         return self._draining or bool(self._asking or self._sending)
 
+    def _is_wanted(self, *, alone: bool) -> bool:
+        """Whether others wait for the turn; those on probation wait for each other, too."""
+        return self.contended or (alone and self._probation.is_waited_for)
+
     def turn(self) -> AbstractAsyncContextManager[Turn]:
         """A turn for one small request."""
         return self._held(self._asking)
@@ -83,6 +87,7 @@ class FairSlots:
         errand.parts_fail = seconds > self._longest(size)
         if errand.parts_fail:
             self._on_probation.add(errand)
+            self._speed = max(speed, (usual or speed) / 2)  # perhaps all have become slow
         else:
             self._speed = speed if usual is None else 0.8 * usual + 0.2 * speed
 
@@ -130,6 +135,7 @@ class FairSlots:
             try:
                 async with self._taken(queue, asks) as turn:
                     turn.keeps_others_waiting = not alone or self._count == 1
+                    turn.is_alone = alone is not None
                     yield turn
             finally:
                 if leaving is not None:
@@ -219,6 +225,7 @@ class _Turn:
     since: float = 0.0
     is_beside: bool = False
     is_held: bool = True
+    is_alone: bool = False  # of those on probation
     keeps_others_waiting: bool = True
     stored_at: float = 0.0
 
@@ -260,7 +267,10 @@ class _Turn:
                 return
 
     def over(self) -> bool:
-        return self.slots.contended and asyncio.get_running_loop().time() - self.since >= self._length
+        return (
+            self.slots._is_wanted(alone=self.is_alone)
+            and asyncio.get_running_loop().time() - self.since >= self._length
+        )
 
     @property
     def _length(self) -> float:
@@ -289,6 +299,10 @@ class _OneAtATime:
         """Twice: the second does nothing."""
         if holder is not None and self._holder is holder:
             self._pass_on()
+
+    @property
+    def is_waited_for(self) -> bool:
+        return any(not waiting.done() for waiting in self._line)
 
     def let_all_pass(self) -> None:
         while self._line:

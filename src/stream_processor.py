@@ -685,10 +685,12 @@ class StreamProcessor:
     async def _holds(self, proved: Snapshot) -> bool:
         """Whether the file is as it was, as far as a stat tells; under whatever name and with whatever rights."""
         try:
-            now = await self._world.recordings.snapshot(self._ledger.record.path)
+            now = await self._look()  # under another name, its own may be heard of only in a moment
         except ChunkProcessingError:
             return True  # nobody can say
-        return now is not None and replace(now, ctime_ns=proved.ctime_ns) == proved
+        except SourceMissing:
+            return False
+        return replace(now, ctime_ns=proved.ctime_ns) == proved
 
     async def _clean_up(self, record: Checkpoint) -> None:
         """Abort uploads that the record names and nothing needs, and those that lost answers left at this key.

@@ -7,8 +7,9 @@ before a whole pass over the file lies between two equal stats and every part eq
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from . import part_plan
@@ -217,16 +218,17 @@ class Upload:
         stored: list[Stale] = []
         failures: list[Exception] = []
 
+        def note(item: Stale) -> None:
+            turn.stored()
+            stored.append(item)
+            remaining.remove(item)
+
         async def work() -> None:
             for item in self._until_over(queue, turn):
                 try:
-                    await self._send_part(item, hashes)
+                    await self._send_part(item, hashes, partial(note, item))
                 except S3Unavailable as exc:
                     failures.append(exc)
-                else:
-                    turn.stored()
-                    stored.append(item)
-                    remaining.remove(item)
                 if failures:
                     return
 
@@ -255,7 +257,7 @@ class Upload:
             if turn.over():
                 return
 
-    async def _send_part(self, stale: Stale, hashes: Hashes) -> None:
+    async def _send_part(self, stale: Stale, hashes: Hashes, stored_at_store: Callable[[], None]) -> None:
         record, clock = self._ledger.record, self._world.clock
         chunk = stale.chunk
         started = clock.monotonic()
@@ -273,11 +275,11 @@ class Upload:
         if stale.reason is not SendReason.NEW:
             again += (stale.reason,)
         part = Part(chunk.number, chunk.size, stored.etag, digest.crc64, clock.utc_now(), digest.md5, again)
-        self._telemetry.part_stored(
-            number=chunk.number, size=chunk.size, seconds=clock.monotonic() - started, reason=stale.reason
-        )
-        await self._ledger.part_stored(part)
-        self._world.slots.part_stored(chunk.size, clock.monotonic() - started)
+        seconds = clock.monotonic() - started
+        self._telemetry.part_stored(number=chunk.number, size=chunk.size, seconds=seconds, reason=stale.reason)
+        self._world.slots.part_stored(chunk.size, seconds)
+        stored_at_store()
+        await self._ledger.part_stored(part)  # Redis may take its time: that says nothing of the store
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
