@@ -26,12 +26,17 @@ class RedisRejected(RedisOperationError, Permanent):
         self.code = code
 
 
+_AUTHENTICATION = (
+    True,
+    "check the user name and the password in REDIS_URL, or, with REDIS_HOST, REDIS_USERNAME and REDIS_PASSWORD",
+)
 _HINTS: Mapping[str, tuple[bool, str]] = {  # Redis's word: (somebody must change something, what)
     "NOAUTH": (
         True,
-        "Redis wants a password, and REDIS_URL has none; it belongs before the host, between a colon and an @",
+        "Redis wants a password, and REDIS_URL has none; it belongs before the host, between a colon and an @, "
+        "or, with REDIS_HOST, into REDIS_PASSWORD",
     ),
-    "WRONGPASS": (True, "check the user name and the password in REDIS_URL"),
+    "WRONGPASS": _AUTHENTICATION,
     "NOPERM": (True, "give the Redis user of REDIS_URL the rights to read and write the keys behind REDIS_KEY_PREFIX"),
     "DENIED": (
         True,
@@ -50,7 +55,6 @@ _HINTS: Mapping[str, tuple[bool, str]] = {  # Redis's word: (somebody must chang
     "CLUSTERDOWN": (False, ""),
     "TRYAGAIN": (False, ""),
 }
-_AUTHENTICATION = (True, "check the user name and the password in REDIS_URL")
 _NO_DATABASE = (True, "the number at the end of REDIS_URL names a database that this Redis does not have")
 _NO_REDIS = (True, "what answers at REDIS_URL is no Redis; check host and port")
 _UNKNOWN_HOST = (

@@ -79,6 +79,7 @@ def test_a_wrong_redis_password_is_named_and_never_told(stage: Stage, redis_serv
     daemon.start(REDIS_URL=redis_server.replace("redis://", f"redis://:{canary}@"))
     line = daemon.wait_for("redis_unavailable")
     assert "REDIS_URL" in line["hint"]
+    assert "REDIS_PASSWORD" in line["hint"]
     _stays_up_but_is_not_ready(daemon, "redis")
     _never_told(daemon, canary)
 
