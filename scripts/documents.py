@@ -35,10 +35,13 @@ same as a file to copy.
 problem, and ends with exit code 2. The last column is what each line says: `PROM_PORT is 'eighty', but must be a whole
 number from 0 to 65535.`
 
-**Names.** A name that nearly is one of ours (a letter missing, another unit) is a problem too, and the right spelling
-is named. All other names are left alone, so that other programs may share the file. An older spelling works and is told
-once (`settings_notice`); where both are set they must agree. `CHUNK_SIZE_MB` and `STREAM_CHUNK_SIZE_MB` count
-mebibytes; `REDIS_HOST` and `REDIS_PORT` together stand for `redis://host:port/0`.
+**Names.** A name that nearly is one of ours (a letter missing, another unit), or that other programs give to the same,
+is a problem too, and the right spelling is named. All other names are left alone, so that other programs may share
+the file. An older spelling works and is told once (`settings_notice`); where both are set they must agree.
+`CHUNK_SIZE_MB` and `STREAM_CHUNK_SIZE_MB` count mebibytes. `REDIS_HOST` and `REDIS_PORT` together stand for
+`redis://host:port/0`; beside `REDIS_HOST`, the names `REDIS_USERNAME`, `REDIS_PASSWORD` and `REDIS_DB` say the rest of
+the address, each as it is, without percent signs. Without `REDIS_HOST`, or where `REDIS_URL` is set, these three are
+ignored, and the start says so.
 """
 
 

@@ -31,7 +31,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from .exceptions import ConfigurationError
 from .object_keys import prefix_problem
 from .part_plan import GIB, MIB, S3_LIMITS
-from .typed_values import bucket_name, path_syntax, patterns, redis_address, shell_syntax, store_address
+from .typed_values import bucket_name, leaves_out_all, path_syntax, patterns, redis_address, shell_syntax, store_address
 
 _DURATION = re.compile(r"\d{1,5}[mhd]", re.ASCII | re.IGNORECASE)
 
@@ -191,11 +191,22 @@ class Settings(BaseSettings):
             *("._*", ".Trash*", ".AppleDouble", ".TemporaryItems", ".Spotlight-V100", ".fseventsd"),
             *("$RECYCLE.BIN", "System Volume Information", "lost+found"),
             *("#recycle", "#snapshot", "@eaDir", "@Recycle", "@Recently-Snapshot"),
-            *(".snapshot", ".snapshots", ".zfs", ".stversions", ".stfolder", ".sync", ".~tmp~"),
+            *(
+                ".snapshot",
+                ".snapshots",
+                ".zfs",
+                ".stversions",
+                ".stfolder",
+                ".sync",
+                ".~tmp~",
+                ".@__thumb",
+                ".recycle",
+            ),
         ),
         description="Names of files and folders that are left out though they match WATCH_FILTER_GLOBS: trash, "
         "snapshots, versions and side files of other programs. A pattern without a slash is compared with the file's "
-        "name and with each folder's above it. [] leaves nothing out.",
+        "name and with each folder's above it. The list replaces the default: repeat what is to stay left out. []: "
+        "nothing is left out.",
     )
     ignore_older_than: Annotated[str, AfterValidator(_duration)] | None = Field(
         default=None,
@@ -494,6 +505,18 @@ _OLD_NAMES = {
 }
 #: They say more of the Redis that REDIS_HOST names.
 _OF_REDIS_HOST = ("REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_DB")
+#: What other programs call the same, and what it is called here.
+_SYNONYMS = {
+    **dict.fromkeys(("WATCH_DIRECTORY", "WATCH_FOLDER", "WATCH_PATH"), "WATCH_DIR"),
+    "S3_SECRET": "S3_SECRET_ACCESS_KEY",
+    "S3_URL": "S3_ENDPOINT_URL",
+}
+#: The same of what belongs to REDIS_HOST; without that they are another program's.
+_SYNONYMS_OF_REDIS_HOST = {
+    **dict.fromkeys(("REDIS_PASS", "REDIS_PWD", "REDIS_PASSWD"), "REDIS_PASSWORD"),
+    "REDIS_USER": "REDIS_USERNAME",
+    "REDIS_DATABASE": "REDIS_DB",
+}
 #: Names so common that what resembles them in everybody's environment is not meant for us.
 _COMMON_NAMES = frozenset({"APP_ENV", "LOG_LEVEL", "PYTHON_LOG_LEVEL"})
 _UNITS = ("_SECONDS", "_BYTES")
@@ -512,8 +535,9 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None = None) -> L
     _take_old_log_level(given, found)
     _take_old_chunk_sizes(given, found)
     _take_old_redis_address(given, found)
-    found.problems += _misspelt(in_file, but=frozenset())
-    found.problems += _misspelt(in_environment.keys() - in_file.keys(), but=_COMMON_NAMES)
+    synonyms = {**_SYNONYMS, **(_SYNONYMS_OF_REDIS_HOST if given.get("REDIS_HOST") else {})}
+    found.problems += _misspelt(in_file, synonyms, but=frozenset())
+    found.problems += _misspelt(in_environment.keys() - in_file.keys(), synonyms, but=_COMMON_NAMES)
     _check_key_pair(found)
     settings = _validated(found)
     if settings is None or found.problems:
@@ -597,8 +621,8 @@ def _take_old_redis_address(given: Mapping[str, str], found: _Findings) -> None:
     port = "" if port.startswith("tcp://") else port
     more = [name for name in _OF_REDIS_HOST if given.get(name)]
     if more and (not host or "redis_url" in found.given):
-        why = "beside REDIS_URL" if "redis_url" in found.given else "without it"
-        found.notices.append(f"Ignored {why}: {', '.join(more)} (of the Redis that REDIS_HOST names).")
+        why = "REDIS_URL is set" if "redis_url" in found.given else "REDIS_HOST is not set"
+        found.notices.append(f"{' and '.join(more)} {'are' if more[1:] else 'is'} ignored, because {why}.")
         more = []
     if not host and (not port or "redis_url" in found.given):
         return
@@ -655,13 +679,15 @@ def _take_old(attribute: str, old: _Given, found: _Findings, *, same: Any) -> No
         found.problems.append(f"{present.name} and its older spelling {old.name} differ; keep only {name}.")
 
 
-def _misspelt(names: Iterable[str], *, but: frozenset[str]) -> list[str]:
-    """A sentence for each name that nearly is one of ours."""
+def _misspelt(names: Iterable[str], synonyms: Mapping[str, str], *, but: frozenset[str]) -> list[str]:
+    """A sentence for each name that nearly is one of ours, or means the same."""
     found = []
     for name in sorted(names):
         if name in _NAMES or name in _OLD_NAMES:
             continue
-        if (ours := _nearest(name)) is not None and ours not in but:
+        if meant := synonyms.get(name):
+            found.append(f"{name} is no setting; did you mean {meant}?")
+        elif (ours := _nearest(name)) is not None and ours not in but:
             found.append(f"{_shown_name(name)} is no setting; did you mean {_OLD_NAMES.get(ours, ours)}?")
     return found
 
@@ -748,10 +774,15 @@ def _validated(found: _Findings) -> Settings | None:
         else:  # a path may hold bytes that are not UTF-8, which pydantic takes only in a Path
             values[attribute] = Path(given.text) if is_path else given.value
     try:
-        return Settings(**values)
+        settings = Settings(**values)
     except ValidationError as error:
         found.problems += [_sentence(found.given[str(e["loc"][0])], e) for e in error.errors(include_url=False)]
         return None
+    if leaves_out_all(settings.watch_filter_globs, settings.watch_exclude_globs):
+        found.problems.append(
+            "WATCH_EXCLUDE_GLOBS leaves out all that WATCH_FILTER_GLOBS takes: write only what is to be left out."
+        )
+    return settings
 
 
 def _slip(attribute: str, given: _Given, found: _Findings) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
 from urllib.parse import parse_qsl, urlsplit
 
 #: Quotation marks that a shell would take away, and those that a word processor makes of them.
@@ -157,6 +158,20 @@ def patterns(text: str, *, of_recordings: bool) -> str | None:
     if wrong:
         return f"{_written(wrong[0])} matches nothing: write {_listed(_mended(found, of_recordings))}"
     return None
+
+
+def leaves_out_all(taken: Iterable[str], left_out: Iterable[str]) -> bool:
+    """Whether no name is left that a pattern of ``taken`` matches: each is left out, as far as patterns alone tell."""
+    left_out = list(left_out)
+    return all(any(_covers(one, pattern) for one in left_out) for pattern in taken)
+
+
+def _covers(wider: str, pattern: str) -> bool:
+    if wider == pattern or re.fullmatch(r"(\*\*/)*\*+", wider):
+        return True
+    # The text of a pattern stands for its names only where each wildcard in it meets a star.
+    comparable = not re.search(r"[/?\[\]]", wider) and not re.search(r"[/\[]", pattern)
+    return comparable and fnmatchcase(pattern, wider)
 
 
 def _pieces(text: str) -> list[str]:

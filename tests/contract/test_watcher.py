@@ -69,6 +69,7 @@ class TestGlobs:
             *("._x.mp4", "cam/._x.mp4", ".Trash-1000/files/x.mp4", ".Trashes/501/x.mp4", "#recycle/x.mp4"),
             *("cam/@eaDir/x.mp4", "$RECYCLE.BIN/S-1-5/x.mp4", ".stversions/x~20260101.mp4", "lost+found/#1.mp4"),
             *("System Volume Information/x.mp4", ".snapshot/daily/x.mp4", ".zfs/snapshot/a/x.mp4"),
+            *(".@__thumb/x.mp4", "cam/.recycle/x.mp4"),
         ],
     )
     def test_other_programs_leftovers_are_left_out_by_default(self, path: str) -> None:

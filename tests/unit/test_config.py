@@ -338,6 +338,11 @@ SLIPS = {
     "WATCH_FILTER_GLOB": "WATCH_FILTER_GLOBS",
     "PROM_POTR": "PROM_PORT",
     "FFPROBE_TIMEOUT": "FFPROBE_TIMEOUT_SECONDS",
+    "WATCH_DIRECTORY": "WATCH_DIR",
+    "WATCH_FOLDER": "WATCH_DIR",
+    "WATCH_PATH": "WATCH_DIR",
+    "S3_SECRET": "S3_SECRET_ACCESS_KEY",
+    "S3_URL": "S3_ENDPOINT_URL",
 }
 
 STRANGERS = re.findall(
@@ -360,6 +365,7 @@ PROMETHEUS_MULTIPROC_DIR PROMETHEUS_DISABLE_CREATED_SERIES POSTGRES_USER DATABAS
 REDIS_PASSWORD REDIS_ARGS REDIS_DB REDIS_USER REDIS_TLS_URL REDIS_DATA_DIR REDIS_SERVICE_HOST REDIS_SERVICE_PORT
 REDIS_PORT_6379_TCP REDIS_PORT_6379_TCP_ADDR REDISCLI_AUTH S3_SERVICE_HOST S3_PORT S3_KEY S3_PORT_9000_TCP
 KUBERNETES_PORT KUBERNETES_SERVICE_HOST STREAMLIT_SERVER_PORT FFREPORT EMBEDDED_MODE MAX_CONNECTIONS
+REDIS_PASS REDIS_PWD REDIS_DATABASE
 """,
 )
 
@@ -371,7 +377,21 @@ def test_a_name_that_nearly_is_ours_is_refused_with_the_right_one(slip: str, rig
     assert problems({}, env_file(tmp_path, f"'{slip}'=1\n")) == expected
 
 
-@pytest.mark.parametrize(("slip", "right"), [("LOG_LEVL", "LOG_LEVEL"), ("APP_ENVS", "APP_ENV")])
+@pytest.mark.parametrize(
+    ("slip", "right"),
+    [
+        *((name, "REDIS_PASSWORD") for name in ("REDIS_PASS", "REDIS_PWD", "REDIS_PASSWD")),
+        ("REDIS_USER", "REDIS_USERNAME"),
+        ("REDIS_DATABASE", "REDIS_DB"),
+    ],
+)
+def test_what_another_program_calls_the_same_is_refused_beside_redis_host(slip: str, right: str) -> None:
+    assert problems({"REDIS_HOST": "cache", slip: "1"}) == [f"{slip} is no setting; did you mean {right}?"]
+
+
+@pytest.mark.parametrize(
+    ("slip", "right"), [("LOG_LEVL", "LOG_LEVEL"), ("LOGLEVEL", "LOG_LEVEL"), ("APP_ENVS", "APP_ENV")]
+)
 def test_what_resembles_a_common_name_is_refused_only_in_the_file(slip: str, right: str, tmp_path: Path) -> None:
     assert load_settings({slip: "x"}).settings == Settings()
     assert problems({}, env_file(tmp_path, f"{slip}=x\n")) == [f"{slip} is no setting; did you mean {right}?"]

@@ -14,6 +14,7 @@ from src.config import Settings, load_settings
 from src.exceptions import ConfigurationError
 from src.logging_config import configure_logging
 from src.metrics import Metrics
+from src.watcher import Globs
 from tests.harness import canary
 
 
@@ -179,6 +180,39 @@ def test_nothing_need_be_left_out() -> None:
     assert load_settings({"WATCH_EXCLUDE_GLOBS": "[]"}).settings.watch_exclude_globs == ()
 
 
+@pytest.mark.parametrize(
+    ("taken", "left_out"),
+    [
+        *((["*.mp4"], [every]) for every in ("*", "**", "**/*", "*.mp4", "*.*", "*4")),
+        (["*.mp4", "cam/*.mov"], ["*.mov", "cam/*.mov", "*.mp4"]),
+        (["cam/*"], ["*"]),
+        (["cam?.mp4"], ["cam*.mp4"]),
+    ],
+)
+def test_leaving_out_all_that_is_taken_is_refused(taken: list[str], left_out: list[str]) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings({"WATCH_FILTER_GLOBS": json.dumps(taken), "WATCH_EXCLUDE_GLOBS": json.dumps(left_out)})
+    (problem,) = refused.value.problems
+    assert problem.startswith("WATCH_EXCLUDE_GLOBS leaves out all that WATCH_FILTER_GLOBS takes: write ")
+    assert not Globs(taken, left_out).match("cam1.mp4")
+
+
+@pytest.mark.parametrize(
+    ("taken", "left_out", "path"),
+    [
+        (["*.mp4", "*.mov"], ["*.mp4"], "x.mov"),
+        (["*.mp4"], ["?.mp4"], "xy.mp4"),
+        (["*.mp4"], ["*/*"], "x.mp4"),
+        (["*.mp4"], ["[*].mp4"], "x.mp4"),
+        (["x[ab].mp4"], ["*a*"], "xb.mp4"),
+        (["*.mp4"], ["old*"], "x.mp4"),
+    ],
+)
+def test_what_leaves_out_a_part_is_taken(taken: list[str], left_out: list[str], path: str) -> None:
+    load_settings({"WATCH_FILTER_GLOBS": json.dumps(taken), "WATCH_EXCLUDE_GLOBS": json.dumps(left_out)})
+    assert Globs(taken, left_out).match(path)
+
+
 # ---- addresses ----
 
 ADDRESSES = [
@@ -269,12 +303,12 @@ def test_beside_an_address_they_are_ignored_with_one_line() -> None:
     more = {"REDIS_PASSWORD": canary.secret(), "REDIS_DB": "4"}
     loaded = load_settings({"REDIS_URL": "redis://cache:6379/0", **more})
     assert loaded.settings.redis_url == "redis://cache:6379/0"
-    assert loaded.notices == (
-        "Ignored beside REDIS_URL: REDIS_PASSWORD, REDIS_DB (of the Redis that REDIS_HOST names).",
-    )
+    assert loaded.notices == ("REDIS_PASSWORD and REDIS_DB are ignored, because REDIS_URL is set.",)
     assert load_settings({**more}).notices == (
-        "Ignored without it: REDIS_PASSWORD, REDIS_DB (of the Redis that REDIS_HOST names).",
+        "REDIS_PASSWORD and REDIS_DB are ignored, because REDIS_HOST is not set.",
     )
+    alone = load_settings({"REDIS_PASSWORD": canary.secret()})
+    assert alone.notices == ("REDIS_PASSWORD is ignored, because REDIS_HOST is not set.",)
     assert not load_settings({**more}).settings.redis_url_given
 
 
