@@ -213,12 +213,12 @@ def checkpoint_before_the_upload(patch: pytest.MonkeyPatch) -> None:
     """Redis is told of a part that is about to be sent."""
     send_part = Upload._send_part
 
-    async def early(self: Upload, stale: Any, hashes: Any) -> None:
+    async def early(self: Upload, stale: Any, hashes: Any, stored_at_store: Any) -> None:
         record, chunk = self._ledger.record, stale.chunk
         digest = await self._world.recordings.digest(record.path, record.identity, chunk, hashes)
         now = self._world.clock.utc_now()
         await self._ledger.part_stored(Part(chunk.number, chunk.size, "to be sent", digest.crc64, now))
-        await send_part(self, stale, hashes)
+        await send_part(self, stale, hashes, stored_at_store)
 
     patch.setattr(Upload, "_send_part", early)
 
