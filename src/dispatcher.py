@@ -142,12 +142,19 @@ class Dispatcher:
         self._left: dict[str, Holding] = {}  # files of failed streams, as they were left
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._recovered = asyncio.Event()
+        self._remembered: tuple[tuple[str, Identity], ...] = ()
         self._began_ns = int(world.clock.utc_now().timestamp() * 1e9)
 
     def publish(self, event: StreamEvent) -> None:
         """Take a hint; hints about one path that has not been looked at yet are one."""
         self._hints[event.path] = None
         self._hinted.set()
+
+    async def remembered(self) -> tuple[tuple[str, Identity], ...]:
+        """Path and identity of each stream that Redis had a record of at the start, as soon as Redis has told."""
+        await self._recovered.wait()
+        return self._remembered
 
     async def run(self) -> None:
         """Recover, then take up new files, for ever. Looking at hints does not wait for the recovery."""
@@ -217,6 +224,8 @@ class Dispatcher:
     async def _recover(self) -> None:
         """Every stream that Redis knows as unfinished goes on where it stood."""
         records = await self._world.checkpoints.load()
+        self._remembered = tuple((record.path, record.identity) for record in records)
+        self._recovered.set()
         resumed = 0
         gone = {old.stream_id for record in records for old in record.superseded if old.stream_id != record.stream_id}
         remaining = [

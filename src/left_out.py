@@ -7,7 +7,7 @@ has an open upload at its key. Whatever appears or changes while the daemon runs
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
@@ -15,7 +15,7 @@ from .events import StreamEvent
 from .exceptions import ChunkProcessingError, Permanent, Transient
 from .object_keys import next_free, object_key
 from .ports import World
-from .recording import Checkpoint, Identity
+from .recording import Identity
 
 T = TypeVar("T")
 
@@ -48,11 +48,13 @@ class LeftOut:
         *,
         is_watched: Callable[[str], bool],
         passes_on: Callable[[StreamEvent], None],
+        remembered: Callable[[], Awaitable[Sequence[tuple[str, Identity]]]],
         telemetry: LeftOutTelemetry,
     ) -> None:
         self._world = world
         self._is_watched = is_watched
         self._passes_on = passes_on
+        self._remembered = remembered
         self._telemetry = telemetry
         self._waiting: dict[str, StreamEvent] = {}
         self._left: set[str] = set()
@@ -76,20 +78,21 @@ class LeftOut:
 
     async def run(self) -> None:
         """Decide about all old files, once, and end. Redis and store may be away for any time."""
-        records = await self._asked(self._world.checkpoints.load)
-        odd = sorted(r.path for r in records if not self._is_watched(r.path))
+        # Not asked of Redis again: two that load at the same time would both set aside what cannot be read.
+        remembered = await self._remembered()
+        odd = sorted(path for path, _ in remembered if not self._is_watched(path))
         if odd:
             self._telemetry.excluded_streams(count=len(odd), paths=odd[:10])
         await self._scanned.wait()
         if not self._waiting:
             return
         uploads = await self._asked(lambda: self._world.store.list_uploads_under(self._world.naming.key_prefix))
-        known, keys = _identities(records), {upload.key for upload in uploads}
+        known, keys = {identity for _, identity in remembered}, {upload.key for upload in uploads}
         while self._waiting:
             path = next(iter(self._waiting))
-            remembered = await self._is_remembered(path, known, keys)
+            is_remembered = await self._is_remembered(path, known, keys)
             event = self._waiting.pop(path, None)
-            if event is not None and remembered:
+            if event is not None and is_remembered:
                 self._passes_on(event)
             elif event is not None:
                 self._left.add(path)
@@ -123,7 +126,3 @@ class LeftOut:
             except (Permanent, Transient) as error:
                 self._telemetry.unexpected(path="", error=error, retry_seconds=_TRY_AGAIN_SECONDS)
                 await asyncio.sleep(_TRY_AGAIN_SECONDS)
-
-
-def _identities(records: list[Checkpoint]) -> set[Identity]:
-    return {record.identity for record in records}

@@ -699,7 +699,7 @@ BAD_PARTS: Mapping[str, tuple[str | bytes, str | bytes]] = {
     "no JSON": ("2", b"\xff\xfe\x00"),
     "a number for all": ("2", "7"),
     "another stream's part": ("2", checkpoint_format.encode_part("good", part(2))),
-    "a newer part": ("2", checkpoint_format.encode_part("bad1", part(2)).replace(b'"v": 1', b'"v": 2')),
+    "a newer part": ("2", checkpoint_format.encode_part("bad1", part(2)).replace(b'"v": 1', b'"v": 3')),
     "no etag": ("2", checkpoint_format.encode_part("bad1", part(2)).replace(b'"etag"', b'"gate"')),
     "a reason of its own": ("2", checkpoint_format.encode_part("bad1", part(2)).replace(b"[]", b'["whim"]')),
     "a part number 0": ("0", checkpoint_format.encode_part("bad1", part(2))),

@@ -95,7 +95,7 @@ def _an_eventful_day(stage: Stage, prometheus: Prometheus) -> None:
         stage.wait_until_sent(live, 1)
         stage.store.kill()
         writer.append(CHUNK)
-        prometheus.wait_until_firing("Cefmp4FailuresGoOn")
+        prometheus.wait_until_firing("Cefmp4StoreAway")
         stage.store.start()
         stage.daemon.wait_for("s3_recovered", within=WITHIN_SECONDS)
         stage.redis_server.kill()

@@ -119,7 +119,7 @@ ABOUT_NO_STREAM = frozenset(
     {
         *("daemon_started", "daemon_stopped", "streams_recovered", "draining", "drained", "settings_notice"),
         *("s3_unavailable", "s3_recovered", "redis_unavailable", "redis_recovered", "redis_may_lose", "redis_forgot"),
-        "folder_scanned",
+        *("folder_scanned", "store_ability", "store_ability_lost", "store_abilities_unknown"),
     }
 )
 #: Files that are no streams.

@@ -1,7 +1,7 @@
 """An event loop that hangs in the real process, in three ways: it is told where, ended, and started again.
 
 The code of the daemon has no switch to make it hang. Either Python itself, told by ``sitecustomize`` in the child's
-environment, holds the main thread at a signal (SIGUSR1: it sleeps; SIGUSR2: it computes and lets no other thread run);
+environment, holds the main thread at a signal (SIGRTMIN: it sleeps; the next: it computes and holds the interpreter);
 or nobody reads the pipe that is the daemon's log.
 """
 
@@ -35,7 +35,7 @@ def compute_for_ever(number, frame):
     re.match("(a+)+$", 60 * "a" + "b")
 
 
-signal.signal(signal.SIGUSR2, compute_for_ever)
+signal.signal(signal.SIGRTMIN + 1, compute_for_ever)
 
 
 def stand_still_for_ever(number, frame):
@@ -43,13 +43,13 @@ def stand_still_for_ever(number, frame):
         time.sleep(1)
 
 
-signal.signal(signal.SIGUSR1, stand_still_for_ever)
+signal.signal(signal.SIGRTMIN, stand_still_for_ever)
 """
 
 
 @pytest.fixture
 def hanging_python(tmp_path: Path) -> str:
-    """A PYTHONPATH with which Python's main thread stands still from SIGUSR1 on."""
+    """A PYTHONPATH with which Python's main thread stands still from SIGRTMIN on."""
     folder = tmp_path / "hanging"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(_HANGS_AT_A_SIGNAL)
@@ -64,7 +64,7 @@ def test_a_hanging_event_loop_is_told_with_its_place_ended_and_the_next_start_go
     with Writer(path, seed=1) as writer:
         writer.append(CHUNK + 1)
         stage.wait_until_sent(path, 1)
-        daemon.signal(signal.SIGUSR1)
+        daemon.signal(signal.SIGRTMIN)
         eventually(lambda: daemon.page("/-/healthy", within=2) == (0, ""), "nobody answers whether it is healthy")
         assert daemon.is_running()
         assert daemon.exit_code() == HANGS_EXIT_CODE
@@ -89,7 +89,7 @@ def test_code_that_lets_no_thread_run_is_ended_by_the_kernel_with_its_place_on_s
     daemon.start_and_wait(PYTHONPATH=hanging_python, WATCHDOG_SECONDS="2")
     write(path, CHUNK + 1)
     stage.wait_until_sent(path, 1)
-    daemon.signal(signal.SIGUSR2)
+    daemon.signal(signal.SIGRTMIN + 1)
     assert daemon.exit_code(within=300) == -signal.SIGPROF  # twelve seconds of CPU time
     assert "compute_for_ever" in daemon.errors()
     daemon.start()

@@ -120,14 +120,14 @@ def _open_uploads(simulation: Simulation) -> Iterator[str]:
 
 
 def _keys(simulation: Simulation) -> Iterator[str]:
-    """No key is held by nobody: whoever has one lives, or has failed and is kept."""
+    """No key is held by nobody: whoever has one lives, or has failed and is kept, also where Redis forgot it."""
     if simulation.dispatcher is None:
         return
     records = simulation.redis.state.records.values()
     kept = {(record.key, record.identity) for record in records if record.status is not Status.COMPLETED}
-    living = simulation.dispatcher._by_identity
+    living, failed = simulation.dispatcher._by_identity, simulation.dispatcher._failed
     for key, identity in simulation.dispatcher._keys._owners.items():
-        if (key, identity) not in kept and identity not in living:
+        if (key, identity) not in kept and identity not in living and identity not in failed:
             yield f"{key} is held by nobody"
 
 
