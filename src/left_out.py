@@ -45,10 +45,10 @@ class LeftOut:
     def __init__(
         self,
         world: World,
-        *,
-        is_watched: Callable[[str], bool],
-        passes_on: Callable[[StreamEvent], None],
         remembered: Callable[[], Awaitable[Sequence[tuple[str, Identity]]]],
+        is_watched: Callable[[str], bool],
+        *,
+        passes_on: Callable[[StreamEvent], None],
         telemetry: LeftOutTelemetry,
     ) -> None:
         self._world = world

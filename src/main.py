@@ -226,13 +226,7 @@ async def _serve_until(
     )
     dispatcher = Dispatcher(world, lambda record, claims: StreamProcessor(world, claims, record))
     globs = Globs(settings.watch_filter_globs, settings.watch_exclude_globs)
-    left_out = LeftOut(
-        world,
-        is_watched=globs.match,
-        passes_on=dispatcher.publish,
-        remembered=dispatcher.remembered,
-        telemetry=metrics,
-    )
+    left_out = LeftOut(world, dispatcher.remembered, globs.match, passes_on=dispatcher.publish, telemetry=metrics)
     watcher = _watcher(settings, globs, recordings, left_out, metrics)
     checks = {"s3": asked.ping, "redis": checkpoints.ping, "watched_folder": watcher.ping}
     readiness = Readiness(checks, telemetry=metrics.health)

@@ -1,7 +1,7 @@
 """An event loop that hangs in the real process, in three ways: it is told where, ended, and started again.
 
 The code of the daemon has no switch to make it hang. Either Python itself, told by ``sitecustomize`` in the child's
-environment, holds the main thread at a signal (SIGRTMIN: it sleeps; the next: it computes and holds the interpreter);
+environment, holds the main thread at a signal (SIGRTMIN: it sleeps; SIGRTMAX: it computes and holds the interpreter);
 or nobody reads the pipe that is the daemon's log.
 """
 
@@ -35,7 +35,7 @@ def compute_for_ever(number, frame):
     re.match("(a+)+$", 60 * "a" + "b")
 
 
-signal.signal(signal.SIGRTMIN + 1, compute_for_ever)
+signal.signal(signal.SIGRTMAX, compute_for_ever)
 
 
 def stand_still_for_ever(number, frame):
@@ -89,7 +89,7 @@ def test_code_that_lets_no_thread_run_is_ended_by_the_kernel_with_its_place_on_s
     daemon.start_and_wait(PYTHONPATH=hanging_python, WATCHDOG_SECONDS="2")
     write(path, CHUNK + 1)
     stage.wait_until_sent(path, 1)
-    daemon.signal(signal.SIGRTMIN + 1)
+    daemon.signal(signal.SIGRTMAX)
     assert daemon.exit_code(within=300) == -signal.SIGPROF  # twelve seconds of CPU time
     assert "compute_for_ever" in daemon.errors()
     daemon.start()
