@@ -260,7 +260,6 @@ PERSONALITIES = (
         ("https://github.com/aio-libs/aiohttp/issues/3507",),
         idle_seconds=30.0,
         closes_without_body=True,
-        fault_in_life="slow: each such answer costs the next request a connection; the first recording waits a minute",
     ),
     Personality(
         "balancer that ends idle connections",
