@@ -1,8 +1,8 @@
 """Odd films: what recorders, phones and editors really write, each with what is true of it.
 
-Every film is made here: ffmpeg encodes four seconds once (a test picture of 25 frames a second, and a tone), muxes them
-in many ways without encoding again, and surgery on the boxes does what ffmpeg cannot. The right values beside each film
-follow from how it was made, never from asking a program about the result.
+Every film is made here, but for those that GStreamer made: ffmpeg encodes four seconds once (a test picture of 25 frames
+a second, and a tone), muxes them in many ways without encoding again, and surgery on the boxes does what ffmpeg cannot.
+The right values beside each film follow from how it was made, never from asking a program about the result.
 """
 
 from __future__ import annotations
@@ -512,4 +512,10 @@ LANGUAGES = (
     ),
 )
 
-FILMS: tuple[Film, ...] = (*CLOCKS, *UNKNOWN, *ENDS, *EDITS, *PICTURES, *RATES, *SHOWN, *LANGUAGES)
+#: Made by ``gstreamer/make`` and kept, so that the tests need no GStreamer.
+GSTREAMER = tuple(
+    Film(f"by GStreamer, {path.stem}", path.read_bytes, streams=(_UPRIGHT,))
+    for path in sorted(Path(__file__).with_name("gstreamer").glob("*.mp4"))
+)
+
+FILMS: tuple[Film, ...] = (*GSTREAMER, *CLOCKS, *UNKNOWN, *ENDS, *EDITS, *PICTURES, *RATES, *SHOWN, *LANGUAGES)
