@@ -1,8 +1,8 @@
 """Odd films: what recorders, phones and editors really write, each with what is true of it.
 
-Every film is made here, but for those that GStreamer made: ffmpeg encodes four seconds once (a test picture of 25 frames
-a second, and a tone), muxes them in many ways without encoding again, and surgery on the boxes does what ffmpeg cannot.
-The right values beside each film follow from how it was made, never from asking a program about the result.
+Every film is made here, but for those that GStreamer made: ffmpeg encodes four seconds once (a test picture of 25
+frames a second, and a tone), muxes them in many ways without encoding again, and surgery on the boxes does what ffmpeg
+cannot. The right values follow from how a film was made, never from asking a program about the result.
 """
 
 from __future__ import annotations
