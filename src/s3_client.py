@@ -22,7 +22,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 from urllib.parse import unquote_plus
 
 import aioboto3
@@ -81,8 +81,6 @@ from .s3_outcomes import SILENT
 from .s3_probe import NoNotes, Probe, ProbeNotes
 from .s3_settings import Abilities, Choice, Deadlines, StoreSettings, addressing
 from .s3_transport import SIGNER, BodyFile, NeverElsewhere, moving, timestamp
-
-T = TypeVar("T")
 
 _PARTS_A_PAGE = 200  # a page of 1,000 keeps the event loop busy for 50 ms
 _LONGEST_PROBE = timedelta(minutes=15)
@@ -157,7 +155,7 @@ class S3Client:
 
     async def abilities(self) -> Abilities:
         """What the store can do: set, known, or learnt with the probe's key, as far as it can be learnt."""
-        await self._retried("probe", self._prepare)
+        await self._prepare()
         return await self._learner.everything()
 
     async def keep_abilities(self) -> None:
@@ -225,7 +223,7 @@ class S3Client:
             abilities = await self._learner.for_create()
             return await self._create(key, metadata, checksum=abilities.checksum)
 
-        return await self._retried("create_upload", create)
+        return await create()
 
     async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
         async def send() -> StoredPart:
@@ -240,7 +238,7 @@ class S3Client:
                     await self._call("list_parts", Key=key, UploadId=upload_id, MaxParts=1, deadline=_PING_SECONDS)
                 raise
 
-        return await self._retried("upload_part", send)
+        return await send()
 
     async def copy_part(
         self, key: str, upload_id: str, chunk: Chunk, *, source_key: str, source_etag: str
@@ -268,7 +266,7 @@ class S3Client:
                 deadline=self._deadlines.for_body(chunk.size, self._speed),
             )
 
-        return await self._retried("copy_part", copy)
+        return await copy()
 
     async def list_parts(self, key: str, upload_id: str) -> dict[int, StoredPart]:
         async def list_all() -> dict[int, StoredPart]:
@@ -283,12 +281,12 @@ class S3Client:
                             raise ValueError(f"part {part.number} is listed twice, and differs")
             return found
 
-        return await self._retried("list_parts", list_all)
+        return await list_all()
 
     async def complete_upload(
         self, key: str, upload_id: str, manifest: Manifest, parts: Sequence[StoredPart]
     ) -> Answer:
-        await self._retried("probe", self._prepare)
+        await self._prepare()
         abilities = await self._learner.for_conditions(CONDITIONS)
         conditional = abilities.if_none_match if manifest.replaces is None else abilities.if_match
         # Whether the store heeds a condition that nobody could ask about, nobody knows either.
@@ -334,7 +332,7 @@ class S3Client:
                 # Tidying up is worth no waiting for a right that may never be given; a lifecycle rule does it too.
                 self._observer.operation_failed(operation="abort_upload", error=exc, attempt=1, wait_seconds=0.0)
 
-        await self._retried("abort_upload", abort)
+        await abort()
 
     async def list_uploads(self, key: str) -> list[OpenUpload]:
         # Some stores encode keys as they were asked to without saying so.
@@ -356,12 +354,12 @@ class S3Client:
                 return []  # a store that cannot list them: nothing is found, and nothing aborted
             return found
 
-        return await self._retried("list_uploads", list_all)
+        return await list_all()
 
     # -- objects ----------------------------------------------------------------------------------------------
 
     async def head(self, key: str) -> StoredObject | None:
-        return await self._retried("head", lambda: self._head(key))
+        return await self._head(key)
 
     async def list_objects(self, prefix: str, wanted: Callable[[ListedObject], bool]) -> list[ListedObject]:
         async def list_all() -> list[ListedObject]:
@@ -371,7 +369,7 @@ class S3Client:
                     found += filter(wanted, map(listed_object, page.get("Contents", [])))
             return found
 
-        return await self._retried("list_objects", list_all)
+        return await list_all()
 
     async def object_crc64(self, key: str, etag: str) -> int | None:
         async def fetch() -> int | None:
@@ -387,7 +385,7 @@ class S3Client:
                 crc = crt.crc64nvme(piece, crc)
             return crc
 
-        return await self._retried("get_object", fetch)
+        return await fetch()
 
     async def put_document(self, key: str, body: bytes, *, replaces: str | None) -> bool:
         async def put() -> bool:
@@ -413,15 +411,12 @@ class S3Client:
                 return stored is not None and stored[0] == body
             return True
 
-        return await self._retried("put_document", put)
+        return await put()
 
     async def get_document(self, key: str) -> tuple[bytes, str] | None:
-        return await self._retried("get_document", lambda: self._get_document(key))
+        return await self._get_document(key)
 
     # -- how a call is made -----------------------------------------------------------------------------------
-
-    async def _retried(self, _: str, call: Callable[[], Awaitable[T]]) -> T:
-        return await call()
 
     async def _call(self, operation: str, *, deadline: float | None = None, **arguments: Any) -> dict[str, Any]:
         try:
