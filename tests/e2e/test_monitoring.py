@@ -96,6 +96,9 @@ def _an_eventful_day(stage: Stage, prometheus: Prometheus) -> None:
         stage.store.kill()
         writer.append(CHUNK)
         prometheus.wait_until_firing("Cefmp4StoreAway")
+        # The daemon looks every few seconds at what is at risk; a quick recording has ended before it does.
+        for figure in ("cefmp4_stream_at_risk_bytes", "cefmp4_stream_at_risk_seconds"):
+            eventually(partial(prometheus.values, figure), f"{figure} is seen", within=WITHIN_SECONDS)
         stage.store.start()
         stage.daemon.wait_for("s3_recovered", within=WITHIN_SECONDS)
         stage.redis_server.kill()
