@@ -14,15 +14,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count
 
-from .checksums import combine
 from .elsewhere import Elsewhere
 from .errand import current_errand
 from .exceptions import FileChanged, UploadGone
 from .lifecycle import Fact, after
 from .metadata_generator import StoredDescription, document_key, read_document
 from .object_keys import metadata_value, next_free, object_key, path_of
-from .part_plan import capacity, cut, matches, offset_of, schedule_for
+from .part_plan import capacity, matches, offset_of, schedule_for
 from .ports import Hashes, World
+from .reading import Reading
 from .reconcile import Ownership, is_ours, origin_of, schedule_of, whose_object
 from .recording import (
     Checkpoint,
@@ -125,14 +125,15 @@ class Claims:
         self._condemned: set[str] = set()
         self._completed: dict[int, datetime] = {}  # by the identity's hash: there may be 100,000
         self._looked_at: dict[str, asyncio.Event] = {}
-        self._reading = asyncio.Lock()
+        self.reading = Reading(world)
 
     async def claim(
         self, path: str, snapshot: Snapshot, superseded: tuple[Superseded, ...] = ()
     ) -> Marker | Checkpoint:
         """A marker when the file is done as it is; otherwise the record to go on with (its key is taken).
 
-        Raises ``FileChanged`` when the file changed while its bytes were compared: look at it again.
+        Raises ``FileChanged`` when the file changed while its bytes were compared: look at it again. Raises
+        ``ToBeRead`` when they are to be compared, and another file is being read.
         """
         latest = _Latest()
         marker = await self._remembered(snapshot.identity)
@@ -251,21 +252,6 @@ class Claims:
         origin = origin_of(stored.metadata)
         return self._world.naming.replace_reused_names and (origin is None or origin.stream_id != record.stream_id)
 
-    async def file_crc64(self, path: str, snapshot: Snapshot, schedule: PartSchedule) -> tuple[int, tuple[Part, ...]]:
-        """CRC64NVME of the whole file and of its chunks (as parts without ETag), by one pass over it.
-
-        One file at a time: after a change of rights on a whole folder thousands may have to be read.
-        """
-        now = self._world.clock.utc_now()
-        parts = []
-        if self._reading.locked():
-            current_errand().make_room()
-        async with self._reading:
-            for chunk in cut(schedule, snapshot.size, self._world.naming.limits):
-                digest = await self._world.recordings.digest(path, snapshot.identity, chunk, Hashes())
-                parts.append(Part(chunk.number, chunk.size, "", digest.crc64, now))
-        return combine((part.crc64 or 0, part.size) for part in parts), tuple(parts)
-
     async def object_crc64(self, key: str, stored: StoredObject) -> int | None:
         """CRC64NVME of an object, fetched whole where the store does not tell, or may not know; None when it is another
         by now."""
@@ -336,6 +322,7 @@ class Claims:
         if chunk.offset + chunk.size > snapshot.size:
             return False
         hashes = Hashes(md5=stored.crc64 is None)
+        current_errand().make_room()
         try:
             digest = await self._world.recordings.digest(path, snapshot.identity, chunk, hashes)
         except FileChanged:
@@ -380,7 +367,7 @@ class Claims:
         if snapshot.size < marker.snapshot.size:
             return None  # seen shorter than its object: a new recording in an old file
         if snapshot.size == marker.snapshot.size:
-            crc64, _ = await self.file_crc64(path, snapshot, marker.schedule)
+            crc64, _ = await self.reading.finished(path, snapshot, marker.schedule)
             if crc64 == marker.crc64:  # renamed, or touched without a change
                 return await self._remember(replace(marker, path=path, snapshot=snapshot))
         if not snapshot.identity.birth_ns:
@@ -394,7 +381,7 @@ class Claims:
         if writers is Writers.PRESENT:
             return marker
         if writers is Writers.NONE:
-            crc64, _ = await self.file_crc64(path, marker.snapshot, marker.schedule)
+            crc64, _ = await self.reading.finished(path, marker.snapshot, marker.schedule)
             if crc64 != marker.crc64:
                 async with self._reserved(marker.key, marker.snapshot.identity) as free:
                     return await self._replacement(marker, path) if free else None
@@ -475,7 +462,7 @@ class Claims:
         parts: tuple[Part, ...] = ()
         crc64 = 0
         if whose is Ownership.UNKNOWN:
-            crc64, parts = await self.file_crc64(path, snapshot, schedule)
+            crc64, parts = await self.reading.finished(path, snapshot, schedule)
             stored_crc64 = await self.object_crc64(key, stored)
             whose = whose_object(
                 stored,

@@ -14,62 +14,21 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from . import lifecycle
-from .at_risk import Holding, Tally, Waiting
+from .at_risk import Holding, Waiting
 from .claim import Claims, Keys
 from .errand import Errand, on_errand
 from .events import StreamEvent
 from .exceptions import ChunkProcessingError, FileChanged, Permanent, Stopped, StreamProcessorError, Transient
+from .newcomers import Newcomers, Queue, Room
 from .ports import World
+from .reading import ToBeRead
 from .reconcile import believable, left_behind
 from .recording import SOURCE_MISSING, Checkpoint, Identity, Marker, Snapshot, Status
 from .sweep import Sweep
 
-#: Recordings that may be growing and are looked up at once; once that is done they are under way, all of them.
-_CLAIMS_AT_ONCE = 16
-#: Files lying ready that are under way at once; the others wait, also a folder of 100,000.
-_RESTING_AT_ONCE = 16
-#: A file that was written to so recently may be growing.
-_FRESH_SECONDS = 120.0
 _LOOK_AGAIN_SECONDS = 30.0
 _FIRST_RETRY_SECONDS = 5.0
 _LONGEST_RETRY_SECONDS = 300.0
-
-
-class _Room:
-    """A place among those under way; given back once, however often."""
-
-    def __init__(self, places: asyncio.Semaphore) -> None:
-        self._places = places
-        self._held = True
-
-    def give_back(self) -> None:
-        if self._held:
-            self._held = False
-            self._places.release()
-
-
-class _Queue:
-    """Files that wait to be taken up, by path; ``room`` is held by those that have been. What is taken up leaves the
-    tally."""
-
-    def __init__(self, room: asyncio.Semaphore, tally: Tally) -> None:
-        self.room = room
-        self._tally = tally
-        self.files: OrderedDict[str, Snapshot] = OrderedDict()
-        self._arrived = asyncio.Event()
-
-    def put(self, path: str, snapshot: Snapshot) -> None:
-        """The caller puts it into the tally, which does not care in which queue it waits."""
-        self.files[path] = snapshot
-        self._arrived.set()
-
-    async def get(self) -> tuple[str, Snapshot]:
-        while not self.files:
-            self._arrived.clear()
-            await self._arrived.wait()
-        path, snapshot = self.files.popitem(last=False)
-        self._tally.drop(path)
-        return path, snapshot
 
 
 class Processor(Protocol):
@@ -130,9 +89,7 @@ class Dispatcher:
         self._sweep = Sweep(world, self._claims, lambda: {settled.key for settled in self._settled.values()})
         self._hints: OrderedDict[str, None] = OrderedDict()
         self._hinted = asyncio.Event()
-        self._tally = Tally()
-        self._fresh = _Queue(asyncio.Semaphore(_CLAIMS_AT_ONCE), self._tally)
-        self._resting = _Queue(asyncio.Semaphore(_RESTING_AT_ONCE), self._tally)
+        self._newcomers = Newcomers()
         self._by_path: dict[str, _Stream] = {}
         self._by_identity: dict[Identity, _Stream] = {}
         self._settled: dict[str, _Settled] = {}
@@ -166,7 +123,7 @@ class Dispatcher:
         """Every recording that is not finished, as it stands; those that wait to be taken up all together."""
         there = [(stream, stream.seen) for stream in self._by_identity.values() if stream.seen is not None]
         found = [_holding(stream, seen) for stream, seen in there if stream.to_look_up != seen]
-        waiting = self._tally.waiting()
+        waiting = self._newcomers.waiting()
         to_look_up = waiting.to_look_up + len(there) - len(found)
         return [*found, *self._left.values()], replace(waiting, to_look_up=to_look_up)
 
@@ -296,9 +253,7 @@ class Dispatcher:
     def _forget(self, path: str) -> None:
         self._settled.pop(path, None)
         self._left.pop(path, None)
-        self._fresh.files.pop(path, None)
-        self._resting.files.pop(path, None)
-        self._tally.drop(path)
+        self._newcomers.forget(path)
         self._empty.discard(path)
         self._links.discard(path)
 
@@ -351,17 +306,9 @@ class Dispatcher:
         self._left.pop(path, None)
         settled = self._settled.get(path)
         if settled is None or settled.snapshot != snapshot:
-            # File times may be wrong (a share's clock): what changes while it waits is growing.
-            fresh = self._is_fresh(snapshot) or self._resting.files.get(path, snapshot) != snapshot
-            (self._resting if fresh else self._fresh).files.pop(path, None)
-            (self._fresh if fresh else self._resting).put(path, snapshot)
-            to_look_up = not fresh and self._is_from_before(snapshot)
-            self._tally.put(path, snapshot, self._proved(path, snapshot.identity), to_look_up=to_look_up)
-
-    def _is_fresh(self, snapshot: Snapshot) -> bool:
-        """Whether the file may still be growing. Only the order depends on it, never what becomes of the file."""
-        age = self._world.clock.utc_now().timestamp() - snapshot.mtime_ns / 1e9
-        return age < _FRESH_SECONDS
+            now = self._world.clock.utc_now().timestamp()
+            proved, before = self._proved(path, snapshot.identity), self._is_from_before(snapshot)
+            self._newcomers.put(path, snapshot, proved, now=now, from_before=before)
 
     def _hint_all(self, paths: Iterable[str]) -> None:
         for path in paths:
@@ -376,30 +323,35 @@ class Dispatcher:
         except Stopped:
             return
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._start_from(self._fresh), name="dispatcher-fresh")
-            group.create_task(self._start_from(self._resting), name="dispatcher-resting")
+            for name in ("fresh", "resting", "to_read"):
+                group.create_task(self._start_from(getattr(self._newcomers, name)), name=f"dispatcher-{name}")
             group.create_task(self._sweep.run(), name="dispatcher-sweep")
 
-    async def _start_from(self, queue: _Queue) -> None:
+    async def _start_from(self, queue: Queue) -> None:
         while True:
             await queue.room.acquire()
+            if queue is self._newcomers.to_read:
+                await self._claims.reading.nobody_reads()
             path, snapshot = await queue.get()
-            room = _Room(queue.room)
-            if self._stopping or not self._start(path, snapshot, room, growing=queue is self._fresh):
+            room = Room(queue.room)
+            if self._stopping or not self._start(path, snapshot, room, queue):
                 room.give_back()
 
-    def _start(self, path: str, snapshot: Snapshot, room: _Room, *, growing: bool) -> bool:
+    def _start(self, path: str, snapshot: Snapshot, room: Room, queue: Queue) -> bool:
         if path in self._by_path or snapshot.identity in self._by_identity:
             self._hint_all({path})  # the recovery has met the path or the file meanwhile: look at it in that light
             return False
         proved = self._proved(path, snapshot.identity)
+        to_read, growing = self._newcomers.to_read, queue is self._newcomers.fresh
         to_look_up = snapshot if not growing and self._is_from_before(snapshot) else None
-        stream = _Stream(path, snapshot.identity, snapshot, proved, to_look_up, errand=Errand(room.give_back))
+        may_read = (lambda: True) if queue is to_read else (lambda: not to_read.files)
+        errand = Errand(room.give_back, may_read, is_growing=self._newcomers.was_growing(path))
+        stream = _Stream(path, snapshot.identity, snapshot, proved, to_look_up, errand=errand)
         self._register(stream)
         self._spawn(stream, self._claim_and_carry(stream, snapshot, room, growing=growing), name=f"claim-{path!r}")
         return True
 
-    async def _claim_and_carry(self, stream: _Stream, snapshot: Snapshot, room: _Room, *, growing: bool) -> None:
+    async def _claim_and_carry(self, stream: _Stream, snapshot: Snapshot, room: Room, *, growing: bool) -> None:
         """A recording that may be growing makes room for the next as soon as it is claimed, however many there are; of
         those that lie ready only so many are under way at once, so that each is there soon after it was begun. One that
         has to wait, or is seen growing, keeps nobody else waiting."""
@@ -416,7 +368,7 @@ class Dispatcher:
             self._world.telemetry.stream(claimed.stream_id, stream.path).already_stored(key=claimed.key)
         self._end(stream, claimed)
 
-    async def _claim(self, stream: _Stream, snapshot: Snapshot, room: _Room) -> Checkpoint | Marker | None:
+    async def _claim(self, stream: _Stream, snapshot: Snapshot, room: Room) -> Checkpoint | Marker | None:
         """The record to go on with, the marker of a file that is done, or None: look again at the next change."""
         kept = self._failed.pop(snapshot.identity, None)
         if kept is not None:
@@ -431,6 +383,11 @@ class Dispatcher:
                     self._forget_failed(replaced)
                 return claimed
             except Stopped:
+                return None
+            except ToBeRead:
+                before = self._is_from_before(snapshot)
+                self._newcomers.put_to_read(stream.path, snapshot, stream.proved, from_before=before)
+                self._hint_all({stream.path})  # what was heard of it meanwhile
                 return None
             except FileChanged as exc:
                 if not await self._is_unchanged(stream.path, snapshot):

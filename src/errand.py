@@ -16,10 +16,14 @@ from dataclasses import dataclass
 class Errand:
     """One recording's. ``make_room`` gives back a place that others wait for; it may be called again and again.
 
-    ``parts_fail`` and ``asks_fail``: the store did not take the last part, or did not answer the last small request.
+    ``may_read``: whether no other file that is to be read has waited longer; ``is_growing``: it was seen written to,
+    time and again. ``parts_fail`` and ``asks_fail``: the store did not take the last part, or did not answer the last
+    small request.
     """
 
     make_room: Callable[[], None] = lambda: None
+    may_read: Callable[[], bool] = lambda: True
+    is_growing: bool = False
     parts_fail: bool = False
     asks_fail: bool = False
 

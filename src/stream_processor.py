@@ -532,7 +532,7 @@ class StreamProcessor:
         snapshot = await self._look()
         if stored.size != snapshot.size:
             return False
-        crc64, read = await self._claims.file_crc64(record.path, snapshot, record.schedule)
+        crc64, read = await self._claims.reading.whole(record.path, snapshot, record.schedule)
         if await self._claims.object_crc64(record.key, stored) != crc64:
             return False
         known = self._ledger.parts

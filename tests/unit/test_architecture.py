@@ -61,7 +61,10 @@ FLOORS: dict[str, frozenset[str]] = {
         }
     ),
     "patience": frozenset({"slots", "patience"}),
-    "tools": frozenset({"ledger", "upload", "completion", "documents", "remains", "claim", "elsewhere", "sweep"}),
+    "tools": frozenset(
+        {"ledger", "upload", "completion", "documents", "remains", "claim", "elsewhere", "sweep"}
+        | {"newcomers", "reading"}
+    ),
     "conduct": frozenset({"stream_processor", "dispatcher", "left_out"}),
     "root": frozenset({"main", "__main__"}),
 }
@@ -104,10 +107,10 @@ BESIDES: dict[str, frozenset[str]] = {
     "completion": frozenset({"ledger", "upload"}),
     "documents": frozenset({"upload"}),
     "remains": frozenset({"ledger", "completion", "documents"}),
-    "claim": frozenset({"ledger", "elsewhere"}),
+    "claim": frozenset({"ledger", "elsewhere", "reading"}),
     "sweep": frozenset({"claim"}),
     "stream_processor": frozenset({"ledger", "upload", "completion", "documents", "remains", "claim"}),
-    "dispatcher": frozenset({"claim", "sweep"}),
+    "dispatcher": frozenset({"claim", "sweep", "newcomers", "reading"}),
     "main": frozenset({"embedded", ""}),  # "": the package itself, for its version
     "__main__": frozenset({"main"}),
 }

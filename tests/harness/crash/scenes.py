@@ -59,7 +59,7 @@ def is_settled(simulation: Simulation) -> bool:
     """Whether no stream is alive and nothing waits for a look."""
     dispatcher = simulation.dispatcher
     assert dispatcher is not None
-    waiting = dispatcher._hints or dispatcher._fresh.files or dispatcher._resting.files
+    waiting = dispatcher._hints or len(dispatcher._newcomers)
     return not (dispatcher._by_identity or waiting or simulation.fuse.blown.is_set())
 
 
