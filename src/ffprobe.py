@@ -7,6 +7,7 @@
   ``-protocol_whitelist file`` alone lets a playlist open other local files.) Tracks in other files stay closed.
 * Limits on memory, CPU time, open files and written files, none of the daemon's environment, ``/`` as directory, a
   process group of its own. After the time limit, too much output or a cancellation the whole group is killed.
+* A file that hangs holds up nobody else: it is opened, read and closed in threads (``file_threads``).
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ import os
 import re
 import resource
 import shutil
-import signal
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from . import child_process
+from .child_process import Child
+from .exceptions import ChunkProcessingError
+from .file_threads import FileThreads, OpenFile, reader
 from .film import Film, read_film
 from .media import read_answer
 from .recording import Identity, Probe
@@ -36,11 +40,13 @@ ERROR_LIMIT = 300  # characters
 
 _COMPLAINTS_KEPT_BYTES = 4096
 _REAP_SECONDS = 5.0
+_THREADS = 2
 
 # Limits are set by a shell that then becomes ffprobe: ``preexec_fn`` would run Python between fork and exec of a
 # program with threads, and ``prlimit`` on the running child would come too late. util-linux' setpriv, where it is
 # and can, has the kernel end ffprobe with the daemon. Output goes to pipes, so that no file need be written at all.
 _FENCE: Final = """
+cd / || exit
 ulimit -c 0
 ulimit -f 0
 ulimit -n "$1"
@@ -82,13 +88,18 @@ class Ffprobe:
         self._root = root
         self._identity_of = identity_of  # of an open descriptor; raises OSError
         self._timeout_seconds = timeout_seconds
+        self._threads = FileThreads(_THREADS, "ffprobe-file", silent_seconds=timeout_seconds)
 
     async def available(self) -> str | None:
         """ffprobe's version as it says it; None when there is none that can be run."""
         program = await asyncio.to_thread(_find, self._binary)
         if program is None:
             return None
-        ending = await self._ask([program, "-version"], asyncio.subprocess.DEVNULL)
+        nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            ending = await self._ask([program, "-version"], nothing)
+        finally:
+            os.close(nothing)
         found = re.match(rb"ffprobe version (\S+)", ending.output)
         if ending.trouble or ending.code or not found:
             return None
@@ -101,70 +112,60 @@ class Ffprobe:
         if program is None:
             return Probe(error=f"there is no program {self._binary!r}")
         try:
-            descriptor = await self._opened(path, identity)
-        except (OSError, ValueError) as error:
+            opened = await self._opened(path, identity)
+        except (OSError, ValueError, ChunkProcessingError) as error:
             return Probe(error=f"the file cannot be opened: {_reason(error)}")
         try:
-            ending = await self._ask([program, *_QUESTION], descriptor)
-            film = None if ending.problem() else await self._film(descriptor)
+            with opened.used() as descriptor:
+                ending = await self._ask([program, *_QUESTION], descriptor)
+            film = None if ending.problem() else await self._film(identity, opened)
         finally:
-            os.close(descriptor)
+            opened.let_go()
         problem = ending.problem()
         return Probe(error=problem) if problem else await asyncio.to_thread(read_answer, ending.output, film)
 
-    async def _opened(self, path: str, identity: Identity) -> int:
-        opening = asyncio.get_running_loop().run_in_executor(None, self._open, path, identity)
+    async def _opened(self, path: str, identity: Identity) -> OpenFile:
+        opened = OpenFile()
         try:
-            return await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            opening.add_done_callback(_close_result)  # a thread cannot be stopped: let it finish, keep nothing
+            await self._threads.run(identity, self._open, path, identity, opened)
+        except BaseException:
+            opened.let_go()
             raise
+        return opened
 
-    def _open(self, path: str, identity: Identity) -> int:
-        descriptor = _open_inside(self._root, path)
-        try:
+    def _open(self, path: str, identity: Identity, opened: OpenFile) -> None:
+        opened.is_here(_open_inside(self._root, path))
+        with opened.used() as descriptor:
             if self._identity_of(descriptor) != identity:
                 raise ValueError("another file has taken its place")
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return descriptor
 
-    async def _film(self, descriptor: int) -> Film | None:
-        # A descriptor of its own, and shielded: a thread cannot be stopped, and reads on when nobody waits any more.
-        looking = asyncio.get_running_loop().run_in_executor(None, _film_in, os.dup(descriptor))
-        return await asyncio.shield(looking)
+    async def _film(self, identity: Identity, opened: OpenFile) -> Film | None:
+        try:
+            return await self._threads.run(identity, _film_in, opened)
+        except ChunkProcessingError:
+            return None
 
     async def _ask(self, command: Sequence[str], standard_input: int) -> _Ending:
         limits = _limits(self._timeout_seconds)
         try:
-            process = await asyncio.create_subprocess_exec(
-                *("/bin/sh", "-c", _FENCE, "fence", *limits, *command),
-                stdin=standard_input,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env={},
-                cwd="/",
-                start_new_session=True,
-            )
+            child = await child_process.start(["/bin/sh", "-c", _FENCE, "fence", *limits, *command], standard_input)
         except OSError as error:
             return _Ending(trouble=f"ffprobe cannot be started: {_reason(error)}")
         try:
-            return await self._listen(process)
+            return await self._listen(child)
         finally:
-            await _end(process)
+            await _end(child)
 
-    async def _listen(self, process: asyncio.subprocess.Process) -> _Ending:
-        assert process.stdout is not None and process.stderr is not None
+    async def _listen(self, child: Child) -> _Ending:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 # Both at once: a child that waits for room in the one pipe never closes the other.
                 async with asyncio.TaskGroup() as both:
-                    complaints = both.create_task(_last_of(process.stderr), name="ffprobe-stderr")
-                    output = await _all_of(process.stdout)
+                    complaints = both.create_task(_last_of(child.stderr), name="ffprobe-stderr")
+                    output = await _all_of(child.stdout)
                     if output is None:
-                        _kill_group(process)
-                code = await process.wait()
+                        child.kill_group()
+                code = await asyncio.shield(child.ended)
         except TimeoutError:
             return _Ending(trouble=f"ffprobe took longer than {self._timeout_seconds:g} s")
         if output is None:
@@ -213,19 +214,13 @@ def _open_inside(root: Path, path: str) -> int:
     return descriptor
 
 
-def _film_in(descriptor: int) -> Film | None:
-    """What the boxes of the open file say; nothing where it cannot be read. Closes the descriptor."""
+def _film_in(opened: OpenFile) -> Film | None:
+    """What the boxes of the open file say; nothing where it cannot be read."""
     try:
-        return read_film(lambda offset, count: os.pread(descriptor, count, offset), os.fstat(descriptor).st_size)
+        with opened.used() as descriptor:
+            return read_film(reader(descriptor), os.fstat(descriptor).st_size)
     except OSError:
         return None
-    finally:
-        os.close(descriptor)
-
-
-def _close_result(opening: asyncio.Future[int]) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        os.close(opening.result())
 
 
 def _limits(timeout_seconds: float) -> list[str]:
@@ -261,27 +256,23 @@ async def _last_of(stream: asyncio.StreamReader) -> bytes:
     return kept
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _end(child: Child) -> None:
     """Leave nothing behind: kill what is left of the group, read its pipes to their end, reap the child.
 
-    One that hangs in the kernel (a dead network file system) is not waited for; the loop reaps it when it ends.
+    One that hangs in the kernel (a dead network file system) is not waited for; it is reaped when it ends.
     """
-    assert process.stdout is not None and process.stderr is not None
-    over = process.returncode is not None and process.stdout.at_eof() and process.stderr.at_eof()
-    if over:
-        return  # its number may be another's already
-    _kill_group(process)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_REAP_SECONDS):
-            # A child of the child may hold them longer than the child lives.
-            await _last_of(process.stdout)
-            await _last_of(process.stderr)
-            await process.wait()
-
-
-def _kill_group(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    try:
+        if child.ended.done() and child.stdout.at_eof() and child.stderr.at_eof():
+            return  # its number may be another's already
+        child.kill_group()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_REAP_SECONDS):
+                # A child of the child may hold them longer than the child lives.
+                await _last_of(child.stdout)
+                await _last_of(child.stderr)
+                await asyncio.shield(child.ended)
+    finally:
+        child.let_go()
 
 
 # --- Complaints ---------------------------------------------------------------------------------------------------

@@ -3,8 +3,9 @@ the bytes that are handed out.
 
 * **Names.** Every path is walked folder by folder from the root without following symbolic links, also when they
   stay inside the tree: a recording behind a link is not a recording here. Only the root itself may be a link.
-* **Threads.** All work of the operating system happens in two small pools of threads, one for looking (stat, lease) and
-  one for reading, so that a read from a slow disk never delays a look.
+* **Threads.** All work of the operating system happens in two small groups of threads, one for looking (stat, lease)
+  and one for reading, so that a read from a slow disk never delays a look. A file that hangs keeps no other one
+  waiting: see ``file_threads``.
 * **Memory.** A chunk up to ``in_memory_limit`` bytes is read once and kept until ``release``; a larger one is read
   again, one section at a time, whenever it is sent. Buffers are anonymous mappings: used again while there is
   traffic (fresh memory costs more than the reading), given back to the system when there is none.
@@ -26,27 +27,22 @@ import stat
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 from awscrt.checksums import crc64nvme
 
 from . import boxes
 from .exceptions import ChunkProcessingError, FileChanged, StreamProcessorError
+from .file_threads import SILENT_SECONDS, FileThreads, answered, reader
 from .part_plan import KIB, MIB
 from .ports import ChunkBody, Hashes
 from .recording import Chunk, Digest, Identity, Snapshot, Writers
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 #: Bytes per read and per checksum step. The CRC holds the interpreter's lock, so a step must be short (0.1 ms).
 SECTION = MIB
-#: Bytes that ``pieces`` gives at once.
+#: Bytes that ``pieces`` gives at once, and that a pass over a file reads at once.
 PIECE = 256 * KIB
 #: Bytes of a long pass before the thread is given up: others get their turn, and a cancelled pass ends soon.
 TURN = 32 * MIB
@@ -245,8 +241,8 @@ class _Source:
         """Checksums only, in bounded memory."""
         buffer = _scratch()
         with self._opened() as fd:
-            for at in range(offset, offset + size, SECTION):
-                self._fill(fd, buffer[: min(SECTION, offset + size - at)], at, hasher)
+            for at in range(offset, offset + size, PIECE):
+                self._fill(fd, buffer[: min(PIECE, offset + size - at)], at, hasher)
 
     def section(self, offset: int, size: int, hasher: _Hasher) -> memoryview:
         """Fresh memory each time: a connection may still hold the section before."""
@@ -257,17 +253,17 @@ class _Source:
     def is_whole(self, size: int) -> bool:
         """Whether the MP4's boxes end exactly at ``size``."""
         with self._opened() as fd:
-            return boxes.is_whole(lambda offset, count: os.pread(fd, count, offset), size)
+            return boxes.is_whole(reader(fd), size)
 
     def has_index_first(self, size: int) -> bool:
         """Whether the MP4's index stands before its media."""
         with self._opened() as fd:
-            return boxes.has_index_first(lambda offset, count: os.pread(fd, count, offset), size)
+            return boxes.has_index_first(reader(fd), size)
 
     def examine(self, work: Callable[[Callable[[int, int], bytes]], None]) -> None:
         """Give ``work`` a way to read: at most so many bytes from an offset."""
         with self._opened() as fd:
-            work(lambda offset, count: os.pread(fd, count, offset))
+            work(reader(fd))
 
     @contextmanager
     def _opened(self) -> Iterator[int]:
@@ -293,6 +289,7 @@ class _Source:
                 count = os.preadv(fd, [view[done : done + SECTION]], offset + done)
             except OSError as error:
                 raise _trouble(error, self.path, "read") from error
+            answered()
             if count == 0:
                 raise FileChanged(f"{self.path!r} ends at or before byte {offset + done}", operation="read")
             hasher.update(view[done : done + count])
@@ -311,9 +308,9 @@ _of_thread = threading.local()
 
 
 def _scratch() -> memoryview:
-    """This thread's own section of memory."""
+    """This thread's own piece of memory; small, because each file that hangs may keep one."""
     if not hasattr(_of_thread, "scratch"):
-        _of_thread.scratch = memoryview(bytearray(SECTION))
+        _of_thread.scratch = memoryview(bytearray(PIECE))
     scratch: memoryview = _of_thread.scratch
     return scratch
 
@@ -340,6 +337,12 @@ class _Buffers:
         if self._free:  # all too small: one goes for the one that comes
             self._free.remove(min(self._free, key=len))
         return _anonymous(size)
+
+    def drop(self, buffer: mmap.mmap) -> None:
+        """A thread that nobody waits for may write into it once more, and may hang for ever before it does."""
+        self.give_back(buffer, reusable=False)
+        if sys.platform == "linux":
+            buffer.madvise(mmap.MADV_DONTNEED)
 
     def give_back(self, buffer: mmap.mmap, *, reusable: bool) -> None:
         self._out -= 1
@@ -415,7 +418,7 @@ class _MemoryBody:
 class _FileBody:
     """A chunk too large for memory: read again, and checked again, whenever it is sent."""
 
-    def __init__(self, source: _Source, chunk: Chunk, hasher: _Hasher, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, source: _Source, chunk: Chunk, hasher: _Hasher, threads: FileThreads) -> None:
         self._source = source
         self._chunk = chunk
         self._digest = hasher.digest
@@ -440,7 +443,7 @@ class _FileBody:
         end = self._chunk.offset + self._chunk.size
         for offset in range(self._chunk.offset, end, SECTION):
             size = min(SECTION, end - offset)
-            view = await _in(self._threads, self._source.section, offset, size, again)
+            view = await self._threads.run(self._source.identity, self._source.section, offset, size, again)
             if offset + size == end and again.digest.crc64 != self._digest.crc64:
                 raise FileChanged(f"{self._source.path!r} was changed while it was sent", operation="read")
             for start in range(0, size, PIECE):
@@ -450,30 +453,34 @@ class _FileBody:
         """Nothing is held."""
 
 
-async def _in(threads: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Cancelled while the work runs, it goes on to its end and its result is dropped."""
-    return await asyncio.get_running_loop().run_in_executor(threads, partial(work, *args, **kwargs))
-
-
 class RecordingFiles:
     """The recordings below ``root``; see ``ports.Recordings`` for what each method promises.
 
     ``in_memory_limit``: bytes of the largest chunk that is kept in memory. ``threads`` read and hash at once. After
-    ``spare_seconds`` without any chunk in memory the buffers that wait for their next use go back to the system.
+    ``spare_seconds`` without any chunk in memory the buffers that wait for their next use go back to the system. A file
+    that says nothing for ``silent_seconds`` cannot be read now.
     """
 
-    def __init__(self, root: Path, *, in_memory_limit: int, threads: int = 4, spare_seconds: float = 10.0) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        in_memory_limit: int,
+        threads: int = 4,
+        spare_seconds: float = 10.0,
+        silent_seconds: float = SILENT_SECONDS,
+    ) -> None:
         self._root = root
         self._in_memory_limit = in_memory_limit
         self._buffers = _Buffers(spare_seconds)
         self._devices: dict[str, int] = {}  # where files were found, by folder
-        self._looking = ThreadPoolExecutor(_STAT_THREADS, thread_name_prefix="recording-stat")
-        self._reading = ThreadPoolExecutor(threads, thread_name_prefix="recording-read")
+        self._looking = FileThreads(_STAT_THREADS, "recording-stat", silent_seconds=silent_seconds)
+        self._reading = FileThreads(threads, "recording-read", silent_seconds=silent_seconds)
 
     async def close(self) -> None:
         """Give threads and memory back. A thread that hangs in a dead file system is not waited for."""
-        self._looking.shutdown(wait=False, cancel_futures=True)
-        self._reading.shutdown(wait=False, cancel_futures=True)
+        self._looking.close()
+        self._reading.close()
         self._buffers.clear()
 
     @property
@@ -516,7 +523,7 @@ class RecordingFiles:
 
     async def snapshot(self, path: str) -> Snapshot | None:
         """Raises ``ChunkProcessingError`` when nothing can be said: the root is away, a folder may not be passed."""
-        return await _in(self._looking, self.stat, path)
+        return await self._looking.run(path, self.stat, path)
 
     async def read(self, path: str, identity: Identity, chunk: Chunk, hashes: Hashes) -> ChunkBody:
         source = _Source(self._root, path, identity)
@@ -525,9 +532,10 @@ class RecordingFiles:
         buffer = self._buffers.take(chunk.size)
         hasher = _Hasher(hashes)
         try:
-            await _in(self._reading, source.fill, memoryview(buffer)[: chunk.size], chunk.offset, hasher)
+            view = memoryview(buffer)[: chunk.size]
+            await self._reading.run(identity, source.fill, view, chunk.offset, hasher)
         except BaseException:
-            self._buffers.give_back(buffer, reusable=False)  # cancelled: the thread may still be writing into it
+            self._buffers.drop(buffer)
             raise
         return _MemoryBody(self._buffers, buffer, chunk.size, hasher)
 
@@ -538,23 +546,26 @@ class RecordingFiles:
         hasher = _Hasher(hashes)
         end = chunk.offset + chunk.size
         for offset in range(chunk.offset, end, TURN):
-            await _in(self._reading, source.fold, offset, min(TURN, end - offset), hasher)
+            await self._reading.run(source.identity, source.fold, offset, min(TURN, end - offset), hasher)
         return hasher
 
     async def writers(self, path: str) -> Writers:
         """NONE: at this moment no process has the file open for writing, nor mapped so. Proved only on file systems
         of this machine, and for files of our own user (or with CAP_LEASE)."""
-        return await _in(self._looking, self._ask_for_writers, path)
+        try:
+            return await self._looking.run(path, self._ask_for_writers, path)
+        except ChunkProcessingError:
+            return Writers.UNKNOWN
 
     async def is_whole(self, path: str, identity: Identity, size: int) -> bool:
-        return await _in(self._looking, _Source(self._root, path, identity).is_whole, size)
+        return await self._reading.run(identity, _Source(self._root, path, identity).is_whole, size)
 
     async def has_index_first(self, path: str, identity: Identity, size: int) -> bool:
-        return await _in(self._looking, _Source(self._root, path, identity).has_index_first, size)
+        return await self._reading.run(identity, _Source(self._root, path, identity).has_index_first, size)
 
     async def examine(self, path: str, identity: Identity, work: Callable[[Callable[[int, int], bytes]], None]) -> None:
         """Run ``work(read)`` in a thread on this very file; ``read(offset, count)`` may raise OSError."""
-        await _in(self._reading, _Source(self._root, path, identity).examine, work)
+        await self._reading.run(identity, _Source(self._root, path, identity).examine, work)
 
     def _ask_for_writers(self, path: str) -> Writers:
         try:

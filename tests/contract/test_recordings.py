@@ -356,14 +356,16 @@ class TestDescriptorsAndThreads:
     async def test_a_look_does_not_wait_for_reads_that_hang(self, files: RecordingFiles, tmp_path: Path) -> None:
         (tmp_path / "a.mp4").write_bytes(b"abc")
         disk_is_back = threading.Event()
-        hanging = [files._reading.submit(disk_is_back.wait) for _ in range(20)]
+        hanging = [asyncio.create_task(files._reading.run(number, disk_is_back.wait)) for number in range(20)]
         try:
+            await asyncio.sleep(0)
             async with asyncio.timeout(20):
                 assert (await seen(files, "a.mp4")).size == 3
                 await files.writers("a.mp4")
             assert not any(each.done() for each in hanging)
         finally:
             disk_is_back.set()
+            await asyncio.gather(*hanging)
 
 
 class TestReading:

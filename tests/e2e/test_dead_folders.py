@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,28 +12,16 @@ import pytest
 from tests.harness.e2e.daemon import eventually
 from tests.harness.e2e.recorders import CHUNK, Writer, write
 from tests.harness.e2e.stage import Stage
+from tests.harness.hanging_files import mounted
 
 pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
-
-_DETACHED = 2
 
 
 @contextmanager
 def dead(folder: Path) -> Iterator[None]:
     """A mount on ``folder`` whose server never says a word: whoever looks into it hangs in the kernel until the end."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    try:
-        server = os.open("/dev/fuse", os.O_RDWR)
-    except OSError as error:
-        pytest.skip(f"left out: no FUSE here: {error}")
-    try:
-        options = f"fd={server},rootmode=40000,user_id={os.getuid()},group_id={os.getgid()}"
-        if libc.mount(b"dead", os.fsencode(folder), b"fuse", 0, options.encode()) != 0:
-            pytest.skip(f"left out: this user may not mount: {os.strerror(ctypes.get_errno())}")
+    with mounted(folder):
         yield
-    finally:
-        os.close(server)  # who hangs gets an error
-        libc.umount2(os.fsencode(folder), _DETACHED)
 
 
 def hangs(pid: int) -> bool:
