@@ -103,6 +103,13 @@ class PartTooLarge(S3OperationError):
     size: int = 0
 
 
+class PartNotTaken(S3OperationError):
+    """The store cannot take this part into this upload; another upload may take it.
+
+    Some write parts through to an object as they arrive, and have no way to put other bytes in their place.
+    """
+
+
 class UploadGone(S3OperationError):
     """The store does not know this upload: completed, aborted or expired. Only the object tells which."""
 

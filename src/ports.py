@@ -125,7 +125,8 @@ class ObjectStore(Protocol):
 
     async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
         """Store one part and check the store's answer against the digest. Twice: the later one counts.
-        Raises ``UploadGone``; ``FileChanged`` when a body too large for memory found other bytes on disk."""
+        Raises ``UploadGone``; ``PartNotTaken`` where another upload may take it; ``FileChanged`` when a body too large
+        for memory found other bytes on disk."""
 
     async def copy_part(
         self, key: str, upload_id: str, chunk: Chunk, *, source_key: str, source_etag: str

@@ -36,6 +36,7 @@ from .checksums import crc64_from_base64, crc64_to_base64
 from .credentials import RenewableCredentials
 from .exceptions import (
     ConfigurationError,
+    PartNotTaken,
     PartNumberRefused,
     PartTooLarge,
     S3ConnectionCut,
@@ -577,6 +578,10 @@ class S3Client:
         except PartTooLarge as exc:
             exc.size = body.size
             raise
+        except S3NotAble as exc:
+            # Nothing optional is left in the request, so it is this part in this upload that the store cannot take.
+            hint = f"the recording is sent again in another upload; if that is refused too: {exc.hint}"
+            raise PartNotTaken(str(exc), operation=exc.operation, hint=hint) from exc
         except S3Unavailable:
             if file.broken:
                 raise file.broken from None

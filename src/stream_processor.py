@@ -24,6 +24,7 @@ from .errand import current_errand
 from .exceptions import (
     ChunkProcessingError,
     FileChanged,
+    PartNotTaken,
     PartNumberRefused,
     PartTooLarge,
     Permanent,
@@ -191,6 +192,8 @@ class StreamProcessor:
                 step = partial(self._anew_with_fewer_parts, exc)
             except PartTooLarge as exc:
                 step = partial(self._anew_with_smaller_parts, exc)
+            except PartNotTaken as exc:
+                step = partial(self._anew_with_this_part, exc)
 
     async def _pause_unless_changed(self, error: FileChanged) -> None:
         """A file that reads as changed while every look at it says the same (a stale network mount) is not hurried."""
@@ -615,6 +618,22 @@ class StreamProcessor:
             return False
         self._telemetry.trouble(operation="upload_part", error=refused, retry_seconds=0.0)
         await self._upload_anew(Fact.UPLOAD_LOST, replaces=self._ledger.record.replaces, schedule=schedule)
+        return False
+
+    async def _anew_with_this_part(self, refused: PartNotTaken) -> bool:
+        """The store cannot put a part in place of what it has already: upload the file again."""
+        self._misfits += 1
+        if self._misfits == 1:
+            self._telemetry.trouble(operation="upload_part", error=refused, retry_seconds=0.0)
+        else:
+            await self.pause(self._misfits - 1, operation="upload_part", error=refused)
+        record = self._ledger.record
+        if not self._ledger.parts:  # nothing that is worth keeping until the new object is proved
+            await self._world.store.abort_upload(record.key, str(record.upload_id))
+            await self._ledger.begin_upload(Fact.UPLOAD_LOST, None, {})
+            self._copied = False
+            return False
+        await self._upload_anew(Fact.UPLOAD_LOST, replaces=record.replaces)
         return False
 
     # -- the object is there ----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import pytest_asyncio
 
 from src.checksums import crc64_to_base64
 from src.credentials import KeySettings
-from src.exceptions import PartTooLarge, S3Rejected, S3Unavailable, S3WrongContent, UploadGone
+from src.exceptions import PartNotTaken, PartTooLarge, S3Rejected, S3Unavailable, S3WrongContent, UploadGone
 from src.patience import PatientStore
 from src.recording import (
     Answer,
@@ -271,6 +271,7 @@ BAD: list[tuple[str, str, bytes, object]] = [
     # Refusals
     ("send", "a code in lower case", _refused(503, "slowdown"), WAITS),
     ("send", "an unknown code", _refused(400, "SomethingNew"), WAITS),
+    ("send", "this upload takes no such part", _refused(501, "NotImplemented"), PartNotTaken),
     ("send", "an unknown code with 500", _refused(500, "SomethingNew"), WAITS),
     ("send", "an error of 5 MB", http_answer(503, error_xml("SlowDown" + "x" * 5_000_000), {}), WAITS),
     ("send", "two codes", http_answer(500, b"<Error><Code>A</Code><Code>B</Code></Error>", {}), WAITS),
@@ -351,7 +352,7 @@ class Pair:
         try:
             async with asyncio.timeout(SECONDS):
                 return await call.run(self.client)
-        except (PartTooLarge, S3Rejected, UploadGone) as exc:
+        except (PartNotTaken, PartTooLarge, S3Rejected, UploadGone) as exc:
             return type(exc)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from src.exceptions import PartNumberRefused, PartTooLarge
+from src.exceptions import PartNotTaken, PartNumberRefused, PartTooLarge
 from src.ports import ChunkBody, Naming
 from src.recording import PartSchedule, StoredPart
 from tests.harness.crash.scenes import PATH, bytes_of, finished_file, killed_at, lived, restart
@@ -41,6 +41,51 @@ class _Odd(FakeStore):
         refusal = PartNumberRefused("Part number must be", operation="upload_part")
         refusal.most = self.most or max(1, number - 1)
         raise refusal
+
+
+class _WrittenThrough(FakeStore):
+    """Writes parts to an object as they arrive, and cannot put other bytes in their place. ``never``: takes none."""
+
+    tries = 0
+    never = False
+
+    async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
+        self.tries += 1
+        upload = self.uploads.get(upload_id)
+        there = upload.parts.get(number) if upload else None
+        data = b"".join([bytes(piece) async for piece in body.pieces()])
+        if self.never or (there is not None and there[1] != data):
+            raise PartNotTaken("already streamed and cannot be replaced", operation="upload_part", hint="a hint")
+        return await super().upload_part(key, upload_id, number, body)
+
+
+def test_a_store_that_replaces_no_part_gets_a_patched_recording_in_another_upload() -> None:
+    store = _WrittenThrough(limits=LIMITS)
+
+    async def script(simulation: Simulation) -> None:
+        simulation.disk.write(PATH, bytes_of(3 * CHUNK, 1))
+        await asyncio.sleep(5)
+        simulation.disk.append(PATH, bytes_of(CHUNK + 3, 2))
+        simulation.disk.patch(PATH, 0, b"head")
+        await asyncio.sleep(3600)
+        simulation.disk.patch(PATH, 4, b"tail")
+
+    assert lived(script, settle=3600, store=store).problems() == []
+    assert store.uploads == {}
+
+
+def test_a_store_that_takes_no_part_at_all_is_asked_ever_more_rarely_and_collects_no_uploads() -> None:
+    store = _WrittenThrough(limits=LIMITS)
+    store.never = True
+
+    async def script(simulation: Simulation) -> None:
+        simulation.disk.write(PATH, bytes_of(4 * CHUNK + 3, 1))
+        await asyncio.sleep(3600)
+        assert 0 < store.tries < 400
+        assert len(store.uploads) <= 1
+        store.never = False
+
+    assert lived(script, settle=3600, store=store).problems() == []
 
 
 def test_parts_that_are_too_large_at_their_smallest_are_tried_ever_more_rarely() -> None:

@@ -44,9 +44,10 @@ class Personality:
     """One kind of store, or of machine before a store. ``behind``: the real store that it stands before.
 
     ``ignores``: headers that it takes no notice of (a pattern), ``ignores_writing`` at the writing of an object only.
-    ``equal_parts``: all parts but the last must have one size. ``slow_completion``: it answers 200 at once, then white
-    space, then the result. ``no_length``: a HEAD is answered without Content-Length. ``chunked``: other answers come in
-    pieces, without it, too. With ``idle_seconds`` connections are kept open, as HTTP/1.1 has it, and closed after so
+    ``equal_parts``: all parts but the last must have one size. ``keeps_parts``: a part that is stored is not replaced by
+    another one, the upload goes on with what it has. ``slow_completion``: it answers 200 at once, then white space, then
+    the result. ``no_length``: a HEAD is answered without Content-Length. ``chunked``: other answers come in pieces,
+    without it, too. With ``idle_seconds`` connections are kept open, as HTTP/1.1 has it, and closed after so
     long without a request; with ``closes_without_body`` after an answer without a body, which did not say so.
 
     ``chunk``: what the daemon is told to send at a time. ``long_parts``: so many more parts has one of the recordings.
@@ -64,6 +65,7 @@ class Personality:
     ignores: str = ""
     ignores_writing: str = ""
     equal_parts: bool = False
+    keeps_parts: bool = False
     slow_completion: bool = False
     no_length: bool = False
     chunked: bool = False
@@ -83,8 +85,12 @@ class Personality:
 
     @property
     def is_exact(self) -> bool:
-        """Whether no part can be lost on its way: then none is sent that need not be."""
-        return self.idle_seconds is None and not any(refusal.body_over for refusal in self.refusals)
+        """Whether no part can be lost on its way, or in its upload: then none is sent that need not be."""
+        return (
+            self.idle_seconds is None
+            and not self.keeps_parts
+            and not any(refusal.body_over for refusal in self.refusals)
+        )
 
 
 PERSONALITIES = (
@@ -240,6 +246,14 @@ PERSONALITIES = (
                 lacks="content-md5",
             ),
         ),
+    ),
+    Personality(
+        "rclone serve s3",
+        "writes parts through as they arrive, so that none can be replaced, and takes no notice of their checksums",
+        ("https://github.com/rclone/rclone/blob/v1.76.0/cmd/serve/s3/serve_s3.md",),
+        ignores=_ANY_CHECKSUM,
+        keeps_parts=True,
+        note="a recording that was patched while it was sent is sent once more, in another upload",
     ),
     Personality(
         "nginx with a body limit",

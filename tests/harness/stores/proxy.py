@@ -32,6 +32,7 @@ class PersonalS3(FaultyS3):
         self._server = server
         self._personality = personality
         self._sizes: dict[str, dict[int, int]] = {}
+        self._md5s: dict[tuple[str, int], bytes] = {}  # of stored parts, by upload and number
         #: Refusals so far, by operation and code.
         self.refused: list[tuple[str, str]] = []
 
@@ -73,7 +74,7 @@ class PersonalS3(FaultyS3):
                 await slow_success(spaces=3).happen(exchange)
                 return False
             raw = await exchange.forward()
-            self._remember(asked, raw)
+            self._remember(asked, body, raw)
         if personality.no_length and asked.method == "HEAD":
             raw = re.sub(rb"(?i)\r\ncontent-length: *\d+", b"", raw)
         elif personality.chunked:
@@ -92,13 +93,19 @@ class PersonalS3(FaultyS3):
                 return replace(refusal, message=refusal.message.replace("{header}", header))
         if self._personality.equal_parts and request.operation == _COMPLETION and self._unequal(request, body):
             return Refusal(400, "InvalidPart", "All non-trailing parts must have the same length.")
+        if self._personality.keeps_parts and request.operation == "UploadPart" and self._would_replace(request, body):
+            return Refusal(501, "NotImplemented", "the part has already been streamed and cannot be replaced")
         return None
 
-    def _remember(self, request: Request, raw: bytes) -> None:
+    def _remember(self, request: Request, body: bytes, raw: bytes) -> None:
         if request.operation in ("UploadPart", "UploadPartCopy") and raw[9:12] == b"200":
-            self._sizes.setdefault(_query(request, "uploadId"), {})[int(_query(request, "partNumber"))] = _part_size(
-                request
-            )
+            upload, number = _query(request, "uploadId"), int(_query(request, "partNumber"))
+            self._sizes.setdefault(upload, {})[number] = _part_size(request)
+            self._md5s[upload, number] = hashlib.md5(body).digest()
+
+    def _would_replace(self, request: Request, body: bytes) -> bool:
+        md5 = hashlib.md5(body).digest()
+        return self._md5s.get((_query(request, "uploadId"), int(_query(request, "partNumber"))), md5) != md5
 
     def _unequal(self, request: Request, body: bytes) -> bool:
         sizes = self._sizes.get(_query(request, "uploadId"), {})
