@@ -111,11 +111,31 @@ async def until_it_works(
     operation: str, call: Callable[[], Awaitable[T]], *, policy: RetryPolicy, observer: RetryObserver
 ) -> T:
     """The result of ``call``, however long it takes. Raises what is not transient at once; cancellation passes."""
-    in_trouble = False
+    began = asyncio.get_running_loop().time()
+    try:
+        return await call()  # nearly always all there is to do: what repeats is built for the other times only
+    except Transient as exc:
+        if not _is_ours_to_wait_out(exc):
+            raise
+        failed = [exc]
+    return await _again(operation, call, failed, began, policy=policy, observer=observer)
+
+
+async def _again(
+    operation: str,
+    call: Callable[[], Awaitable[T]],
+    failed: list[Transient],
+    began: float,
+    *,
+    policy: RetryPolicy,
+    observer: RetryObserver,
+) -> T:
+    """As ``until_it_works``, after a first attempt that began at ``began`` (loop time) and ended with ``failed``.
+
+    The failure is taken out of its list: it holds on to the frames that it came through, and to what they hold.
+    """
 
     def report(state: RetryCallState) -> None:
-        nonlocal in_trouble
-        in_trouble = True
         error = state.outcome.exception() if state.outcome else None
         assert error is not None and state.next_action is not None
         observer.operation_failed(
@@ -133,17 +153,14 @@ async def until_it_works(
     try:
         async for attempt in attempts:
             with attempt:
+                failures = attempt.retry_state.attempt_number - 1
+                if failures == 0:
+                    raise failed.pop()
                 result = await call()
-                state = attempt.retry_state
-                if state.attempt_number > 1:
-                    observer.operation_recovered(
-                        operation=operation,
-                        failures=state.attempt_number - 1,
-                        seconds=state.seconds_since_start or 0.0,
-                    )
+                seconds = asyncio.get_running_loop().time() - began
+                observer.operation_recovered(operation=operation, failures=failures, seconds=seconds)
                 return result
     except BaseException:
-        if in_trouble:
-            observer.operation_given_up(operation=operation)
+        observer.operation_given_up(operation=operation)
         raise
     raise AssertionError("unreachable: attempts never end without a result")
