@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +67,7 @@ def _document(key: str, there: FakeObject, document: FakeObject | None) -> Itera
     if described is None or described.etag != there.etag:
         yield f"the document of {key} is not its: {document.data!r}"
         return
-    yield from (f"the document of {key}: {error.message}" for error in _schema().iter_errors(json.loads(document.data)))
+    yield from (f"the document of {key}: {message}" for message in _against_the_schema(document.data))
     if (described.key, described.snapshot.size) != (key, len(there.data)):
         yield f"the document of {key} describes {described.key} of {described.snapshot.size} bytes"
     if described.crc64 != checksums.crc64nvme(there.data):
@@ -78,6 +78,12 @@ def _document(key: str, there: FakeObject, document: FakeObject | None) -> Itera
 @cache
 def _schema() -> Draft202012Validator:
     return Draft202012Validator(json.loads(_SCHEMA.read_text()))
+
+
+@lru_cache(maxsize=16)
+def _against_the_schema(document: bytes) -> tuple[str, ...]:
+    """A life is audited several times, and its document is mostly the same each time."""
+    return tuple(error.message for error in _schema().iter_errors(json.loads(document)))
 
 
 def _chunks(described: StoredDescription, there: FakeObject) -> Iterator[str]:
