@@ -102,7 +102,7 @@ def faulty_stage(home: Path, *rules: Rule) -> Iterator[tuple[Stage, FaultyRedis]
 
 def wait_until_all_are_done(stage: Stage, daemon: Daemon, count: int) -> None:
     """Every recording is described in the bucket and nothing is left in Redis."""
-    eventually(lambda: len(stage.bucket.documents()) >= count, f"{count} objects are described", within=240)
+    eventually(lambda: len(stage.bucket.described()) >= count, f"{count} objects are described", within=240)
     eventually(lambda: not stage.redis_keys("stream:*"), "no stream is left in Redis")
     assert daemon.is_running()
 

@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-import psutil
-
 from src.embedded.s3_server import keeps_attributes
 from tests.harness import canary
+from tests.harness.listening import ports_of
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 30.0
@@ -116,7 +115,7 @@ class Server:
             )
         until = time.monotonic() + START_SECONDS
         while process.poll() is None and time.monotonic() < until:
-            if _listens(process.pid, self.port) and self._serves():
+            if self.port in ports_of(process.pid) and self._serves():
                 return True
             time.sleep(0.02)
         self.kill()
@@ -282,14 +281,6 @@ def _free_ports() -> Iterator[int]:
             except OSError:
                 continue
         yield port
-
-
-def _listens(pid: int, port: int) -> bool:
-    try:
-        connections = psutil.Process(pid).net_connections(kind="tcp")
-    except psutil.NoSuchProcess:
-        return False
-    return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in connections)
 
 
 def _dies_with_us() -> list[str]:

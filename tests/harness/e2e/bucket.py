@@ -65,14 +65,20 @@ class Bucket:
 
     def documents(self) -> dict[str, Document]:
         """Every document by the key of the object that it describes."""
-        found = {}
-        for key in self._all_keys():
-            if key.endswith(SUFFIX):
-                try:
-                    found[key.removesuffix(SUFFIX)] = json.loads(self.stored(key))
-                except (FileNotFoundError, ValueError):
-                    continue  # just being written
-        return found
+        found = {key: self.document(key) for key in self.described()}
+        return {key: document for key, document in found.items() if document is not None}
+
+    def described(self) -> list[str]:
+        """The keys that have a document, which may just be being written."""
+        return [key.removesuffix(SUFFIX) for key in self._all_keys() if key.endswith(SUFFIX)]
+
+    def document(self, key: str) -> Document | None:
+        """The document of the object at ``key``; None where there is none, or where it is just being written."""
+        try:
+            document: Document = json.loads(self.stored(key + SUFFIX))
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return None
+        return document
 
     def open_uploads(self) -> list[str]:
         """The keys of all multipart uploads that were neither completed nor aborted, but for those of the probe."""
@@ -144,7 +150,7 @@ class Bucket:
             return (self.folder / key).read_bytes()
         try:
             return self.get(key)
-        except self.client.exceptions.NoSuchKey as exc:
+        except (self.client.exceptions.NoSuchKey, self.client.exceptions.NoSuchBucket) as exc:
             raise FileNotFoundError(key) from exc
 
     def _all_keys(self) -> list[str]:

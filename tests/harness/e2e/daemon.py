@@ -17,16 +17,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.harness import canary
+from tests.harness.listening import ports_of
 
 ROOT = Path(__file__).parents[3]
 TETHER = ROOT / "src" / "embedded" / "tether.py"
 #: Long, because two suites may share two processors; a test that passes never waits for it.
 PATIENCE_SECONDS = 120.0
 _POLL_SECONDS = 0.02
+#: Looking takes a third of the time at most: it must not take the processor from what it waits for.
+_REST_AFTER_LOOKING = 2.0
+_LONGEST_POLL_SECONDS = 0.1
 #: What the daemon inherits; everything else could be taken for a setting.
 _INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ")
 
@@ -37,11 +40,14 @@ Line = dict[str, Any]
 def eventually(find: Callable[[], T], what: str, *, within: float = PATIENCE_SECONDS) -> T:
     """What ``find`` gives as soon as that is true. Raises AssertionError after ``within`` seconds."""
     until = time.monotonic() + within
-    while not (found := find()):
-        if time.monotonic() > until:
+    while True:
+        began = time.monotonic()
+        if found := find():
+            return found
+        now = time.monotonic()
+        if now > until:
             raise AssertionError(f"not within {within:.0f} s: {what}; the last answer was {found!r}")
-        time.sleep(_POLL_SECONDS)
-    return found
+        time.sleep(min(max(_POLL_SECONDS, _REST_AFTER_LOOKING * (now - began)), _LONGEST_POLL_SECONDS))
 
 
 class Daemon:
@@ -230,10 +236,6 @@ class Daemon:
     def _listening_port(self) -> int:
         """It takes any free port and tells nobody but the system."""
         if not self._port and self.is_running():
-            try:
-                found = psutil.Process(self.pid).net_connections(kind="tcp")
-            except psutil.Error:
-                return 0
-            ports = [each.laddr.port for each in found if each.status == psutil.CONN_LISTEN]
+            ports = ports_of(self.pid)
             self._port = ports[0] if ports else 0
         return self._port

@@ -107,7 +107,7 @@ class Stage:
 
     def _is_done(self, key: str, recording: Path) -> bool:
         """By the document, which is written last; the object is compared once that is there."""
-        document = self.bucket.documents().get(key)
+        document = self.bucket.document(key)
         status = recording.stat()
         return (
             document is not None
