@@ -18,7 +18,7 @@ class Errand:
 
     ``may_read``: whether no other file that is to be read has waited longer; ``is_growing``: it was seen written to,
     time and again. ``parts_fail`` and ``asks_fail``: the store did not take the last part, or did not answer the last
-    small request.
+    small request. ``redis_fails``: Redis did not answer the last one.
     """
 
     make_room: Callable[[], None] = lambda: None
@@ -26,6 +26,7 @@ class Errand:
     is_growing: bool = False
     parts_fail: bool = False
     asks_fail: bool = False
+    redis_fails: bool = False
 
     @property
     def on_probation(self) -> bool:

@@ -57,6 +57,7 @@ from .recording import (
     Status,
 )
 from .redis_errors import UNREADABLE_ANSWER, RedisRejected, error_class, said, translate
+from .redis_turns import RedisTurns
 from .request_outcome import ServiceObserver, observed
 from .retry import RetryPolicy, until_it_works
 
@@ -153,8 +154,7 @@ class RedisCheckpoints:
         self._observer = observer
         self._telemetry = telemetry
         self._connections = connections
-        # Not left to redis-py's pool: there, a cancelled waiter can take another's wake-up with it.
-        self._turn_at_redis = asyncio.Semaphore(connections)
+        self._turns_at_redis = RedisTurns(connections)
         self._client: Redis | None = None
         self._written: dict[str, _Written] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -590,7 +590,7 @@ class RedisCheckpoints:
         for command in (*commands, (f"PING {question}",)):
             pipe.execute_command(*command)
         try:
-            async with asyncio.timeout(seconds), self._turn_at_redis:
+            async with asyncio.timeout(seconds), self._turns_at_redis.taken():
                 replies = await pipe.execute(raise_on_error=not wrong_type_is_none)
             *answers, answered = [_without_wrong_type(reply) for reply in replies]
             if answered != question.encode():
