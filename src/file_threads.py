@@ -19,7 +19,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
 from queue import SimpleQueue
@@ -105,8 +104,10 @@ class FileThreads:
         self._beside_seconds = min(_BESIDE_SECONDS, silent_seconds)
         self._places = asyncio.Semaphore(count)
         self._todo: SimpleQueue[_Call | None] = SimpleQueue()
-        self._threads = self._calls = self._calls_beside = 0
+        self._threads = self._many_beside = 0
+        self._running: set[_Call] = set()
         self._beside: dict[Hashable, set[_Call]] = {}
+        self._looking: asyncio.TimerHandle | None = None
         self._closed = False
 
     def close(self) -> None:
@@ -121,34 +122,29 @@ class FileThreads:
 
         Cancelled while the work runs, it goes on until the file answers, and its result is dropped.
         """
-        await self._until_it_answers(file)
+        if self._beside:
+            await self._until_it_answers(file)
         await self._places.acquire()
-        call = self._begin(file, partial(work, *args, **kwargs))
-        try:
-            async with asyncio.timeout(None) as limit:
-                call.limit = limit
-                result: T = await asyncio.wrap_future(call.outcome)
-                return result
-        except TimeoutError:  # also what the system says of some shares
-            if not limit.expired():
-                raise
-            raise self._silence() from None
-        finally:
-            call.limit, call.is_wanted = None, False
-
-    def _begin(self, file: Hashable, work: Callable[[], object]) -> _Call:
         if self._closed:
             self._places.release()
             raise RuntimeError("closed already")
-        loop, call = asyncio.get_running_loop(), _Call(file, work)
-        call.outcome.add_done_callback(partial(self._tell_end, loop, call))
-        call.timer = loop.call_later(self._beside_seconds, self._look, call)
-        self._calls += 1
-        if self._calls > self._threads:
+        loop = asyncio.get_running_loop()
+        call = _Call(file, partial(work, *args, **kwargs), loop.create_future(), partial(self._tell_end, loop))
+        self._begin(call, loop)
+        try:
+            result: T = await call.outcome
+            return result
+        finally:
+            call.is_wanted = False
+
+    def _begin(self, call: _Call, loop: asyncio.AbstractEventLoop) -> None:
+        self._running.add(call)
+        if len(self._running) > self._threads:
             self._threads += 1
             threading.Thread(target=_work, args=[self._todo], name=self._name, daemon=True).start()
         self._todo.put(call)
-        return call
+        if self._looking is None:
+            self._looking = loop.call_later(self._beside_seconds, self._look)
 
     async def _until_it_answers(self, file: Hashable) -> None:
         while hanging := [call for call in self._beside.get(file, ()) if call.silence() >= self._beside_seconds]:
@@ -166,39 +162,34 @@ class FileThreads:
             hint="Check the disk, or the server of the share, that the file is on.",
         )
 
-    def _look(self, call: _Call) -> None:
-        """Again and again, until the call was given up or has come back."""
-        silence, wait = call.silence(), self._beside_seconds
-        if silence >= self._beside_seconds and not call.is_beside and self._calls_beside < _MOST_BESIDE:
-            call.is_beside = True
-            self._calls_beside += 1
-            self._beside.setdefault(call.file, set()).add(call)
-            self._places.release()
-        if silence >= self._silent_seconds:
-            if call.limit is not None:
-                call.limit.reschedule(0)
-                call.limit = None
-            if call.is_beside:
-                return
-        elif silence >= self._beside_seconds:
-            wait = self._silent_seconds - silence
-        else:
-            wait = self._beside_seconds - silence
-        call.timer = asyncio.get_running_loop().call_later(max(wait, 0.01), self._look, call)
+    def _look(self) -> None:
+        """Now and then, while any call runs; on a good disk none is there for longer than one look."""
+        for call in self._running:
+            silence = call.silence()
+            if silence >= self._beside_seconds and not call.is_beside and self._many_beside < _MOST_BESIDE:
+                call.is_beside = True
+                self._many_beside += 1
+                self._beside.setdefault(call.file, set()).add(call)
+                self._places.release()
+            if silence >= self._silent_seconds and not call.outcome.done():
+                call.outcome.set_exception(self._silence())
+        self._looking = None
+        if self._running:
+            self._looking = asyncio.get_running_loop().call_later(self._beside_seconds / 4, self._look)
 
-    def _tell_end(self, loop: asyncio.AbstractEventLoop, call: _Call, _: Future[Any]) -> None:
+    def _tell_end(self, loop: asyncio.AbstractEventLoop, call: _Call) -> None:
+        """In the call's thread."""
         with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(self._end, call)
 
     def _end(self, call: _Call) -> None:
-        if call.timer is not None:
-            call.timer.cancel()
+        call.tell()
         call.came_back.set()
-        self._calls -= 1
+        self._running.discard(call)
         if not call.is_beside:
             self._places.release()
             return
-        self._calls_beside -= 1
+        self._many_beside -= 1
         others = self._beside[call.file]
         others.discard(call)
         if not others:
@@ -211,16 +202,23 @@ class FileThreads:
 class _Call:
     """One call. ``heard_at`` is written by its thread, ``is_wanted`` by the event loop's."""
 
-    def __init__(self, file: Hashable, work: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        file: Hashable,
+        work: Callable[[], object],
+        outcome: asyncio.Future[Any],
+        when_over: Callable[[_Call], None],
+    ) -> None:
         self.file = file
-        self.outcome: Future[Any] = Future()
+        self.outcome = outcome
         self.heard_at = time.monotonic()
         self.is_wanted = True
         self.is_beside = False
-        self.limit: asyncio.Timeout | None = None
-        self.timer: asyncio.TimerHandle | None = None
         self.came_back = asyncio.Event()
         self._work = work
+        self._when_over = when_over
+        self._result: object = None
+        self._error: BaseException | None = None
 
     def silence(self) -> float:
         """Seconds since something came."""
@@ -228,18 +226,30 @@ class _Call:
 
     def run(self) -> None:
         """In a thread."""
-        if not self.outcome.set_running_or_notify_cancel():
-            return
         _of_thread.call = self
-        try:
-            self.heard_at = time.monotonic()
-            outcome = self._work()
-        except BaseException as error:  # noqa: BLE001 - whoever waits for it gets it
-            self.outcome.set_exception(error)
+        self._result, self._error = _attempt(self._work)
+        _of_thread.call = None
+        del self._work  # and the memory that it was to fill
+        self._when_over(self)
+
+    def tell(self) -> None:
+        """In the event loop's thread: hand over what came of it."""
+        if self.outcome.done():
+            return
+        if self._error is not None:
+            self.outcome.set_exception(self._error)
         else:
-            self.outcome.set_result(outcome)
-        finally:
-            _of_thread.call = None
+            self.outcome.set_result(self._result)
+
+
+def _attempt(work: Callable[[], object]) -> tuple[object, BaseException | None]:
+    """A frame of its own, so that the error's traceback leads neither to the call nor to its outcome: such a circle
+    would keep memory until the next collection."""
+    try:
+        answered()
+        return work(), None
+    except BaseException as error:  # noqa: BLE001 - whoever waits for it gets it
+        return None, error
 
 
 def _work(todo: SimpleQueue[_Call | None]) -> None:

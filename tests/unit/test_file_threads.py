@@ -147,7 +147,7 @@ async def test_a_call_that_is_cancelled_before_it_began_gives_its_place_back() -
         back.set()
         await asyncio.gather(*busy)
         assert await files.run("file", lambda: 1) == 1
-        await until(lambda: files._calls == 0)
+        await until(lambda: not files._running)
 
 
 async def test_a_time_out_that_the_system_tells_is_passed_on() -> None:
