@@ -50,6 +50,7 @@ _LONGEST = (
     "test_watchdog",
     "test_at_risk",
     "test_set_up",
+    "test_nobody_waits",
 )
 #: A shared fixture in whose name pytest-asyncio keeps its loop makes nothing.
 _LOOPS = "_"

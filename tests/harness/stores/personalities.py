@@ -44,9 +44,9 @@ class Personality:
     """One kind of store, or of machine before a store. ``behind``: the real store that it stands before.
 
     ``ignores``: headers that it takes no notice of (a pattern), ``ignores_writing`` at the writing of an object only.
-    ``equal_parts``: all parts but the last must have one size. ``keeps_parts``: a part that is stored is not replaced by
-    another one, the upload goes on with what it has. ``slow_completion``: it answers 200 at once, then white space, then
-    the result. ``no_length``: a HEAD is answered without Content-Length. ``chunked``: other answers come in pieces,
+    ``equal_parts``: all parts but the last must have one size. ``keeps_parts``: a part that is stored is not replaced
+    by another one, the upload goes on with what it has. ``slow_completion``: it answers 200 at once, then white space,
+    then the result. ``no_length``: a HEAD is answered without Content-Length. ``chunked``: other answers come in pieces,
     without it, too. With ``idle_seconds`` connections are kept open, as HTTP/1.1 has it, and closed after so
     long without a request; with ``closes_without_body`` after an answer without a body, which did not say so.
 
