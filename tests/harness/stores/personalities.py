@@ -46,8 +46,8 @@ class Personality:
     ``ignores``: headers that it takes no notice of (a pattern), ``ignores_writing`` at the writing of an object only.
     ``equal_parts``: all parts but the last must have one size. ``keeps_parts``: a part that is stored is not replaced
     by another one, the upload goes on with what it has. ``slow_completion``: it answers 200 at once, then white space,
-    then the result. ``no_length``: a HEAD is answered without Content-Length. ``chunked``: other answers come in pieces,
-    without it, too. With ``idle_seconds`` connections are kept open, as HTTP/1.1 has it, and closed after so
+    then the result. ``no_length``: a HEAD is answered without Content-Length. ``chunked``: other answers come in
+    pieces, without it, too. With ``idle_seconds`` connections are kept open, as HTTP/1.1 has it, and closed after so
     long without a request; with ``closes_without_body`` after an answer without a body, which did not say so.
 
     ``chunk``: what the daemon is told to send at a time. ``long_parts``: so many more parts has one of the recordings.
