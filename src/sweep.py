@@ -35,19 +35,17 @@ class Sweep:
         """For ever; a store that refuses is asked again the next time."""
         retention = self._world.orphan_retention
         pause = _FIRST_SECONDS
-        listed_at: float | None = None
+        objects_at = uploads_at = self._world.clock.monotonic()
         while True:
             await asyncio.sleep(pause)
-            pause = _SWEEP_SECONDS if retention is None else min(_SWEEP_SECONDS, retention.total_seconds() / 4)
             now = self._world.clock.monotonic()
+            pause = _SWEEP_SECONDS if retention is None else min(_SWEEP_SECONDS, retention.total_seconds() / 4)
             try:
-                if (
-                    listed_at is None or now - listed_at >= _SWEEP_SECONDS
-                ):  # the whole bucket, however short a retention
-                    listed_at = now
+                if now >= objects_at:  # the whole bucket, however short a retention
+                    objects_at = now + _SWEEP_SECONDS
                     await self._look_for_objects()
-                if retention is not None:
-                    await self._look_for_orphans(retention)
+                if retention is not None and now >= uploads_at:
+                    uploads_at = now + await self._look_for_orphans(retention)
             except Stopped:
                 return
             except Exception as exc:  # noqa: BLE001 - looking through the bucket never stops a recording
@@ -67,25 +65,37 @@ class Sweep:
     async def _is_gone(self, key: str) -> bool:
         return await self._world.store.head(key) is None
 
-    async def _look_for_orphans(self, retention: timedelta) -> None:
-        """Every open upload under the key prefix that nobody knows and nothing came into for so long."""
-        before = self._world.clock.utc_now() - retention
-        listed = await self._world.store.list_uploads_under(self._world.naming.key_prefix)
-        left = [upload for upload in listed if await self._is_orphan(upload, before) and not await self._abort(upload)]
+    async def _look_for_orphans(self, retention: timedelta) -> float:
+        """Every open upload under the key prefix that nobody knows and nothing came into for so long. Seconds until one
+        can be, by what was listed: what is begun later cannot before the whole retention time has passed."""
+        now = self._world.clock.utc_now()
+        next_at = now + min(retention, timedelta(seconds=_SWEEP_SECONDS))
+        left: list[OpenUpload] = []
+        for upload in await self._world.store.list_uploads_under(self._world.naming.key_prefix):
+            touched_at = await self._last_touched(upload, now - retention)
+            if touched_at is None:
+                continue
+            if touched_at >= now - retention:
+                next_at = min(next_at, touched_at + retention)
+            elif not await self._abort(upload):
+                left.append(upload)
         keys = [upload.key for upload in left[:_KEYS_TOLD]]
         self._world.telemetry.orphans_left(count=len(left), keys=keys)
+        return max(0.0, (next_at - now).total_seconds())
 
-    async def _is_orphan(self, upload: OpenUpload, before: datetime) -> bool:
-        """Whether nobody knows the upload and nothing came into it for so long."""
-        if upload.initiated_at is None or upload.initiated_at >= before:
-            return False
-        if self._claims.is_in_use(upload):
-            return False
+    async def _last_touched(self, upload: OpenUpload, before: datetime) -> datetime | None:
+        """When an upload that nobody knows got its last part; None for those that are known or cannot be judged."""
+        if upload.initiated_at is None or self._claims.is_in_use(upload):
+            return None
+        if upload.initiated_at >= before:
+            return upload.initiated_at
         try:
             parts = await self._world.store.list_parts(upload.key, upload.upload_id)
         except UploadGone:
-            return False
-        return all(part.modified_at is not None and part.modified_at < before for part in parts.values())
+            return None
+        moments = [part.modified_at for part in parts.values()]
+        known = [moment for moment in moments if moment is not None]
+        return max([upload.initiated_at, *known]) if len(known) == len(moments) else None
 
     async def _abort(self, upload: OpenUpload) -> bool:
         """Throw it away where the object is there, ours and described: whatever it was for, that is done."""

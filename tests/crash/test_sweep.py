@@ -182,3 +182,29 @@ def test_a_store_that_is_away_for_long_is_swept_when_it_is_back() -> None:
         assert orphan not in simulation.store.uploads
 
     assert play(script).problems() == []
+
+
+def test_a_short_retention_has_the_bucket_listed_no_more_often_than_it_can_matter() -> None:
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation)
+        simulation.plant_upload("a stranger's.mp4", b"half")
+        await asyncio.sleep(24 * HOUR)
+
+    simulation = play(script)
+    assert simulation.problems() == []
+    assert simulation.store.count("list_uploads_under") <= 26, "once in the retention time"
+    assert simulation.store.count("list_objects") <= 5
+
+
+def test_an_upload_whose_time_has_come_goes_before_twice_the_retention_is_over() -> None:
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation)
+        for minutes in (20, 45, 70):
+            await asyncio.sleep(minutes * 60)
+            orphan = _orphan(simulation)
+            await asyncio.sleep(HOUR)
+            assert orphan in simulation.store.uploads
+            await asyncio.sleep(1.3 * HOUR)
+            assert orphan not in simulation.store.uploads
+
+    assert play(script).problems() == []
