@@ -328,6 +328,8 @@ def encode_meta(checkpoint: Checkpoint) -> dict[str, bytes]:
         fields["manifest"] = _dump(_manifest_to(checkpoint.manifest))
     if checkpoint.probe is not None:
         fields["probe"] = _probe_to(checkpoint.probe)
+    if checkpoint.number is not None:
+        fields["number"] = b"%d" % checkpoint.number
     if checkpoint.superseded:
         fields["superseded"] = _superseded_to(checkpoint.superseded)
     return fields
@@ -386,7 +388,31 @@ def decode_meta(stream_id: str, fields: Mapping[str, bytes]) -> Checkpoint:
         still_open="still_open" in fields,
         failure=None if failure is None else failure.decode("utf-8", "surrogateescape"),
         superseded=_superseded_from(fields.get("superseded", b"[]")),
+        number=_number_from(fields.get("number")),
     )
+
+
+def _number_from(raw: bytes | None) -> int | None:
+    """A hint: what is none is as good as unknown."""
+    try:
+        return None if raw is None else _digits(raw, 1)
+    except ValueError:
+        return None
+
+
+def encode_highest(bucket: str, number: int) -> bytes:
+    """What is remembered of a name, as JSON: the highest number that a recording of it got in this bucket."""
+    return _dump({"v": FORMAT_VERSION, "bucket": bucket, "number": number})
+
+
+def decode_highest(bucket: str, raw: object) -> int | None:
+    """The number again; None for anything else, since it is only a hint."""
+    try:
+        values = _parse(raw) if isinstance(raw, bytes) else {}
+        _check_version(_whole(values["v"]))
+        return _whole(values["number"], 2) if values["bucket"] == bucket else None
+    except UNREADABLE:
+        return None
 
 
 def encode_marker(marker: Marker) -> bytes:

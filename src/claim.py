@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import count
+from typing import TypeGuard
 
 from .elsewhere import Elsewhere
 from .errand import current_errand
 from .exceptions import FileChanged, UploadGone
 from .lifecycle import Fact, after
 from .metadata_generator import StoredDescription, document_key, read_document
-from .object_keys import metadata_value, next_free, object_key, path_of
+from .names import Candidate, Walk
+from .object_keys import metadata_value, natural_of, number_of, object_key, path_of
 from .part_plan import capacity, matches, offset_of, schedule_for
 from .ports import Hashes, World
 from .reading import Reading
@@ -136,18 +137,20 @@ class Claims:
         ``ToBeRead`` when they are to be compared, and another file is being read.
         """
         latest = _Latest()
-        marker = await self._remembered(snapshot.identity)
+        natural = object_key(self._world.naming.key_prefix, path)
+        marker, highest = await self._remembered(snapshot.identity, natural)
         if marker is not None:
             known = await self._claim_known(marker, path, snapshot)
             if isinstance(known, Marker):
                 return known
             latest = _Latest(known, marker.started_at, remembered=True)
-        looked_at: list[str] = []
-        found = await self._look_through(_noting(self._candidates(path), looked_at), path, snapshot, latest)
+        looked_at: set[str] = set()
+        size = snapshot.size if marker is not None else None
+        walk = Walk.by_hint(self._world.store, natural, highest, size)
+        found = await self._look_through_name(walk, looked_at, path, snapshot, latest)
         if found is None and (marker is None or marker.path != path):
             # Nothing that is this file lies under its name. Under an earlier one?
-            elsewhere = [key for key in await self._elsewhere.keys_of(snapshot) if key not in looked_at]
-            found = await self._look_through(elsewhere, path, snapshot, latest)
+            found = await self._look_elsewhere(looked_at, path, snapshot, latest)
         found = found or latest.record or await self._free_or_upload(latest.free, path, snapshot)
         if isinstance(found, Marker):
             return found
@@ -163,8 +166,12 @@ class Claims:
         """Redis has the marker from now on; where it has none, or an older one, it has forgotten."""
         self._completed[hash(marker.snapshot.identity)] = marker.completed_at
 
-    async def _remembered(self, identity: Identity) -> Marker | None:
-        marker = await self._world.checkpoints.marker(identity)
+    async def _remembered(self, identity: Identity, name: str) -> tuple[Marker | None, int | None]:
+        """The file's marker, and the highest number of the name."""
+        marker, highest = await self._world.checkpoints.remembered(identity, name)
+        return self._believed(marker, identity), highest
+
+    def _believed(self, marker: Marker | None, identity: Identity) -> Marker | None:
         if marker is not None and marker.bucket != self._world.store.bucket:
             return None
         completed_at = self._completed.get(hash(identity))
@@ -173,21 +180,48 @@ class Claims:
         self._elsewhere.look_again(completed_at)
         return None
 
-    async def _look_through(
-        self, keys: Iterable[str], path: str, snapshot: Snapshot, latest: _Latest
+    async def _look_through_name(
+        self, walk: Walk, looked_at: set[str], path: str, snapshot: Snapshot, latest: _Latest
     ) -> Marker | Checkpoint | None:
-        """The object that is the file as it is now, up to the first free key; what else there is of it is noted."""
-        for key in keys:
-            if latest.record is not None and key == latest.record.key:
+        """The object that is the file as it is now, up to the free key that a new recording of the name gets; what else
+        there is of it is noted."""
+        while True:
+            candidate = await walk.following()
+            if candidate.key in looked_at:
                 continue
-            found = await self._claim_at(key, path, snapshot, latest)
-            if isinstance(found, Marker) or (found is not None and found.status is not Status.ACTIVE):
-                return found
-            if found is not None and found.replaces is None:
-                latest.free = latest.free or found
+            looked_at.add(candidate.key)
+            found = await self._look_at(candidate.key, path, snapshot, latest)
+            if not _is_free(found):
+                if found is not None:
+                    return found
+            elif candidate.may_be_taken:
+                latest.free = replace(found, number=candidate.number)
+                return None
+            else:
+                walk.was_free(candidate)
+
+    async def _look_at(self, key: str, path: str, snapshot: Snapshot, latest: _Latest) -> Marker | Checkpoint | None:
+        """What the file is by what lies at the key, or that it is free; what can be brought up to date is noted."""
+        if latest.record is not None and key == latest.record.key:
+            return None
+        found = await self._claim_at(key, path, snapshot, latest)
+        if isinstance(found, Checkpoint) and found.status is Status.ACTIVE and found.replaces is not None:
+            latest.note(found)
+            return None
+        return found
+
+    async def _look_elsewhere(
+        self, looked_at: set[str], path: str, snapshot: Snapshot, latest: _Latest
+    ) -> Marker | Checkpoint | None:
+        """The same for objects that were made of this file under another name."""
+        for key in await self._elsewhere.keys_of(snapshot):
+            if key in looked_at:
+                continue
+            found = await self._look_at(key, path, snapshot, latest)
+            if _is_free(found):
                 return None
             if found is not None:
-                latest.note(found)
+                return found
         return None
 
     @asynccontextmanager
@@ -208,20 +242,36 @@ class Claims:
             del self._looked_at[key]
             left.set()
 
-    async def another_key(self, record: Checkpoint) -> tuple[str, str | None]:
+    async def another_key(self, record: Checkpoint) -> tuple[Candidate, str | None]:
         """The next key at which nothing is, for a stream whose own turned out to be somebody else's; or the one that it
         had taken before Redis lost that, with the ETag of its object there."""
-        for key in self._candidates(record.path):
+        walk = self._walk_onwards(record)
+        while True:
+            candidate = await walk.following()
+            key = candidate.key
             if key == record.key or not self._keys.take(key, record.identity):
                 continue
-            stored = await self._world.store.head(key)
-            origin = origin_of(stored.metadata) if stored else None
-            if stored is not None and origin is not None and origin.stream_id == record.stream_id:
-                return key, stored.etag
-            if stored is None and await self.description(key) == Described(None, foreign=False):
-                return key, None
-            self._keys.leave(key, record.identity)  # it may be the very one of another file
-        raise AssertionError("unreachable: there is always another key")
+            is_taken = False
+            try:
+                stored = await self._world.store.head(key)
+                origin = origin_of(stored.metadata) if stored else None
+                is_ours = origin is not None and origin.stream_id == record.stream_id
+                is_free = stored is None and await self.description(key) == Described(None, foreign=False)
+                is_taken = is_ours or (is_free and candidate.may_be_taken)
+                if is_taken:
+                    return candidate, stored.etag if stored else None
+            finally:
+                if not is_taken:
+                    self._keys.leave(key, record.identity)  # it may be the very one of another file
+
+    def _walk_onwards(self, record: Checkpoint) -> Walk:
+        natural = object_key(self._world.naming.key_prefix, record.path)
+        number = record.number or number_of(natural, record.key) or 0
+        if record.number == 1:
+            natural = record.key
+        elif record.number is not None:
+            natural = natural_of(record.key, record.number) or natural
+        return Walk.onwards(self._world.store, natural, number)
 
     def leave_key(self, record: Checkpoint, key: str) -> None:
         """The record's stream has another key now; what it began at this one is still its own."""
@@ -258,11 +308,6 @@ class Claims:
         if stored.crc64 is not None and self._world.store.is_atomic:
             return stored.crc64
         return await self._world.store.object_crc64(key, stored.etag)
-
-    def _candidates(self, path: str) -> Iterator[str]:
-        natural = object_key(self._world.naming.key_prefix, path)
-        yield natural
-        yield from (next_free(natural, number) for number in count(2))
 
     def keep_uploads(self, record: Checkpoint) -> None:
         """Uploads that a record names belong to it, also when its stream has failed: nobody else adopts them."""
@@ -505,10 +550,9 @@ class Claims:
         )
 
 
-def _noting(keys: Iterator[str], noted: list[str]) -> Iterator[str]:
-    for key in keys:
-        noted.append(key)
-        yield key
+def _is_free(found: Marker | Checkpoint | None) -> TypeGuard[Checkpoint]:
+    """Whether nothing was found at the key, so that a new recording may begin there."""
+    return isinstance(found, Checkpoint) and found.status is Status.ACTIVE and found.replaces is None
 
 
 def _is_described_as(description: StoredDescription | None, stored: StoredObject, snapshot: Snapshot) -> bool:

@@ -103,6 +103,29 @@ def next_free(key: str, number: int) -> str:
     return f"{folder}{slash}{stem}~{number}{extension}"
 
 
+def numbered_prefix(key: str) -> str:
+    """How all that ``next_free`` makes of a natural key begins."""
+    folder, slash, name = key.rpartition("/")
+    return f"{folder}{slash}{_split_extension(name)[0]}~"
+
+
+def number_of(key: str, found: str) -> int | None:
+    """The number that ``next_free`` made ``found`` with, which may be the key of a description; None for others."""
+    digits = re.match(r"[0-9]{1,7}", found.removeprefix(numbered_prefix(key)))
+    number = int(digits[0]) if digits else 0
+    if not 2 <= number <= LAST_NUMBER or found.removesuffix(METADATA_SUFFIX) != next_free(key, number):
+        return None
+    return number
+
+
+def natural_of(key: str, number: int) -> str | None:
+    """The natural key that ``next_free`` made this one of; None when it did not."""
+    folder, slash, name = key.rpartition("/")
+    stem, extension = _split_extension(name)
+    natural = f"{folder}{slash}{stem.removesuffix(f'~{number}')}{extension}"
+    return natural if number >= 2 and next_free(natural, number) == key else None
+
+
 def metadata_value(path: str) -> str:
     """The path as an ``x-amz-meta-`` value: ASCII without spaces, at most 512 bytes, injective.
 

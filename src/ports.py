@@ -198,13 +198,18 @@ class Checkpoints(Protocol):
         (the store lists it) and sending need not wait for Redis."""
 
     async def finish(self, checkpoint: Checkpoint, marker: Marker) -> None:
-        """Remove the stream's keys, leave the marker and a member of ``streams:completed``. Twice: the same."""
+        """Remove the stream's keys, leave the marker and a member of ``streams:completed``, and remember the number in
+        its key. Twice: the same."""
 
     async def forget(self, stream_id: str) -> None:
         """Remove a failed stream's keys: another recording took its place. Twice: the same."""
 
     async def marker(self, identity: Identity) -> Marker | None:
         """What is left of a completed stream of this file, under whatever name it was."""
+
+    async def remembered(self, identity: Identity, name: str) -> tuple[Marker | None, int | None]:
+        """The same, and the highest number that a recording of this name (its natural key) got in this bucket, at once.
+        The number is a hint: it may be forgotten at any time, or be an old one."""
 
     async def put_marker(self, marker: Marker) -> None:
         """Leave a marker without a stream (the object was proved after Redis had been emptied)."""

@@ -9,6 +9,7 @@ Keys, all behind ``REDIS_KEY_PREFIX``:
 * ``streams:active``, ``streams:pending_completion`` (holds s3_completed too), ``streams:completed`` and
   ``streams:failed``: sets of stream ids.
 * ``streams:markers``: a hash of ``<inode>:<birth_ns>`` to the JSON of what a completed stream leaves.
+* ``name:<natural key>``: the highest number that a recording of this name got, while the name is used.
 * ``bad:<key>``: what could not be read, kept for a human being.
 
 A Redis that was emptied or rolled back under a living daemon gets the whole record again with the next write, and
@@ -41,14 +42,17 @@ from redis.exceptions import (
 
 from .checkpoint_format import (
     UNREADABLE,
+    decode_highest,
     decode_marker,
     decode_meta,
     decode_part,
+    encode_highest,
     encode_marker,
     encode_meta,
     encode_part,
 )
 from .exceptions import RedisOperationError, RedisUnavailable
+from .object_keys import natural_of
 from .recording import (
     Checkpoint,
     Identity,
@@ -73,6 +77,9 @@ KEPT_SECONDS = 5.0  # so often it is asked whether Redis still knows the streams
 PARTS_AT_ONCE = 500
 
 MARKERS = b"streams:markers"
+NAME = b"name:"
+#: So long what is known of a name is kept; after that its keys are listed once.
+NAME_SECONDS = 90 * 24 * 3600
 #: The set that a stream of this status is a member of.
 SETS: Mapping[Status, bytes] = {
     Status.ACTIVE: b"streams:active",
@@ -210,6 +217,7 @@ class RedisCheckpoints:
         commands = [
             *self._membership(stream_id, Status.COMPLETED),
             ("HSET", self._key(MARKERS), _marker_field(marker.snapshot.identity), encode_marker(marker)),
+            *self._number_commands(checkpoint),
         ]
         await self._retried("finish", lambda: self._remove("finish", checkpoint.stream_id, commands))
 
@@ -218,11 +226,31 @@ class RedisCheckpoints:
         commands = [("SREM", self._key(name), stream_id.encode()) for name in ALL_SETS]
         await self._retried("forget", lambda: self._remove("forget", stream_id, commands))
 
+    def _number_commands(self, checkpoint: Checkpoint) -> list[Command]:
+        number = checkpoint.number or 1
+        name = natural_of(checkpoint.key, number) if number > 1 else None
+        if name is None:
+            return []
+        value = encode_highest(checkpoint.bucket, number)
+        return [("SET", self._key(NAME + name.encode()), value, "EX", NAME_SECONDS)]
+
     async def marker(self, identity: Identity) -> Marker | None:
         """What a completed stream of this file left; None too when that was for another bucket."""
-        field = _marker_field(identity)
-        command = ("HGET", self._key(MARKERS), field)
+        command = ("HGET", self._key(MARKERS), _marker_field(identity))
         (raw,) = await self._retried("marker", lambda: self._commit("marker", [command]))
+        return await self._marker(identity, raw)
+
+    async def remembered(self, identity: Identity, name: str) -> tuple[Marker | None, int | None]:
+        """The marker, and the highest number of the name; what is no number is none."""
+        key = self._key(NAME + name.encode())
+        # MGET gives nothing, and no error, for a key of another type.
+        commands = [("HGET", self._key(MARKERS), _marker_field(identity)), ("MGET", key)]
+        raw, numbers = await self._retried("marker", lambda: self._commit("marker", commands))
+        highest = decode_highest(self._bucket, numbers[0]) if isinstance(numbers, list) and numbers else None
+        return await self._marker(identity, raw), highest
+
+    async def _marker(self, identity: Identity, raw: Any) -> Marker | None:
+        field = _marker_field(identity)
         if raw is None:
             return None
         try:

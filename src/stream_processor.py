@@ -503,9 +503,9 @@ class StreamProcessor:
 
     async def _to_another_key(self) -> None:
         taken = self._ledger.record.key
-        key, etag = await self._claims.another_key(self._ledger.record)
-        self._telemetry.next_key(taken=taken, key=key)
-        await self._upload_anew(Fact.UPLOAD_LOST, replaces=etag, key=key)
+        free, etag = await self._claims.another_key(self._ledger.record)
+        self._telemetry.next_key(taken=taken, key=free.key)
+        await self._upload_anew(Fact.UPLOAD_LOST, replaces=etag, key=free.key, number=free.number)
         self._claims.leave_key(self._ledger.record, taken)
 
     async def _upload_is_gone(self) -> bool:

@@ -110,6 +110,7 @@ def full_record(stream_id: str = "a1b2", **more: Any) -> Checkpoint:
         ),
         "still_open": True,
         "failure": f"gone: {ODD_PATH}",
+        "number": 3,
         "superseded": (
             Superseded("rec/ö.mp4", "up-1", "old-id", NOON),
             Superseded("rec/b.mp4", "up-2", "older-id", NOON),
@@ -304,6 +305,26 @@ async def test_markers_are_found_by_file_and_the_last_one_counts(opened: Opened)
         assert await checkpoints.marker(other) == marker(other, etag="third")
 
 
+async def test_the_number_of_the_last_recording_of_a_name_is_remembered_with_its_end(opened: Opened) -> None:
+    name = "rec/Küche/cam.mp4"
+    async with opened() as checkpoints:
+        assert await checkpoints.remembered(IDENTITY, name) == (None, None)
+        first = record(key=name, number=1)
+        await checkpoints.save(first)
+        await checkpoints.finish(first, marker(key=name))
+        assert await checkpoints.remembered(IDENTITY, name) == (marker(key=name), None), "one name, one recording"
+        for number in (2, 12):
+            again = record(key=f"rec/Küche/cam~{number}.mp4", number=number)
+            await checkpoints.save(again)
+            await checkpoints.finish(again, marker())
+        unknown = record("c3d4", key="rec/Küche/cam~99.mp4")
+        await checkpoints.finish(unknown, marker())
+        assert await checkpoints.remembered(IDENTITY, name) == (marker(), 12)
+        assert await checkpoints.remembered(IDENTITY, "rec/Küche/cam~12.mp4") == (marker(), None)
+    async with opened() as after:
+        assert await after.remembered(replace(IDENTITY, inode=99), name) == (None, 12)
+
+
 async def test_a_forgotten_stream_is_gone_and_forgetting_it_again_is_no_error(opened: Opened) -> None:
     async with opened() as checkpoints:
         await checkpoints.save(full_record(status=Status.FAILED))
@@ -438,6 +459,26 @@ async def test_the_keys_are_those_that_people_know_and_readable(redis_server: st
         await checkpoints.finish(record(), marker())
         assert keys_behind(admin, prefix) == {"streams:completed": b"set", "streams:markers": b"hash"}
         assert admin.smembers(f"{prefix}streams:completed") == {b"a1b2"}
+
+
+@pytest.mark.redis
+async def test_what_redis_knows_of_a_name_expires_and_is_believed_only_when_it_can_be_read(
+    redis_server: str, admin: Admin, prefix: str
+) -> None:
+    key = f"{prefix}name:rec/cam.mp4"
+    odd = (b"12", b"{}", b'{"v": 1, "bucket": "theirs", "number": 3}', b'{"v": 9, "bucket": "b", "number": 3}', b"\xff")
+    async with opened_redis(redis_server, prefix=prefix) as checkpoints:
+        again = record(key="rec/cam~3.mp4", number=3)
+        await checkpoints.finish(again, marker())
+        assert 89 * 86_400 < admin.ttl(key) <= 90 * 86_400
+        for value in odd:
+            admin.set(key, value)
+            assert await checkpoints.remembered(IDENTITY, "rec/cam.mp4") == (marker(), None), value
+        admin.delete(key)
+        admin.lpush(key, "a list")
+        assert await checkpoints.remembered(IDENTITY, "rec/cam.mp4") == (marker(), None)
+        await checkpoints.finish(again, marker())
+        assert await checkpoints.remembered(IDENTITY, "rec/cam.mp4") == (marker(), 3)
 
 
 @pytest.mark.redis

@@ -23,6 +23,7 @@ FULL = replace(
     unanswered=True,
     still_open=True,
     failure="a reason",
+    number=2,
     probe=Probe(2.5),
     manifest=Manifest(25, 7, 3, SNAPSHOT, replaces="etag", etag_md5="md5"),
     superseded=(Superseded("key", None, "s0", BEGAN),),

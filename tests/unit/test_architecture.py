@@ -66,7 +66,7 @@ FLOORS: dict[str, frozenset[str]] = {
     "patience": frozenset({"slots", "patience"}),
     "tools": frozenset(
         {"ledger", "upload", "completion", "documents", "remains", "claim", "elsewhere", "sweep"}
-        | {"newcomers", "reading"}
+        | {"names", "newcomers", "reading"}
     ),
     "conduct": frozenset({"stream_processor", "dispatcher", "left_out"}),
     "root": frozenset({"main", "__main__"}),
@@ -112,7 +112,7 @@ BESIDES: dict[str, frozenset[str]] = {
     "completion": frozenset({"ledger", "upload"}),
     "documents": frozenset({"upload"}),
     "remains": frozenset({"ledger", "completion", "documents"}),
-    "claim": frozenset({"ledger", "elsewhere", "reading"}),
+    "claim": frozenset({"ledger", "elsewhere", "names", "reading"}),
     "sweep": frozenset({"claim"}),
     "stream_processor": frozenset({"ledger", "upload", "completion", "documents", "remains", "claim"}),
     "dispatcher": frozenset({"claim", "sweep", "newcomers", "reading"}),

@@ -21,7 +21,10 @@ from src.object_keys import (
     PREFIX_LIMIT,
     SEGMENT_LIMIT,
     metadata_value,
+    natural_of,
     next_free,
+    number_of,
+    numbered_prefix,
     object_key,
     path_of,
     prefix_problem,
@@ -250,3 +253,33 @@ def test_prefixes_that_cannot_be_used_are_refused_with_the_reason(prefix: str, w
     assert problem is not None and word in problem
     with pytest.raises(ValueError):
         object_key(prefix, "a.mp4")
+
+
+@pytest.mark.parametrize(
+    "natural", ["cam.mp4", "a/b/cam.mp4", "cam", "a~2.mp4", "x~.mp4", ".mp4", "K~3/ü~2~2.mp4", "pre~cam.m.mp4"]
+)
+@pytest.mark.parametrize("number", [2, 3, 10, LAST_NUMBER])
+def test_the_number_in_a_key_is_found_again(natural: str, number: int) -> None:
+    key = next_free(natural, number)
+    assert key.startswith(numbered_prefix(natural))
+    assert number_of(natural, key) == number_of(natural, key + METADATA_SUFFIX) == number
+    assert natural_of(key, number) == natural
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "cam.mp4",
+        "cam~.mp4",
+        "cam~1.mp4",
+        "cam~02.mp4",
+        "cam~2.mov",
+        "cam~2x.mp4",
+        "cam~20000000.mp4",
+        "cam~2~3.mp4",
+        "cam2.mp4",
+    ],
+)
+def test_a_key_of_another_name_has_no_number(key: str) -> None:
+    assert number_of("cam.mp4", key) is None
+    assert natural_of(key, 4) is None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from src.exceptions import RedisUnavailable
+from src.object_keys import natural_of
 from src.recording import Checkpoint, Identity, Marker, Part, Status
 from tests.harness.fakes.fuse import Fuse, LostAnswer, asked_again
 
@@ -19,6 +20,7 @@ class State:
     records: Mapping[str, Checkpoint] = field(default_factory=lambda: MappingProxyType({}))
     markers: Mapping[Identity, Marker] = field(default_factory=lambda: MappingProxyType({}))
     completed: frozenset[str] = frozenset()
+    numbers: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))  # by natural key
 
 
 class FakeCheckpoints:
@@ -69,6 +71,7 @@ class FakeCheckpoints:
             records=MappingProxyType(records),
             markers=self._with_marker(marker),
             completed=self.state.completed | {checkpoint.stream_id},
+            numbers=self._with_number(checkpoint),
         )
         self._effect("redis.finish", after)
 
@@ -83,6 +86,9 @@ class FakeCheckpoints:
         await self._wait("marker")
         marker = self.state.markers.get(identity)
         return marker if marker and self._ours(marker.bucket) else None
+
+    async def remembered(self, identity: Identity, name: str) -> tuple[Marker | None, int | None]:
+        return await self.marker(identity), self.state.numbers.get(name)
 
     @asked_again
     async def put_marker(self, marker: Marker) -> None:
@@ -144,7 +150,13 @@ class FakeCheckpoints:
             records=MappingProxyType({**self.state.records, checkpoint.stream_id: record}),
             markers=self.state.markers,
             completed=self.state.completed - {checkpoint.stream_id},
+            numbers=self.state.numbers,
         )
+
+    def _with_number(self, checkpoint: Checkpoint) -> Mapping[str, int]:
+        number = checkpoint.number or 1
+        name = natural_of(checkpoint.key, number) if number > 1 else None
+        return self.state.numbers if name is None else MappingProxyType({**self.state.numbers, name: number})
 
     def _with_marker(self, marker: Marker) -> Mapping[Identity, Marker]:
         return MappingProxyType({**self.state.markers, marker.snapshot.identity: marker})
