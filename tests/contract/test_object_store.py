@@ -288,6 +288,32 @@ async def test_the_shortest_rule_that_aborts_uploads_is_known(moto: S3Server) ->
         assert await client.days_of_an_upload() == 3
 
 
+@pytest.mark.parametrize(
+    ("where", "meets"),
+    [
+        ({"Filter": {"Prefix": ""}}, True),
+        ({"Filter": {"Prefix": "rec/"}}, True),
+        ({"Filter": {"Prefix": "rec/cam/1"}}, True),
+        ({"Filter": {"Prefix": "old/"}}, False),
+        ({"Filter": {"Prefix": "rec/door/"}}, False),
+        ({"Filter": {"And": {"Prefix": "old/", "Tags": [{"Key": "a", "Value": "b"}]}}}, False),
+        ({"Prefix": "old/"}, False),
+        ({"Prefix": "rec/cam/"}, True),
+    ],
+    ids=str,
+)
+async def test_only_rules_that_can_meet_our_uploads_count(
+    moto: S3Server, where: dict[str, object], meets: bool
+) -> None:
+    async with opened(moto, key_prefix="rec/cam/") as client:
+        await client.abilities()
+        rule = {key: value for key, value in _rule("one", 2).items() if key != "Filter"} | where
+        await client._client.put_bucket_lifecycle_configuration(
+            Bucket=client.bucket, LifecycleConfiguration={"Rules": [rule]}
+        )
+        assert await client.days_of_an_upload() == (2 if meets else None)
+
+
 @pytest.mark.versitygw
 async def test_a_store_that_knows_no_rules_tells_none(versitygw: S3Server) -> None:
     async with opened(versitygw) as client:

@@ -6,9 +6,10 @@ Each operation of the checkpoints meets each fault of the proxy, at each of its 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, closing
 from itertools import product
+from typing import Any
 from urllib.parse import urlparse
 from uuid import uuid4
 
@@ -16,9 +17,11 @@ import pytest
 
 from src.exceptions import RedisUnavailable
 from src.recording import Status
-from src.redis_client import RedisCheckpoints
+from src.redis_client import Command, RedisCheckpoints
 from tests.contract.test_checkpoints import (
+    BUCKET,
     IDENTITY,
+    QUICK,
     by_id,
     client,
     marker,
@@ -131,3 +134,31 @@ async def test_an_operation_ends_as_if_nothing_had_happened(redis_server: str, o
     assert telemetry.named("record_set_aside") == []
     with closing(client(redis_server)) as beside:
         assert not list(beside.scan_iter(f"{prefix}bad:*"))
+
+
+class _Malformed(RedisCheckpoints):
+    """Its first answer to SSCAN has this shape, which Redis never gives."""
+
+    answer: object = None
+    given = 0
+
+    async def _run(self, operation: str, commands: Iterable[Command], **options: Any) -> list[Any]:
+        commands = list(commands)
+        if commands[0][0] == "SSCAN" and not self.given:
+            self.given = 1
+            return [self.answer]
+        return await super()._run(operation, commands, **options)
+
+
+@pytest.mark.parametrize("answer", [None, 7, b"0", [], [b"0"], [b"x", []], [b"0", 5], [b"0", [1]], [None, []]], ids=str)
+async def test_a_list_of_streams_of_another_shape_is_asked_for_again(redis_server: str, answer: object) -> None:
+    prefix, telemetry = f"test-{uuid4().hex}:", FakeTelemetry()
+    async with opened_redis(redis_server, prefix=prefix) as before:
+        await before.save(record())
+    checkpoints = _Malformed(
+        redis_server, key_prefix=prefix, bucket=BUCKET, policy=QUICK, observer=telemetry, telemetry=telemetry
+    )
+    checkpoints.answer = answer
+    async with checkpoints, asyncio.timeout(30):
+        assert [found.stream_id for found in await checkpoints.load()] == ["a1b2"]
+    assert checkpoints.given
