@@ -33,6 +33,9 @@ _ALONE_SECONDS = 35.0
 #: A part that took at least so long, and so many times as long as it would have at the speed of others, is slow.
 _SLOW_SECONDS = 10.0
 _SLOW_TIMES = 8.0
+#: While nobody knows yet how long a part takes, who has stored none for so long gives way; the next one has twice as
+#: long, so that parts get through a slow line, too.
+_UNKNOWN_SECONDS = 30.0
 _LOOK_SECONDS = 1.0
 #: Who is on probation, where there is but one turn, waits no longer than this behind all others.
 _LAST_SECONDS = 60.0
@@ -58,6 +61,7 @@ class FairSlots:
         self._asked_in_a_row = 0
         self._draining = False
         self._speed: float | None = None
+        self._unknown_seconds = _UNKNOWN_SECONDS
 
     def drain(self) -> None:
         """Every turn ends at its next boundary from now on."""
@@ -95,10 +99,16 @@ class FairSlots:
         """Seconds after which a part of so many bytes is slow, by the speed of those that were not."""
         return math.inf if self._speed is None else max(_SLOW_SECONDS, _SLOW_TIMES * size / self._speed)
 
-    def _gave_way(self) -> None:
-        """Perhaps all have become slow: then nobody is to give way for ever."""
+    def _in_vain(self, size: int) -> float:
+        """Seconds without a part stored after which a turn is passed on to those who wait."""
+        return self._unknown_seconds if self._speed is None else self._longest(size)
+
+    def _gave_way(self, seconds: float) -> None:
+        """Perhaps all have become slow, or always were: then nobody is to give way for ever."""
         if self._speed is not None:
             self._speed /= 2
+        else:
+            self._unknown_seconds = max(self._unknown_seconds, 2 * seconds)
 
     def part_failed(self) -> None:
         """The store did not take the errand's part."""
@@ -184,11 +194,15 @@ class FairSlots:
         return waiting_long.is_set()
 
     def _let_in_beside(self, waiting: asyncio.Future[None], beside: asyncio.Event) -> None:
-        if self._beside < _MOST_BESIDE and not waiting.done():
-            self._beside += 1
-            beside.set()
-            self._asking.remove(waiting)
-            waiting.set_result(None)
+        if waiting.done():
+            return
+        if self._beside >= _MOST_BESIDE:
+            asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._let_in_beside, waiting, beside)
+            return
+        self._beside += 1
+        beside.set()
+        self._asking.remove(waiting)
+        waiting.set_result(None)
 
     def _let_in_like_others(self, waiting: asyncio.Future[None]) -> None:
         if waiting in self._last:
@@ -237,10 +251,14 @@ class _Turn:
     def go_beside(self) -> None:
         """Let the next one have the turn, and go on."""
         slots = self.slots
-        if self.is_held and not self.is_beside and slots._beside < _MOST_BESIDE:
-            self.is_beside = True
-            slots._beside += 1
-            slots._release()
+        if not self.is_held or self.is_beside:
+            return
+        if slots._beside >= _MOST_BESIDE:
+            asyncio.get_running_loop().call_later(_LOOK_SECONDS, self.go_beside)
+            return
+        self.is_beside = True
+        slots._beside += 1
+        slots._release()
 
     def stored(self) -> None:
         self.stored_at = asyncio.get_running_loop().time()
@@ -260,9 +278,9 @@ class _Turn:
         loop, slots = asyncio.get_running_loop(), self.slots
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            in_vain = loop.time() - self.stored_at > slots._longest(size)
-            if in_vain and slots._sending and self.keeps_others_waiting:
-                slots._gave_way()
+            seconds = loop.time() - self.stored_at
+            if seconds > slots._in_vain(size) and slots._sending and self.keeps_others_waiting:
+                slots._gave_way(seconds)
                 limit.reschedule(loop.time())
                 return
 

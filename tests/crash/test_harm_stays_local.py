@@ -28,6 +28,7 @@ from src.recording import (
     StoredPart,
     Writers,
 )
+from src.slots import FairSlots
 from tests.crash.test_nobody_waits import LengthSimulation, _documents
 from tests.harness.crash.scenes import QUIET, bytes_of, lived, restart, settled, until
 from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, Disk, Simulation
@@ -265,3 +266,68 @@ def test_a_listing_of_the_bucket_that_hangs_keeps_no_new_recording_waiting() -> 
         await until(lambda: "new.mp4" in store.objects, "the new one", seconds=QUIET + SOON)
 
     lived(script, store=store, settle=0)
+
+
+class _NeverAnswered(FakeStore):
+    """Takes each part of what is called bad, and answers none until the deadline of a part whose speed is not known."""
+
+    async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
+        if key.startswith("bad"):
+            await asyncio.sleep(190)
+            raise S3Unavailable("no answer", operation="upload_part")
+        await asyncio.sleep(0.1)
+        return await super().upload_part(key, upload_id, number, body)
+
+
+@pytest.mark.parametrize("slots", [1, 2, 5])
+def test_parts_that_are_never_answered_after_a_start_keep_nobody_waiting(slots: int) -> None:
+    """No part was stored yet, so that nobody knows how long one takes."""
+
+    async def script(simulation: Simulation) -> None:
+        for number in range(slots + 1):
+            simulation.disk.write(f"bad {number}.mp4", bytes_of(4 * CHUNK, number))
+        await asyncio.sleep(10)
+        _closed(simulation, "good.mp4", 3 * CHUNK, 99)
+        await until(lambda: "good.mp4" in simulation.store.objects, "the good one", seconds=QUIET + SOON)
+
+    lived(script, store=_NeverAnswered(limits=LIMITS), slots=slots, settle=0)
+
+
+@pytest.mark.parametrize("seconds", [100, 700])
+@pytest.mark.parametrize("slots", [1, 3])
+def test_on_a_line_that_is_slow_from_the_start_parts_are_stored_all_the_same(slots: int, seconds: int) -> None:
+    store = _Line(limits=LIMITS)
+    store.seconds = seconds
+
+    async def script(simulation: Simulation) -> None:
+        for number in range(4):
+            _closed(simulation, f"{number}.mp4", 3 * CHUNK, number)
+        objects = lambda: [key for key in store.objects if key.endswith(".mp4")]  # noqa: E731
+        await until(lambda: len(objects()) == 4, "all of them", seconds=12 * seconds + 10 * seconds)
+
+    lived(script, store=store, slots=slots, settle=0)
+
+
+def test_a_small_request_that_finds_all_places_beside_the_turns_taken_gets_the_next_that_is_free() -> None:
+    async def live() -> float:
+        slots, clock = FairSlots(1), asyncio.get_running_loop().time
+        answered: list[float] = []
+
+        async def ask() -> None:
+            async with slots.turn():
+                await asyncio.sleep(30)
+            answered.append(clock())
+
+        async def send() -> None:
+            async with slots.sending():
+                await asyncio.sleep(5000)
+
+        sending = asyncio.create_task(send())
+        await asyncio.sleep(0)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(40):
+                group.create_task(ask())
+        sending.cancel()
+        return max(answered)
+
+    assert run(live()) < 120
