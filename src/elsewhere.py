@@ -75,9 +75,13 @@ class Elsewhere:
 
     async def _ask_for_telling_part(self, upload: OpenUpload) -> tuple[Chunk, StoredPart] | None:
         try:
-            listed = await self._world.store.list_parts(upload.key, upload.upload_id)
+            listed = await self._world.store.where_told(
+                "list_parts", lambda store: store.list_parts(upload.key, upload.upload_id)
+            )
         except UploadGone:
             return None
+        if listed is None:
+            return None  # somebody's, which is nothing to wait for
         limits = self._world.naming.limits
         schedule = schedule_of(listed, self._world.naming.schedule, limits)
         telling = [number for number, part in listed.items() if part.crc64 != crc64_of_zeros(part.size)]
@@ -113,7 +117,8 @@ class Elsewhere:
     async def _is_of(self, key: str, snapshot: Snapshot) -> bool:
         """Each object is asked once, whatever the number of files."""
         if key not in self._identities:
-            stored = await self._world.store.head(key)
+            # What the store does not tell is somebody's, which is nothing to wait for.
+            stored = await self._world.store.where_told("head", lambda store: store.head(key))
             origin = origin_of(stored.metadata) if stored else None
             self._identities[key] = origin.identity if origin else None
         return self._identities[key] == snapshot.identity

@@ -15,12 +15,17 @@ from contextlib import suppress
 from typing import TypeVar
 
 from .errand import current_errand
-from .exceptions import S3Unavailable
+from .exceptions import S3Rejected, S3Unavailable
 from .ports import ChunkBody, Hashes, ObjectStore, Slots
 from .recording import Answer, Chunk, ListedObject, Manifest, OpenUpload, StoredObject, StoredPart
 from .retry import RetryObserver, RetryPolicy, until_it_works
 
 T = TypeVar("T")
+
+#: What the store refuses so many times, or leaves so many times without an answer, while it answers all else, it does
+#: not tell. Not at the first: a store that is asked too much refuses this and that.
+_REFUSALS = 3
+_SILENCES = 8
 
 
 class PatientStore:
@@ -60,18 +65,35 @@ class PatientStore:
 
         return await until_it_works(f"s3.{operation}", attempt, policy=self._policy, observer=self._observer)
 
-    async def _ask(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
-        async def in_a_turn() -> T:
-            async with self._slots.turn():
-                try:
-                    answer = await call()
-                except S3Unavailable:
-                    self._slots.ask_answered(answered=False)
-                    raise
-            self._slots.ask_answered(answered=True)
-            return answer
+    async def where_told(self, operation: str, ask: Callable[[ObjectStore], Awaitable[T]]) -> T | None:
+        failures = {True: 0, False: 0}  # refused, or left without an answer
 
-        return await self.until_it_works(operation, in_a_turn)
+        async def told() -> T | None:
+            try:
+                return await self._in_a_turn(lambda: ask(self._store))
+            except S3Rejected:
+                return None
+            except S3Unavailable as exc:
+                if await self._way.answers():
+                    failures[exc.misconfigured] += 1
+                if failures[True] >= _REFUSALS or failures[False] >= _SILENCES:
+                    return None
+                raise
+
+        return await self.until_it_works(operation, told)
+
+    async def _ask(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+        return await self.until_it_works(operation, lambda: self._in_a_turn(call))
+
+    async def _in_a_turn(self, call: Callable[[], Awaitable[T]]) -> T:
+        async with self._slots.turn():
+            try:
+                answer = await call()
+            except S3Unavailable:
+                self._slots.ask_answered(answered=False)
+                raise
+        self._slots.ask_answered(answered=True)
+        return answer
 
     async def hashes(self) -> Hashes:
         return await self.until_it_works("probe", self._store.hashes)  # once, and known from then on
@@ -158,6 +180,14 @@ class _Way:
     async def _look(self) -> None:
         with suppress(S3Unavailable):
             await self.ask()
+
+    async def answers(self) -> bool:
+        """Whether the store as a whole does, and refuses nothing."""
+        try:
+            await self.ask()
+        except S3Unavailable:
+            return False
+        return True
 
     async def ask(self) -> None:
         """Ask once. Raises ``S3Unavailable``; a refusal is an answer all the same. Once all is well again whoever waits

@@ -182,6 +182,9 @@ class PatientlyAsked(ObjectStore, Protocol):
         """Repeat the call while it raises ``S3Unavailable``. It must take its turn by itself and give it back, and hold
         nothing else, when it fails. It is not begun while the store as a whole does not answer."""
 
+    async def where_told(self, operation: str, ask: Callable[[ObjectStore], Awaitable[T]]) -> T | None:
+        """One small request about what may be anybody's. None when the store answers, but does not tell this."""
+
 
 class Checkpoints(Protocol):
     """What must survive a crash of the daemon. Records are whole: each write says everything again."""

@@ -90,8 +90,12 @@ class Sweep:
         if upload.initiated_at >= before:
             return upload.initiated_at
         try:
-            parts = await self._world.store.list_parts(upload.key, upload.upload_id)
+            parts = await self._world.store.where_told(
+                "list_parts", lambda store: store.list_parts(upload.key, upload.upload_id)
+            )
         except UploadGone:
+            return None
+        if parts is None:
             return None
         moments = [part.modified_at for part in parts.values()]
         known = [moment for moment in moments if moment is not None]
@@ -99,7 +103,7 @@ class Sweep:
 
     async def _abort(self, upload: OpenUpload) -> bool:
         """Throw it away where the object is there, ours and described: whatever it was for, that is done."""
-        stored = await self._world.store.head(upload.key)
+        stored = await self._world.store.where_told("head", lambda store: store.head(upload.key))
         if stored is None or origin_of(stored.metadata) is None:
             return False
         described = (await self._claims.description(upload.key)).description

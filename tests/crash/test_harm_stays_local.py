@@ -13,7 +13,7 @@ import pytest
 from src.checkpoint_format import decode_meta, encode_meta
 from src.dispatcher import Dispatcher
 from src.events import StreamEvent, WatcherChangeType
-from src.exceptions import RedisUnavailable, S3Unavailable
+from src.exceptions import RedisUnavailable, S3Rejected, S3Unavailable
 from src.ports import ChunkBody
 from src.recording import (
     Answer,
@@ -30,7 +30,7 @@ from src.recording import (
 )
 from src.slots import FairSlots
 from tests.crash.test_nobody_waits import LengthSimulation, _documents
-from tests.harness.crash.scenes import QUIET, bytes_of, lived, restart, settled, until
+from tests.harness.crash.scenes import QUIET, bytes_of, lived, recordings_in, restart, settled, until
 from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, Disk, Simulation
 from tests.harness.crash.virtual_time import run
 from tests.harness.fakes.checkpoints import FakeCheckpoints
@@ -302,8 +302,7 @@ def test_on_a_line_that_is_slow_from_the_start_parts_are_stored_all_the_same(slo
     async def script(simulation: Simulation) -> None:
         for number in range(4):
             _closed(simulation, f"{number}.mp4", 3 * CHUNK, number)
-        objects = lambda: [key for key in store.objects if key.endswith(".mp4")]  # noqa: E731
-        await until(lambda: len(objects()) == 4, "all of them", seconds=12 * seconds + 10 * seconds)
+        await until(lambda: len(recordings_in(store)) == 4, "all of them", seconds=22 * seconds)
 
     lived(script, store=store, slots=slots, settle=0)
 
@@ -331,3 +330,52 @@ def test_a_small_request_that_finds_all_places_beside_the_turns_taken_gets_the_n
         return max(answered)
 
     assert run(live()) < 120
+
+
+class _TellsNotAll(FakeStore):
+    """Once it is told to, it answers this kind of request about what is called bad with an error."""
+
+    refused = ""
+    error: Exception = S3Unavailable("403", operation="refused", misconfigured=True)
+
+    async def _call(self, method: str, key: str) -> None:
+        await super()._call(method, key)
+        if method == self.refused and key.startswith("bad"):
+            raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        S3Unavailable("403", operation="refused", misconfigured=True),
+        S3Unavailable("500", operation="refused"),
+        S3Rejected("400", operation="refused", code="400"),
+    ],
+    ids=["refused", "no answer", "rejected"],
+)
+@pytest.mark.parametrize("operation", ["head", "list_parts"])
+def test_what_the_store_does_not_tell_of_a_strangers_keeps_no_recording_waiting(
+    operation: str, error: Exception
+) -> None:
+    """Redis knows nothing of files from before the start: they may have an object or an upload under another name."""
+    store = _TellsNotAll(limits=LIMITS)
+    store.error = error
+
+    async def script(simulation: Simulation) -> None:
+        simulation.plant("bad object.mp4", bytes_of(CHUNK, 50))
+        simulation.plant_upload("bad upload.mp4", bytes_of(CHUNK, 51))
+        await asyncio.sleep(10)
+
+        def meanwhile() -> None:
+            store.refused = operation
+            for number in range(3):
+                simulation.disk.write(f"old {number}.mp4", bytes_of(3 * CHUNK, number))
+                file = simulation.disk.files[f"old {number}.mp4"]
+                file.identity = replace(file.identity, birth_ns=file.identity.birth_ns - 10**9)
+
+        await restart(simulation, meanwhile)
+        ours = {f"old {number}.mp4" for number in range(3)}
+        await until(lambda: ours <= recordings_in(store).keys(), "the recordings", seconds=1000)
+        store.refused = ""
+
+    assert lived(script, store=store).problems() == []

@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import pytest
 
+from src.exceptions import S3Rejected
 from src.object_keys import next_free
 from src.ports import Naming
-from src.recording import PartSchedule
-from tests.harness.crash.scenes import bytes_of, lived, recordings_in, restart, settled
+from src.recording import PartSchedule, StoredObject
+from tests.harness.crash.scenes import bytes_of, lived, on_effect, recordings_in, restart, settled
 from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, Fault, Simulation
 from tests.harness.fakes.store import FakeStore
 
@@ -249,3 +250,28 @@ def test_a_stranger_at_the_key_sends_a_recording_to_the_next_with_few_questions(
     simulation = lived(script)
     assert simulation.problems() == []
     assert asked[0] == asked[1]
+
+
+class _RefusesTheNext(FakeStore):
+    """What lies at the second key cannot be asked about."""
+
+    async def head(self, key: str) -> StoredObject | None:
+        if key == _key(2):
+            raise S3Rejected("head_object: 400", operation="head_object", code="400")
+        return await super().head(key)
+
+
+def test_a_key_that_could_not_be_asked_about_is_left_to_others() -> None:
+    owners: dict[str, object] = {}
+
+    async def script(simulation: Simulation) -> None:
+        simulation.disk.write(NAME, _content(1))
+        await on_effect(
+            simulation, "store.complete_upload", lambda: simulation.plant(NAME, b"a stranger's"), when="before"
+        ).wait()
+        await asyncio.sleep(120)
+        assert simulation.dispatcher is not None
+        owners.update(simulation.dispatcher._keys._owners)
+
+    lived(script, store=_RefusesTheNext(limits=LIMITS), settle=10)
+    assert owners.keys() == {NAME}
