@@ -97,6 +97,11 @@ def written(checkpoint: Checkpoint | None = None, path: str = "/srv/rec 1.mp4", 
     return document
 
 
+def test_the_schema_is_one() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+    assert SCHEMA["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
+
+
 def test_the_document_has_every_field_and_satisfies_its_schema() -> None:
     document = written()
     VALIDATOR.validate(document)
