@@ -329,13 +329,13 @@ class Dispatcher:
 
     async def _start_from(self, queue: Queue) -> None:
         while True:
-            await queue.room.acquire()
+            room = await queue.room()
             if queue is self._newcomers.to_read:
                 await self._claims.reading.nobody_reads()
             path, snapshot = await queue.get()
-            room = Room(queue.room)
             if self._stopping or not self._start(path, snapshot, room, queue):
                 room.give_back()
+                room.claimed()
 
     def _start(self, path: str, snapshot: Snapshot, room: Room, queue: Queue) -> bool:
         if path in self._by_path or snapshot.identity in self._by_identity:
@@ -357,6 +357,7 @@ class Dispatcher:
         has to wait, or is seen growing, keeps nobody else waiting."""
         try:
             claimed = await self._claim(stream, snapshot, room)
+            room.claimed()
             if growing:
                 room.give_back()
             if isinstance(claimed, Checkpoint):
@@ -364,6 +365,7 @@ class Dispatcher:
                 return
         finally:
             room.give_back()
+            room.claimed()
         if claimed is not None:
             self._world.telemetry.stream(claimed.stream_id, stream.path).already_stored(key=claimed.key)
         self._end(stream, claimed)

@@ -16,34 +16,31 @@ from .recording import Snapshot
 _CLAIMS_AT_ONCE = 16
 #: Files lying ready that are under way at once; the others wait, also a folder of 100,000.
 _RESTING_AT_ONCE = 16
+#: Files lying ready that nobody can say anything of yet, because S3 or Redis is away: so many at most are taken up.
+_MOST_UNKNOWN = 1000
 #: A file that was written to so recently may be growing.
 _FRESH_SECONDS = 120.0
 #: Whoever writes twice within this time is still writing.
 _GROWING_SECONDS = 60.0
 
 
-class Room:
-    """A place among those under way; given back once, however often."""
-
-    def __init__(self, places: asyncio.Semaphore) -> None:
-        self._places = places
-        self._held = True
-
-    def give_back(self) -> None:
-        if self._held:
-            self._held = False
-            self._places.release()
-
-
 class Queue:
-    """Files that wait to be taken up, by path; ``room`` is held by those that have been. What is taken up leaves the
-    tally."""
+    """Files that wait to be taken up, by path. What is taken up leaves the tally; ``at_once`` of them may hold a room,
+    and of those that made room ``most_unknown`` may be without a claim."""
 
-    def __init__(self, at_once: int, tally: Tally) -> None:
-        self.room = asyncio.Semaphore(at_once)
+    def __init__(self, at_once: int, tally: Tally, most_unknown: int | None = None) -> None:
+        self.rooms = asyncio.Semaphore(at_once)
+        self.unknown = None if most_unknown is None else asyncio.Semaphore(most_unknown)
         self._tally = tally
         self.files: OrderedDict[str, Snapshot] = OrderedDict()
         self._arrived = asyncio.Event()
+
+    async def room(self) -> Room:
+        """As soon as there is one."""
+        await self.rooms.acquire()
+        if self.unknown is not None:
+            await self.unknown.acquire()
+        return Room(self)
 
     def put(self, path: str, snapshot: Snapshot) -> None:
         """The caller puts it into the tally, which does not care in which queue it waits."""
@@ -59,6 +56,25 @@ class Queue:
         return path, snapshot
 
 
+class Room:
+    """A place among those under way; given back once, however often. So is that among those without a claim."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._held = self._unknown = True
+
+    def give_back(self) -> None:
+        if self._held:
+            self._held = False
+            self._queue.rooms.release()
+
+    def claimed(self) -> None:
+        """It is known what the file is, or it is given up."""
+        if self._unknown and self._queue.unknown is not None:
+            self._unknown = False
+            self._queue.unknown.release()
+
+
 class Newcomers:
     """Three queues. ``to_read`` are finished files whose bytes alone tell whether they are still the same: one of them
     is taken up after the other, because thousands may have to be read after a change of rights on a whole folder."""
@@ -66,8 +82,8 @@ class Newcomers:
     def __init__(self) -> None:
         self._tally = Tally()
         self.fresh = Queue(_CLAIMS_AT_ONCE, self._tally)
-        self.resting = Queue(_RESTING_AT_ONCE, self._tally)
-        self.to_read = Queue(1, self._tally)
+        self.resting = Queue(_RESTING_AT_ONCE, self._tally, _MOST_UNKNOWN)
+        self.to_read = Queue(1, self._tally, _MOST_UNKNOWN)
         self._growing: set[str] = set()
 
     def __len__(self) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from src import newcomers
 from src.exceptions import ChunkProcessingError
 from src.ports import Hashes
 from src.recording import Chunk, Digest, Identity, Writers
@@ -251,3 +252,30 @@ def test_files_that_wait_to_be_read_hold_no_task() -> None:
     assert crowd.problems() == []
     assert max(tasks) < 30, "a task each"
     assert moments(crowd, "unexpected") == []
+
+
+def test_of_files_lying_ready_no_more_than_a_thousand_wait_for_a_store_that_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(newcomers, "_MOST_UNKNOWN", 50)
+    living: list[int] = []
+
+    async def script(crowd: Crowd) -> None:
+        def meanwhile() -> None:
+            crowd.store.go_away()
+            for number in range(240):
+                crowd.disk.write(_old(number), bytes_of(CHUNK, number))
+                file = crowd.disk.files[_old(number)]
+                file.mtime_ns = file.ctime_ns = file.mtime_ns - 10**13
+
+        await asyncio.sleep(SCAN)
+        await restart(crowd, meanwhile)
+        for _ in range(30):
+            await asyncio.sleep(SCAN)
+            assert crowd.dispatcher is not None
+            living.append(len(crowd.dispatcher._by_identity))
+        crowd.store.come_back()
+        await settled(crowd)
+
+    assert played(script).problems() == []
+    assert max(living) <= 50
