@@ -122,14 +122,21 @@ class FileThreads:
 
         Cancelled while the work runs, it goes on until the file answers, and its result is dropped.
         """
+        return await self._run(file, partial(work, *args, **kwargs), self._silent_seconds)
+
+    async def glance(self, file: Hashable, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for what is not worth waiting for: a file that hangs is given up after ``_BESIDE_SECONDS``."""
+        return await self._run(file, partial(work, *args, **kwargs), self._beside_seconds)
+
+    async def _run(self, file: Hashable, work: Callable[[], T], patience: float) -> T:
         if self._beside:
-            await self._until_it_answers(file)
+            await self._until_it_answers(file, patience)
         await self._places.acquire()
         if self._closed:
             self._places.release()
             raise RuntimeError("closed already")
         loop = asyncio.get_running_loop()
-        call = _Call(file, partial(work, *args, **kwargs), loop.create_future(), partial(self._tell_end, loop))
+        call = _Call(file, work, patience, loop.create_future(), partial(self._tell_end, loop))
         self._begin(call, loop)
         try:
             result: T = await call.outcome
@@ -146,21 +153,14 @@ class FileThreads:
         if self._looking is None:
             self._looking = loop.call_later(self._beside_seconds, self._look)
 
-    async def _until_it_answers(self, file: Hashable) -> None:
+    async def _until_it_answers(self, file: Hashable, patience: float) -> None:
         while hanging := [call for call in self._beside.get(file, ()) if call.silence() >= self._beside_seconds]:
             longest = max(hanging, key=_Call.silence)
-            if longest.silence() >= self._silent_seconds:
-                raise self._silence()
+            if longest.silence() >= patience:
+                raise _silence(patience)
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._silent_seconds - longest.silence()):
+                async with asyncio.timeout(patience - longest.silence()):
                     await longest.came_back.wait()
-
-    def _silence(self) -> ChunkProcessingError:
-        return ChunkProcessingError(
-            f"the file has not answered for {self._silent_seconds:g} s",
-            operation="read",
-            hint="Check the disk, or the server of the share, that the file is on.",
-        )
 
     def _look(self) -> None:
         """Now and then, while any call runs; on a good disk none is there for longer than one look."""
@@ -171,8 +171,8 @@ class FileThreads:
                 self._many_beside += 1
                 self._beside.setdefault(call.file, set()).add(call)
                 self._places.release()
-            if silence >= self._silent_seconds and not call.outcome.done():
-                call.outcome.set_exception(self._silence())
+            if silence >= call.patience and not call.outcome.done():
+                call.outcome.set_exception(_silence(call.patience))
         self._looking = None
         if self._running:
             self._looking = asyncio.get_running_loop().call_later(self._beside_seconds / 4, self._look)
@@ -206,10 +206,12 @@ class _Call:
         self,
         file: Hashable,
         work: Callable[[], object],
+        patience: float,
         outcome: asyncio.Future[Any],
         when_over: Callable[[_Call], None],
     ) -> None:
         self.file = file
+        self.patience = patience
         self.outcome = outcome
         self.heard_at = time.monotonic()
         self.is_wanted = True
@@ -240,6 +242,14 @@ class _Call:
             self.outcome.set_exception(self._error)
         else:
             self.outcome.set_result(self._result)
+
+
+def _silence(seconds: float) -> ChunkProcessingError:
+    return ChunkProcessingError(
+        f"the file has not answered for {seconds:g} s",
+        operation="read",
+        hint="Check the disk, or the server of the share, that the file is on.",
+    )
 
 
 def _attempt(work: Callable[[], object]) -> tuple[object, BaseException | None]:

@@ -564,8 +564,9 @@ class RecordingFiles:
         return await self._reading.run(identity, _Source(self._root, path, identity).has_index_first, size)
 
     async def examine(self, path: str, identity: Identity, work: Callable[[Callable[[int, int], bytes]], None]) -> None:
-        """Run ``work(read)`` in a thread on this very file; ``read(offset, count)`` may raise OSError."""
-        await self._reading.run(identity, _Source(self._root, path, identity).examine, work)
+        """Run ``work(read)`` in a thread on this very file; ``read(offset, count)`` may raise OSError. A file that
+        hangs is given up after two seconds."""
+        await self._reading.glance(identity, _Source(self._root, path, identity).examine, work)
 
     def _ask_for_writers(self, path: str) -> Writers:
         try:

@@ -101,6 +101,15 @@ async def test_a_second_call_waits_for_the_first_to_come_back() -> None:
         assert await second == 2
 
 
+async def test_what_is_not_worth_waiting_for_is_given_up_soon() -> None:
+    async with threads() as (files, back), asyncio.timeout(LONG / 2):
+        for _ in range(2):
+            with pytest.raises(ChunkProcessingError):
+                await files.glance("hangs", back.wait)
+        assert len(files._running) == 1
+        assert await files.glance("fine", lambda: 5) == 5
+
+
 async def test_a_call_that_goes_on_answering_is_never_given_up() -> None:
     pause = threading.Event()
 
