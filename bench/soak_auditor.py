@@ -1,4 +1,4 @@
-"""What must be true when everything has settled; each thing that is not becomes one line of text.
+"""What a soak shows the auditor when everything has settled; each thing that is wrong becomes one line of text.
 
 Every file is at exactly one key, byte for byte, and described there. Nothing else is in the bucket but what a recording
 explains: what was at its path before, and what somebody else had put there. Nothing is open, nothing is left in Redis,
@@ -12,9 +12,10 @@ that Redis believes unfinished again, and whose file has been replaced, may fail
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -23,14 +24,18 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from src.object_keys import next_free
-from src.reconcile import origin_of
-from tests.harness.e2e.bucket import PROBE, Bucket, Document
+from tests.harness import auditor
+from tests.harness.audit_view import Body, File, Limits, Object, Record, Stranger, Upload, Wait, World
+from tests.harness.e2e import view
+from tests.harness.e2e.bucket import PROBE, Bucket
 from tests.harness.e2e.recorders import CHUNK
 from tests.harness.e2e.stage import Stage
 
 from .soak_recorders import Facts, Take
 
-Body = bytes  # by another name in the class that counts them
+#: Seconds after its quiet time in which a recording is an object with its document, once all are left in peace.
+SOON = 60.0
+Part = bytes  # by another name in the class that counts them
 
 _MOST_NUMBERS = 12
 _SAMPLES, _SAMPLE = 40, 64
@@ -52,38 +57,63 @@ class Foreign:
 
 @dataclass
 class Audit:
-    """One round, looked at from outside. ``forgot``: Redis lost what it knew, or the newest of it, so many times."""
+    """One round, looked at from outside. ``forgot``: Redis lost what it knew, or the newest of it, so many times.
+    ``calm_since``: when the last fault was over and the last daemon had begun (seconds since 1970); None: nobody asks
+    who waited. ``quiet``: the quiet time of a recording, in seconds.
+    """
 
     stage: Stage
     takes: Sequence[Take]
     foreign: Sequence[Foreign] = ()
     secrets: Sequence[str] = ()
     forgot: int = 0
+    calm_since: float | None = None
+    quiet: float = 0.0
     bytes: int = 0
-    _explained: set[str] = field(default_factory=set)
 
     def mismatches(self) -> list[str]:
         """Empty when all is well."""
-        return [
-            *self._local_files(),
-            *self._files_at_keys(),
-            *self._earlier_recordings(),
-            *self._foreign_objects(),
-            *self._other_objects(),
-            *self._documents(),
-            *self._open_uploads(),
-            *self._redis(),
-            *self._logs(),
-        ]
+        return auditor.words(auditor.audit(self.world))
+
+    @cached_property
+    def world(self) -> World:
+        """What the auditor is shown."""
+        self.bytes = sum(facts.size for _, facts in self._finished)
+        documents = {key: view.document_of(self.bucket, key) for key in self.bucket.documents()}
+        return World(
+            files=[*self._files()],
+            foreign_files=[path.name for path in self._made_by_nobody()],
+            objects=self.objects,
+            documents={key: document for key, document in documents.items() if document is not None},
+            uploads=[*self._open_uploads()],
+            records=[*self._records()],
+            markers=[] if self.forgot else [*view.markers(self.stage)],
+            completed=None if self.forgot else self.stage.members("completed"),
+            waits=[*self._waits()],
+            kept={key: wanted for take in self.takes for key, wanted in take.kept.items()},
+            sources=self._sources,
+            strangers=[*self._strangers()],
+            foreign_keys={foreign.key for foreign in self.foreign},
+            left_in_redis=[*self._left_in_redis()],
+            unforeseen=[*self._troubles(), *self._errors()],
+            secrets_told=[*self._secrets_told()],
+            limits=Limits(soon=SOON if self.calm_since else None),
+            media=view.media_in,
+            media_tolerance=view.TOLERANCE,
+            bucket=self.bucket.name,
+            etags_are_md5=True,
+            parts_known=not self.forgot,
+            checksums_kept=self.bucket.keeps_checksums,
+        )
 
     @property
     def bucket(self) -> Bucket:
         return self.stage.bucket
 
     @cached_property
-    def objects(self) -> Mapping[str, str]:
-        """SHA-256 of what GET gives, by key; where it gives nothing, the reason."""
-        return {key: self._fetched(key) for key in self.bucket.objects()}
+    def objects(self) -> Mapping[str, Object]:
+        """By key; the digest is of what GET gives, or says why it gives nothing."""
+        return {key: view.object_at(self.bucket, key, self._fetched(key)) for key in self.bucket.objects()}
 
     def _fetched(self, key: str) -> str:
         try:
@@ -100,65 +130,69 @@ class Audit:
     def _finished(self) -> Iterator[tuple[Take, Facts]]:
         return ((take, take.facts) for take in self.takes if take.facts is not None)
 
-    # -- files and their objects ----------------------------------------------------------------------------------
+    # -- files ------------------------------------------------------------------------------------------------------
 
-    def _local_files(self) -> Iterator[str]:
+    def _files(self) -> Iterator[File]:
+        for take, facts in self._finished:
+            wanted = Body(facts.sha256, facts.size, take.path.read_bytes)
+            past = [Body.of(copy.read_bytes()) for copy in take.copies]
+            keys = self._family(take) if take.numbered else take.roots
+            seen: dict[str, Any] = {
+                "identity": facts.inode,
+                "body": wanted,
+                "keys": keys,
+                "past": [*map(_by_digest, past)],
+            }
+            if take.in_place:
+                seen["past"] = [*seen["past"], Body.of(b"")]
+            if not take.path.exists():
+                yield File(take.path.name, harm="is gone", **seen)
+            elif (now := Facts.of(take.path)) != facts:
+                yield File(take.path.name, harm=f"was touched: {facts} became {now}", **seen)
+            else:
+                met = next((wait.what for wait in self._waits() if wait.path == take.path.name), None)
+                times: dict[str, Any] = {
+                    "closed_at": max(facts.mtime_ns / 1e9, self.calm_since or 0.0),
+                    "quiet": self.quiet,
+                }
+                yield replace(view.file_at(take.path, take.path.name), excused=met, **times, **seen)
+
+    def _made_by_nobody(self) -> set[Path]:
+        return set(self.stage.folder.iterdir()) - {take.path for take in self.takes}
+
+    def _troubles(self) -> Iterator[str]:
         for take in self.takes:
             if take.trouble:
                 yield f"a {take.what} recording could not be made: {take.trouble}"
-        for take, facts in self._finished:
-            if not take.path.exists():
-                yield f"{take.path.name!r} is gone"
-            elif (now := Facts.of(take.path)) != facts:
-                yield f"{take.path.name!r} was touched: {facts} became {now}"
-        for path in set(self.stage.folder.iterdir()) - {take.path for take in self.takes}:
-            yield f"nobody made the file {path.name!r}"
 
-    def _files_at_keys(self) -> Iterator[str]:
-        for take, facts in self._finished:
-            self.bytes += facts.size
-            keys = [key for key, found in self.objects.items() if found == facts.sha256]
-            self._explained.update(keys)
-            if len(keys) != 1:
-                yield f"{take.path.name!r} ({take.what}) is at {len(keys)} keys: {keys}"
-            for key in keys:
-                if key not in (self._family(take) if take.numbered else take.roots):
-                    yield f"{take.path.name!r} ({take.what}) is at {key!r}, not at one of {take.roots}"
-            if len(keys) == 1 and take.path.exists() and Facts.of(take.path) == facts:
-                yield from self._description(keys[0], take)
+    def _waits(self) -> Iterator[Wait]:
+        """What the log says that a recording had to wait for, since all were left in peace."""
+        for line in re.findall(r'^\{.*"level": ?"(?:warning|error)".*$', self._said, re.MULTILINE):
+            told = json.loads(line)
+            if "file_path" not in told:
+                continue
+            at = datetime.fromisoformat(told["timestamp"]).timestamp()
+            if at >= (self.calm_since or 0.0):
+                yield Wait(told["file_path"], f"{told['event']}: {told.get('error', '')}", at)
 
-    def _description(self, key: str, take: Take) -> Iterator[str]:
-        """Where Redis forgot, nobody need remember the ETags of the parts."""
-        try:
-            self.bucket.check_document(key, take.path, parts_known=not self.forgot)
-        except Exception as exc:  # noqa: BLE001 - whatever it is, the document is not as it should be
-            yield f"the document of {key!r} ({take.what}) is wrong: {type(exc).__name__}: {exc}"
-
-    def _earlier_recordings(self) -> Iterator[str]:
-        for take in self.takes:
-            for key, wanted in take.kept.items():
-                if self.objects.get(key) != wanted:
-                    yield f"the earlier recording at {key!r} is not there any more, or not the same"
-
-    def _foreign_objects(self) -> Iterator[str]:
-        for foreign in self.foreign:
-            self._explained.add(foreign.key)
-            if self.objects.get(foreign.key) != foreign.sha256:
-                yield f"somebody else's object at {foreign.key!r} is not what it was"
-            elif _written_ns(self.bucket, foreign.key) != foreign.written_ns:
-                yield f"somebody else's object at {foreign.key!r} was written again"
+    @cached_property
+    def _said(self) -> str:
+        return self.stage.daemon.everything_said()
 
     # -- what else is there ---------------------------------------------------------------------------------------
 
-    def _other_objects(self) -> Iterator[str]:
-        """Of what was at the path of a recording before; each such thing explains one object, whole or in part."""
-        used: set[Path] = set()
-        for key in sorted(self.objects.keys() - self._explained):
-            body = self.bucket.stored(key)
-            sources = [path for path in self._earlier_at(key) if path.read_bytes().startswith(body)]
-            if not set(sources) - used:
-                yield f"nothing explains the object {key!r}: {self.bucket.metadata(key)}"
-            used.update(sources)
+    def _strangers(self) -> Iterator[Stranger]:
+        for foreign in self.foreign:
+            there = self.objects.get(foreign.key)
+            what = f"object at {foreign.key!r}"
+            yield Stranger(what, foreign.sha256, there and there.body.digest, "is not what it was")
+            if there is not None and there.body.digest == foreign.sha256:
+                yield Stranger(what, foreign.written_ns, there.version, "was written again")
+
+    def _sources(self, there: Object) -> Sequence[Path]:
+        """What was at the path of a recording before; each such thing explains one object, whole or in part."""
+        body = there.body.read()
+        return [path for path in self._earlier_at(there.key) if path.read_bytes().startswith(body)]
 
     def _earlier_at(self, key: str) -> Iterator[Path]:
         for take in self._takes_at(key):
@@ -166,20 +200,7 @@ class Audit:
             if take.in_place and self.forgot:
                 yield take.path  # as it was in between: the object of the first recording is brought up to date
 
-    def _documents(self) -> Iterator[str]:
-        documents = self.bucket.documents()
-        for key in sorted(documents.keys() - self.objects.keys()):
-            yield f"a document describes {key!r}, where nothing is"
-        if self.forgot:
-            return
-        for key in sorted(self.objects.keys() - self._explained):
-            if origin_of(self.bucket.metadata(key)) is not None and not self._fits(key, documents.get(key)):
-                yield f"no document describes {key!r} as it is"
-
-    def _fits(self, key: str, document: Document | None) -> bool:
-        return document is not None and document["object"]["etag"] == _etag(self.bucket, key)
-
-    def _open_uploads(self) -> Iterator[str]:
+    def _open_uploads(self) -> Iterator[Upload]:
         client, name = self.bucket.client, self.bucket.name
         kept = {record.get("upload_id") for record in self._failed.values()}
         for upload in self._uploads():
@@ -189,9 +210,9 @@ class Audit:
             parts = client.list_parts(Bucket=name, Key=key, UploadId=upload_id).get("Parts", [])
             held = {part["PartNumber"]: self.bucket.part(upload_id, part["PartNumber"]) for part in parts}
             is_late = self.forgot > 1 and upload["Initiated"] > self._stored_at(key)
-            if not any(self._excuses(take, held, is_late=is_late) for take in self._takes_at(key)):
-                listed = [(part["PartNumber"], part["Size"]) for part in parts]
-                yield f"an upload is open at {key!r}, begun {upload['Initiated']}, parts {listed}"
+            excused = any(self._excuses(take, held, is_late=is_late) for take in self._takes_at(key))
+            listed = [(part["PartNumber"], part["Size"]) for part in parts]
+            yield Upload(upload_id, key, excused=excused, words=f", begun {upload['Initiated']}, parts {listed}")
 
     def _uploads(self) -> list[Any]:
         if self.bucket.lists_by_prefix:
@@ -208,7 +229,7 @@ class Audit:
             return datetime.max.replace(tzinfo=UTC)
         return stored
 
-    def _excuses(self, take: Take, parts: Mapping[int, Body], *, is_late: bool) -> bool:
+    def _excuses(self, take: Take, parts: Mapping[int, Part], *, is_late: bool) -> bool:
         """Whether nobody can know of an upload: it was begun by a stream that had not noted it when it was killed, and
         whose source is gone; or Redis forgot it, and it holds what its recording has changed since; or Redis forgot,
         twice, that the object was there already when it was begun (``is_late``): the sweep's, after its retention."""
@@ -229,16 +250,15 @@ class Audit:
         prefix, redis = self.stage.redis_prefix, self.stage.redis
         return {each: redis.hgetall(f"{prefix}stream:{each}:meta") for each in self.stage.members("failed")}
 
-    def _redis(self) -> Iterator[str]:
+    def _records(self) -> Iterator[Record]:
         for name in ("active", "pending_completion"):
-            for stream_id in self.stage.members(name):
-                yield f"{stream_id} is in streams:{name}"
+            yield from (Record(stream_id, name) for stream_id in self.stage.members(name))
         for stream_id, record in self._failed.items():
-            if not self._may_have_failed(record):
-                yield f"{stream_id} has failed: {record}"
-        left = [key for key in self.stage.redis_keys("stream:*") if key.rsplit(":", 2)[-2] not in self._failed]
-        yield from (f"{key} is left in Redis" for key in left)
-        yield from (f"{key} was set aside" for key in self.stage.redis_keys("bad:*"))
+            yield Record(stream_id, "failed", excused=self._may_have_failed(record), words=f" {record}")
+
+    def _left_in_redis(self) -> Iterator[str]:
+        yield from (key for key in self.stage.redis_keys("stream:*") if key.rsplit(":", 2)[-2] not in self._failed)
+        yield from self.stage.redis_keys("bad:*")
 
     def _may_have_failed(self, record: Mapping[str, str]) -> bool:
         """Its file was deleted; or another is in its place, and only a Redis that was rolled back knows of it."""
@@ -250,11 +270,12 @@ class Audit:
                 return take.deleted or (self.forgot > 0 and replaced and bool(take.copies))
         return False
 
-    def _logs(self) -> Iterator[str]:
-        said = self.stage.daemon.everything_said()
-        yield from (f"a secret is in the log ({said.count(secret)} times)" for secret in self.secrets if secret in said)
-        for line in re.findall(r'^.*"event": ?"unexpected_error".*$', said, re.MULTILINE):
-            yield f"unexpected_error: {line[:2000]}"
+    def _secrets_told(self) -> Iterator[str]:
+        yield from (f"{self._said.count(secret)} times" for secret in self.secrets if secret in self._said)
+
+    def _errors(self) -> Iterator[str]:
+        for line in re.findall(r'^.*"event": ?"unexpected_error".*$', self._said, re.MULTILINE):
+            yield line[:2000]
         for path in sorted(self.stage.daemon.home.glob("run-*.err")):
             if text := path.read_text(errors="replace").strip():
                 yield f"{path.name} is not empty: {text[-1000:]}"
@@ -286,8 +307,9 @@ def _comes_from(body: bytes, bodies: Sequence[bytes]) -> bool:
     return 2 * sum(any(sample in other for other in bodies) for sample in samples) > len(samples)
 
 
-def _etag(bucket: Bucket, key: str) -> str:
-    return str(bucket.client.head_object(Bucket=bucket.name, Key=key)["ETag"]).strip('"')
+def _by_digest(body: Body) -> Body:
+    """As the bodies of files and objects are compared here."""
+    return Body(_sha256(body.read()), body.size, body.source)
 
 
 def _written_ns(bucket: Bucket, key: str) -> int:

@@ -79,10 +79,12 @@ def play(home: Path, seed: str, ffmpeg: Path, source: Path, limits: Limits) -> R
         stack.callback(recorders.stop)
         stage.daemon.start()
         _kill_often(faults, recorders, limits)
+        calm = time.time()
         rolled_back = faults.kills["Redis, rolled back"] > 0
         trouble = [*faults.trouble, *_settle(stage, recorders, limits, rolled_back=rolled_back)]
         secrets = (stage.store.secret_key, memory.password or "")
-        audit = Audit(stage, recorders.takes, foreign, secrets, forgot=faults.forgot)
+        quiet = float(_SETTINGS["STREAM_TIMEOUT_SECONDS"])
+        audit = Audit(stage, recorders.takes, foreign, secrets, forgot=faults.forgot, calm_since=calm, quiet=quiet)
         result = Round(
             home=home,
             seed=seed,
@@ -244,7 +246,7 @@ def _write_report(result: Round, audit: Audit) -> None:
     lines = [f"seed {result.seed}", f"kills {dict(result.kills)}", f"other faults {dict(result.others)}", ""]
     lines += ["mismatches:", *result.mismatches, "", "recordings:"]
     lines += [repr(take) for take in audit.takes]
-    lines += ["", "objects:", *(f"{digest} {key!r}" for key, digest in audit.objects.items())]
+    lines += ["", "objects:", *(f"{there.body.digest} {key!r}" for key, there in audit.objects.items())]
     lines += ["", "open uploads:", *map(repr, stage.bucket.open_uploads()), "", "Redis:"]
     for key in stage.redis_keys("*"):
         kind = stage.redis.type(key)

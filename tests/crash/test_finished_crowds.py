@@ -49,7 +49,9 @@ class SlowDisk(Disk):
 
 @dataclass
 class Crowd(Simulation):
-    """Many finished files on a slow disk."""
+    """Many finished files on a slow disk, which keeps them waiting for each other."""
+
+    soon: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -293,7 +293,7 @@ def test_with_an_emptied_redis_a_key_that_another_file_just_looks_at_is_not_take
 
         await restart(simulation, meanwhile)
 
-    simulation = lived(script, store=store)
+    simulation = lived(script, store=store, soon=None)
     assert simulation.problems(sent_at_most=20 + 30) == []
     assert content_at(simulation, SECOND) == bytes_of(20, 1)
 

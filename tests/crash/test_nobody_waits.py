@@ -32,7 +32,7 @@ from tests.harness.crash.scenes import (
 )
 from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, Disk, Simulation
 from tests.harness.crash.virtual_time import run
-from tests.harness.fakes.prober import FakeProber
+from tests.harness.fakes.prober import ReadingProber, film_in
 from tests.harness.fakes.store import FakeStore
 
 pytestmark = pytest.mark.timeout(60)
@@ -124,11 +124,11 @@ def test_a_live_file_that_is_renamed_over_an_emptied_one_leaves_no_stream_behind
     assert without(lived(script, settle=10).problems(), "open upload") == []
 
 
-class ByLength(FakeProber):
+class ByLength(ReadingProber):
     """A film lasts as many seconds as its file has bytes; the answer takes a while."""
 
     def __init__(self, disk: Disk) -> None:
-        super().__init__()
+        super().__init__(disk)
         self.disk = disk
         self.cancelled = 0
 
@@ -142,7 +142,7 @@ class ByLength(FakeProber):
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        return Probe(duration_seconds=float(len(there.data)))
+        return film_in(bytes(there.data))
 
 
 @dataclass

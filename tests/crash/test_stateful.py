@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 from src.object_keys import METADATA_SUFFIX, next_free, object_key
 from src.ports import Naming
 from src.recording import Answer, PartSchedule, Writers
+from tests.harness.auditor import Finding
 from tests.harness.crash.model import Bytes, ImpatientLoop, Stage
 from tests.harness.crash.scenes import recordings_in
 from tests.harness.crash.simulation import CHUNK, LIMITS, TIMEOUT
@@ -382,7 +383,7 @@ class Recordings(RuleBasedStateMachine):
     @invariant()
     def the_world_goes_on_and_nothing_is_done_that_must_never_be(self) -> None:
         self._live(asyncio.sleep(self.pace))
-        _demand("at any time", self.stage.store.objects.broken)
+        _demand("at any time", self.stage.wrongs())
 
     def teardown(self) -> None:
         try:
@@ -411,11 +412,11 @@ class Recordings(RuleBasedStateMachine):
             stage.redis.wipe()
             self._live(stage.come_to_rest())
             _demand("after a restart without Redis", stage.unforgiven(), _differences(stage, before))
-        _demand("in the end", stage.store.objects.broken, [f"memory: {body}" for body in stage.disk.unreleased])
+        _demand("in the end", stage.wrongs(), [f"memory: {body}" for body in stage.disk.unreleased])
 
 
-def _demand(when: str, *problems: Iterable[str]) -> None:
-    found = [problem for some in problems for problem in some]
+def _demand(when: str, *problems: Iterable[Finding | str]) -> None:
+    found = [str(problem) for some in problems for problem in some]
     if found:
         raise AssertionError(f"{when}: {found}")
 

@@ -61,7 +61,7 @@ def test_a_patch_that_no_stat_shows_is_found_when_the_writer_has_gone(meanwhile:
         _close(simulation)
         await asyncio.sleep(600)
 
-    simulation = lived(script)
+    simulation = lived(script, soon=None)  # it waits for the writer
     assert content_at(simulation)[1:5] == PATCH
     assert simulation.problems(sent_at_most=SIZE + CHUNK + 3) == []  # the head again; the tail is never copied
 

@@ -122,7 +122,7 @@ def _two_hundred(meanwhile: Callable[[Simulation], Awaitable[None]]) -> tuple[Si
         await meanwhile(simulation)
         await settled(simulation)
 
-    return played(script, store=store, settle=20_000), store
+    return played(script, store=store, settle=20_000, soon=None), store  # so many parts take longer
 
 
 async def _nothing(_: Simulation) -> None:

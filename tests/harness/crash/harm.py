@@ -29,7 +29,7 @@ from src.recording import (
 )
 from tests.harness.crash.simulation import LIMITS, Disk, Simulation
 from tests.harness.fakes.checkpoints import FakeCheckpoints
-from tests.harness.fakes.prober import FakeProber
+from tests.harness.fakes.prober import ReadingProber
 from tests.harness.fakes.recordings import FakeChunkBody
 from tests.harness.fakes.store import FakeStore
 
@@ -164,7 +164,7 @@ class HarmedDisk(Disk):
         return await super().is_whole(path, identity, size)
 
 
-class HarmedProber(FakeProber):
+class HarmedProber(ReadingProber):
     harm = Harm()
 
     async def probe(self, path: str, identity: Identity) -> Probe:
@@ -189,6 +189,9 @@ class HarmedSimulation(Simulation):
         self.redis = HarmedRedis(self.harm, disk)
 
     def _world(self) -> World:
-        prober = HarmedProber()
+        prober = HarmedProber(self.disk)
         prober.harm = self.harm
         return replace(super()._world(), prober=prober)
+
+    def is_met(self, path: str) -> str | None:
+        return f"{self.harm.operation} is {self.harm.kind}" if path.startswith(HARMED) else None

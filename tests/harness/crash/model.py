@@ -1,8 +1,8 @@
 """The world of the state machine: it goes on between two rules, remembers every content a file ever had, and watches
 what happens to the bucket.
 
-What is true at every moment is collected in ``Shelf.broken`` by whoever writes; what is true at the end is asked of
-``Stage.problems`` and forgiven only where ``docs/guarantees.md`` says so (``Stage.excuses``).
+What is true at every moment is asked of ``Stage.wrongs`` after each step; what is true at the end is asked of
+``Stage.unforgiven``, and forgiven only where ``docs/guarantees.md`` says so (``Stage.excuses``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from src.recording import (
     Answer,
     Checkpoint,
     Chunk,
-    Identity,
     Manifest,
     Marker,
     Part,
@@ -34,8 +33,12 @@ from src.recording import (
     StoredPart,
 )
 from src.slots import FairSlots
-from tests.harness.crash.scenes import is_settled, recordings_in, without
+from tests.harness import auditor
+from tests.harness.audit_view import Body, Limits, Stranger, World, Write
+from tests.harness.auditor import Check, Excuse, Finding
+from tests.harness.crash.scenes import is_settled, recordings_in
 from tests.harness.crash.simulation import LIMITS, SCAN, Disk, Fuse, Killed, Simulation
+from tests.harness.crash.view import histories, view, written
 from tests.harness.crash.virtual_time import VirtualTimeLoop
 from tests.harness.fakes.checkpoints import FakeCheckpoints, State
 from tests.harness.fakes.recordings import FakeFile
@@ -98,14 +101,11 @@ class RememberingDisk(Disk):
 
     def __init__(self) -> None:
         super().__init__()
-        self.histories: defaultdict[Identity, set[bytes]] = defaultdict(set)
         self.away: dict[str, FakeFile] = {}
         self.changed = asyncio.Event()
 
     def remember(self) -> None:
         """After each step of a recorder."""
-        for file in (*self.files.values(), *self.away.values()):
-            self.histories[file.identity].add(bytes(file.data))
         self.changed.set()
 
     def take_away(self, path: str) -> None:
@@ -115,20 +115,17 @@ class RememberingDisk(Disk):
         self.files[path] = self.away.pop(path)
         self.files[path].ctime_ns = self._tick()
 
-    def made_from_one_file(self, *contents: bytes) -> bool:
-        """Whether one file has had all of them, each at its time."""
-        return any(all(content in history for content in contents) for history in self.histories.values())
-
 
 class Shelf(dict[str, FakeObject]):
-    """The bucket. It knows which objects are a stranger's, and notes what the daemon must never do to one."""
+    """The bucket. It knows which objects are a stranger's, and notes what the daemon does to one, or deletes."""
 
-    def __init__(self, disk: RememberingDisk) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.broken: list[str] = []
+        self.deleted: list[Write] = []  # by the daemon
+        self.overwritten: list[Stranger] = []
         self.strangers: dict[str, FakeObject] = {}
+        self.taken_away: set[str] = set()  # keys where a stranger has deleted something
         self.destroyed: set[bytes] = set()  # contents of ours that a stranger overwrote or deleted
-        self._disk = disk
         self._strange = False
 
     @contextmanager
@@ -145,33 +142,22 @@ class Shelf(dict[str, FakeObject]):
             self._destroy(key)
             self.strangers[key] = new
         else:
-            self.broken += self._wrongs(key, new)
+            if key in self.strangers:
+                self.overwritten.append(Stranger(f"object at {key}", self[key], new, "was overwritten"))
         super().__setitem__(key, new)
 
     def __delitem__(self, key: str) -> None:
         if self._strange:
             self._destroy(key)
+            self.taken_away.add(key)
         else:
-            self.broken.append(f"{key} was deleted")
+            self.deleted.append(Write(key, Body.of(self[key].data), None))
         super().__delitem__(key)
 
     def _destroy(self, key: str) -> None:
         if key in self:
             self.destroyed.add(self[key].data)
         self.strangers.pop(key, None)
-
-    def _wrongs(self, key: str, new: FakeObject) -> Iterator[str]:
-        old = self.get(key)
-        if key in self.strangers:
-            yield f"the stranger's object at {key} was overwritten"
-        if key.endswith(METADATA_SUFFIX):
-            return
-        if not self._disk.made_from_one_file(new.data):
-            yield f"the object at {key} was never the content of a file: {new.data!r}"
-        elif old is not None and not self._disk.made_from_one_file(old.data, new.data):
-            yield f"another recording was put over that at {key}: {new.data!r} over {old.data!r}"
-        elif old is not None and len(new.data) < len(old.data):
-            yield f"the recording at {key} lost bytes: {new.data!r} over {old.data!r}"
 
 
 class Moments(Fuse):
@@ -223,9 +209,9 @@ class Trouble:
 class TroubledStore(FakeStore):
     """A store that takes ``latency`` seconds a call, is late, and loses answers."""
 
-    def __init__(self, disk: RememberingDisk) -> None:
+    def __init__(self) -> None:
         super().__init__(limits=LIMITS)
-        self.objects: Shelf = Shelf(disk)
+        self.objects: Shelf = Shelf()
         self.trouble = Trouble()
         self.latency = 0.0
         self._manifests: dict[str, Manifest] = {}
@@ -283,7 +269,6 @@ class TroubledRedis(FakeCheckpoints):
         super().__init__()
         self.trouble = Trouble()
         self.refused_notes = 0
-        self.has_forgotten = False
         self.is_behind = False  # it shows a living daemon's streams as they were
 
     def wipe(self) -> None:
@@ -326,10 +311,12 @@ class Stage(Simulation):
         self.disk: RememberingDisk = RememberingDisk()
         self.redis: TroubledRedis = TroubledRedis()
         self.fuse: Moments = Moments()
-        self.store: TroubledStore = TroubledStore(self.disk)
+        self.store: TroubledStore = TroubledStore()
         self.store._now = self.clock.utc_now
         self.store.fuse = self.redis.fuse = self.fuse
         self.has_moved = False  # objects lie under more than one prefix
+        self._slow_stops: list[float] = []
+        self._audited = 0  # writes to the store
         self._process: asyncio.Task[None] | None = None
         self._draining = False
 
@@ -348,6 +335,7 @@ class Stage(Simulation):
         self.fuse.kill_at = None
         self._draining = self.redis.is_behind = False
         self.processes += 1
+        self.began_at = self.clock.monotonic()
         self._process = asyncio.create_task(self._process_until_killed())
         await asyncio.sleep(0)
 
@@ -367,8 +355,8 @@ class Stage(Simulation):
         slots.drain()
         began = self.clock.monotonic()
         await self.dispatcher.drain(GRACE)
-        if self.clock.monotonic() - began > GRACE + 1:
-            self.store.objects.broken.append("the stop took longer than its grace")
+        if self.clock.monotonic() - began > GRACE + 1:  # else the audit of each step would look at all of them
+            self._slow_stops.append(self.clock.monotonic() - began)
         await self.die()
 
     async def pass_effects(self, count: int, at_most: float) -> None:
@@ -415,28 +403,47 @@ class Stage(Simulation):
             for stream in self.dispatcher._by_identity.values()
         ]
 
-    def unforgiven(self) -> list[str]:
-        """What is wrong at the end and is no documented limit."""
-        return without(self.problems(), *self.excuses())
+    def wrongs(self) -> list[Finding]:
+        """What the daemon has done since the last look that it must never do, whatever became of it."""
+        shelf, since = self.store.objects, self._audited
+        self._audited = len(self.store.writes)
+        if since == self._audited and not (shelf.deleted or shelf.overwritten or self._slow_stops):
+            return []
+        return auditor.audit(
+            World(
+                writes=[*written(self, since), *shelf.deleted],
+                histories=histories(self),
+                strangers=shelf.overwritten,
+                stops=self._slow_stops,
+                limits=Limits(grace=GRACE + 1),
+            )
+        )
 
-    def excuses(self) -> Iterator[str]:
-        """The beginnings of problems that the guarantees name as their limits."""
+    def unforgiven(self) -> list[Finding]:
+        """What is wrong at the end and is no documented limit."""
+        return auditor.audit(view(self), self.excuses())
+
+    def excuses(self) -> Iterator[Excuse]:
+        """What the guarantees name as their limits."""
         shelf = self.store.objects
         for path, content in self.recordings():
             if content in shelf.destroyed:  # "an object that somebody deletes is not sent again"
-                yield f"{path!r} is at 0 keys"
+                yield Excuse(Check.ONE_KEY, path, "is at 0 keys")
             # Where Redis has forgotten, only an object that is there and under today's prefix can tell.
             if self.redis.has_forgotten and (self._lost_an_object(content) or self.has_moved):
-                yield f"{path!r} is at 2 keys"
+                yield Excuse(Check.ONE_KEY, path, "is at 2 keys")
+        yield from (Excuse(Check.DOCUMENT_OF_NOTHING, key) for key in shelf.taken_away)
         for key in recordings_in(self.store):
             if key + METADATA_SUFFIX in shelf.strangers:
-                yield f"the document of {key} is not its"
+                yield Excuse(Check.DOCUMENT_OF_IT, key)
         # A stream that has ended is not written again: the next start finds it done, or its successor forgets it.
         if self.redis.is_behind or self._have_successors(Status.ACTIVE, Status.PENDING_COMPLETION):
-            yield from (f"{status} is not empty" for status in (Status.ACTIVE, Status.PENDING_COMPLETION))
+            yield Excuse(Check.STREAM)
+        if self.redis.is_behind:
+            yield Excuse(Check.MARKER)
         for key, uploads in self._uploads_by_key().items():
             if all(self._may_stay(upload) for upload in uploads):
-                yield f"open upload at {key}"
+                yield Excuse(Check.UPLOAD, key)
 
     def may_be_made_again(self, content: bytes) -> bool:
         """Whether a stranger has destroyed it, or something of its file that Redis takes for the latest."""
@@ -444,7 +451,7 @@ class Stage(Simulation):
 
     def _lost_an_object(self, content: bytes) -> bool:
         histories = [history for history in self.disk.histories.values() if content in history]
-        return any(not history.isdisjoint(self.store.objects.destroyed) for history in histories)
+        return any(not self.store.objects.destroyed.isdisjoint(history) for history in histories)
 
     def _uploads_by_key(self) -> Mapping[str, list[FakeUpload]]:
         found: defaultdict[str, list[FakeUpload]] = defaultdict(list)

@@ -8,6 +8,7 @@ take the answer to an effect away and let the process live.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,16 +23,18 @@ from src.events import StreamEvent, WatcherChangeType
 from src.part_plan import Limits
 from src.patience import PatientStore
 from src.ports import Naming, Rhythm, World
-from src.recording import Checkpoint, PartSchedule, StoredPart, WhenMissing
+from src.recording import Checkpoint, Identity, PartSchedule, StoredPart, WhenMissing
 from src.retry import RetryPolicy
 from src.slots import FairSlots
 from src.stream_processor import StreamProcessor
-from tests.harness.crash.auditor import audit
+from tests.harness import auditor
+from tests.harness.auditor import Check, Excuse, Finding
+from tests.harness.crash.view import view
 from tests.harness.crash.virtual_time import VirtualClock
 from tests.harness.fakes.checkpoints import FakeCheckpoints
 from tests.harness.fakes.fuse import LostAnswer
-from tests.harness.fakes.prober import FakeProber
-from tests.harness.fakes.recordings import FakeRecordings
+from tests.harness.fakes.prober import ReadingProber
+from tests.harness.fakes.recordings import FakeFile, FakeRecordings
 from tests.harness.fakes.store import FakeObject, FakeStore
 from tests.harness.fakes.telemetry import FakeTelemetry
 
@@ -39,6 +42,7 @@ CHUNK = 8
 LIMITS = Limits(min_part=CHUNK, max_part=8 * CHUNK, max_parts=200, parts_per_step=50)
 TIMEOUT = 30.0
 SCAN = 2.0
+SOON = 60.0
 
 Recorder = Callable[["Disk"], Awaitable[None]]
 
@@ -90,8 +94,27 @@ class Fuse:
         return [moment for moment in self._plan if moment >= len(self.effects)]
 
 
+class _Names(dict[str, FakeFile]):
+    def __init__(self, appeared: dict[str, float]) -> None:
+        super().__init__()
+        self._appeared = appeared
+
+    def __setitem__(self, path: str, file: FakeFile) -> None:
+        super().__setitem__(path, file)
+        self._appeared[path] = asyncio.get_running_loop().time()
+
+
+@dataclass
 class Disk(FakeRecordings):
-    """The folder, and the steps of a recorder in time."""
+    """The folder, and the steps of a recorder in time. It keeps every content that each of its files ever had, in their
+    order, and when each was changed last."""
+
+    histories: defaultdict[Identity, list[bytes]] = field(default_factory=lambda: defaultdict(list), init=False)
+    changed_at: dict[Identity, float] = field(default_factory=dict, init=False)
+    appeared: dict[str, float] = field(default_factory=dict, init=False)  # when each name came to be, or came back
+
+    def __post_init__(self) -> None:
+        self.files = _Names(self.appeared)
 
     async def pause(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -100,6 +123,12 @@ class Disk(FakeRecordings):
         """File times follow the virtual clock, so that a file that grows looks as if it does."""
         self.now_ns = max(self.now_ns + 1000, int(VirtualClock().utc_now().timestamp() * 1e9))
         return self.now_ns
+
+    def _changed(self, file: FakeFile) -> None:
+        data, history = bytes(file.data), self.histories[file.identity]
+        if not history or history[-1] != data:
+            history.append(data)
+        self.changed_at[file.identity] = asyncio.get_running_loop().time()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +157,7 @@ class Simulation:
 
     when_missing: WhenMissing = WhenMissing.KEEP
     orphan_retention: timedelta | None = timedelta(days=7)
+    soon: float | None = SOON  # seconds in which a quiet file is finished; None: the scene keeps it waiting
 
     def __post_init__(self) -> None:
         self.disk = Disk()
@@ -140,6 +170,7 @@ class Simulation:
         self.dispatcher: Dispatcher | None = None
         self.strangers: dict[str, FakeObject] = {}
         self.strangers_uploads: dict[str, dict[int, tuple[StoredPart, bytes]]] = {}
+        self.began_at = 0.0  # the last process
         self.errors: list[str] = []
         self.tasks_left: list[str] = []
 
@@ -183,6 +214,7 @@ class Simulation:
     async def _keep_daemon_running(self) -> None:
         while True:
             self.processes += 1
+            self.began_at = self.clock.monotonic()
             await self._process_until_killed()
             self.between_processes(self)
             self.fuse.blown.clear()
@@ -202,7 +234,7 @@ class Simulation:
             recordings=self.disk,
             store=PatientStore(self.store, slots, policy=EvenPolicy(), observer=self.telemetry),
             checkpoints=self.redis,
-            prober=FakeProber(),
+            prober=ReadingProber(self.disk),
             slots=slots,
             telemetry=self.telemetry,
             clock=self.clock,
@@ -235,9 +267,28 @@ class Simulation:
         for path in self.disk.files:
             yield path, self.disk.content(path)
 
-    def problems(self, *, sent_at_most: int | None = None) -> list[str]:
+    @property
+    def calm_since(self) -> float:
+        """Since when nothing has kept everybody: the start of the process, or the end of an outage."""
+        return max(self.began_at, self.store.calm_since, self.redis.calm_since)
+
+    def is_met(self, path: str) -> str | None:
+        """Why a recording may be late that others do not wait for."""
+        return None
+
+    def findings(self, *, sent_at_most: int | None = None) -> list[Finding]:
         """What is wrong at the end; empty when the promise held."""
-        return list(audit(self, sent_at_most=sent_at_most))
+        return auditor.audit(view(self, sent_at_most=sent_at_most), self.permitted())
+
+    def permitted(self) -> Iterator[Excuse]:
+        """What the settings allow."""
+        if self.naming.replace_reused_names:
+            yield Excuse(Check.PUT_OVER)
+            yield Excuse(Check.SHRANK)
+
+    def problems(self, *, sent_at_most: int | None = None) -> list[str]:
+        """The findings in words."""
+        return auditor.words(self.findings(sent_at_most=sent_at_most))
 
 
 async def _recording(recorder: Recorder, disk: Disk) -> None:

@@ -67,6 +67,11 @@ class VirtualClock:
         return _BEGIN + timedelta(seconds=self.monotonic())
 
 
+def seconds_of(moment: datetime) -> float:
+    """The time of the loop at which ``utc_now`` says so."""
+    return (moment - _BEGIN).total_seconds()
+
+
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Like ``asyncio.run``, in virtual time."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:

@@ -6,27 +6,23 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import boto3
-import jsonschema
-from awscrt.checksums import crc64nvme
 from botocore.config import Config
 
-from tests.harness.servers import ROOT, S3Server
+from tests.harness import auditor
+from tests.harness.e2e import view
+from tests.harness.servers import S3Server
 from tests.harness.stores.real import REAL, Lack
 
 SUFFIX = ".metadata.json"
 PROBE = ".cefmp4-probe"
 #: Bytes of a hash in MinIO's files.
 _HASH = 32
-_SCHEMA = json.loads((ROOT / "docs" / "metadata.schema.json").read_text())
-#: Made once: ``jsonschema.validate`` would check the schema itself each time, which takes longer than all the rest.
-_DOCUMENTS = jsonschema.Draft202012Validator(_SCHEMA, format_checker=jsonschema.FormatChecker())
 
 Document = dict[str, Any]
 
@@ -191,54 +187,7 @@ class Bucket:
 
         ``parts_known`` False: Redis forgot, and nobody need remember the ETags of the parts, or of some of them.
         """
-        answer = self.client.get_object(Bucket=self.name, Key=key + SUFFIX)
-        assert answer["ContentType"] == "application/json"
-        document: Document = json.loads(answer["Body"].read())
-        _DOCUMENTS.validate(document)
-        status = recording.stat()
-        assert document["stream_id"] == self.metadata(key)["cefmp4-stream-id"]
-        assert _path_of(document) == os.fsencode(recording)
-        assert (document["s3_bucket"], document["s3_key_prefix"]) == (self.name, key)
-        assert document["total_size_bytes"] == document["file"]["size_bytes"] == status.st_size
-        assert document["file"]["inode"] == status.st_ino
-        assert document["file"]["mtime_ns"] == status.st_mtime_ns
-        times = [document[f"{name}_at_utc"] for name in ("stream_started", "stream_completed", "processed")]
-        assert times == sorted(times)
-        head = self.client.head_object(Bucket=self.name, Key=key, ChecksumMode="ENABLED")
-        assert document["object"]["etag"] == head["ETag"].strip('"')
-        told, whole = head.get("ChecksumCRC64NVME"), _crc(recording.read_bytes())
-        assert told in (None, whole)
-        assert document["object"]["checksum_crc64nvme"] in (told, whole)
-        assert head["ContentType"] == "video/mp4"
-        etag = document["object"]["etag"]
-        # An upload that is begun before the store's abilities are known has none; then a listed part has none, too.
-        kept = self.keeps_checksums and told is not None
-        _check_chunks(document["chunks"], recording, etag=etag, parts_known=parts_known, kept=kept)
+        world = view.one(self, key, recording, parts_known=parts_known)
+        auditor.demand(world)
+        document: Document = world.documents[key].fields or {}
         return document
-
-
-def _path_of(document: Document) -> bytes:
-    exact = document.get("original_file_path_bytes_base64")
-    return base64.b64decode(exact) if exact else str(document["original_file_path"]).encode()
-
-
-def _check_chunks(chunks: Sequence[Document], recording: Path, *, etag: str, parts_known: bool, kept: bool) -> None:
-    """The ETag of a part is the MD5 of its bytes, and that of an object follows from its parts'."""
-    body = recording.read_bytes()
-    offset = 0
-    md5s = []
-    for number, chunk in enumerate(chunks, start=1):
-        piece = body[offset : offset + chunk["size_bytes"]]
-        assert (chunk["part_number"], chunk["offset_bytes"]) == (number, offset)
-        md5s.append(hashlib.md5(piece))
-        forgotten = not parts_known and chunk["etag"] == etag
-        assert forgotten or chunk["etag"] == md5s[-1].hexdigest()
-        may_be_unknown = forgotten or not kept
-        assert chunk["checksum_crc64nvme"] == _crc(piece) or (may_be_unknown and chunk["checksum_crc64nvme"] is None)
-        offset += len(piece)
-    assert offset == len(body)
-    assert etag == f"{hashlib.md5(b''.join(md5.digest() for md5 in md5s)).hexdigest()}-{len(md5s)}"
-
-
-def _crc(body: bytes) -> str:
-    return base64.b64encode(int(crc64nvme(body)).to_bytes(8, "big")).decode()

@@ -34,6 +34,8 @@ class FakeCheckpoints:
         self.bucket = bucket
         self.history: list[State] = [State()]
         self.calls: list[str] = []
+        self.has_forgotten = False
+        self.calm_since = 0.0  # when it came back, in the time of the running loop
         self._there = asyncio.Event()
         self._there.set()
 
@@ -110,10 +112,12 @@ class FakeCheckpoints:
 
     def wipe(self) -> None:
         """FLUSHALL, or a restart without persistence."""
+        self.has_forgotten = True
         self.history.append(State())
 
     def roll_back(self, writes: int) -> None:
         """Lose the last ``writes`` writes, as a failover or a lost second of the append-only file does."""
+        self.has_forgotten = True
         self.history.append(self.history[max(0, len(self.history) - 1 - writes)])
 
     @property
@@ -126,6 +130,7 @@ class FakeCheckpoints:
 
     def come_back(self) -> None:
         self._there.set()
+        self.calm_since = asyncio.get_running_loop().time()
 
     def members(self, status: Status) -> set[str]:
         """The stream ids in the set of this status, as Redis would show them."""

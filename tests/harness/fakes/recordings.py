@@ -102,7 +102,9 @@ class FakeRecordings:
         file = self.files[path]
         assert offset + len(data) <= len(file.data), "a patch does not make the file longer"
         file.data[offset : offset + len(data)] = data
-        if not unseen:
+        if unseen:
+            self._changed(file)
+        else:
             self._touch(file)
 
     def truncate(self, path: str, size: int) -> None:
@@ -123,6 +125,7 @@ class FakeRecordings:
         self.files.pop(path, None)
         file = self._new(path, inode)
         file.data[:] = data
+        self._changed(file)
         return file.identity
 
     def link(self, path: str, other: str) -> None:
@@ -205,6 +208,10 @@ class FakeRecordings:
 
     def _touch(self, file: FakeFile) -> None:
         file.mtime_ns = file.ctime_ns = self._tick()
+        self._changed(file)
+
+    def _changed(self, file: FakeFile) -> None:
+        """Its bytes are others now."""
 
     def _tick(self) -> int:
         self.now_ns += 1_000_000

@@ -93,7 +93,11 @@ class FakeStore:
         self.uploads: dict[str, FakeUpload] = {}
         self.completed_uploads: dict[str, str] = {}  # upload id: key
         self.calls: list[tuple[str, str]] = []  # (method, key), also of those that failed
+        self.writes: list[tuple[str, FakeObject | None, FakeObject]] = []  # key, what was there, what is; by the port
         self.sent_bytes = 0
+        self.calm_since = 0.0  # when it came back, in the time of the running loop
+        self._wrote: set[tuple[str, int]] = set()  # of the first ``_counted`` writes, which keep what they name alive
+        self._counted = 0
         self._bucket = bucket
         self._now = now or self._tick
         self._ticks = 0
@@ -227,6 +231,7 @@ class FakeStore:
         if refused:
             return found is not None and found.data == body
         self.put_object(key, body, content_type="application/json")
+        self.writes.append((key, found, self.objects[key]))
         self._blow("put_document", "after")
         return True
 
@@ -279,6 +284,13 @@ class FakeStore:
             self._assemble(upload, parts)
         self._assembling.clear()
 
+    def wrote(self, key: str, there: FakeObject) -> bool:
+        """Whether it came by the port, and was not put there by a test."""
+        if self._counted < len(self.writes):
+            self._wrote.update((at, id(new)) for at, _, new in self.writes[self._counted :])
+            self._counted = len(self.writes)
+        return (key, id(there)) in self._wrote
+
     @property
     def is_away(self) -> bool:
         return not self._is_there
@@ -289,6 +301,7 @@ class FakeStore:
 
     def come_back(self) -> None:
         self._is_there = True
+        self.calm_since = asyncio.get_running_loop().time()
 
     def count(self, method: str, key: str | None = None) -> int:
         """How often a method was called."""
@@ -387,7 +400,9 @@ class FakeStore:
         sizes = tuple(upload.parts[part.number][0].size for part in parts)
         sums = b"".join(hashlib.md5(upload.parts[part.number][1]).digest() for part in parts)
         etag = f"{hashlib.md5(sums).hexdigest() if self.md5_etags else self._opaque()}-{len(parts)}"
+        before = self.objects.get(upload.key)
         self.objects[upload.key] = FakeObject(data, etag, upload.metadata, self._now(), part_sizes=sizes)
+        self.writes.append((upload.key, before, self.objects[upload.key]))
         self.completed_uploads[upload.upload_id] = upload.key
 
     def _etag(self, data: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -15,9 +16,12 @@ Moment = tuple[str, dict[str, Any]]
 class _Remembering:
     def __init__(self) -> None:
         self.moments: list[Moment] = []
+        self.times: list[float] = []  # of each moment, in the time of the running loop
 
     def _note(self, moment: str, **values: Any) -> None:
         self.moments.append((moment, values))
+        loop = asyncio._get_running_loop()
+        self.times.append(loop.time() if loop else 0.0)
 
     def names(self) -> list[str]:
         """The names of the moments in their order."""
