@@ -470,10 +470,10 @@ class S3Client:
             raise translate(exc, operation=operation) from exc
         except NONSENSE as exc:
             raise no_sense(operation, repr(exc)) from exc
-        if operation in SAID and not is_said(answer.get(SAID[operation])):
+        if operation in SAID and not any(is_said(answer.get(name)) for name in SAID[operation]):
             if "Body" in answer:
                 answer["Body"].close()
-            raise no_sense(operation, f"it has no {SAID[operation]}")
+            raise no_sense(operation, f"it has no {SAID[operation][0]}")
         return answer
 
     async def _pages(self, operation: str, **arguments: Any) -> AsyncIterator[dict[str, Any]]:

@@ -191,6 +191,9 @@ TEXTS: tuple[tuple[str, re.Pattern[str], Meaning], ...] = tuple(
 OPERATIONS: Mapping[tuple[str, str], Meaning] = {
     # It is the whole recording that is too large for this store, not a body.
     ("complete_multipart_upload", "EntityTooLarge"): Meaning(Outcome.REFUSED, "the store takes no object of this size"),
+    # Ceph RGW 16.2, of an upload that was completed or aborted. A part's copy may speak of its source so.
+    ("list_parts", "NoSuchKey"): Meaning(Outcome.GONE),
+    ("upload_part", "NoSuchKey"): Meaning(Outcome.GONE),
     # The size or the parts differ from what the request says.
     ("complete_multipart_upload", "InvalidRequest"): Meaning(Outcome.ANSWER),
 }

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from src.exceptions import UploadGone
 from src.recording import Answer, Manifest, StoredPart
 from src.s3_client import S3Client
 from src.s3_settings import Choice
@@ -77,6 +78,8 @@ async def test_objects_are_made_replaced_and_described(personality: Personality,
             assert [listed[number].size for number in (1, 2)] == [len(WHOLE), len(TAIL)]
             assert [upload.upload_id for upload in await client.list_uploads(key)] == [upload_id]
             assert await complete(upload_id, manifest_of(WHOLE, TAIL), parts) is Answer.DONE
+            with pytest.raises(UploadGone):
+                await client.list_parts(key, upload_id)
             first = await client.head(key)
             assert first is not None and first.size == len(WHOLE) + len(TAIL)
             assert await client.object_crc64(key, first.etag) == manifest_of(WHOLE, TAIL).crc64

@@ -43,12 +43,15 @@ class Refusal:
 class Personality:
     """One kind of store, or of machine before a store. ``behind``: the real store that it stands before.
 
-    ``ignores``: headers that it takes no notice of (a pattern), ``ignores_writing`` at the writing of an object only.
-    ``equal_parts``: all parts but the last must have one size. ``keeps_parts``: a part that is stored is not replaced
-    by another one, the upload goes on with what it has. ``slow_completion``: it answers 200 at once, then white space,
-    then the result. ``no_length``: a HEAD is answered without Content-Length. ``chunked``: other answers come in
-    pieces, without it, too. With ``idle_seconds`` connections are kept open, as HTTP/1.1 has it, and closed after so
-    long without a request; with ``closes_without_body`` after an answer without a body, which did not say so.
+    ``ignores``: headers that it takes no notice of (a pattern), ``ignores_writing`` at the writing of an object
+    only, ``ignores_completing`` at a completion only.
+    ``equal_parts``: all parts but the last must have one size. ``keeps_parts``: a part that is stored is never replaced
+    by another one. ``no_etag``: the answer to a completion has an empty ETag. ``gone_as``: the code that ListParts has
+    for an upload that is gone. ``slow_completion``: it answers 200 at
+    once, then white space, then the result. ``no_length``: a HEAD is answered without its length. ``chunked``: other
+    answers come in pieces, without it, too. With ``idle_seconds`` connections are kept open, as HTTP/1.1 has it, and
+    closed after so long without a request; with ``closes_without_body`` after an answer without a body, which did not
+    say so.
 
     ``chunk``: what the daemon is told to send at a time. ``long_parts``: so many more parts has one of the recordings.
     ``settings`` are those that the operator needs; ``advice`` is what the page of stores says about them. ``fault``:
@@ -64,8 +67,11 @@ class Personality:
     refusals: tuple[Refusal, ...] = ()
     ignores: str = ""
     ignores_writing: str = ""
+    ignores_completing: str = ""
     equal_parts: bool = False
     keeps_parts: bool = False
+    no_etag: bool = False
+    gone_as: str = ""
     slow_completion: bool = False
     no_length: bool = False
     chunked: bool = False
@@ -123,6 +129,18 @@ PERSONALITIES = (
         refusals=(Refusal(400, "XAmzContentSHA256Mismatch", header=_TRAILERS),),
         ignores=_ANY_CHECKSUM,
         ignores_writing=r"if-(none-)?match|x-amz-mp-object-size",
+    ),
+    Personality(
+        "Ceph RGW 16.2",
+        "answers a completion without an ETag, refuses a document's If-Match also where it holds, and has another code "
+        "for an upload that is gone",
+        ("https://github.com/ceph/ceph/blob/v16.2.15/src/rgw/rgw_rest_s3.cc",),
+        refusals=(Refusal(412, "PreconditionFailed", operations=("PutObject",), header="if-match"),),
+        ignores=_ANY_CHECKSUM,
+        ignores_completing=r"if-(none-)?match|x-amz-mp-object-size",
+        no_etag=True,
+        gone_as="NoSuchKey",
+        note="all of it seen at the real one",
     ),
     Personality(
         "Backblaze B2",

@@ -75,6 +75,10 @@ class PersonalS3(FaultyS3):
                 return False
             raw = await exchange.forward()
             self._remember(asked, body, raw)
+            if personality.no_etag and asked.operation == _COMPLETION:
+                raw = _with(raw, rb"<ETag>[^<]*</ETag>", b"<ETag></ETag>")
+            if personality.gone_as and asked.operation == "ListParts":
+                raw = _with(raw, rb"<Code>NoSuchUpload</Code>", f"<Code>{personality.gone_as}</Code>".encode())
         if personality.no_length and asked.method == "HEAD":
             raw = re.sub(rb"(?i)\r\ncontent-length: *\d+", b"", raw)
         elif personality.chunked:
@@ -120,7 +124,11 @@ class PersonalS3(FaultyS3):
         personality, understood = self._personality, body
         pattern = "|".join(
             part
-            for part in (personality.ignores, personality.ignores_writing * (request.operation in _WRITING))
+            for part in (
+                personality.ignores,
+                personality.ignores_writing * (request.operation in _WRITING),
+                personality.ignores_completing * (request.operation == _COMPLETION),
+            )
             if part
         )
         dropped = [name for name in request.headers if pattern and re.fullmatch(pattern, name)]
@@ -168,6 +176,13 @@ def _in_pieces(raw: bytes) -> bytes:
     half = len(body) // 2
     pieces = [piece for piece in (body[:half], body[half:]) if piece]
     return head + blank + b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+
+
+def _with(raw: bytes, pattern: bytes, other: bytes) -> bytes:
+    """The same answer with something else in its body."""
+    head, blank, body = raw.partition(b"\r\n\r\n")
+    body = re.sub(pattern, other, body)
+    return re.sub(rb"(?i)(?<=\r\ncontent-length: )\d+", b"%d" % len(body), head) + blank + body
 
 
 def _has_no_body(request: Request, raw: bytes) -> bool:

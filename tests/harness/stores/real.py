@@ -62,4 +62,49 @@ _ALL = (
         ),
     ),
 )
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A store that was there once: the daemon ran on it for real, by hand. ``found``: what was seen."""
+
+    name: str
+    version: str
+    day: str
+    how: str
+    found: tuple[str, ...]
+    advice: str = "the defaults"
+
+
+TRIED = (
+    Trial(
+        "Ceph RGW",
+        "16.2.15 (Debian 12)",
+        "28 November 2026",
+        "one monitor, one OSD in memory",
+        (
+            "no checksums, no conditions at completion: ETags prove it, HEAD right before",
+            "copies parts, and lists them by prefix",
+            "completions are answered without an ETag: nothing could be learnt, each completion waited; mended",
+            "a document's If-Match is refused also where it holds, so that no changed file came to an end; mended",
+            "ListParts says NoSuchKey of an upload that is gone, which was asked without end; mended",
+            "the completion of an aborted upload is answered with 500: that counts as no answer",
+        ),
+    ),
+    Trial(
+        "rclone serve s3",
+        "1.76.0",
+        "28 November 2026",
+        "on a folder",
+        (
+            "no checksums; conditions hold",
+            "no part can be replaced: a recording that was patched while it was sent never arrived; mended: it is sent "
+            "once more, in another upload",
+            "the ETag of an object is the MD5 of all its bytes, so that objects are fetched to prove them",
+            "by its manual open uploads and metadata are in its memory only: recordings that were under way at its "
+            "restart begin anew",
+        ),
+        "the defaults; not for recordings of many gigabytes that are patched at their end",
+    ),
+)
 REAL: Mapping[str, RealStore] = {store.name: store for store in _ALL}
