@@ -33,8 +33,9 @@ from tests.harness.e2e.stage import Stage
 
 from .soak_recorders import Facts, Take
 
-#: Seconds after its quiet time in which a recording is an object with its document, once all are left in peace.
-SOON = 60.0
+#: Seconds after its quiet time in which a recording is an object with its document, once all are left in peace. Long:
+#: the back-off that the last outage has led to is among them, and the machine may have much else to do.
+SOON = 600.0
 Part = bytes  # by another name in the class that counts them
 
 _MOST_NUMBERS = 12
