@@ -7,21 +7,19 @@ has an open upload at its key. Whatever appears or changes while the daemon runs
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 from .events import StreamEvent
 from .exceptions import ChunkProcessingError, Permanent, Transient
-from .object_keys import next_free, object_key
+from .object_keys import names_of, object_key
 from .ports import World
 from .recording import Identity
 
 T = TypeVar("T")
 
 _TRY_AGAIN_SECONDS = 30.0
-#: An open upload of a file lies at its natural key or at one of the next.
-_KEYS_LOOKED_AT = 9
 
 
 class LeftOutTelemetry(Protocol):
@@ -87,10 +85,11 @@ class LeftOut:
         if not self._waiting:
             return
         uploads = await self._asked(lambda: self._world.store.list_uploads_under(self._world.naming.key_prefix))
-        known, keys = {identity for _, identity in remembered}, {upload.key for upload in uploads}
+        known = {identity for _, identity in remembered}
+        names = {name for upload in uploads for name in names_of(upload.key)}
         while self._waiting:
             path = next(iter(self._waiting))
-            is_remembered = await self._is_remembered(path, known, keys)
+            is_remembered = await self._is_remembered(path, known, names)
             event = self._waiting.pop(path, None)
             if event is not None and is_remembered:
                 self._passes_on(event)
@@ -102,22 +101,19 @@ class LeftOut:
             at = datetime.fromtimestamp(changed_ns / 1e9, UTC)
             self._telemetry.old_files_left_out(count=len(self._left), newest=newest, changed_at=at)
 
-    async def _is_remembered(self, path: str, known: set[Identity], keys: set[str]) -> bool:
+    async def _is_remembered(self, path: str, known: set[Identity], names: set[str]) -> bool:
         try:
             snapshot = await self._world.recordings.snapshot(path)
         except ChunkProcessingError:
             return True  # the dispatcher says what is wrong with it
-        if snapshot is None or snapshot.identity in known or not keys.isdisjoint(self._keys_of(path)):
+        if snapshot is None or snapshot.identity in known:
             return True
+        if object_key(self._world.naming.key_prefix, path) in names:
+            return True  # an open upload lies at one of its keys
         if await self._asked(lambda: self._world.checkpoints.marker(snapshot.identity)) is not None:
             return True
         self._newest = max(self._newest, (snapshot.mtime_ns, path))
         return False
-
-    def _keys_of(self, path: str) -> Iterator[str]:
-        natural = object_key(self._world.naming.key_prefix, path)
-        yield natural
-        yield from (next_free(natural, number) for number in range(2, 2 + _KEYS_LOOKED_AT))
 
     async def _asked(self, question: Callable[[], Awaitable[T]]) -> T:
         while True:

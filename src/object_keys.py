@@ -126,6 +126,14 @@ def natural_of(key: str, number: int) -> str | None:
     return natural if number >= 2 and next_free(natural, number) == key else None
 
 
+def names_of(key: str) -> tuple[str, ...]:
+    """The natural keys that this may be a key of: itself, and the one that ``next_free`` may have made it of."""
+    stem, _ = _split_extension(key.rpartition("/")[2])
+    digits = re.search(r"~([1-9][0-9]{0,6})\Z", stem)
+    natural = natural_of(key, int(digits[1])) if digits else None
+    return (key,) if natural is None else (key, natural)
+
+
 def metadata_value(path: str) -> str:
     """The path as an ``x-amz-meta-`` value: ASCII without spaces, at most 512 bytes, injective.
 

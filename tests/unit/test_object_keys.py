@@ -21,6 +21,7 @@ from src.object_keys import (
     PREFIX_LIMIT,
     SEGMENT_LIMIT,
     metadata_value,
+    names_of,
     natural_of,
     next_free,
     number_of,
@@ -264,6 +265,7 @@ def test_the_number_in_a_key_is_found_again(natural: str, number: int) -> None:
     assert key.startswith(numbered_prefix(natural))
     assert number_of(natural, key) == number_of(natural, key + METADATA_SUFFIX) == number
     assert natural_of(key, number) == natural
+    assert names_of(key) == (key, natural)
 
 
 @pytest.mark.parametrize(
@@ -283,3 +285,4 @@ def test_the_number_in_a_key_is_found_again(natural: str, number: int) -> None:
 def test_a_key_of_another_name_has_no_number(key: str) -> None:
     assert number_of("cam.mp4", key) is None
     assert natural_of(key, 4) is None
+    assert "cam.mp4" not in names_of(key) or key == "cam.mp4"

@@ -1,0 +1,54 @@
+"""Which old files are left alone: none whose upload is open, at whichever of its keys."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+
+import pytest
+
+from src.events import StreamEvent, WatcherChangeType
+from src.left_out import LeftOut
+from src.recording import Identity
+from tests.harness.crash.scenes import bytes_of
+from tests.harness.crash.simulation import CHUNK, Simulation
+from tests.harness.crash.virtual_time import run
+
+
+class _Telemetry:
+    def left_out(self, *, count: int) -> None: ...
+    def old_files_left_out(self, *, count: int, newest: str, changed_at: datetime) -> None: ...
+    def excluded_streams(self, *, count: int, paths: list[str]) -> None: ...
+    def unexpected(self, *, path: str, error: BaseException, retry_seconds: float, stream_id: str = "") -> None:
+        raise error
+
+
+@pytest.mark.parametrize("key", ["cam.mp4", "cam~2.mp4", "cam~30.mp4", None])
+def test_an_old_file_whose_upload_is_open_is_taken_whatever_its_number(key: str | None) -> None:
+    passed_on: list[str] = []
+
+    async def live() -> None:
+        simulation = Simulation()
+        simulation.disk.write("cam.mp4", bytes_of(3 * CHUNK, 1))
+        simulation.disk.write("other.mp4", bytes_of(3 * CHUNK, 2))
+        if key is not None:
+            simulation.store.put_upload(key)
+
+        async def remembered() -> tuple[tuple[str, Identity], ...]:
+            return ()
+
+        left_out = LeftOut(
+            simulation._world(),
+            remembered,
+            lambda _: True,
+            passes_on=lambda event: passed_on.append(event.path),
+            telemetry=_Telemetry(),
+        )
+        for path in ("cam.mp4", "other.mp4"):
+            left_out.publish(StreamEvent(WatcherChangeType.WRITE, path, is_old=True))
+        left_out.first_scan_done()
+        async with asyncio.timeout(60):
+            await left_out.run()
+
+    run(live())
+    assert passed_on == ([] if key is None else ["cam.mp4"])
