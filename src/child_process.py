@@ -9,12 +9,14 @@ the parent goes on already; a child that hangs there is killed like any other.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from io import FileIO
+from queue import SimpleQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,7 @@ class Child:
     _pipes: tuple[asyncio.ReadTransport, ...]
 
     def kill_group(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        _kill_group(self.pid)
 
     def let_go(self) -> None:
         """Close our ends of its pipes. It is still reaped when it ends."""
@@ -38,10 +39,17 @@ class Child:
 
 
 async def start(command: list[str], standard_input: int) -> Child:
-    """Start ``command``, whose first word is the program's path, without any environment. Raises OSError."""
-    output, to_output = os.pipe()
-    errors, to_errors = os.pipe()
-    try:
+    """Start ``command``, whose first word is the program's path, without any environment. Raises OSError.
+
+    Where it fails, or is cancelled, nothing is left: neither the child nor a pipe.
+    """
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[int] = loop.create_future()
+    with ExitStack() as undone:
+        output, to_output = _pipe(undone)
+        errors, to_errors = _pipe(undone)
+        spawned = _begin_reaping(loop, ended)
+        undone.callback(spawned.put, None)
         # Here it takes a millisecond, and in a thread it would hold the interpreter's lock all the same.
         pid = os.posix_spawn(  # noqa: ASYNC221
             command[0],
@@ -49,35 +57,62 @@ async def start(command: list[str], standard_input: int) -> Child:
             {},
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, standard_input, 0),
-                (os.POSIX_SPAWN_DUP2, to_output, 1),
-                (os.POSIX_SPAWN_DUP2, to_errors, 2),
+                (os.POSIX_SPAWN_DUP2, to_output.fileno(), 1),
+                (os.POSIX_SPAWN_DUP2, to_errors.fileno(), 2),
             ],
             setsid=True,
             setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # Python ignores them
         )
-    except BaseException:
-        os.close(output)
-        os.close(errors)
-        raise
-    finally:
-        os.close(to_output)
-        os.close(to_errors)
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[int] = loop.create_future()
-    threading.Thread(target=_reap, args=[pid, loop, ended], name=f"reaper-{pid}", daemon=True).start()
-    out, out_pipe = await _reader(loop, output)
-    err, err_pipe = await _reader(loop, errors)
-    return Child(pid, out, err, ended, (out_pipe, err_pipe))
+        undone.callback(_kill_group, pid)
+        spawned.put(pid)
+        to_output.close()
+        to_errors.close()
+        out, out_pipe = await _reader(loop, output)
+        undone.callback(out_pipe.close)
+        err, err_pipe = await _reader(loop, errors)
+        undone.pop_all()
+        return Child(pid, out, err, ended, (out_pipe, err_pipe))
 
 
-async def _reader(loop: asyncio.AbstractEventLoop, pipe: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
+def _pipe(undone: ExitStack) -> tuple[FileIO, FileIO]:
+    """Where to read and where to write. Closing one twice does nothing."""
+    reading, writing = os.pipe()
+    ends = FileIO(reading), FileIO(writing, "w")
+    for end in ends:
+        undone.callback(end.close)
+    return ends
+
+
+async def _reader(loop: asyncio.AbstractEventLoop, pipe: FileIO) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
     reader = asyncio.StreamReader()
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), FileIO(pipe))
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
     return reader, transport
 
 
-def _reap(pid: int, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[int]) -> None:
-    _, status = os.waitpid(pid, 0)
+def _kill_group(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _begin_reaping(loop: asyncio.AbstractEventLoop, ended: asyncio.Future[int]) -> SimpleQueue[int | None]:
+    """A thread that waits for the child whose number it is given; it is there before the child, which would otherwise
+    have nobody where the system gives no more threads. Raises OSError."""
+    spawned: SimpleQueue[int | None] = SimpleQueue()
+    try:
+        threading.Thread(target=_reap, args=[spawned, loop, ended], name="reaper", daemon=True).start()
+    except RuntimeError:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
+    return spawned
+
+
+def _reap(spawned: SimpleQueue[int | None], loop: asyncio.AbstractEventLoop, ended: asyncio.Future[int]) -> None:
+    pid = spawned.get()
+    if pid is None:
+        return
+    try:
+        _, status = os.waitpid(pid, 0)
+    except ChildProcessError:  # SIGCHLD is ignored, as whoever started us left it: nobody is told how a child ended
+        status = 0
     with suppress(RuntimeError):  # the loop is closed
         loop.call_soon_threadsafe(_tell, ended, os.waitstatus_to_exitcode(status))
 

@@ -18,6 +18,7 @@ import errno
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -58,6 +59,17 @@ def reader(descriptor: int) -> Callable[[int, int], bytes]:
     return read
 
 
+#: Descriptors of open files that nobody uses any more.
+_unclosed: deque[int] = deque()
+
+
+def _close_all() -> None:
+    """In a thread. One that hangs keeps no other open: each has had a thread begun for it."""
+    while _unclosed:
+        with suppress(IndexError, OSError):  # another thread was faster; the last write to a share that failed
+            os.close(_unclosed.popleft())
+
+
 class OpenFile:
     """A descriptor that several threads use. It is closed when all have let go of it, in a thread of its own: closing a
     file may hang, too (FUSE). Whoever makes the object lets go of it once."""
@@ -92,7 +104,9 @@ class OpenFile:
             self._users -= 1
             if self._users or self._descriptor is None:
                 return
-        threading.Thread(target=os.close, args=[self._descriptor], name="closing", daemon=True).start()
+        _unclosed.append(self._descriptor)
+        with suppress(RuntimeError):  # no more threads: closed with the next one
+            threading.Thread(target=_close_all, name="closing", daemon=True).start()
 
 
 class FileThreads:
@@ -132,10 +146,14 @@ class FileThreads:
         if self._beside:
             await self._until_it_answers(file, patience)
         await self._places.acquire()
-        if self._closed:
-            self._places.release()
-            raise RuntimeError("closed already")
         loop = asyncio.get_running_loop()
+        try:
+            if self._closed:
+                raise RuntimeError("closed already")
+            self._have_a_thread()
+        except BaseException:
+            self._places.release()
+            raise
         call = _Call(file, work, patience, loop.create_future(), partial(self._tell_end, loop))
         self._begin(call, loop)
         try:
@@ -144,11 +162,19 @@ class FileThreads:
         finally:
             call.is_wanted = False
 
+    def _have_a_thread(self) -> None:
+        """One for the next call. Raises ``ChunkProcessingError`` when the system gives none: then there is no call."""
+        if len(self._running) < self._threads:
+            return
+        try:
+            threading.Thread(target=_work, args=[self._todo], name=self._name, daemon=True).start()
+        except RuntimeError as error:
+            hint = "Raise the limit of threads: ulimit -u, TasksMax of systemd, pids_limit of a container."
+            raise ChunkProcessingError(f"no thread to read with: {error}", operation="read", hint=hint) from error
+        self._threads += 1
+
     def _begin(self, call: _Call, loop: asyncio.AbstractEventLoop) -> None:
         self._running.add(call)
-        if len(self._running) > self._threads:
-            self._threads += 1
-            threading.Thread(target=_work, args=[self._todo], name=self._name, daemon=True).start()
         self._todo.put(call)
         if self._looking is None:
             self._looking = loop.call_later(self._beside_seconds, self._look)

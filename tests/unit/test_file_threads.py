@@ -182,6 +182,26 @@ async def test_beyond_the_most_that_hang_the_others_wait(monkeypatch: pytest.Mon
         assert await waiting == 1
 
 
+async def test_where_the_system_gives_no_more_threads_nothing_is_lost_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with threads() as (files, back), asyncio.timeout(LONG / 2):
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            for _ in range(2 * COUNT):
+                with pytest.raises(ChunkProcessingError, match="can't start new thread"):
+                    await files.run("file", lambda: 1)
+        assert await files.run("file", lambda: 1) == 1
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            assert await files.run("file", lambda: 2) == 2, "there is a thread already"
+        busy = [asyncio.create_task(files.run(number, back.wait, LONG)) for number in range(COUNT)]
+        await until(lambda: alive() == COUNT)
+        back.set()
+        assert await asyncio.gather(*busy) == [True] * COUNT
+
+
 class TestOpenFile:
     def descriptor(self) -> int:
         return os.open(os.devnull, os.O_RDONLY)
