@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from src.ports import Hashes
 from src.recording import Chunk, Identity, Writers
 from src.recording_file import RecordingFiles
 from tests.harness.hanging_files import HangingFiles, Operation, hanging_files
+from tests.harness.servers import ROOT
 
 #: More than there are threads, of either kind, several times over.
 MANY = 12
@@ -24,6 +27,20 @@ NO_HASHES = Hashes()
 #: Nobody waits so long where all is well.
 LONG = 60.0
 LOOKS = (Operation.LOOKUP, Operation.GETATTR)
+
+#: Starts a program while a file is open, as a thread may have it that hangs in reading it.
+_STARTS_A_PROGRAM = """
+import asyncio, os, sys
+from src.child_process import start
+
+async def main():
+    os.open(sys.argv[1], os.O_RDONLY)
+    child = await start(["/bin/true"], os.open(os.devnull, os.O_RDONLY))
+    print("goes on", flush=True)
+    print(await child.ended)
+
+asyncio.run(main())
+"""
 
 Call = Callable[[RecordingFiles, str, Identity], Coroutine[Any, Any, object]]
 
@@ -127,3 +144,24 @@ async def test_a_file_that_hangs_when_it_is_looked_at_keeps_no_other_waiting(dis
             snapshot = await files.snapshot(name)
             assert snapshot is not None and snapshot.identity == known[name]
     await files.close()
+
+
+async def test_a_program_is_started_while_a_file_is_open_that_hangs_when_it_is_closed(disk: HangingFiles) -> None:
+    """Each child closes what it inherits; its parent does not wait for that."""
+    disk.hang("fine.mp4", at=(Operation.FLUSH,))
+    parent = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _STARTS_A_PROGRAM, str(disk.mount / "fine.mp4")),
+        stdout=asyncio.subprocess.PIPE,
+        env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]},
+    )
+    assert parent.stdout is not None
+    try:
+        async with asyncio.timeout(LONG):
+            assert await parent.stdout.readline() == b"goes on\n"
+            while disk.met() != {"fine.mp4"}:  # noqa: ASYNC110 - threads set no asyncio.Event
+                await asyncio.sleep(0.01)
+    finally:
+        disk.end()
+    async with asyncio.timeout(LONG):
+        assert await parent.stdout.read() == b"0\n"
+        assert await parent.wait() == 0
