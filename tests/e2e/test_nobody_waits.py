@@ -17,7 +17,7 @@ from urllib.parse import urlparse
 import pytest
 
 from tests.harness.e2e.bucket import SUFFIX
-from tests.harness.e2e.daemon import eventually
+from tests.harness.e2e.daemon import PATIENCE_SECONDS, eventually
 from tests.harness.e2e.recorders import CHUNK, write
 from tests.harness.e2e.stage import Stage
 from tests.harness.faulty_redis import Fault, FaultyRedis, Rule
@@ -63,13 +63,13 @@ class Scene:
     def hang_at_redis(self, name: str) -> None:
         self.redis.add(Rule(Fault("stall"), about=name.encode(), times=None))
 
-    def check_others(self, when: str) -> None:
+    def check_others(self, when: str, within: float = SOON) -> None:
         """Two recordings, in the share and outside, are complete soon after they were closed."""
         inside = self.put(f"good {when}.mp4", LARGE)
         outside = self.stage.folder / inside.name
         write(outside, LARGE, seed=9)
         for path in (inside, outside):
-            document = self.stage.wait_until_done(path, within=SOON)
+            document = self.stage.wait_until_done(path, within=within)
             assert document["total_size_bytes"] == LARGE
 
     def end(self) -> None:
@@ -155,7 +155,7 @@ def test_files_that_hang_delay_no_stop_and_one_that_hangs_when_it_is_closed_stop
         scene.files.hang(*names, at=(Operation.READ, Operation.FLUSH))
         daemon.start_and_wait(FFPROBE_TIMEOUT_SECONDS="5")
         eventually(lambda: scene.files.hung() >= len(names), "all of them hang again")
-        scene.check_others("meanwhile")
+        scene.check_others("meanwhile", within=PATIENCE_SECONDS)
         assert daemon.page("/-/healthy")[0] == 200
         scene.end()
         for name in names:
