@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.harness import canary, rotation, servers
+from tests.harness import canary, rotation, servers, workers
 
 #: For ``--hypothesis-profile nightly``; what fails is kept in ``.hypothesis`` and tried first by the next run.
 settings.register_profile(
@@ -39,87 +38,16 @@ _NEEDS = {
 }
 
 
-#: Rings of short tests: what a module makes is made once, since all of it runs in one worker.
-_WHOLE_MODULES = ("unit", "documents", "deploy")
-#: End-to-end tests that take a minute or more, longest first: begun last they would run alone at the end.
-_LONGEST = (
-    "test_redis_faults",
-    "test_names",
-    "test_s3_faults",
-    "test_readme",
-    "test_watchdog",
-    "test_at_risk",
-    "test_set_up",
-    "test_nobody_waits",
-)
-#: A shared fixture in whose name pytest-asyncio keeps its loop makes nothing.
-_LOOPS = "_"
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """The workers take the cases that the first process takes."""
     os.environ.setdefault(rotation.SEED, rotation.seed())
+    if config.pluginmanager.has_plugin("xdist"):
+        config.pluginmanager.register(workers)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With ``--dist loadgroup``: the tests that share a module's fixture run in one worker."""
-    for item in items:
-        if _ring(item) == "e2e" and item.path.stem != "test_embedded_services":
-            item.add_marker("no_cover")  # what it tests is another process
-        if group := _group(item):
-            item.add_marker(pytest.mark.xdist_group(group))
-    if hasattr(config, "workerinput"):
-        items[:] = _mixed(items)
-
-
-def _mixed(items: Sequence[pytest.Item]) -> list[pytest.Item]:
-    """Tests that wait for a daemon by turns with those that only compute, the many short ones last.
-
-    So processors are busy from the beginning, and no long test runs alone at the end. xdist takes this order with
-    ``--no-loadscope-reorder``.
-    """
-    units: dict[str, list[pytest.Item]] = {}
-    for item in items:
-        marker = item.get_closest_marker("xdist_group")
-        units.setdefault(marker.args[0] if marker else item.nodeid, []).append(item)
-    by_ring: dict[str, list[list[pytest.Item]]] = {}
-    for unit in units.values():
-        by_ring.setdefault(_ring(unit[0]), []).append(unit)
-    waiting = sorted(by_ring.pop("e2e", []), key=lambda unit: _rank(unit[0].path.stem))
-    computing = by_ring.pop("crash", [])
-    turns = sorted([*_spread(waiting), *_spread(computing)], key=lambda turn: turn[0])
-    order = [unit for _, unit in turns] + [unit for some in by_ring.values() for unit in some]
-    return [item for unit in order for item in unit]
-
-
-def _spread(units: Sequence[list[pytest.Item]]) -> list[tuple[float, list[pytest.Item]]]:
-    """Each with its place between 0 and 1: tests of many cases, which are not traced, have more room than others."""
-    room = [10.0 if unit[0].get_closest_marker("no_cover") else 1.0 for unit in units]
-    places = accumulate(room, initial=0.0)
-    return [(place / sum(room), unit) for place, unit in zip(places, units, strict=False)]
-
-
-def _rank(module: str) -> int:
-    return _LONGEST.index(module) if module in _LONGEST else len(_LONGEST)
-
-
-def _ring(item: pytest.Item) -> str:
-    """The folder of tests; empty for a test that lies elsewhere."""
-    here = Path(__file__).parent
-    return item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else ""
-
-
-def _group(item: pytest.Item) -> str | None:
-    """Which tests this one must be together with; None where it may run anywhere."""
-    if item.get_closest_marker("xdist_group") or not isinstance(item, pytest.Function):
-        return None
-    if _ring(item) in _WHOLE_MODULES:
-        return item.path.stem
-    fixtures = item._fixtureinfo.name2fixturedefs
-    shared = [name for name, found in sorted(fixtures.items()) if found[-1].scope in ("module", "package")]
-    named = [name for name in shared if not name.startswith(_LOOPS)]
-    return " ".join((item.path.stem, *named)) if named else None
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if workers.ring(item) == "e2e" and item.path.stem != "test_embedded_services":
+        item.add_marker("no_cover")  # what it tests is another process
 
 
 def _tool(name: str) -> Path:

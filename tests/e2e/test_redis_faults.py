@@ -21,7 +21,8 @@ from tests.harness.e2e.recorders import write
 from tests.harness.e2e.stage import Stage, set_stage
 from tests.harness.faulty_redis import CONNECT, Fault, FaultyRedis, Rule
 
-pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
+# Long: two hundred recordings in one set-up, at a time at which other tests have the processors, too.
+pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis, pytest.mark.timeout(900)]
 
 #: Ids are those of the table of failure modes: D2 lost, D8 full, D9 refusals, D10 replies of others, D15 slow.
 FAULTS: Mapping[str, Fault] = {
@@ -102,7 +103,7 @@ def faulty_stage(home: Path, *rules: Rule) -> Iterator[tuple[Stage, FaultyRedis]
 
 def wait_until_all_are_done(stage: Stage, daemon: Daemon, count: int) -> None:
     """Every recording is described in the bucket and nothing is left in Redis."""
-    eventually(lambda: len(stage.bucket.described()) >= count, f"{count} objects are described", within=240)
+    eventually(lambda: len(stage.bucket.described()) >= count, f"{count} objects are described", within=600)
     eventually(lambda: not stage.redis_keys("stream:*"), "no stream is left in Redis")
     assert daemon.is_running()
 
