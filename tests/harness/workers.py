@@ -64,7 +64,8 @@ def mixed(items: Sequence[pytest.Item]) -> Unit:
     waiting = sorted(by_ring.pop("e2e", []), key=lambda unit: _rank(unit[0].path.stem))
     computing = by_ring.pop("crash", [])
     turns = sorted([*_spread(waiting), *_spread(computing)], key=lambda turn: turn[0])
-    order = [unit for _, unit in turns] + [unit for some in by_ring.values() for unit in some]
+    short = sorted((unit for some in by_ring.values() for unit in some), key=len, reverse=True)
+    order = [unit for _, unit in turns] + short
     return [item for unit in order for item in unit]
 
 
