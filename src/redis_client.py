@@ -245,9 +245,15 @@ class RedisCheckpoints:
         key = self._key(NAME + name.encode())
         # MGET gives nothing, and no error, for a key of another type.
         commands = [("HGET", self._key(MARKERS), _marker_field(identity)), ("MGET", key)]
-        raw, numbers = await self._retried("marker", lambda: self._commit("marker", commands))
-        highest = decode_highest(self._bucket, numbers[0]) if isinstance(numbers, list) and numbers else None
-        return await self._marker(identity, raw), highest
+
+        async def ask() -> tuple[bytes | None, bytes | None]:
+            raw, numbers = await self._commit("marker", commands)
+            with _reading("marker"):
+                (number,) = numbers
+                return _bytes_or_none(raw), _bytes_or_none(number)
+
+        raw, number = await self._retried("marker", ask)
+        return await self._marker(identity, raw), decode_highest(self._bucket, number)
 
     async def _marker(self, identity: Identity, raw: Any) -> Marker | None:
         field = _marker_field(identity)
@@ -647,6 +653,13 @@ def _of_bytes(items: Iterable[object]) -> list[bytes]:
     if len(found) != len(list(items)):
         raise TypeError("not all of it is text")
     return found
+
+
+def _bytes_or_none(answer: object) -> bytes | None:
+    """Raises ``TypeError`` for anything else."""
+    if answer is None or isinstance(answer, bytes):
+        return answer
+    raise TypeError("it is no text")
 
 
 @contextmanager

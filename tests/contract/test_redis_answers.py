@@ -70,6 +70,12 @@ async def remembered(checkpoints: RedisCheckpoints) -> None:
         assert await checkpoints.marker(IDENTITY) == marker()
 
 
+async def remembered_with_its_name(checkpoints: RedisCheckpoints) -> None:
+    await checkpoints.put_marker(marker())
+    for _ in range(3):
+        assert await checkpoints.remembered(IDENTITY, "take.mp4") == (marker(), None)
+
+
 async def loaded(checkpoints: RedisCheckpoints) -> None:
     for _ in range(3):
         assert by_id(await checkpoints.load()) == {"a1b2": record(parts=parts(1, 2)), "c3d4": record("c3d4")}
@@ -91,6 +97,7 @@ OPERATIONS: Mapping[str, tuple[Operation, str, dict[str, set[int]]]] = {
     "forget": (forgotten, "SREM", {"c3d4": set()}),
     "put_marker": (marked, "HSET", {"a1b2": {1, 2}, "c3d4": set()}),
     "marker": (remembered, "HGET", {"a1b2": {1, 2}, "c3d4": set()}),
+    "marker and name": (remembered_with_its_name, "HGET", {"a1b2": {1, 2}, "c3d4": set()}),
     "load: types": (loaded, "TYPE", {"a1b2": {1, 2}, "c3d4": set()}),
     "load: members": (loaded, "SSCAN", {"a1b2": {1, 2}, "c3d4": set()}),
     "load: records": (loaded, "HGETALL", {"a1b2": {1, 2}, "c3d4": set()}),
