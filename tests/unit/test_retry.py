@@ -164,7 +164,7 @@ def test_each_failure_is_told_with_its_number_and_the_wait_that_follows() -> Non
     assert all(isinstance(failure["error"], S3Unavailable) for failure in failures)
 
 
-def test_the_end_of_the_trouble_is_told_once_with_the_time_that_it_took() -> None:
+def test_the_end_of_the_trouble_is_told_once() -> None:
     telemetry = _asked(server := _Server(4, _away))
     (recovered,) = telemetry.named("operation_recovered")
     assert (recovered["operation"], recovered["failures"]) == ("s3.head", 4)
