@@ -44,10 +44,12 @@ def group(item: pytest.Item) -> str | None:
         return None
     if ring(item) in _WHOLE_MODULES:
         return item.path.stem
-    fixtures = item._fixtureinfo.name2fixturedefs
-    shared = [name for name, found in sorted(fixtures.items()) if found[-1].scope in ("module", "package")]
-    named = [name for name in shared if not name.startswith(_LOOPS)]
-    return " ".join((item.path.stem, *named)) if named else None
+    fixtures = {name: found[-1] for name, found in sorted(item._fixtureinfo.name2fixturedefs.items())}
+    shared = {name for name, fixture in fixtures.items() if fixture.scope in ("module", "package")}
+    shared = {name for name in shared if not name.startswith(_LOOPS)}
+    # What is made of another one goes where that is.
+    first = [name for name in sorted(shared) if shared.isdisjoint(fixtures[name].argnames)]
+    return " ".join((item.path.stem, *first)) if first else None
 
 
 def mixed(items: Sequence[pytest.Item]) -> Unit:
