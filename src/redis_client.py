@@ -9,7 +9,7 @@ Keys, all behind ``REDIS_KEY_PREFIX``:
 * ``streams:active``, ``streams:pending_completion`` (holds s3_completed too), ``streams:completed`` and
   ``streams:failed``: sets of stream ids.
 * ``streams:markers``: a hash of ``<inode>:<birth_ns>`` to the JSON of what a completed stream leaves.
-* ``name:<natural key>``: the highest number that a recording of this name got, while the name is used.
+* ``streams:numbers``: a hash of a name (its natural key) to the JSON of the highest number that a recording of it got.
 * ``bad:<key>``: what could not be read, kept for a human being.
 
 A Redis that was emptied or rolled back under a living daemon gets the whole record again with the next write, and
@@ -77,9 +77,9 @@ KEPT_SECONDS = 5.0  # so often it is asked whether Redis still knows the streams
 PARTS_AT_ONCE = 500
 
 MARKERS = b"streams:markers"
-NAME = b"name:"
-#: So long what is known of a name is kept; after that its keys are listed once.
-NAME_SECONDS = 90 * 24 * 3600
+NUMBERS = b"streams:numbers"
+#: Of more names than these nothing is remembered, and it begins anew: then the keys of each are listed once more.
+MOST_NAMES = 10_000
 #: The set that a stream of this status is a member of.
 SETS: Mapping[Status, bytes] = {
     Status.ACTIVE: b"streams:active",
@@ -219,7 +219,9 @@ class RedisCheckpoints:
             ("HSET", self._key(MARKERS), _marker_field(marker.snapshot.identity), encode_marker(marker)),
             *self._number_commands(checkpoint),
         ]
-        await self._retried("finish", lambda: self._remove("finish", checkpoint.stream_id, commands))
+        names = await self._retried("finish", lambda: self._remove("finish", checkpoint.stream_id, commands))
+        if checkpoint.number is not None and isinstance(names, int) and names > MOST_NAMES:
+            await self._retried("finish", lambda: self._commit("finish", [("DEL", self._key(NUMBERS))]))
 
     async def forget(self, stream_id: str) -> None:
         """Remove all that Redis has of a stream."""
@@ -227,12 +229,13 @@ class RedisCheckpoints:
         await self._retried("forget", lambda: self._remove("forget", stream_id, commands))
 
     def _number_commands(self, checkpoint: Checkpoint) -> list[Command]:
+        """The last answer is how many names are remembered."""
         number = checkpoint.number or 1
         name = natural_of(checkpoint.key, number) if number > 1 else None
         if name is None:
             return []
-        value = encode_highest(checkpoint.bucket, number)
-        return [("SET", self._key(NAME + name.encode()), value, "EX", NAME_SECONDS)]
+        key, value = self._key(NUMBERS), encode_highest(checkpoint.bucket, number)
+        return [("HSET", key, name.encode(), value), ("HLEN", key)]
 
     async def marker(self, identity: Identity) -> Marker | None:
         """What a completed stream of this file left; None too when that was for another bucket."""
@@ -242,14 +245,15 @@ class RedisCheckpoints:
 
     async def remembered(self, identity: Identity, name: str) -> tuple[Marker | None, int | None]:
         """The marker, and the highest number of the name; what is no number is none."""
-        key = self._key(NAME + name.encode())
-        # MGET gives nothing, and no error, for a key of another type.
-        commands = [("HGET", self._key(MARKERS), _marker_field(identity)), ("MGET", key)]
+        marker: Command = ("HGET", self._key(MARKERS), _marker_field(identity))
+        # Twice, so that answers that have changed places are noticed: the two would not be the same.
+        commands = [marker, ("HGET", self._key(NUMBERS), name.encode()), marker]
 
         async def ask() -> tuple[bytes | None, bytes | None]:
-            raw, numbers = await self._commit("marker", commands)
+            raw, number, again = await self._commit("marker", commands)
             with _reading("marker"):
-                (number,) = numbers
+                if raw != again:
+                    raise TypeError("the answers have changed places")
                 return _bytes_or_none(raw), _bytes_or_none(number)
 
         raw, number = await self._retried("marker", ask)
@@ -395,10 +399,12 @@ class RedisCheckpoints:
         self._written[checkpoint.stream_id] = _Written(revision, replace(checkpoint, parts={}), wanted)
         return bool(joined)
 
-    async def _remove(self, operation: str, stream_id: str, and_also: Sequence[Command]) -> None:
+    async def _remove(self, operation: str, stream_id: str, and_also: Sequence[Command]) -> Any:
+        """The answer to the last command."""
         async with self._turn(stream_id):
-            await self._commit(operation, [("DEL", *self._keys(stream_id.encode())), *and_also])
+            answers = await self._commit(operation, [("DEL", *self._keys(stream_id.encode())), *and_also])
             self._written.pop(stream_id, None)
+            return answers[-1]
 
     def _meta_commands(self, checkpoint: Checkpoint, revision: bytes) -> list[Command]:
         stream_id = checkpoint.stream_id.encode()

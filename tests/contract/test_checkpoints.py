@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
@@ -462,23 +463,56 @@ async def test_the_keys_are_those_that_people_know_and_readable(redis_server: st
 
 
 @pytest.mark.redis
-async def test_what_redis_knows_of_a_name_expires_and_is_believed_only_when_it_can_be_read(
+async def test_what_redis_knows_of_a_name_is_believed_only_when_it_can_be_read(
     redis_server: str, admin: Admin, prefix: str
 ) -> None:
-    key = f"{prefix}name:rec/cam.mp4"
+    key, name = f"{prefix}streams:numbers", "rec/cam.mp4"
     odd = (b"12", b"{}", b'{"v": 1, "bucket": "theirs", "number": 3}', b'{"v": 9, "bucket": "b", "number": 3}', b"\xff")
     async with opened_redis(redis_server, prefix=prefix) as checkpoints:
         again = record(key="rec/cam~3.mp4", number=3)
         await checkpoints.finish(again, marker())
-        assert 89 * 86_400 < admin.ttl(key) <= 90 * 86_400
+        assert await checkpoints.remembered(IDENTITY, name) == (marker(), 3)
         for value in odd:
-            admin.set(key, value)
-            assert await checkpoints.remembered(IDENTITY, "rec/cam.mp4") == (marker(), None), value
+            admin.hset(key, name, value)
+            assert await checkpoints.remembered(IDENTITY, name) == (marker(), None), value
         admin.delete(key)
         admin.lpush(key, "a list")
-        assert await checkpoints.remembered(IDENTITY, "rec/cam.mp4") == (marker(), None)
+        assert await checkpoints.remembered(IDENTITY, name) == (marker(), None)
         await checkpoints.finish(again, marker())
-        assert await checkpoints.remembered(IDENTITY, "rec/cam.mp4") == (marker(), 3)
+        assert await checkpoints.remembered(IDENTITY, name) == (marker(), 3)
+    assert keys_behind(admin, prefix)["bad:streams:numbers"] == b"list"
+
+
+@pytest.mark.redis
+async def test_the_documented_acl_is_enough(own_redis: servers.RedisServer) -> None:
+    operations = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    (rule,) = re.findall(r"ACL SETUSER cefmp4 (.+)", operations)
+    with closing(client(own_redis.url)) as admin:
+        admin.execute_command("ACL", "SETUSER", "cefmp4", *rule.replace("~cam7:*", "~t:*").split())
+    url = own_redis.url.replace("redis://", "redis://cefmp4:secret@")
+    async with opened_redis(url, prefix="t:") as checkpoints, asyncio.timeout(60):
+        again = record(key="rec/cam~3.mp4", number=3, parts=parts(1))
+        await checkpoints.save(again)
+        await checkpoints.save_part(again, [part(2)])
+        await checkpoints.save(record("c3d4"))
+        assert len(await checkpoints.load()) == 2
+        await checkpoints.forget("c3d4")
+        await checkpoints.finish(again, marker())
+        await checkpoints.put_marker(marker(etag="second"))
+        assert await checkpoints.remembered(IDENTITY, "rec/cam.mp4") == (marker(etag="second"), 3)
+        await checkpoints.ping()
+
+
+@pytest.mark.redis
+async def test_what_redis_knows_of_names_does_not_grow_without_end(
+    redis_server: str, admin: Admin, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_client, "MOST_NAMES", 10)
+    async with opened_redis(redis_server, prefix=prefix) as checkpoints:
+        for camera in range(25):
+            again = record(key=f"rec/cam {camera}~2.mp4", number=2)
+            await checkpoints.finish(again, marker())
+            assert admin.hlen(f"{prefix}streams:numbers") <= 10
 
 
 @pytest.mark.redis
