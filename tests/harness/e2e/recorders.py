@@ -66,6 +66,13 @@ def recording(
         recorder.wait()
 
 
+def end_recording(recorder: subprocess.Popen[bytes]) -> None:
+    """Press q: it writes the film's end and stops. AssertionError when it has ended by itself: too early."""
+    assert recorder.poll() is None, "the recording ended too early for this test"
+    recorder.send_signal(signal.SIGINT)
+    recorder.wait()
+
+
 def _encoded(seconds: float, mbit: int) -> list[str]:
     return [
         # Noise, because a test picture alone compresses to nothing.
