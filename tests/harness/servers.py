@@ -111,7 +111,7 @@ class Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.directory,
-                env=self._inherited() | dict(self.environment),
+                env=self._environment(),
             )
         until = time.monotonic() + START_SECONDS
         while process.poll() is None and time.monotonic() < until:
@@ -121,10 +121,10 @@ class Server:
         self.kill()
         return False
 
-    @staticmethod
-    def _inherited() -> dict[str, str]:
+    def _environment(self) -> dict[str, str]:
         """Without what the stores would take for settings of theirs."""
-        return {name: value for name, value in os.environ.items() if not name.startswith(("VGW_", "MINIO_"))}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("VGW_", "MINIO_"))}
+        return kept | dict(self.environment)
 
     def _serves(self) -> bool:
         if not self.ready_path:
@@ -172,6 +172,21 @@ class S3Server(Server):
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+
+@dataclass
+class MinioServer(S3Server):
+    """MinIO takes its keys from its environment: another start may give it others."""
+
+    def _environment(self) -> dict[str, str]:
+        return super()._environment() | {
+            "MINIO_ROOT_USER": self.access_key,
+            "MINIO_ROOT_PASSWORD": self.secret_key,
+            "MINIO_REGION": self.region,
+            # Neither a page on another port nor a question whether there is a newer version.
+            "MINIO_BROWSER": "off",
+            "MINIO_UPDATE": "off",
+        }
 
 
 @contextmanager
@@ -224,15 +239,7 @@ def start_minio(directory: Path) -> Iterator[S3Server]:
         listening = ["--address", f"127.0.0.1:{port}", "--certs-dir", str(certificates)]
         return [str(program), "server", "--quiet", *listening, str(data)]
 
-    server = S3Server("minio", command, directory, ready_path="/minio/health/ready")
-    server.environment = {
-        "MINIO_ROOT_USER": server.access_key,
-        "MINIO_ROOT_PASSWORD": server.secret_key,
-        "MINIO_REGION": server.region,
-        # Neither a page on another port nor a question whether there is a newer version.
-        "MINIO_BROWSER": "off",
-        "MINIO_UPDATE": "off",
-    }
+    server = MinioServer("minio", command, directory, ready_path="/minio/health/ready")
     with _running(server):
         yield server
 
