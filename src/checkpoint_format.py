@@ -324,6 +324,8 @@ def encode_meta(checkpoint: Checkpoint) -> dict[str, bytes]:
     fields |= _also_known_as(checkpoint)
     if checkpoint.still_open:
         fields["still_open"] = b"1"
+    if checkpoint.without_checksums:
+        fields["without_checksums"] = b"1"
     if checkpoint.manifest is not None:
         fields["manifest"] = _dump(_manifest_to(checkpoint.manifest))
     if checkpoint.probe is not None:
@@ -386,6 +388,7 @@ def decode_meta(stream_id: str, fields: Mapping[str, bytes]) -> Checkpoint:
         processed_at=_optional(_moment, text("processed_at")),
         probe=_optional(_probe_from, fields.get("probe")),
         still_open="still_open" in fields,
+        without_checksums="without_checksums" in fields,
         failure=None if failure is None else failure.decode("utf-8", "surrogateescape"),
         superseded=_superseded_from(fields.get("superseded", b"[]")),
         number=_number_from(fields.get("number")),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import repeat
@@ -45,6 +46,11 @@ def crc64_of_zeros(size: int) -> int:
     blocks, rest = divmod(size, len(_ZEROS))
     block = int(checksums.crc64nvme(_ZEROS))
     return combine([*repeat((block, len(_ZEROS)), blocks), (int(checksums.crc64nvme(_ZEROS[:rest])), rest)])
+
+
+def is_md5(etag: str) -> bool:
+    """Whether an ETag can be the MD5 of a part's bytes."""
+    return re.fullmatch(r"[0-9a-f]{32}", etag) is not None
 
 
 def multipart_etag(md5_hex: Sequence[str]) -> str:

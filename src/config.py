@@ -320,7 +320,8 @@ class Settings(BaseSettings):
     s3_checksum: Annotated[Literal["auto", "crc64nvme", "none"], BeforeValidator(_lower)] = Field(
         default="auto",
         description="Checksum that the store keeps of every part. none: for stores that refuse it; parts are then "
-        "compared by the MD5 in their ETag.",
+        "compared by the MD5 in their ETag. auto: what the store verifies; where parts that are copied inside it have "
+        "no right checksum, an upload that mostly copies has none either.",
     )
     s3_conditional_writes: OnOff = Field(
         default="auto",

@@ -92,9 +92,10 @@ class S3Rejected(S3OperationError, Permanent):
 
 
 class PartNumberRefused(S3OperationError):
-    """The store takes fewer parts than this one's number. ``most``: how many, as far as that is known."""
+    """The store takes fewer parts than this one's ``number``. ``most``: how many, where it says so."""
 
     most: int | None = None
+    number: int = 1
 
 
 class PartTooLarge(S3OperationError):

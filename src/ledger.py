@@ -63,7 +63,9 @@ class Ledger:
     async def begin_upload(self, fact: Fact | None, upload_id: str | None, parts: dict[int, Part], **more: Any) -> None:
         """Go on with another upload, or with none yet: its parts take the place of the old ones."""
         self._take_parts(parts)
-        await self.write(fact, upload_id=upload_id, manifest=None, unanswered=False, etag=None, **more)
+        same = upload_id is not None and upload_id == self._record.upload_id
+        facts = {"without_checksums": same and self._record.without_checksums, **more}
+        await self.write(fact, upload_id=upload_id, manifest=None, unanswered=False, etag=None, **facts)
 
     async def object_found(self, parts: dict[int, Part], **facts: Any) -> None:
         """The object is there and proved although this upload did not make it: these are its parts."""

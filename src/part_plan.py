@@ -108,6 +108,50 @@ def whole_bytes(schedule: PartSchedule, size: int, limits: Limits = S3_LIMITS) -
     return end
 
 
+def laid_out(parts: Mapping[int, tuple[int, int | None]]) -> Iterator[tuple[Chunk, int | None]]:
+    """Where each part of an object lies, with its CRC64NVME, by the sizes of all before it; up to the first gap."""
+    offset = 0
+    for number in count(1):  # pragma: no branch - some number is missing
+        if number not in parts:
+            return
+        size, crc64 = parts[number]
+        yield Chunk(number, offset, size), crc64
+        offset += size
+
+
+class Covered:
+    """Which of the ascending chunks lie wholly in parts of another object that are the same, told part by part."""
+
+    def __init__(self, chunks: Iterator[Chunk]) -> None:
+        self._chunks = chunks
+        self._next = next(chunks, None)
+        self._same_since: int | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no chunk is left."""
+        return self._next is None
+
+    def after(self, part: Chunk, *, same: bool) -> Iterator[Chunk]:
+        """Those that end in this part; it follows the one before. To be taken to the end."""
+        end = part.offset + part.size
+        if not same:
+            self._same_since = None
+            self._pass_by(end)
+            return
+        if self._same_since is None:
+            self._same_since = part.offset
+            self._pass_by(part.offset)
+        while self._next is not None and self._next.offset + self._next.size <= end:
+            yield self._next
+            self._next = next(self._chunks, None)
+
+    def _pass_by(self, offset: int) -> None:
+        """Leave out the chunks that begin before."""
+        while self._next is not None and self._next.offset < offset:
+            self._next = next(self._chunks, None)
+
+
 def to_send(
     schedule: PartSchedule,
     size: int,

@@ -15,8 +15,8 @@ from contextlib import suppress
 from typing import TypeVar
 
 from .errand import current_errand
-from .exceptions import S3Rejected, S3Unavailable
-from .ports import ChunkBody, Hashes, ObjectStore, Slots
+from .exceptions import S3OperationError, S3Rejected, S3Unavailable
+from .ports import ChunkBody, Hashes, Need, ObjectStore, Slots
 from .recording import Answer, Chunk, ListedObject, Manifest, OpenUpload, StoredObject, StoredPart
 from .retry import RetryObserver, RetryPolicy, until_it_works
 
@@ -82,24 +82,45 @@ class PatientStore:
 
         return await self.until_it_works(operation, told)
 
-    async def _ask(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
-        return await self.until_it_works(operation, lambda: self._in_a_turn(call))
+    async def _ask(self, operation: str, call: Callable[[], Awaitable[T]], *, need: Need | None = None) -> T:
+        async def ask() -> T:
+            if need is not None:  # it may take a minute, in which others need the turn
+                await self._store.learn(need)
+            return await self._in_a_turn(call)
+
+        return await self.until_it_works(operation, ask)
 
     async def _in_a_turn(self, call: Callable[[], Awaitable[T]]) -> T:
         async with self._slots.turn():
             try:
                 answer = await call()
-            except S3Unavailable:
-                self._slots.ask_answered(answered=False)
+            except S3OperationError as exc:
+                # A refusal is an answer all the same.
+                self._slots.ask_answered(answered=not isinstance(exc, S3Unavailable))
                 raise
         self._slots.ask_answered(answered=True)
         return answer
 
-    async def hashes(self) -> Hashes:
-        return await self.until_it_works("probe", self._store.hashes)  # once, and known from then on
+    async def hashes(self, upload_id: str | None = None) -> Hashes:
+        return await self.until_it_works("probe", lambda: self._store.hashes(upload_id))
 
-    async def create_upload(self, key: str, metadata: Mapping[str, str]) -> str:
-        return await self._ask("create_upload", lambda: self._store.create_upload(key, metadata))
+    async def hashes_of_copies(self) -> Hashes:
+        return await self.until_it_works("probe", self._store.hashes_of_copies)
+
+    async def learn(self, need: Need) -> None:
+        await self.until_it_works("probe", lambda: self._store.learn(need))
+
+    async def create_upload(self, key: str, metadata: Mapping[str, str], *, of_copies: bool = False) -> str:
+        async def create() -> str:
+            return await self._store.create_upload(key, metadata, of_copies=of_copies)
+
+        return await self._ask("create_upload", create, need=Need.COPY if of_copies else Need.CREATE)
+
+    def has_no_checksums(self, upload_id: str) -> bool:
+        return self._store.has_no_checksums(upload_id)
+
+    def begun_without_checksums(self, upload_id: str) -> None:
+        self._store.begun_without_checksums(upload_id)
 
     async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
         return await self._store.upload_part(key, upload_id, number, body)
@@ -145,7 +166,10 @@ class PatientStore:
         return await self._ask("get_object", lambda: self._store.object_crc64(key, etag))
 
     async def put_document(self, key: str, body: bytes, *, replaces: str | None) -> bool:
-        return await self._ask("put_document", lambda: self._store.put_document(key, body, replaces=replaces))
+        async def put() -> bool:
+            return await self._store.put_document(key, body, replaces=replaces)
+
+        return await self._ask("put_document", put, need=Need.DOCUMENT)
 
     async def get_document(self, key: str) -> tuple[bytes, str] | None:
         return await self._ask("get_document", lambda: self._store.get_document(key))

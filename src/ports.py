@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Protocol, TypeVar
 
 from .part_plan import S3_LIMITS, Limits
@@ -47,6 +48,14 @@ class Hashes:
 
     md5: bool = False
     sha256: bool = False
+
+
+class Need(StrEnum):
+    """A request for which it matters what the store can do."""
+
+    CREATE = "create"
+    COPY = "copy"
+    DOCUMENT = "document"
 
 
 class ChunkBody(Protocol):
@@ -117,11 +126,28 @@ class ObjectStore(Protocol):
         """Whether what the store tells of parts and objects is true also when it was killed in the middle of a
         request; otherwise, after an answer that nobody heard, only the bytes are."""
 
-    async def hashes(self) -> Hashes:
-        """Which digests this store needs; learnt from the store or set."""
+    async def hashes(self, upload_id: str | None = None) -> Hashes:
+        """Which digests this upload needs, or any of the store's; learnt from the store or set."""
 
-    async def create_upload(self, key: str, metadata: Mapping[str, str]) -> str:
-        """Begin a multipart upload, give its id. Twice: a second upload, the first is an orphan."""
+    async def hashes_of_copies(self) -> Hashes:
+        """Which digests of a chunk prove a part that was copied."""
+
+    async def learn(self, need: Need) -> None:
+        """Wait until it is known what the store can do for such a request, but not for long: at the most a minute
+        from the start. Holds nothing."""
+
+    async def create_upload(self, key: str, metadata: Mapping[str, str], *, of_copies: bool = False) -> str:
+        """Begin a multipart upload, give its id. Twice: a second upload, the first is an orphan.
+
+        ``of_copies``: most of it will be copied; where copies prove themselves only in an upload without checksums, it
+        is one.
+        """
+
+    def has_no_checksums(self, upload_id: str) -> bool:
+        """Whether the upload was begun without checksums: none may be sent with its parts and its completion."""
+
+    def begun_without_checksums(self, upload_id: str) -> None:
+        """An earlier process has begun the upload so; not every store tells."""
 
     async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
         """Store one part and check the store's answer against the digest. Twice: the later one counts.
@@ -140,8 +166,8 @@ class ObjectStore(Protocol):
     async def complete_upload(
         self, key: str, upload_id: str, manifest: Manifest, parts: Sequence[StoredPart]
     ) -> Answer:
-        """Send the completion once, conditional where the store can, and give its answer. What is raised was before it
-        was sent."""
+        """Send the completion once, conditional where the store can, and give its answer; once more where the
+        connection ended and nothing has come of it. What is raised was before it was sent."""
 
     async def abort_upload(self, key: str, upload_id: str) -> None:
         """Throw the upload's parts away. An upload that is gone already is no error."""

@@ -33,11 +33,16 @@ def process_id(pid: int | None = None) -> str:
     return f"{socket.gethostname()}:{boot}:{pid or os.getpid()}:{fields[19]}"
 
 
+def is_of_this_machine(process: str) -> bool:
+    """Whether the machine has the name of this one."""
+    return process.partition(":")[0] == socket.gethostname()
+
+
 def is_gone(process: str) -> bool:
     """Whether a process of this machine is no more. Of another machine's nobody here knows."""
-    machine, _, rest = process.partition(":")
+    rest = process.partition(":")[2]
     number = rest.split(":")[1] if rest.count(":") == 2 else ""
-    return machine == socket.gethostname() and number.isdigit() and process_id(int(number)) != process
+    return is_of_this_machine(process) and number.isdigit() and process_id(int(number)) != process
 
 
 class RedisProbeNotes:
@@ -56,10 +61,17 @@ class RedisProbeNotes:
         await self._ask("HDEL", upload_id.encode())
 
     async def left_behind(self) -> list[str]:
-        """The uploads of processes that are gone."""
+        """The uploads of processes of this machine that are gone."""
+        return [upload for upload, process in await self._noted() if is_gone(process)]
+
+    async def from_elsewhere(self) -> list[str]:
+        """The uploads of other machines, and of what is no process."""
+        return [upload for upload, process in await self._noted() if not is_of_this_machine(process)]
+
+    async def _noted(self) -> list[tuple[str, str]]:
         noted = await self._ask("HGETALL") or {}
         pairs = noted.items() if isinstance(noted, dict) else zip(noted[::2], noted[1::2], strict=True)
-        return [upload.decode() for upload, process in pairs if is_gone(process.decode(errors="replace"))]
+        return [(upload.decode(errors="replace"), process.decode(errors="replace")) for upload, process in pairs]
 
     async def _ask(self, verb: str, *arguments: bytes) -> Any:
         try:

@@ -283,6 +283,7 @@ def _begun_anew(record: Checkpoint) -> Checkpoint:
         record,
         status=Status.ACTIVE,
         upload_id=None,
+        without_checksums=False,
         replaces=None,
         manifest=None,
         unanswered=False,

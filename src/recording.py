@@ -216,9 +216,10 @@ class Checkpoint:
 
     ``replaces`` is the ETag of our own object that this upload brings up to date. ``replacements`` counts how
     often that happened, which lengthens the quiet time. ``unanswered`` is true from before a completion is sent
-    until its answer is understood. ``still_open``: as in the marker. ``probe`` is there from before the document is
-    written, so that it is the same whenever it is written again. ``number``: which recording of its name a new one is,
-    by the number in its key (1: none); None where nobody knows any more.
+    until its answer is understood. ``without_checksums``: the upload was begun so, and the store may not tell.
+    ``still_open``: as in the marker. ``probe`` is there from before the document is written, so that it is the same
+    whenever it is written again. ``number``: which recording of its name a new one is, by the number in its key (1:
+    none); None where nobody knows any more.
     """
 
     stream_id: str
@@ -239,6 +240,7 @@ class Checkpoint:
     processed_at: datetime | None = None
     probe: Probe | None = None
     still_open: bool = False
+    without_checksums: bool = False
     failure: str | None = None
     superseded: tuple[Superseded, ...] = ()
     number: int | None = None

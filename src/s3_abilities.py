@@ -29,11 +29,15 @@ class Ability(StrEnum):
     PUT_IF_NONE_MATCH = "put_if_none_match"
     PUT_IF_MATCH = "put_if_match"
     OBJECT_SIZE = "object_size"
+    PART_COPY = "part_copy"
+    COPY_CHECKSUM = "copy_checksum"
 
 
 #: What a completion and a PutObject of a document wait for.
 CONDITIONS = frozenset({Ability.IF_NONE_MATCH, Ability.IF_MATCH})
 PUT_CONDITIONS = frozenset({Ability.PUT_IF_NONE_MATCH, Ability.PUT_IF_MATCH})
+#: What an upload waits for that is to take over parts of another object.
+COPIES = frozenset({Ability.PART_COPY, Ability.COPY_CHECKSUM})
 _OF_CHECKSUMS = frozenset({Ability.CHECKSUM, Ability.CHECKSUM_MODE, Ability.OBJECT_SIZE})
 
 #: Seconds that a Create waits for the probe of a store that answers: a tenth of a second is usual.
@@ -142,7 +146,12 @@ class Learner:
         if self._settings.is_aws or Choice.AUTO not in (checksum, conditions):
             return ()
         by_choice = {ability: checksum if ability in _OF_CHECKSUMS else conditions for ability in Ability}
-        fixed = {Ability.OBJECT_SIZE: Choice.OFF if checksum is Choice.OFF else Choice.AUTO}
+        copies = self._settings.part_copy
+        fixed = {
+            Ability.OBJECT_SIZE: Choice.OFF if checksum is Choice.OFF else Choice.AUTO,
+            Ability.PART_COPY: copies,
+            Ability.COPY_CHECKSUM: Choice.OFF if Choice.OFF in (checksum, copies) else Choice.AUTO,
+        }
         return tuple(ability for ability in Ability if {**by_choice, **fixed}[ability] is Choice.AUTO)
 
     def current(self) -> Abilities:
@@ -160,7 +169,16 @@ class Learner:
             put_if_match=self._is(Ability.PUT_IF_MATCH, settings.conditional_writes, unknown=True),
             # Until it is known the header is sent: whoever is refused for it asks again without.
             checksum_mode=sends_checksums and self._is(Ability.CHECKSUM_MODE, settings.checksum, unknown=True),
+            copy_checksum=sends_checksums and self._is(Ability.COPY_CHECKSUM, Choice.AUTO),
+            copies_without_checksums=self._copies_without_checksums(),
         )
+
+    def _copies_without_checksums(self) -> bool:
+        """Whether it was learnt that a copied range proves itself there alone. What is set to ``on`` stays on."""
+        settings = self._settings
+        if settings.checksum is not Choice.AUTO or self._found.get(Ability.COPY_CHECKSUM, True):
+            return False
+        return settings.part_copy is Choice.ON or self._found.get(Ability.PART_COPY, False)
 
     async def for_create(self) -> Abilities:
         """Waits for a probe that is at work, so that few uploads begin without checksums, but not for long."""
@@ -170,6 +188,10 @@ class Learner:
     async def for_conditions(self, wanted: Collection[Ability]) -> Abilities:
         """Waits until it is known whether conditions are, at most ``COMPLETION_WAITS`` from the start."""
         return await self._wait(wanted, until=self._began + COMPLETION_WAITS)
+
+    async def for_copies(self) -> Abilities:
+        """Waits as long as a completion would, since an upload that begins without checksums stays so."""
+        return await self._wait(COPIES, until=self._began + COMPLETION_WAITS)
 
     def knows(self, wanted: Collection[Ability]) -> bool:
         """Whether all of it is learnt, set or Amazon's."""

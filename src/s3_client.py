@@ -49,7 +49,7 @@ from .exceptions import (
     UploadGone,
 )
 from .object_keys import PROBE_KEY
-from .ports import ChunkBody, Hashes
+from .ports import ChunkBody, Hashes, Need
 from .recording import Answer, Chunk, ListedObject, Manifest, OpenUpload, StoredObject, StoredPart
 from .request_outcome import ServiceObserver, observed
 from .retry import RetryPolicy
@@ -82,6 +82,7 @@ from .s3_outcomes import SILENT
 from .s3_probe import NoNotes, Probe, ProbeNotes
 from .s3_settings import Abilities, Choice, Deadlines, StoreSettings, addressing
 from .s3_transport import SIGNER, BodyFile, NeverElsewhere, moving, timestamp
+from .s3_uploads import KnownUploads
 
 _PARTS_A_PAGE = 200  # a page of 1,000 keeps the event loop busy for 50 ms
 _LONGEST_PROBE = timedelta(minutes=15)
@@ -127,7 +128,8 @@ class S3Client:
         self._bucket_seen = False
         self._preparing = asyncio.Lock()
         self._notes = notes or NoNotes()
-        self._probe = Probe(self._call, self._probe_key, self._notes)
+        known = True if settings.checksum is Choice.ON else None
+        self._probe = Probe(self._call, settings.bucket, self._probe_key, self._notes, checksums=known)
         self._learner = Learner(
             settings,
             ready=self._prepare,
@@ -136,10 +138,8 @@ class S3Client:
             observer=observer,
             now=time.monotonic,
         )
-        # Whether an upload was begun with checksums; only then are they sent with its parts.
-        self._with_checksums: dict[str, bool] = {}
+        self._uploads = KnownUploads()
         self._speed: float | None = None
-        self._patience: dict[str, float] = {}  # more than with others, with uploads whose last part took too long
         self._not_understood = NotUnderstood()
 
     @property
@@ -150,9 +150,31 @@ class S3Client:
     def is_atomic(self) -> bool:
         return self._settings.is_aws
 
-    async def hashes(self) -> Hashes:
-        without = not self._learner.current().checksum or not all(self._with_checksums.values())
-        return Hashes(md5=without, sha256=self._settings.signs_payloads)
+    async def hashes(self, upload_id: str | None = None) -> Hashes:
+        abilities = self._learner.current()
+        with_checksums = abilities.checksum and not abilities.copies_without_checksums
+        if upload_id is not None:
+            with_checksums = self._sends_checksums(upload_id)
+        return Hashes(md5=not with_checksums, sha256=self._settings.signs_payloads)
+
+    async def hashes_of_copies(self) -> Hashes:
+        return Hashes(md5=not self._settings.is_aws and not self._learner.current().copy_checksum)
+
+    def has_no_checksums(self, upload_id: str) -> bool:
+        return not self._sends_checksums(upload_id)
+
+    def begun_without_checksums(self, upload_id: str) -> None:
+        self._uploads.begun(upload_id, checksums=False)
+
+    async def learn(self, need: Need) -> None:
+        await self._prepare()
+        match need:
+            case Need.CREATE:
+                await self._learner.for_create()
+            case Need.COPY:
+                await self._learner.for_copies()
+            case Need.DOCUMENT:
+                await self._learner.for_conditions(PUT_CONDITIONS)
 
     async def abilities(self) -> Abilities:
         """What the store can do: set, known, or learnt with the probe's key, as far as it can be learnt."""
@@ -170,15 +192,21 @@ class S3Client:
     async def abort_forgotten_probes(self) -> None:
         """Abort what processes that are gone have noted as theirs at the probe's key.
 
-        What nobody has noted may be the probe of another daemon at work, until it is old.
+        What nobody has noted may be the probe of another daemon at work, until it is old. What was noted on another
+        machine is forgotten when the upload is there no more: that machine may never come back.
         """
         for upload_id in await self._notes.left_behind():
             await self.abort_upload(self._probe_key, upload_id)
             await self._notes.forget(upload_id)
+        elsewhere = set(await self._notes.from_elsewhere())  # before the listing, which has all of them
         before = datetime.now(UTC) - _LONGEST_PROBE
         for upload in await self.list_uploads(self._probe_key):
             if upload.initiated_at is not None and upload.initiated_at < before:
                 await self.abort_upload(upload.key, upload.upload_id)
+            else:
+                elsewhere.discard(upload.upload_id)
+        for upload_id in elsewhere:
+            await self._notes.forget(upload_id)
 
     async def days_of_an_upload(self) -> int | None:
         """After how many days a rule of the bucket aborts unfinished uploads; None: no rule, or it is not told."""
@@ -218,13 +246,11 @@ class S3Client:
 
     # -- uploads ----------------------------------------------------------------------------------------------
 
-    async def create_upload(self, key: str, metadata: Mapping[str, str]) -> str:
-        async def create() -> str:
-            await self._prepare()
-            abilities = await self._learner.for_create()
-            return await self._create(key, metadata, checksum=abilities.checksum)
-
-        return await create()
+    async def create_upload(self, key: str, metadata: Mapping[str, str], *, of_copies: bool = False) -> str:
+        await self.learn(Need.COPY if of_copies else Need.CREATE)
+        abilities = await self._learner.for_create()
+        checksum = abilities.checksum and not (of_copies and abilities.copies_without_checksums)
+        return await self._create(key, metadata, checksum=checksum)
 
     async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
         async def send() -> StoredPart:
@@ -276,7 +302,8 @@ class S3Client:
                 with reading("list_parts"):
                     if page.get("UploadId", upload_id) != upload_id:
                         raise ValueError("it is about another upload")
-                    self._note_checksums(upload_id, page)
+                    # Amazon says it of an upload without parts, too.
+                    self._uploads.listed(upload_id, page, always_said=self._settings.is_aws)
                     for part in map(listed_part, page.get("Parts", [])):
                         if found.setdefault(part.number, part) != part:
                             raise ValueError(f"part {part.number} is listed twice, and differs")
@@ -297,12 +324,31 @@ class S3Client:
         deadline = self._deadlines.completion + manifest.size / self._deadlines.slowest / 64
         abilities = replace(abilities, checksum=self._sends_checksums(upload_id))
         arguments = completion_arguments(manifest, parts, abilities)
+        call = partial(self._call, "complete_multipart_upload", Key=key, UploadId=upload_id, deadline=deadline)
         try:
-            await self._without_if_refused(
-                partial(self._call, "complete_multipart_upload", Key=key, UploadId=upload_id, deadline=deadline),
-                arguments,
-                {name: value for name, value in arguments.items() if name not in HARMLESS},
-            )
+            return await self._complete(call, upload_id, arguments)
+        except S3ConnectionCut as exc:
+            cut = exc
+        # A kept connection may have been closed meanwhile, so that it never came. Where nothing has happened it is sent
+        # once more at once; any answer but one that it is done leaves open what came of the first.
+        with suppress(S3OperationError):
+            nothing_happened = await self._condition_holds(key, manifest)
+            # Last, since its answer has a body: some balancers end a connection after one that has none.
+            await self._call("list_parts", Key=key, UploadId=upload_id, MaxParts=1)
+            if nothing_happened and await self._complete(call, upload_id, arguments) is Answer.DONE:
+                return Answer.DONE
+        self._observer.operation_failed(operation="complete_upload", error=cut, attempt=1, wait_seconds=0.0)
+        return Answer.NONE
+
+    async def _complete(
+        self, call: Callable[..., Awaitable[dict[str, Any]]], upload_id: str, arguments: Mapping[str, Any]
+    ) -> Answer:
+        """What the store answers. Raises ``S3ConnectionCut`` where the connection ended before that."""
+        plain = {name: value for name, value in arguments.items() if name not in HARMLESS}
+        try:
+            await self._without_if_refused(call, arguments, plain)
+        except S3ConnectionCut:
+            raise
         except UploadGone:
             return Answer.UPLOAD_GONE
         except S3WrongContent:
@@ -316,11 +362,11 @@ class S3Client:
             # Also where a condition is refused: nobody knows yet that the store has none.
             self._observer.operation_failed(operation="complete_upload", error=exc, attempt=1, wait_seconds=0.0)
             return Answer.NONE
-        self._with_checksums.pop(upload_id, None)
+        self._uploads.ended(upload_id)
         return Answer.DONE
 
     async def abort_upload(self, key: str, upload_id: str) -> None:
-        self._with_checksums.pop(upload_id, None)
+        self._uploads.ended(upload_id)
 
         async def abort() -> None:
             try:
@@ -428,6 +474,8 @@ class S3Client:
             raise
         except S3OperationError as exc:
             self._not_understood.answered(operation)
+            if isinstance(exc, UploadGone) and "UploadId" in arguments:
+                self._uploads.ended(arguments["UploadId"])
             if not self._settings.is_aws and is_silent_about_missing(exc.__cause__):
                 await self._confirm_missing(operation, arguments, deadline)
             raise
@@ -465,7 +513,8 @@ class S3Client:
                 message = f"{operation}: no byte was accepted for {self._deadlines.call:g} s"
             raise S3Unavailable(message, operation=operation, hint=SILENT) from None
         except (ClientError, BotoCoreError, OSError, aiohttp.ClientError) as exc:
-            if refuses_credentials(exc):
+            # A trial of the probe may be answered so for what it asks (GCS: a checksum): that is nothing of the keys'.
+            if refuses_credentials(exc) and arguments.get("Key") != self._probe_key:
                 self._credentials.refused()
             raise translate(exc, operation=operation) from exc
         except NONSENSE as exc:
@@ -548,7 +597,7 @@ class S3Client:
             # upload without parts is left, which goes when this one is completed.
             answer, whole = await self._without_if_refused(call, {**plain, **declared}, plain)
         upload_id = str(answer["UploadId"])
-        self._with_checksums[upload_id] = checksum and whole
+        self._uploads.begun(upload_id, checksums=checksum and whole)
         return upload_id
 
     async def _send_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
@@ -569,11 +618,11 @@ class S3Client:
                 Key=key,
                 UploadId=upload_id,
                 PartNumber=number,
-                deadline=self._deadlines.for_body(body.size, self._speed, self._patience.get(upload_id, 1.0)),
+                deadline=self._deadlines.for_body(body.size, self._speed, self._uploads.patience(upload_id)),
             )
             answer, _ = await self._without_if_refused(call, arguments, plain)
         except PartNumberRefused as exc:
-            exc.most = exc.most or max(1, number - 1)
+            exc.number = number
             raise
         except PartTooLarge as exc:
             exc.size = body.size
@@ -585,10 +634,10 @@ class S3Client:
         except S3Unavailable:
             if file.broken:
                 raise file.broken from None
-            if not file.has_stalled:  # a deadline that was too short must not be too short again
-                self._patience[upload_id] = 4 * self._patience.get(upload_id, 1.0)
+            if not file.has_stalled:
+                self._uploads.part_took_too_long(upload_id)
             raise
-        self._patience.pop(upload_id, None)
+        self._uploads.part_stored(upload_id)
         self._measure(body.size, clock() - started)
         with reading("upload_part"):
             stored = stored_part(number, body.size, answer)
@@ -653,14 +702,8 @@ class S3Client:
         """Whether parts of this upload, and its completion, carry checksums; of an unknown one as of a new one."""
         if self._settings.checksum is Choice.OFF:
             return False
-        return self._with_checksums.get(upload_id, self._learner.current().checksum)
-
-    def _note_checksums(self, upload_id: str, page: Mapping[str, Any]) -> None:
-        """An upload that another process has begun says by its listing whether it has checksums."""
-        parts = page.get("Parts", [])
-        has = page.get("ChecksumAlgorithm") == "CRC64NVME" or any("ChecksumCRC64NVME" in part for part in parts)
-        if has or parts or self._settings.is_aws:  # Amazon says it of an upload without parts, too
-            self._with_checksums.setdefault(upload_id, has)
+        known = self._uploads.with_checksums(upload_id)
+        return self._learner.current().checksum if known is None else known
 
     async def _prepare(self) -> None:
         """The bucket, made sure of once; a single attempt, so that callers retry as a whole."""

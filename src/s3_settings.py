@@ -73,7 +73,8 @@ class Abilities:
     """What the store can do beyond the oldest S3. ``checksum``: it verifies CRC64NVME of parts and whole objects.
 
     The conditions are those of a completion; a store may know them there and not at PutObject. ``checksum_mode``: a
-    HEAD may ask for the checksum.
+    HEAD may ask for the checksum. ``copy_checksum``: a copied range has its own checksum in an upload with checksums;
+    ``copies_without_checksums``: it has none there, or another, and its MD5 as ETag in an upload without.
     """
 
     checksum: bool
@@ -84,6 +85,8 @@ class Abilities:
     put_if_none_match: bool = True
     put_if_match: bool = True
     checksum_mode: bool = True
+    copy_checksum: bool = True
+    copies_without_checksums: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from functools import partial
 
 from . import lifecycle, part_plan, reconcile
 from .at_risk import Holding
+from .checksums import is_md5
 from .claim import Claims
 from .completion import Completion
 from .documents import Documents
@@ -51,6 +52,7 @@ from .recording import (
     Snapshot,
     Status,
     StoredObject,
+    StoredPart,
     Superseded,
     Writers,
 )
@@ -221,6 +223,8 @@ class StreamProcessor:
     async def _resume(self) -> bool:
         await self._leave_to_later_recording()
         record = self._ledger.record
+        if record.upload_id is not None and record.without_checksums:
+            self._world.store.begun_without_checksums(record.upload_id)
         where = reconcile.where_to_resume(record)
         if record.status is Status.FAILED:
             await self._ledger.write(Fact.SEEN_AGAIN, failure=None)
@@ -279,13 +283,23 @@ class StreamProcessor:
         return True
 
     async def _open_upload(self) -> None:
-        record = self._ledger.record
+        record, store = self._ledger.record, self._world.store
         metadata = reconcile.object_metadata(
             record.stream_id, metadata_value(record.path), record.identity, record.schedule
         )
-        upload_id = await self._world.store.create_upload(record.key, metadata)
+        of_copies = await self._is_mostly_there()
+        upload_id = await store.create_upload(record.key, metadata, of_copies=of_copies)
         self._replaced_parts = self._ledger.parts
-        await self._ledger.begin_upload(None, upload_id, {})
+        without = store.has_no_checksums(upload_id)
+        await self._ledger.begin_upload(None, upload_id, {}, without_checksums=without)
+
+    async def _is_mostly_there(self) -> bool:
+        """Whether half of the file or more may be copied from the object that is to be replaced, by their sizes."""
+        record, size = self._ledger.record, self._seen.size if self._seen else 0
+        if record.replaces is None or self._copied:
+            return False
+        stored = await self._world.store.head(record.key)
+        return stored is not None and stored.etag == record.replaces and 2 * stored.size >= size
 
     async def _copy_unchanged(self, etag: str) -> None:
         """Whole chunks that the object to be replaced already has are copied inside the store."""
@@ -592,7 +606,8 @@ class StreamProcessor:
     async def _anew_with_fewer_parts(self, refused: PartNumberRefused) -> bool:
         """The store takes fewer parts than it was thought to: upload the file again in as many as it takes.
 
-        Parts of an upload that is not complete cannot be copied into another one; they are sent again.
+        What an object that is replaced has is copied. Parts of an upload that is not complete cannot be copied into
+        another one; they are sent again.
         """
         self._misfits += 1
         if self._misfits == 1:
@@ -601,7 +616,9 @@ class StreamProcessor:
             longest = _LONGEST_REFUSAL_SECONDS
             await self.pause(self._misfits - 1, operation="upload_part", error=refused, longest=longest)
         snapshot, old = await self._look(), self._ledger.record.schedule
-        most = refused.most or 1
+        # Several parts were on their way: where the store does not say its limit, the last that it took does.
+        stored = [number for number in self._ledger.parts if number < refused.number]
+        most = refused.most or max(stored, default=max(1, refused.number - 1))
         schedule = part_plan.schedule_within(snapshot.size, old, most, self._world.naming.limits)
         if schedule is None:
             raise StreamInitializationError(f"{snapshot.size} bytes do not fit into {most} parts", hint=refused.hint)
@@ -739,12 +756,7 @@ class StreamProcessor:
             listed = await self._world.store.list_parts(record.key, upload_id)
         except UploadGone:
             return False
-        return all(
-            number in record.parts
-            and part.crc64 is not None
-            and (part.size, part.crc64) == (record.parts[number].size, record.parts[number].crc64)
-            for number, part in listed.items()
-        )
+        return all(number in record.parts and _are_alike(part, record.parts[number]) for number, part in listed.items())
 
     def _report_completed(self, record: Checkpoint, marker: Marker, duration_seconds: float | None) -> None:
         now = self._world.clock.utc_now()
@@ -756,6 +768,15 @@ class StreamProcessor:
             stream_seconds=max(0.0, (now - record.started_at).total_seconds()),
             processing_seconds=0.0 if idle_since is None else self._world.clock.monotonic() - idle_since,
         )
+
+
+def _are_alike(stored: StoredPart, ours: Part) -> bool:
+    """Whether the store holds these bytes of ours; without a checksum, where their ETag is an MD5."""
+    if stored.size != ours.size:
+        return False
+    if stored.crc64 is not None:
+        return stored.crc64 == ours.crc64
+    return stored.etag == ours.etag and is_md5(stored.etag)
 
 
 def _with_own_upload_superseded(record: Checkpoint) -> Checkpoint:

@@ -7,7 +7,7 @@ before a whole pass over the file lies between two equal stats and every part eq
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -96,7 +96,7 @@ class Upload:
                 return None
             stale = part_plan.unproved(checked, listed, self._ledger.parts)
             if not stale:
-                await self._note_listed_etags(listed)
+                await self._note_what_is_proved(checked, listed)
                 parts = tuple(self._named(listed[chunk.number], digest) for chunk, digest in checked)
                 return Sealed(snapshot, checked, parts, sent_again)
             if not self._holds_what_was_read(checked):
@@ -112,11 +112,16 @@ class Upload:
             return part_plan.as_faststart(stale, len(self._ledger.parts))
         return stale
 
-    async def _note_listed_etags(self, listed: Mapping[int, StoredPart]) -> None:
-        """What an answer said of a part may have been somebody else's; the listing is what is completed."""
-        for number, part in list(self._ledger.parts.items()):
-            if number in listed and listed[number].etag != part.etag:
-                await self._ledger.part_stored(replace(part, etag=listed[number].etag))
+    async def _note_what_is_proved(
+        self, checked: Sequence[tuple[Chunk, Digest]], listed: Mapping[int, StoredPart]
+    ) -> None:
+        """What an answer said of a part may have been somebody else's; the listing is what is completed. Of a part that
+        only the listing told, perhaps without a checksum, the file's is the part's: a later copy is compared by it."""
+        for chunk, digest in checked:
+            part = self._ledger.parts.get(chunk.number)
+            proved = part and replace(part, etag=listed[chunk.number].etag, crc64=digest.crc64)
+            if proved is not None and proved != part:
+                await self._ledger.part_stored(proved)
 
     async def _listed(self) -> dict[int, StoredPart]:
         return await self._world.store.list_parts(self._ledger.record.key, self._upload_id())
@@ -141,35 +146,50 @@ class Upload:
         return None if await self._changed(snapshot) else tuple(checked)
 
     async def copy_unchanged(self, size: int, stored: Mapping[int, tuple[int, int | None]], source_etag: str) -> None:
-        """Take over parts from the object that this upload replaces, without sending them.
+        """Take over whole chunks from the object that this upload replaces, without sending them.
 
-        ``stored``: size and CRC64NVME of the object's parts. A recorder may still write; the seal proves it all.
+        ``stored``: size and CRC64NVME of the object's parts, which may have been cut by another schedule. A recorder
+        may still write; the seal proves it all.
         """
         record, limits = self._ledger.record, self._world.naming.limits
-        for chunk in part_plan.whole_chunks(record.schedule, size, limits):
+        async for chunk, digest in self._unchanged(size, stored):
             self._pacing.check_stop()
-            if stored.get(chunk.number, (0, None))[0] != chunk.size or chunk.size < limits.min_part:
-                continue
-            digest = await self._world.recordings.digest(record.path, record.identity, chunk, Hashes())
-            held = part_plan.matches(self._ledger.parts.get(chunk.number), digest)
-            if held or stored[chunk.number][1] != digest.crc64:
+            if chunk.size < limits.min_part or part_plan.matches(self._ledger.parts.get(chunk.number), digest):
                 continue
             copy = await self._world.store.copy_part(
                 record.key, self._upload_id(), chunk, source_key=record.key, source_etag=source_etag
             )
-            if copy is None or copy.crc64 not in (None, digest.crc64):
-                return  # the store cannot, or tells another checksum than the range's: send instead
+            if copy is None or not part_plan.matches(copy, digest):
+                return  # the store cannot, or does not say that these are the chunk's bytes: send instead
             now = self._world.clock.utc_now()
-            copied = Part(chunk.number, chunk.size, copy.etag, copy.crc64, now, None, (SendReason.COPIED,))
+            copied = Part(chunk.number, chunk.size, copy.etag, digest.crc64, now, digest.md5, (SendReason.COPIED,))
             self._telemetry.part_stored(number=chunk.number, size=chunk.size, seconds=0.0, reason=SendReason.COPIED)
             await self._ledger.part_stored(copied)
+
+    async def _unchanged(
+        self, size: int, stored: Mapping[int, tuple[int, int | None]]
+    ) -> AsyncIterator[tuple[Chunk, Digest]]:
+        """The whole chunks of the file that lie in parts of the object which have not changed, as they are now."""
+        record = self._ledger.record
+        hashes = await self._world.store.hashes_of_copies()
+
+        async def read(chunk: Chunk) -> Digest:
+            return await self._world.recordings.digest(record.path, record.identity, chunk, hashes)
+
+        wanted = part_plan.Covered(part_plan.whole_chunks(record.schedule, size, self._world.naming.limits))
+        for part, crc64 in part_plan.laid_out(stored):
+            if wanted.is_done or part.offset + part.size > size:
+                return
+            digest = None if crc64 is None else await read(part)
+            for chunk in wanted.after(part, same=digest is not None and digest.crc64 == crc64):
+                yield chunk, digest if digest is not None and chunk == part else await read(chunk)
 
     async def _changed(self, snapshot: Snapshot) -> bool:
         return await self._world.recordings.snapshot(self._ledger.record.path) != snapshot
 
     async def _hashes_for_comparing(self) -> Hashes:
         """MD5 is slow: only where the store keeps no CRC, or a part is known by nothing but its ETag."""
-        wanted = await self._world.store.hashes()
+        wanted = await self._world.store.hashes(self._upload_id())
         unknown = any(part.crc64 is None for part in self._ledger.parts.values())
         return Hashes(md5=wanted.md5 or unknown)
 
@@ -191,7 +211,7 @@ class Upload:
     async def _send_a_turn(self, remaining: list[Stale]) -> None:
         """Send, for one turn, and take out of the list what was stored. Between two attempts nothing is held."""
         store, slots = self._world.store, self._world.slots
-        hashes = await store.hashes()
+        hashes = await store.hashes(self._upload_id())
         again = False
 
         async def attempt() -> None:

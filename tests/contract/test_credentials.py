@@ -18,11 +18,13 @@ import pytest
 from src import credentials
 from src.credentials import KeySettings, RenewableCredentials
 from src.exceptions import S3Unavailable
+from src.object_keys import PROBE_KEY
 from src.retry import RetryPolicy
 from src.s3_client import S3Client
 from tests.contract.test_object_store import settings_of
 from tests.harness.asked_again import open_asked_again
 from tests.harness.fakes.telemetry import FakeTelemetry
+from tests.harness.faulty_s3 import FaultyS3, status
 from tests.harness.servers import S3Server
 
 pytestmark = [pytest.mark.versitygw, pytest.mark.timeout(60)]
@@ -197,3 +199,26 @@ async def test_fifty_streams_that_are_refused_at_once_ask_the_source_once(
     monkeypatch.setattr(credentials, "_SHORTEST_LIFE_SECONDS", 0.0)
     renewable.refused()
     assert (await renewable.get_frozen_credentials()).secret_key == "second"
+
+
+async def test_a_trial_of_the_probe_that_is_called_a_wrong_signature_says_nothing_of_the_credentials(
+    versitygw: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Google's store answers the checksum of a part so at each trial: the keys would be asked for all the time."""
+    refused: list[int] = []
+    monkeypatch.setattr(RenewableCredentials, "refused", lambda _: refused.append(1))
+    with FaultyS3(versitygw.port) as proxy:
+        rule = proxy.on("UploadPart", status(403, "SignatureDoesNotMatch"), key=PROBE_KEY, times=None)
+        elsewhere = proxy.on("HeadObject", status(403, "SignatureDoesNotMatch"), key="take.mp4")
+        settings = replace(settings_of(versitygw), endpoint_url=proxy.url)
+        policy = RetryPolicy(0.05, 0.2)
+        async with (
+            asyncio.timeout(SECONDS),
+            open_asked_again(settings, policy=policy, observer=FakeTelemetry()) as client,
+        ):
+            await client.create_upload("k", {})
+            while rule.happened < 3:  # noqa: ASYNC110 - no event tells of it
+                await asyncio.sleep(0.01)
+            assert refused == []
+            await client.head("take.mp4")
+            assert elsewhere.happened == 1 and refused == [1]

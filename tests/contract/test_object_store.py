@@ -17,7 +17,9 @@ import pytest
 from src.checksums import combine, multipart_etag
 from src.credentials import KeySettings
 from src.exceptions import FileChanged, S3Rejected, S3Unavailable, UploadGone
+from src.part_plan import matches
 from src.ports import ChunkBody, Hashes, ObjectStore
+from src.reconcile import equals_manifest
 from src.recording import Answer, Chunk, Identity, Manifest, Snapshot, StoredPart
 from src.retry import RetryPolicy
 from src.s3_client import S3Client
@@ -88,6 +90,9 @@ async def test_what_the_table_says_is_what_the_client_learns(name: str, request:
         assert learnt.object_size is (Lack.OBJECT_SIZE not in lacks)
         assert learnt.if_match is (Lack.IF_MATCH not in lacks)
         assert learnt.if_none_match
+        copies_keep_checksums = lacks.isdisjoint({Lack.CHECKSUM, Lack.COPY_CHECKSUM, Lack.COPY_INTO_CHECKSUMS})
+        assert learnt.copy_checksum is copies_keep_checksums
+        assert learnt.copies_without_checksums is not copies_keep_checksums
         assert await client.list_uploads(".cefmp4-probe") == [], "what the probe begins it ends"
 
 
@@ -348,6 +353,53 @@ async def test_a_range_of_the_old_object_becomes_a_part_of_the_new_one(store: St
         assert copied.crc64 == expected.crc64
     answer = await store.port.complete_upload("k", upload_id, manifest_of(WHOLE, replaces=etag), [copied])
     assert answer is Answer.DONE
+
+
+async def test_an_upload_of_copies_is_proved_from_its_parts_to_its_object_whatever_the_store_lacks(
+    store: Store,
+) -> None:
+    port, patch = store.port, b"patched"
+    etag = await completed(port, "k", WHOLE, TAIL)
+    upload_id = await port.create_upload("k", {"cefmp4-stream-id": "s1"}, of_copies=True)
+    chunk = Chunk(1, 0, len(WHOLE))
+    copied = await port.copy_part("k", upload_id, chunk, source_key="k", source_etag=etag)
+    sent = await port.upload_part("k", upload_id, 2, await body(port, patch))
+    manifest = manifest_of(WHOLE, patch, replaces=etag)
+    digests = [FakeChunkBody(data, Hashes(md5=True)).digest for data in (WHOLE, patch)]
+    assert copied is not None
+    listed = await port.list_parts("k", upload_id)
+    for part, digest in zip([copied, listed[1], sent, listed[2]], [*digests[:1] * 2, *digests[1:] * 2], strict=True):
+        assert matches(part, digest)
+    named = [replace(listed[number], crc64=digest.crc64) for number, digest in enumerate(digests, 1)]
+    assert await port.complete_upload("k", upload_id, manifest, named) is Answer.DONE
+    there = await port.head("k")
+    assert there is not None and equals_manifest(there, manifest)
+
+
+async def test_an_upload_without_checksums_stays_so_for_a_process_that_only_has_its_record(store: Store) -> None:
+    """It has no part yet, so that not every store's listing tells."""
+    upload_id = await store.port.create_upload("k", {}, of_copies=True)
+    if not store.port.has_no_checksums(upload_id):
+        return  # it needs none
+    if isinstance(store.port, FakeStore):
+        store.port.new_process()
+        await _goes_on_without(store.port, upload_id)
+        return
+    assert isinstance(store.port, S3Client)
+    async with opened_with(store.port._settings) as successor:
+        await successor.abilities()
+        await _goes_on_without(successor, upload_id)
+
+
+async def _goes_on_without(port: ObjectStore, upload_id: str) -> None:
+    port.begun_without_checksums(upload_id)
+    assert (await port.hashes(upload_id)).md5
+    part = await port.upload_part("k", upload_id, 1, await body(port, TAIL))
+    listed = await port.list_parts("k", upload_id)
+    assert listed[1].crc64 is None
+    assert await port.complete_upload("k", upload_id, manifest_of(TAIL), [part]) is Answer.DONE
+    there = await port.head("k")
+    assert there is not None and equals_manifest(there, manifest_of(TAIL))
 
 
 async def test_a_copy_from_an_object_that_changed_is_refused(store: Store) -> None:

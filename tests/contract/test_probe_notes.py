@@ -62,10 +62,14 @@ async def test_what_a_killed_process_noted_is_ended_at_once_and_what_nobody_note
             living = await store.create_upload(PROBE_KEY, {})
             await notes.note(living)
             await checkpoints.beside("HSET", "probe:uploads", left.encode(), process_id().encode() + b"0")
+            there, gone_there = "elsewhere:boot:1:1", "upload of a machine that never comes back"
+            await checkpoints.beside("HSET", "probe:uploads", stranger.encode(), there.encode())
+            await checkpoints.beside("HSET", "probe:uploads", gone_there.encode(), there.encode())
             await store.abort_forgotten_probes()
             open_now = {upload.upload_id for upload in await store.list_uploads(PROBE_KEY)}
             assert open_now == {stranger, living}
-            assert await checkpoints.beside("HLEN", "probe:uploads") == 1
+            noted = await checkpoints.beside("HKEYS", "probe:uploads")
+            assert set(noted) == {living.encode(), stranger.encode()}
 
 
 async def test_a_redis_that_is_away_costs_a_note_and_no_probe() -> None:

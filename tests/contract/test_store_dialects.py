@@ -18,7 +18,7 @@ from src.s3_settings import Abilities, Choice
 from tests.contract.test_object_store import TAIL, WHOLE, completed, manifest_of, opened_with, settings_of, uploaded
 from tests.harness.fakes.recordings import FakeChunkBody
 from tests.harness.fakes.telemetry import FakeTelemetry
-from tests.harness.faulty_s3 import Fault, FaultyS3, drop, edited, status
+from tests.harness.faulty_s3 import Fault, FaultyS3, drop, edited, lose_answer, status
 from tests.harness.servers import S3Server
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.versitygw]
@@ -66,7 +66,7 @@ async def test_a_head_that_misses_for_an_unknown_key_id_is_no_object_that_is_gon
 
 #: What may meet the probe once at any of its requests, and say nothing of the store.
 ODD = (status(400, "OddAnswer"), status(501, "NotImplemented"), status(404, "NoSuchUpload"), drop())
-ASKED = ("CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "PutObject", "HeadObject")
+ASKED = ("CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "PutObject", "HeadObject", "UploadPartCopy")
 
 
 async def _one_odd_answer_teaches_nothing(server: S3Server, operation: str, odd: Fault, skip: int) -> None:
@@ -77,7 +77,9 @@ async def _one_odd_answer_teaches_nothing(server: S3Server, operation: str, odd:
         async with opened_with(settings, telemetry) as client:
             abilities = await client.abilities()
     assert rule.happened == 1
-    assert abilities == Abilities(True, True, True, True, True)
+    learnt = replace(abilities, copy_checksum=True, copies_without_checksums=False)
+    assert learnt == Abilities(True, True, True, True, True)
+    assert not abilities.copy_checksum and abilities.copies_without_checksums, "as VersityGW is"
     assert telemetry.named("ability_lost") == []
 
 
@@ -161,3 +163,39 @@ async def test_an_upload_of_another_process_says_itself_whether_it_has_checksums
             tail = await client.upload_part(key, upload_id, 2, body)
             named = [replace(listed[1], crc64=held[0].crc64), tail]
             assert await client.complete_upload(key, upload_id, manifest_of(WHOLE, TAIL), named) is Answer.DONE
+
+
+# -- a connection that was closed meanwhile --------------------------------------------------------------------------
+
+
+async def test_a_completion_that_met_a_dead_connection_is_sent_once_more_at_once(versitygw: S3Server) -> None:
+    with FaultyS3(versitygw.port) as proxy:
+        settings, telemetry = settings_of(versitygw, endpoint_url=proxy.url), FakeTelemetry()
+        async with opened_with(settings, telemetry) as client:
+            await client.abilities()
+            rule = proxy.on("CompleteMultipartUpload", drop(), key="take.mp4")
+            await completed(client, "take.mp4", TAIL)
+            there = await client.head("take.mp4")
+        assert rule.happened == 1 and there is not None and there.size == len(TAIL)
+        assert telemetry.named("operation_failed") == []
+
+
+@pytest.mark.parametrize("fault", [lose_answer(), drop()], ids=lambda fault: fault.name)
+async def test_a_completion_without_an_answer_is_left_open_where_anything_may_have_come_of_it(
+    versitygw: S3Server, fault: Fault
+) -> None:
+    """The object is there, its answer lost; or a stranger's object is there by now, and stays."""
+    with FaultyS3(versitygw.port) as proxy:
+        settings, telemetry = settings_of(versitygw, endpoint_url=proxy.url), FakeTelemetry()
+        async with opened_with(settings, telemetry) as client:
+            await client.abilities()
+            upload_id, parts = await uploaded(client, "take.mp4", TAIL)
+            if fault.name == drop().name:
+                await completed(client, "take.mp4", WHOLE)
+            before = await client.head("take.mp4")
+            rule = proxy.on("CompleteMultipartUpload", fault, key="take.mp4")
+            assert await client.complete_upload("take.mp4", upload_id, manifest_of(TAIL), parts) is Answer.NONE
+            there = await client.head("take.mp4")
+        assert rule.happened == 1 and there is not None
+        assert there == before if before else there.size == len(TAIL)
+        assert len(telemetry.named("operation_failed")) == 1

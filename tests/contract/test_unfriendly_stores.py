@@ -236,7 +236,7 @@ async def test_a_store_that_answers_501_to_checksums_is_used_without_them() -> N
     async with _client(store, telemetry, probes=True) as client:
         assert not (await client.abilities()).checksum
         requests = len(store.requests)
-        assert requests <= 45
+        assert requests <= 60
         assert await client.create_upload(KEY, {}) == "u1"
         assert len(store.requests) == requests + 1
     assert _errors(telemetry) == []

@@ -67,9 +67,9 @@ class StoreThatGoesAway(FakeStore):
         await self.can_be_asked.wait()
         return await super().head(key)
 
-    async def create_upload(self, key: str, metadata: object) -> str:
+    async def create_upload(self, key: str, metadata: object, **more: bool) -> str:
         await self._answer()
-        return await super().create_upload(key, metadata)  # type: ignore[arg-type]
+        return await super().create_upload(key, metadata, **more)  # type: ignore[arg-type]
 
     async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
         await self._answer()

@@ -162,11 +162,47 @@ def test_growth_after_completion_copies_the_unchanged_parts_and_sends_the_rest()
     assert set(recordings_in(simulation.store)) == {PATH}
 
 
-@pytest.mark.parametrize("store", ["etags that are md5", "no conditions"])
+@pytest.mark.parametrize(
+    "store",
+    ["etags that are md5", "no conditions", "copies without checksums", "copies with a wrong checksum"],
+)
 def test_growth_after_completion_copies_also_on_lesser_stores(store: str) -> None:
     simulation = lived(_grows_after_completion, store=store_with(**STORES[store]))
     assert simulation.problems(sent_at_most=12 * CHUNK + 6) == []
     assert simulation.store.count("copy_part") == 10
+
+
+def test_where_nothing_proves_a_copy_it_is_tried_once_and_everything_is_sent_again() -> None:
+    simulation = lived(_grows_after_completion, store=store_with(copy_checksum="refused", md5_etags=False))
+    assert simulation.problems() == []
+    assert simulation.store.count("copy_part") == 1
+
+
+@pytest.mark.parametrize("store", ["default", "copies without checksums"])
+def test_what_a_patch_copied_can_be_copied_by_the_next_one(store: str) -> None:
+    """Also where the listing has no checksum of a copied part: the document has it from the file."""
+
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation, 10 * CHUNK + 3)
+        for number in (1, 3):
+            simulation.disk.patch(PATH, number * CHUNK, b"\xff\xfe")
+            await asyncio.sleep(2 * SCAN)
+            await settled(simulation)
+
+    simulation = lived(script, store=store_with(**STORES.get(store, {})))
+    assert simulation.problems(sent_at_most=12 * CHUNK + 9) == []
+    assert simulation.store.count("copy_part") == 18
+
+
+def test_an_upload_of_few_copies_is_begun_with_checksums() -> None:
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation, 2 * CHUNK + 3)
+        simulation.disk.append(PATH, bytes_of(8 * CHUNK, 70))
+        await asyncio.sleep(2 * SCAN)
+
+    simulation = lived(script, store=store_with(copy_checksum="refused"))
+    assert simulation.problems() == []
+    assert simulation.store.objects[PATH].with_checksum
 
 
 def test_without_copying_everything_is_sent_again_and_the_object_is_right() -> None:
@@ -200,14 +236,15 @@ def test_a_recorder_that_keeps_writing_has_its_unchanged_parts_copied_all_the_sa
     assert simulation.store.count("copy_part") == 10
 
 
+@pytest.mark.parametrize("store", ["default", "copies without checksums"])
 @pytest.mark.parametrize("wiped", [False, True], ids=["redis kept", "redis wiped"])
-def test_a_kill_while_parts_are_copied_goes_on_with_the_same_upload(wiped: bool) -> None:
+def test_a_kill_while_parts_are_copied_goes_on_with_the_same_upload(wiped: bool, store: str) -> None:
     async def script(simulation: Simulation) -> None:
         await finished_file(simulation, 10 * CHUNK + 3)
         simulation.disk.append(PATH, bytes_of(2 * CHUNK, 70))
         await killed_at(simulation, "store.copy_part", simulation.redis.wipe if wiped else lambda: None, nth=5)
 
-    simulation = lived(script)
+    simulation = lived(script, store=store_with(**STORES.get(store, {})))
     assert simulation.problems(sent_at_most=13 * CHUNK + 6) == []
     assert simulation.store.count("create_upload") == 2
     assert simulation.store.count("copy_part") <= 11

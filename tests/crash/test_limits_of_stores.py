@@ -9,9 +9,10 @@ import pytest
 
 from src.exceptions import PartNotTaken, PartNumberRefused, PartTooLarge
 from src.ports import ChunkBody, Naming
-from src.recording import PartSchedule, StoredPart
-from tests.harness.crash.scenes import PATH, bytes_of, finished_file, killed_at, lived, restart
+from src.recording import Chunk, PartSchedule, StoredPart
+from tests.harness.crash.scenes import PATH, bytes_of, finished_file, killed_at, lived, recordings_in, restart
 from tests.harness.crash.simulation import CHUNK, LIMITS, Simulation
+from tests.harness.crash.stores import STORES
 from tests.harness.fakes.store import FakeStore
 
 FEW = 4  # parts, after the setting was lowered
@@ -39,7 +40,7 @@ class _Odd(FakeStore):
         self.tries += 1
         assert self.tries < 2000, "it is tried without a pause"
         refusal = PartNumberRefused("Part number must be", operation="upload_part")
-        refusal.most = self.most or max(1, number - 1)
+        refusal.most, refusal.number = self.most, number
         raise refusal
 
 
@@ -86,6 +87,27 @@ def test_a_store_that_takes_no_part_at_all_is_asked_ever_more_rarely_and_collect
         store.never = False
 
     assert lived(script, settle=3600, store=store).problems() == []
+
+
+class _Few(FakeStore):
+    """Takes ``most`` parts, and says so only when it is given another one."""
+
+    most = LIMITS.max_parts
+    says_so = True
+
+    async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
+        if number <= self.most:
+            return await super().upload_part(key, upload_id, number, body)
+        refusal = PartNumberRefused("Part number must be", operation="upload_part")
+        refusal.most, refusal.number = self.most if self.says_so else None, number
+        raise refusal
+
+    async def copy_part(
+        self, key: str, upload_id: str, chunk: Chunk, *, source_key: str, source_etag: str
+    ) -> StoredPart | None:
+        if chunk.number > self.most:
+            return None
+        return await super().copy_part(key, upload_id, chunk, source_key=source_key, source_etag=source_etag)
 
 
 def test_parts_that_are_too_large_at_their_smallest_are_tried_ever_more_rarely() -> None:
@@ -163,3 +185,45 @@ def test_an_upload_with_another_step_is_adopted_without_redis(steps: tuple[int |
 
     naming = Naming(PartSchedule(CHUNK, step=before), limits=LIMITS)
     assert lived(script, settle=9000, naming=naming).problems() == []
+
+
+@pytest.mark.parametrize("kind", ["default", "copies without checksums"])
+def test_numbers_that_are_refused_while_an_object_is_replaced_copy_what_it_has_into_parts_that_fit(kind: str) -> None:
+    """The parts are cut otherwise than the object's were; what lies wholly in unchanged ones is copied."""
+    few = _Few(limits=LIMITS, **STORES.get(kind, {}))
+
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation, 8 * CHUNK + 3)
+        few.most = 6
+        sent_before = few.sent_bytes
+        simulation.disk.patch(PATH, 1, b"\xff\xfe")
+        await asyncio.sleep(600)
+        sizes = recordings_in(few)[PATH].part_sizes
+        assert sizes[0] > CHUNK and len(sizes) <= few.most
+        assert few.sent_bytes - sent_before == sizes[0] + sizes[-1], "the patched part, and the tail"
+
+    naming = Naming(PartSchedule(CHUNK, growing=False), limits=LIMITS)
+    assert lived(script, settle=600, store=few, naming=naming).problems() == []
+
+
+def test_the_limit_that_a_store_does_not_say_is_the_last_number_that_it_took() -> None:
+    """Two parts are on their way at once; the later one may be refused first."""
+
+    class Silent(_Few):
+        most = 6
+        says_so = False
+
+        async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
+            if number == self.most + 1:
+                await asyncio.sleep(5)
+            return await super().upload_part(key, upload_id, number, body)
+
+    store = Silent(limits=LIMITS)
+
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation, 8 * CHUNK + 3)
+
+    naming = Naming(PartSchedule(CHUNK, growing=False), limits=LIMITS)
+    assert lived(script, settle=600, store=store, naming=naming).problems() == []
+    assert store.count("create_upload") == 2
+    assert len(recordings_in(store)[PATH].part_sizes) <= store.most

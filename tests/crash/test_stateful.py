@@ -37,7 +37,13 @@ NAMES = ("a.mp4", "a~2.mp4", "cam/b.mp4", "cam/a.mp4")
 MOST_FILES = 3
 #: The shortest that says by its bytes which file it is.
 SHORTEST = 12
-ABILITIES: tuple[Mapping[str, Any], ...] = ({}, {"repeat_completion": "gone"}, {"copy": False}, {"crc64": False})
+ABILITIES: tuple[Mapping[str, Any], ...] = (
+    {},
+    {"repeat_completion": "gone"},
+    {"copy": False},
+    {"crc64": False},
+    {"copy_checksum": "refused"},
+)
 COMPLETIONS = (
     (Answer.NONE, Happens.NOW),
     (Answer.NONE, Happens.NEVER),

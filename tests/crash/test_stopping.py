@@ -117,7 +117,7 @@ def test_a_stop_of_idle_streams_is_immediate() -> None:
 
 def test_a_stop_does_not_wait_for_a_stream_that_rests_after_a_bug() -> None:
     class Buggy(FakeStore):
-        async def create_upload(self, key: str, metadata: Any) -> str:
+        async def create_upload(self, key: str, metadata: Any, **more: bool) -> str:
             raise RuntimeError("nobody foresaw this")
 
     async def script(simulation: Simulation) -> None:

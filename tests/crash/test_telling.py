@@ -114,11 +114,11 @@ def test_an_error_that_nobody_foresaw_is_told_with_its_stream() -> None:
     class Broken(FakeStore):
         broken = True
 
-        async def create_upload(self, key: str, metadata: Mapping[str, str]) -> str:
+        async def create_upload(self, key: str, metadata: Mapping[str, str], *, of_copies: bool = False) -> str:
             if self.broken:
                 self.broken = False
                 raise ZeroDivisionError
-            return await super().create_upload(key, metadata)
+            return await super().create_upload(key, metadata, of_copies=of_copies)
 
     async def script(simulation: Simulation) -> None:
         await growing_file(simulation, 2)

@@ -581,10 +581,10 @@ def test_a_store_that_refuses_every_completion_is_not_sent_the_file_again_every_
 
 
 class StoreThatNeverAnswersSome(FakeStore):
-    async def create_upload(self, key: str, metadata: Mapping[str, str]) -> str:
+    async def create_upload(self, key: str, metadata: Mapping[str, str], *, of_copies: bool = False) -> str:
         if key.startswith("denied"):
             await asyncio.Event().wait()  # as at the edge, where a refusal is waited out
-        return await super().create_upload(key, metadata)
+        return await super().create_upload(key, metadata, of_copies=of_copies)
 
 
 def test_recordings_that_the_store_will_not_have_do_not_hold_the_turns_of_the_others() -> None:

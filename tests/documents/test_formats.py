@@ -22,6 +22,7 @@ FULL = replace(
     replaces="etag",
     unanswered=True,
     still_open=True,
+    without_checksums=True,
     failure="a reason",
     number=2,
     probe=Probe(2.5),

@@ -68,6 +68,11 @@ class Request:
         return unquote(urlsplit(self.target).path).lstrip("/").partition("/")[2]
 
     @property
+    def part_number(self) -> int:
+        """Of an UploadPart or UploadPartCopy."""
+        return int("".join(self._query["partNumber"]))
+
+    @property
     def operation(self) -> str:
         """S3's name for what is asked; ``OTHER`` for what is no object storage."""
         has_key = bool(urlsplit(self.target).path.lstrip("/").partition("/")[2])

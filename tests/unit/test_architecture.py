@@ -47,6 +47,7 @@ FLOORS: dict[str, frozenset[str]] = {
             "credentials",
             "s3_settings",
             "s3_transport",
+            "s3_uploads",
             "s3_errors",
             "s3_outcomes",
             "s3_abilities",
@@ -104,7 +105,7 @@ BESIDES: dict[str, frozenset[str]] = {
     "s3_probe": frozenset({"s3_abilities", "s3_answers"}),
     "s3_client": frozenset(
         {"retry", "credentials", "request_outcome", "s3_settings", "s3_transport", "s3_errors", "s3_answers"}
-        | {"s3_outcomes", "s3_abilities", "s3_probe"}
+        | {"s3_outcomes", "s3_abilities", "s3_probe", "s3_uploads"}
     ),
     "http_server": frozenset({"readiness"}),
     "patience": frozenset({"retry"}),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from awscrt import checksums
 from botocore.exceptions import ClientError
 
+from src.checksums import crc64_to_base64
 from src.exceptions import S3NotAble, S3OperationError, S3Rejected
 from src.retry import RetryPolicy
 from src.s3_abilities import Ability, Learner, Said, said
@@ -59,7 +62,7 @@ class _WithoutConditions:
 async def test_a_key_that_may_not_abort_learns_once_and_leaves_no_more_than_it_began() -> None:
     refusal = _refused("complete_multipart_upload", "NotImplemented", 501)
     store = _WithoutConditions(refusal, may_abort=False)
-    probe = Probe(store, "k", NoNotes())
+    probe = Probe(store, "b", "k", NoNotes())
     assert await probe.ask(Ability.IF_NONE_MATCH) is False
     assert await probe.ask(Ability.IF_MATCH) is False
     assert len(store.open) <= 4
@@ -68,8 +71,93 @@ async def test_a_key_that_may_not_abort_learns_once_and_leaves_no_more_than_it_b
 async def test_a_refusal_of_a_condition_that_names_no_header_teaches_no_ability() -> None:
     text = "Conditional requests are not supported for this operation"
     refusal = _refused("complete_multipart_upload", "InvalidRequest", 400, text)
-    found = await Probe(_WithoutConditions(refusal, may_abort=True), "k", NoNotes()).ask(Ability.IF_NONE_MATCH)
+    found = await Probe(_WithoutConditions(refusal, may_abort=True), "b", "k", NoNotes()).ask(Ability.IF_NONE_MATCH)
     assert found is not True
+
+
+class _Copying:
+    """A store that copies ranges. ``checksum``: what it tells of one in an upload with checksums (None: it refuses);
+    ``etag``: what it tells of one in an upload without (None: it refuses). ``unlike``: what it does otherwise at the
+    copy of this number, once."""
+
+    def __init__(self, *, checksum: str | None, etag: str | None, unlike: dict[int, S3OperationError]) -> None:
+        self._checksum, self._etag, self._unlike = checksum, etag, unlike
+        self._copies = 0
+        self._with_checksums: dict[str, bool] = {}
+        self.open: set[str] = set()
+
+    async def __call__(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        upload_id = arguments.get("UploadId", "")
+        match operation:
+            case "create_multipart_upload":
+                upload_id = str(len(self._with_checksums))
+                self._with_checksums[upload_id] = "ChecksumAlgorithm" in arguments
+                self.open.add(upload_id)
+                return {"UploadId": upload_id}
+            case "head_object":
+                return {"ETag": '"source"', "ContentLength": 2}
+            case "upload_part_copy":
+                return {"CopyPartResult": self._copied(upload_id)}
+            case "complete_multipart_upload" | "abort_multipart_upload":
+                self.open.remove(upload_id)
+        return {"ETag": '"x"'}
+
+    def _copied(self, upload_id: str) -> dict[str, str]:
+        self._copies += 1
+        if self._copies in self._unlike:
+            raise self._unlike[self._copies]
+        told = self._checksum if self._with_checksums[upload_id] else self._etag
+        if told is None:
+            raise _refused("upload_part_copy", "InvalidArgument", 400, "checksum missing")
+        return {"ETag": f'"{told}"', "ChecksumCRC64NVME": told}
+
+
+_MD5 = hashlib.md5(b"\0").hexdigest()
+_CRC = crc64_to_base64(checksums.crc64nvme(b"\0"))
+_WHOLE_CRC = crc64_to_base64(checksums.crc64nvme(b"\0\1"))
+_RACE = _refused("upload_part_copy", "PreconditionFailed", 412)
+_TROUBLE = _refused("upload_part_copy", "SlowDown", 503)
+_NOT_ABLE = _refused("upload_part_copy", "NotImplemented", 501)
+
+
+@pytest.mark.parametrize(
+    ("checksum", "etag", "copies", "keeps"),
+    [
+        (_CRC, _MD5, True, True),
+        (None, _MD5, True, False),  # MinIO
+        (_WHOLE_CRC, _MD5, True, False),  # VersityGW
+        (_WHOLE_CRC, "opaque", False, False),
+        (None, None, False, False),
+    ],
+)
+async def test_whether_a_copied_range_proves_itself(checksum: str, etag: str, copies: bool, keeps: bool) -> None:
+    store = _Copying(checksum=checksum, etag=etag, unlike={})
+    probe = Probe(store, "b", "k", NoNotes(), checksums=True)
+    assert await probe.ask(Ability.PART_COPY) is copies
+    assert await probe.ask(Ability.COPY_CHECKSUM) is keeps
+    assert store.open == set()
+
+
+@pytest.mark.parametrize("ability", [Ability.PART_COPY, Ability.COPY_CHECKSUM])
+@pytest.mark.parametrize("odd", [_RACE, _TROUBLE, _NOT_ABLE])
+@pytest.mark.parametrize("at", [1, 2])
+async def test_no_single_odd_answer_to_a_copy_teaches_that_the_store_cannot(
+    ability: Ability, odd: S3OperationError, at: int
+) -> None:
+    store = _Copying(checksum=_CRC, etag=_MD5, unlike={at: odd})
+    assert await Probe(store, "b", "k", NoNotes(), checksums=True).ask(ability) is not False
+    assert store.open == set()
+
+
+async def test_a_lasting_race_for_the_source_of_a_copy_teaches_nothing() -> None:
+    store = _Copying(checksum=_CRC, etag=_MD5, unlike={1: _RACE, 2: _RACE})
+    assert await Probe(store, "b", "k", NoNotes(), checksums=True).ask(Ability.PART_COPY) is None
+
+
+async def test_where_checksums_are_not_known_yet_nothing_is_said_of_those_of_copies() -> None:
+    store = _Copying(checksum=_CRC, etag=_MD5, unlike={})
+    assert await Probe(store, "b", "k", NoNotes()).ask(Ability.COPY_CHECKSUM) is None
+    assert await Probe(store, "b", "k", NoNotes(), checksums=False).ask(Ability.COPY_CHECKSUM) is False
 
 
 @pytest.mark.parametrize("code", ["FileAlreadyExists", "Conflict", "ObjectAlreadyExists", "EditConflict"])

@@ -14,6 +14,7 @@ from src.part_plan import (
     MIB,
     PARTS_WHEN_ANEW,
     S3_LIMITS,
+    Covered,
     Limits,
     OverCapacity,
     Stale,
@@ -21,6 +22,7 @@ from src.part_plan import (
     capacity,
     chunks,
     in_flight,
+    laid_out,
     matches,
     offset_of,
     part_size,
@@ -54,6 +56,26 @@ def held(those: Iterable[Chunk]) -> dict[int, Part]:
 
 def checked(those: Iterable[Chunk]) -> list[tuple[Chunk, Digest]]:
     return [(chunk, Digest(chunk.size, crc64=chunk.number)) for chunk in those]
+
+
+class TestWhatAnotherObjectHas:
+    def test_its_parts_lie_one_after_the_other_up_to_the_first_gap(self) -> None:
+        parts = {1: (4, 10), 2: (3, None), 3: (5, 30), 5: (1, 50)}
+        assert list(laid_out(parts)) == [(Chunk(1, 0, 4), 10), (Chunk(2, 4, 3), None), (Chunk(3, 7, 5), 30)]
+
+    @pytest.mark.parametrize("old", SCHEDULES)
+    @pytest.mark.parametrize("new", SCHEDULES)
+    def test_a_chunk_is_taken_over_exactly_when_every_byte_of_it_is_the_same(
+        self, old: PartSchedule, new: PartSchedule
+    ) -> None:
+        size = min(capacity(old, SMALL), capacity(new, SMALL), 24)
+        for differing in range(size):
+            same = [c for c in chunks(old, size, SMALL) if not c.offset <= differing < c.offset + c.size]
+            bytes_there = {byte for c in same for byte in range(c.offset, c.offset + c.size)}
+            wanted = [c for c in whole_chunks(new, size, SMALL) if bytes_there >= {*range(c.offset, c.offset + c.size)}]
+            covered = Covered(whole_chunks(new, size, SMALL))
+            found = [c for old_part in chunks(old, size, SMALL) for c in covered.after(old_part, same=old_part in same)]
+            assert found == wanted
 
 
 class TestSizesAndOffsets:

@@ -140,6 +140,7 @@ class Store:
 
     def __init__(self, able: bool | None = True) -> None:
         self.able = able
+        self.odd: dict[Ability, bool | None] = {}
         self.asked: list[Ability] = []
         self.now = 0.0
 
@@ -148,7 +149,7 @@ class Store:
 
     async def ask(self, ability: Ability) -> bool | None:
         self.asked.append(ability)
-        return self.able
+        return self.odd.get(ability, self.able)
 
     def learner(self, telemetry: FakeTelemetry, **settings: object) -> Learner:
         return Learner(
@@ -179,6 +180,34 @@ async def test_what_is_set_or_amazons_is_never_asked_and_never_lost() -> None:
     assert (await half.everything()).checksum
     assert not set(store.asked) & {Ability.CHECKSUM, Ability.CHECKSUM_MODE}
     await half.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "copy", "checksum", "without"),
+    [
+        ({}, True, True, False),
+        ({}, True, False, True),
+        ({}, False, False, False),
+        ({}, None, False, False),
+        ({}, True, None, False),
+        ({"part_copy": Choice.ON}, False, False, True),
+        ({"part_copy": Choice.OFF}, True, False, False),
+        ({"checksum": Choice.ON}, True, False, False),
+        ({"checksum": Choice.OFF}, True, False, False),
+        ({"endpoint_url": None}, False, False, False),
+    ],
+)
+async def test_only_what_was_learnt_of_copies_makes_an_upload_without_checksums(
+    settings: dict[str, object], copy: bool | None, checksum: bool | None, without: bool
+) -> None:
+    store, telemetry = Store(True), FakeTelemetry()
+    store.odd = {Ability.PART_COPY: copy, Ability.COPY_CHECKSUM: checksum}
+    learner = store.learner(telemetry, **settings)
+    await learner.for_conditions({Ability.IF_NONE_MATCH})
+    if None in (copy, checksum):
+        store.now = COMPLETION_WAITS + 1
+    assert (await learner.for_copies()).copies_without_checksums is without
+    await learner.close()
 
 
 async def test_until_it_is_known_an_upload_has_no_checksums_and_a_completion_has_its_condition() -> None:

@@ -14,15 +14,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 
-from tests.harness.crash.recorders import PATH, SHAPES
+from tests.harness.crash.recorders import PATH, SHAPES, patched_after_its_end
 from tests.harness.crash.scenes import Stuck, until
 from tests.harness.crash.simulation import CHUNK, Disk, Fault, Recorder, Simulation
+from tests.harness.crash.stores import STORES, store_with
 from tests.harness.crash.virtual_time import run
 from tests.harness.rotation import share
 
 #: The ordinary recorder, where a stranger's object has the recording's key and the next one.
 TAKEN = "ordinary at a stranger's key"
-ALL_SHAPES = (*SHAPES, TAKEN)
+#: Where a copied range proves itself only in an upload without checksums.
+PATCHED = "patched after its end"
+ALL_SHAPES = (*SHAPES, TAKEN, PATCHED)
+_BY_NAME = {TAKEN: SHAPES["ordinary"], PATCHED: patched_after_its_end}
 
 FATES: dict[str, Callable[[Simulation], None]] = {
     "kept": lambda simulation: None,
@@ -66,7 +70,8 @@ class Life:
 
 
 def _prepared(case: Case) -> Simulation:
-    simulation = Simulation(faults=dict(case.faults), orphan_retention=RETENTION)
+    store = store_with(**STORES["copies without checksums"] if case.shape == PATCHED else {})
+    simulation = Simulation(faults=dict(case.faults), orphan_retention=RETENTION, store=store)
     fate = FATES[case.redis]
     if case.kills:
         simulation.between_processes = fate
@@ -152,7 +157,7 @@ def left_behind(once: Case) -> object:
 
 
 def _recorder(case: Case) -> Recorder:
-    return SHAPES["ordinary" if case.shape == TAKEN else case.shape]
+    return _BY_NAME.get(case.shape) or SHAPES[case.shape]
 
 
 @dataclass(frozen=True, slots=True)

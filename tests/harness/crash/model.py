@@ -222,8 +222,9 @@ class TroubledStore(FakeStore):
         if self.latency:
             await asyncio.sleep(self.latency)
 
-    async def create_upload(self, key: str, metadata: Mapping[str, str]) -> str:
-        return await self.trouble.around("create_upload", partial(super().create_upload, key, metadata))
+    async def create_upload(self, key: str, metadata: Mapping[str, str], *, of_copies: bool = False) -> str:
+        call = partial(super().create_upload, key, metadata, of_copies=of_copies)
+        return await self.trouble.around("create_upload", call)
 
     async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
         return await self.trouble.around("upload_part", partial(super().upload_part, key, upload_id, number, body))
@@ -334,6 +335,7 @@ class Stage(Simulation):
         self.fuse.blown.clear()
         self.fuse.kill_at = None
         self._draining = self.redis.is_behind = False
+        self.store.new_process()
         self.processes += 1
         self.began_at = self.clock.monotonic()
         self._process = asyncio.create_task(self._process_until_killed())

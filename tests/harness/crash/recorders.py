@@ -93,6 +93,13 @@ async def replaced(disk: Disk) -> None:
     await _grow(disk, PATH, 3, first=30)
 
 
+async def patched_after_its_end(disk: Disk) -> None:
+    """A title is set when the recording has long been uploaded."""
+    disk.write(PATH, _bytes(3 * CHUNK + 3, 1))
+    await disk.pause(300.0)
+    disk.patch(PATH, CHUNK + 1, b"\xff\xfe")
+
+
 SHAPES: dict[str, Recorder] = {
     recorder.__name__: recorder
     for recorder in (ordinary, faststart, fragmented, preallocated, small, stalled, renamed, truncated, replaced)

@@ -215,6 +215,7 @@ class Simulation:
         while True:
             self.processes += 1
             self.began_at = self.clock.monotonic()
+            self.store.new_process()
             await self._process_until_killed()
             self.between_processes(self)
             self.fuse.blown.clear()

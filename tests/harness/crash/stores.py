@@ -11,6 +11,8 @@ STORES: dict[str, dict[str, Any]] = {
     "etags that are md5": {"crc64": False},
     "no checksums at all": {"crc64": False, "md5_etags": False, "object_size": False},
     "no copying": {"copy": False},
+    "copies without checksums": {"copy_checksum": "refused"},
+    "copies with a wrong checksum": {"copy_checksum": "wrong"},
     "no conditions": {"conditional": False},
     "nothing beyond the oldest S3": {"crc64": False, "object_size": False, "conditional": False, "copy": False},
     "repeated completions are gone": {"repeat_completion": "gone"},

@@ -7,7 +7,7 @@ import base64
 import hashlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from awscrt import checksums
 
 from src.exceptions import S3Rejected, S3Unavailable, UploadGone
 from src.part_plan import S3_LIMITS, Limits
-from src.ports import ChunkBody, Hashes
+from src.ports import ChunkBody, Hashes, Need
 from src.recording import Answer, Chunk, ListedObject, Manifest, OpenUpload, StoredObject, StoredPart
 from tests.harness.fakes.fuse import Fuse, LostAnswer, unanswered
 
@@ -34,6 +34,7 @@ class FakeObject:
     modified_at: datetime
     content_type: str = "binary/octet-stream"
     part_sizes: tuple[int, ...] = ()
+    with_checksum: bool = True
 
 
 @dataclass(slots=True)
@@ -44,6 +45,7 @@ class FakeUpload:
     key: str
     metadata: Mapping[str, str]
     initiated_at: datetime
+    with_checksums: bool = True
     parts: dict[int, tuple[StoredPart, bytes]] = field(default_factory=dict)
 
 
@@ -60,7 +62,9 @@ class FakeStore:
 
     Switches: ``crc64`` the store checks and tells CRC64NVME · ``object_size`` it checks the size at completion ·
     ``conditional`` it knows If-Match and If-None-Match (without: the client looks right before, and
-    ``before_completion`` is the window) · ``copy`` it knows UploadPartCopy · ``md5_etags`` ETags are MD5s ·
+    ``before_completion`` is the window) · ``copy`` it knows UploadPartCopy · ``copy_checksum`` what becomes of a copied
+    range's checksum in an upload that has them: right, the whole source's (VersityGW), or the copy is refused (MinIO);
+    learnt already, so that an upload for copies is begun without · ``md5_etags`` ETags are MD5s ·
     ``repeat_completion`` what it says to a completion that was answered before.
     """
 
@@ -73,6 +77,7 @@ class FakeStore:
         object_size: bool = True,
         conditional: bool = True,
         copy: bool = True,
+        copy_checksum: Literal["right", "wrong", "refused"] = "right",
         md5_etags: bool = True,
         atomic: bool = True,
         repeat_completion: Literal["done", "gone", "precondition"] = "done",
@@ -84,6 +89,8 @@ class FakeStore:
         self.object_size = object_size
         self.conditional = conditional
         self.copy = copy
+        self.copy_checksum = copy_checksum
+        self._known_without: set[str] = set()  # what the client of this process knows of uploads without checksums
         self.md5_etags = md5_etags
         self.atomic = atomic
         self.repeat_completion = repeat_completion
@@ -119,15 +126,37 @@ class FakeStore:
     async def ping(self) -> None:
         await self._call("ping", "")
 
-    async def hashes(self) -> Hashes:
-        return Hashes(md5=not self.crc64)
+    async def hashes(self, upload_id: str | None = None) -> Hashes:
+        if upload_id is None:
+            return Hashes(md5=not self.crc64 or self.copy_checksum != "right")
+        return Hashes(md5=self.has_no_checksums(upload_id))
+
+    async def hashes_of_copies(self) -> Hashes:
+        return Hashes(md5=not self.crc64 or self.copy_checksum != "right")
+
+    async def learn(self, need: Need) -> None:
+        """It is all known."""
+
+    def has_no_checksums(self, upload_id: str) -> bool:
+        return not self.crc64 or upload_id in self._known_without
+
+    def begun_without_checksums(self, upload_id: str) -> None:
+        self._known_without.add(upload_id)
+
+    def new_process(self) -> None:
+        """The client that knew something is no more."""
+        self._known_without.clear()
 
     @unanswered
-    async def create_upload(self, key: str, metadata: Mapping[str, str]) -> str:
+    async def create_upload(self, key: str, metadata: Mapping[str, str], *, of_copies: bool = False) -> str:
         await self._call("create_upload", key)
         self._blow("create_upload", "before")
         upload = self.put_upload(key, metadata)
+        without = of_copies and self.copy_checksum != "right"
+        self.uploads[upload].with_checksums = not without
         self._blow("create_upload", "after")
+        if without:
+            self.begun_without_checksums(upload)
         return upload
 
     @unanswered
@@ -138,6 +167,9 @@ class FakeStore:
         self.sent_bytes += len(data)
         self._blow("upload_part", "before")
         upload = self._upload(key, upload_id)  # it may have been aborted while the bytes were on their way
+        if not upload.with_checksums:
+            assert self.has_no_checksums(upload_id), "a part with a checksum for an upload without"
+            assert body.digest.md5 is not None, "a part without any digest"
         if len(data) != body.size or checksums.crc64nvme(data) != body.digest.crc64:
             raise _rejected("BadDigest", "upload_part")
         stored = self._store_part(upload, number, data)
@@ -158,14 +190,21 @@ class FakeStore:
         too_small = len(source.data) <= self.limits.min_part  # S3 copies ranges of larger objects only
         if too_small or chunk.offset + chunk.size > len(source.data):
             return None
+        if self.crc64 and upload.with_checksums and self.copy_checksum == "refused":
+            return None
         self._blow("copy_part", "before")
         stored = self._store_part(upload, chunk.number, source.data[chunk.offset : chunk.offset + chunk.size])
+        if stored.crc64 is not None and self.copy_checksum == "wrong":
+            stored = replace(stored, crc64=checksums.crc64nvme(source.data))
+            upload.parts[chunk.number] = stored, upload.parts[chunk.number][1]
         self._blow("copy_part", "after")
         return stored
 
     async def list_parts(self, key: str, upload_id: str) -> dict[int, StoredPart]:
         await self._call("list_parts", key)
         upload = self._upload(key, upload_id)
+        if upload.parts and not upload.with_checksums:
+            self.begun_without_checksums(upload_id)
         return {number: upload.parts[number][0] for number in sorted(upload.parts)}
 
     async def complete_upload(
@@ -209,7 +248,7 @@ class FakeStore:
         found = self.objects.get(key)
         if found is None:
             return None
-        crc64 = checksums.crc64nvme(found.data) if self.crc64 else None
+        crc64 = checksums.crc64nvme(found.data) if self.crc64 and found.with_checksum else None
         return StoredObject(size=len(found.data), etag=found.etag, crc64=crc64, metadata=found.metadata)
 
     async def list_objects(self, prefix: str, wanted: Callable[[ListedObject], bool]) -> list[ListedObject]:
@@ -330,7 +369,7 @@ class FakeStore:
             raise _rejected("InvalidArgument", "upload_part")
         if len(data) > self.limits.max_part:
             raise _rejected("EntityTooLarge", "upload_part")
-        crc64 = checksums.crc64nvme(data) if self.crc64 else None
+        crc64 = checksums.crc64nvme(data) if self.crc64 and upload.with_checksums else None
         stored = StoredPart(number, len(data), self._etag(data), crc64, self._now())
         upload.parts[number] = (stored, data)
         return stored
@@ -365,7 +404,7 @@ class FakeStore:
             return Answer.PRECONDITION_FAILED
         data = _joined(upload, parts)
         wrong_size = self.object_size and len(data) != manifest.size
-        wrong_sum = self.crc64 and checksums.crc64nvme(data) != manifest.crc64
+        wrong_sum = self.crc64 and upload.with_checksums and checksums.crc64nvme(data) != manifest.crc64
         return Answer.WRONG_CONTENT if wrong_size or wrong_sum else Answer.DONE
 
     def _repeated(self, upload_id: str) -> Answer:
@@ -389,7 +428,7 @@ class FakeStore:
             held = upload.parts.get(part.number)
             if held is None or held[0].etag != part.etag:
                 return False
-            if self.crc64 and part.crc64 is not None and held[0].crc64 != part.crc64:
+            if self.crc64 and upload.with_checksums and part.crc64 not in (None, held[0].crc64):
                 return False
         if any(upload.parts[number][0].size < self.limits.min_part for number in numbers[:-1]):
             raise _rejected("EntityTooSmall", "complete_upload")
@@ -401,7 +440,9 @@ class FakeStore:
         sums = b"".join(hashlib.md5(upload.parts[part.number][1]).digest() for part in parts)
         etag = f"{hashlib.md5(sums).hexdigest() if self.md5_etags else self._opaque()}-{len(parts)}"
         before = self.objects.get(upload.key)
-        self.objects[upload.key] = FakeObject(data, etag, upload.metadata, self._now(), part_sizes=sizes)
+        self.objects[upload.key] = FakeObject(
+            data, etag, upload.metadata, self._now(), part_sizes=sizes, with_checksum=upload.with_checksums
+        )
         self.writes.append((upload.key, before, self.objects[upload.key]))
         self.completed_uploads[upload.upload_id] = upload.key
 

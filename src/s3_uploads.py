@@ -1,0 +1,60 @@
+"""What this process knows of the uploads that it works on: bounded in number, and forgotten at their end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+#: More than are open at once; what is forgotten is told by the listing again.
+_MOST = 10_000
+_TOO_SHORT = 4.0  # how many times more patience after a deadline that was too short
+
+
+class KnownUploads:
+    """Whether each was begun with checksums, and how much more time than usual its parts need."""
+
+    def __init__(self, most: int = _MOST) -> None:
+        self._most = most
+        self._with_checksums: dict[str, bool] = {}
+        self._patience: dict[str, float] = {}
+
+    def begun(self, upload_id: str, *, checksums: bool) -> None:
+        """This process or an earlier one has begun it so."""
+        self._with_checksums.pop(upload_id, None)
+        self._with_checksums[upload_id] = checksums
+        while len(self._with_checksums) > self._most:
+            self.ended(next(iter(self._with_checksums)))
+
+    def listed(self, upload_id: str, page: Mapping[str, Any], *, always_said: bool) -> None:
+        """An upload that another process has begun says by its listing whether it has checksums.
+
+        ``always_said``: the store says it of an upload without parts, too.
+        """
+        parts = page.get("Parts", [])
+        has = page.get("ChecksumAlgorithm") == "CRC64NVME" or any("ChecksumCRC64NVME" in part for part in parts)
+        if upload_id not in self._with_checksums and (has or parts or always_said):
+            self.begun(upload_id, checksums=has)
+
+    def with_checksums(self, upload_id: str) -> bool | None:
+        """None: nobody has said it yet."""
+        return self._with_checksums.get(upload_id)
+
+    def patience(self, upload_id: str) -> float:
+        """How many times slower than others its parts may be before they count as hanging."""
+        return self._patience.get(upload_id, 1.0)
+
+    def part_took_too_long(self, upload_id: str) -> None:
+        """A deadline that was too short must not be too short again."""
+        patience = self._patience.pop(upload_id, 1.0)
+        self._patience[upload_id] = _TOO_SHORT * patience
+        while len(self._patience) > self._most:
+            self._patience.pop(next(iter(self._patience)))
+
+    def part_stored(self, upload_id: str) -> None:
+        """It came through in time."""
+        self._patience.pop(upload_id, None)
+
+    def ended(self, upload_id: str) -> None:
+        """Completed, aborted, or gone."""
+        self._with_checksums.pop(upload_id, None)
+        self._patience.pop(upload_id, None)
