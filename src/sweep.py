@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 
 from .claim import Claims
 from .exceptions import Stopped, UploadGone
-from .ports import World
+from .metadata_generator import StoredDescription, document_key, read_document
+from .ports import ObjectStore, World
 from .reconcile import origin_of
 from .recording import OpenUpload
 
@@ -63,7 +64,10 @@ class Sweep:
         self._world.telemetry.objects_gone(count=len(gone), keys=gone[:_KEYS_TOLD])
 
     async def _is_gone(self, key: str) -> bool:
-        return await self._world.store.head(key) is None
+        async def nothing_is_there(store: ObjectStore) -> bool:
+            return await store.head(key) is None
+
+        return bool(await self._world.store.where_told("head", nothing_is_there))
 
     async def _look_for_orphans(self, retention: timedelta) -> float:
         """Every open upload under the key prefix that nobody knows and nothing came into for so long. Seconds until one
@@ -106,11 +110,24 @@ class Sweep:
         stored = await self._world.store.where_told("head", lambda store: store.head(upload.key))
         if stored is None or origin_of(stored.metadata) is None:
             return False
-        described = (await self._claims.description(upload.key)).description
+        described = await self._description(upload.key)
         if described is None or described.etag != stored.etag:
             return False
         if not self._claims.condemn(upload):
             return False  # a stream has taken it up meanwhile
-        await self._world.store.abort_upload(upload.key, upload.upload_id)
+
+        async def abort(store: ObjectStore) -> bool:
+            await store.abort_upload(upload.key, upload.upload_id)
+            return True
+
+        if not await self._world.store.where_told("abort_upload", abort):
+            return False
         self._world.telemetry.orphan_aborted(key=upload.key, upload_id=upload.upload_id)
         return True
+
+    async def _description(self, key: str) -> StoredDescription | None:
+        """The document beside the object; None too where the store does not tell."""
+        document = await self._world.store.where_told(
+            "get_document", lambda store: store.get_document(document_key(key))
+        )
+        return None if document is None else await asyncio.to_thread(read_document, document[0])

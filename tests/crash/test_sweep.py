@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 
+from src.exceptions import S3Rejected, S3Unavailable, StreamProcessorError
 from src.recording import WhenMissing
 from tests.harness.crash.scenes import (
     PATH,
@@ -24,7 +25,8 @@ from tests.harness.crash.scenes import (
     take_away,
     uploads,
 )
-from tests.harness.crash.simulation import CHUNK, Simulation
+from tests.harness.crash.simulation import CHUNK, LIMITS, Simulation
+from tests.harness.fakes.store import FakeStore
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -208,3 +210,62 @@ def test_an_upload_whose_time_has_come_goes_before_twice_the_retention_is_over()
             assert orphan not in simulation.store.uploads
 
     assert play(script).problems() == []
+
+
+class StoreThatRefuses(FakeStore):
+    """One operation at one key, for good."""
+
+    def __init__(self, operation: str, key: str, error: StreamProcessorError) -> None:
+        super().__init__(limits=LIMITS)
+        self.operation = operation
+        self.key = key
+        self.error = error
+        self.refuses = False
+
+    async def _call(self, method: str, key: str) -> None:
+        await super()._call(method, key)
+        if self.refuses and (method, key) == (self.operation, self.key):
+            raise self.error
+
+
+@pytest.mark.parametrize(
+    ("operation", "key"),
+    [("list_parts", "a.mp4"), ("head", "a.mp4"), ("get_document", "a.mp4.metadata.json"), ("abort_upload", "a.mp4")],
+)
+@pytest.mark.parametrize("for_good", [False, True])
+def test_what_the_store_refuses_of_one_upload_keeps_no_other_from_being_thrown_away(
+    operation: str, key: str, for_good: bool
+) -> None:
+    error = S3Rejected("403", operation=operation) if for_good else S3Unavailable("403", misconfigured=True)
+    store = StoreThatRefuses(operation, key, error)
+
+    async def script(simulation: Simulation) -> None:
+        for seed, path in enumerate(("a.mp4", "b.mp4")):
+            await finished_file(simulation, path=path, seed=seed)
+        store.refuses = True
+        refused, other = _orphan(simulation, "a.mp4"), _orphan(simulation, "b.mp4")
+        await asyncio.sleep(2 * LONGER_THAN_RETENTION)
+        assert refused in store.uploads and other not in store.uploads
+        store.refuses = False
+        await asyncio.sleep(2 * LONGER_THAN_RETENTION)
+        assert refused not in store.uploads
+
+    assert play(script, store=store).problems() == []
+
+
+def test_what_the_store_does_not_tell_of_one_object_keeps_no_other_from_being_missed() -> None:
+    """The two are in no listing: the one is refused, the other is gone."""
+    store = StoreThatRefuses("head", "a.mp4", S3Unavailable("403", misconfigured=True))
+
+    async def script(simulation: Simulation) -> None:
+        for seed, path in enumerate(("a.mp4", "b.mp4")):
+            await finished_file(simulation, path=path, seed=seed)
+        store.refuses = True
+        kept = store.objects["a.mp4"]
+        for path in ("a.mp4", "b.mp4"):
+            store.delete_object(path)
+        await asyncio.sleep(8 * HOUR)
+        assert {"count": 1, "keys": ("b.mp4",)} in moments(simulation, "objects_gone")
+        store.objects["a.mp4"] = kept
+
+    play(script, store=store)
