@@ -87,6 +87,26 @@ class Adopted:
     parts: dict[int, Part]
 
 
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """CRC64NVME of a file, cut by ``schedule``, and of the object with this ETag; None where that has changed since."""
+
+    etag: str
+    schedule: PartSchedule
+    crc64: int
+    parts: tuple[Part, ...]
+    stored_crc64: int | None
+
+
+class _ToCompare(Exception):
+    """Only bytes tell whether the object was made from the file."""
+
+    def __init__(self, stored: StoredObject, schedule: PartSchedule) -> None:
+        super().__init__(stored.etag)
+        self.stored = stored
+        self.schedule = schedule
+
+
 @dataclass(slots=True)
 class _Latest:
     """A file that was begun anew has recordings at several keys, and only the latest is ever brought up to date.
@@ -463,21 +483,33 @@ class Claims:
     # -- a file that only the store can know ------------------------------------------------------------------
 
     async def _claim_at(self, key: str, path: str, snapshot: Snapshot, latest: _Latest) -> Marker | Checkpoint | None:
-        """None: this key is somebody else's, try the next."""
-        async with self._reserved(key, snapshot.identity) as free:
-            return await self._decide_at(key, path, snapshot, latest) if free else None
+        """None: this key is somebody else's, try the next.
 
-    async def _decide_at(self, key: str, path: str, snapshot: Snapshot, latest: _Latest) -> Marker | Checkpoint | None:
-        stream_id = secrets.token_hex(16)
+        While file and object are compared the key is not reserved: a live recording of that name may look at it.
+        """
+        compared: _Compared | None = None
+        while True:
+            try:
+                async with self._reserved(key, snapshot.identity) as free:
+                    return await self._decide_at(key, path, snapshot, latest, compared) if free else None
+            except _ToCompare as wanted:
+                stored, schedule = wanted.stored, wanted.schedule
+            crc64, parts = await self.reading.finished(path, snapshot, schedule)
+            compared = _Compared(stored.etag, schedule, crc64, parts, await self.object_crc64(key, stored))
+
+    async def _decide_at(
+        self, key: str, path: str, snapshot: Snapshot, latest: _Latest, compared: _Compared | None
+    ) -> Marker | Checkpoint | None:
+        fresh = self._new(key, path, snapshot, secrets.token_hex(16))
         stored = await self._world.store.head(key)
         described = await self.description(key)
         description = described.description
         if stored is None:
-            return self._where_nothing_is(self._new(key, path, snapshot, stream_id), described)
+            return self._where_nothing_is(fresh, described)
         if description and description.snapshot == snapshot and description.etag == stored.etag:
             still_open = await self._world.recordings.writers(path) is Writers.PRESENT
             return await self._remember(replace(description.marker(path), still_open=still_open))
-        found = await self._decide_by_bytes(key, path, snapshot, stream_id, stored, description)
+        found = self._decide_by_bytes(fresh, snapshot, stored, description, compared)
         if found is None and snapshot.identity.birth_ns:
             latest.note_longer(stored, description, snapshot.identity)
         return found
@@ -490,16 +522,16 @@ class Claims:
             return replace(fresh, stream_id=description.stream_id)
         return None if description is not None or described.foreign else fresh
 
-    async def _decide_by_bytes(
+    def _decide_by_bytes(
         self,
-        key: str,
-        path: str,
+        fresh: Checkpoint,
         snapshot: Snapshot,
-        stream_id: str,
         stored: StoredObject,
         description: StoredDescription | None,
+        compared: _Compared | None,
     ) -> Marker | Checkpoint | None:
-        ours = metadata_value(path)
+        """Raises ``_ToCompare`` when the bytes are needed, and not those that were compared."""
+        ours = metadata_value(fresh.path)
         whose = whose_object(stored, path=ours, snapshot=snapshot, crc64=None, stored_crc64=None)
         schedule = description.schedule if description else self._world.naming.schedule
         if description is None and snapshot.size > capacity(schedule, self._world.naming.limits):
@@ -507,19 +539,14 @@ class Claims:
         parts: tuple[Part, ...] = ()
         crc64 = 0
         if whose is Ownership.UNKNOWN:
-            crc64, parts = await self.reading.finished(path, snapshot, schedule)
-            stored_crc64 = await self.object_crc64(key, stored)
-            whose = whose_object(
-                stored,
-                path=ours,
-                snapshot=snapshot,
-                crc64=crc64,
-                stored_crc64=-1 if stored_crc64 is None else stored_crc64,
-            )
+            if compared is None or (compared.etag, compared.schedule) != (stored.etag, schedule):
+                raise _ToCompare(stored, schedule)
+            crc64, parts = compared.crc64, compared.parts
+            stored_crc64 = -1 if compared.stored_crc64 is None else compared.stored_crc64
+            whose = whose_object(stored, path=ours, snapshot=snapshot, crc64=crc64, stored_crc64=stored_crc64)
         if whose in (Ownership.EARLIER, Ownership.STRANGER) and _is_described_as(description, stored, snapshot):
             whose = Ownership.OURS  # made from an adopted upload, whose metadata name another stream
         origin = origin_of(stored.metadata)
-        fresh = self._new(key, path, snapshot, stream_id)
         match whose:
             case Ownership.SAME:
                 return _proved(fresh, snapshot, crc64, stored, schedule, parts, description)

@@ -91,15 +91,16 @@ def _open_uploads(crowd: Crowd) -> set[str]:
     return {upload.key for upload in crowd.store.uploads.values()}
 
 
-async def live_recording(crowd: Crowd, path: str = "live.mp4") -> None:
+async def live_recording(crowd: Crowd, path: str = "live.mp4", *, key: str = "") -> None:
     """Its first part is there soon after it was whole, and its object soon after its quiet time."""
+    key = key or path
     crowd.disk.write(path, bytes_of(3, 7))
     for step in range(12):
         await asyncio.sleep(5)
         crowd.disk.append(path, bytes_of(CHUNK, 100 + step))
         if step == 4:
-            assert _sent(crowd, path), "no part of the live recording is sent"
-    await until(lambda: path in crowd.store.objects, "the live one", seconds=TIMEOUT + SOON)
+            assert _sent(crowd, key), "no part of the live recording is sent"
+    await until(lambda: key in crowd.store.objects, "the live one", seconds=TIMEOUT + SOON)
 
 
 def _is_done(crowd: Crowd, path: str) -> bool:
@@ -165,6 +166,31 @@ def test_a_live_recording_waits_for_no_reading_of_finished_files(way: Callable[[
     assert crowd.problems() == []
     assert crowd.slow.most_reading == 1, "one finished file is read at a time"
     assert len(crowd.slow.read_whole) == MANY, "each of them once"
+
+
+def test_a_recording_does_not_wait_for_the_reading_of_the_one_that_had_its_name() -> None:
+    """Redis was wiped, and the file renamed: the object at the name's key is compared with what is an old one now."""
+
+    async def script(crowd: Crowd) -> None:
+        crowd.disk.write("cam.mp4", bytes_of(4 * CHUNK, 1))
+        await asyncio.sleep(2 * SCAN)
+        await settled(crowd)
+        await asyncio.sleep(300)
+        crowd.slow.seconds = 5 * READING
+
+        def rotate() -> None:
+            crowd.redis.wipe()
+            crowd.disk.rename("cam.mp4", _old(1))
+
+        await restart(crowd, rotate)
+        await until(lambda: crowd.slow.reading, "the reading")
+        await live_recording(crowd, "cam.mp4", key="cam~2.mp4")
+        assert crowd.slow.reading
+        await settled(crowd)
+
+    crowd = played(script)
+    assert crowd.problems() == []
+    assert crowd.slow.read_whole == [_old(1)]
 
 
 def test_a_finished_recording_that_goes_on_does_not_wait_for_the_reading_of_others() -> None:
