@@ -71,6 +71,8 @@ _Way = Callable[[], Awaitable[bool]]
 _NEARLY_FULL = 0.9
 
 
+#: Whoever touches the file each time that it is asked about is not waited for.
+_ASK_AT_MOST = 3
 _FILM_CHANGED = "the file has changed since: it is described when its object is brought up to date"
 
 
@@ -697,11 +699,22 @@ class StreamProcessor:
 
     async def _probe(self, proved: Snapshot) -> Probe:
         """What is known of the film that the object holds. A change of the file ends the asking: it would be told of
-        another film."""
+        another film. Where only its times have changed, its bytes tell that it is the same, and it is asked again."""
         try:
             await self._look()  # it may just have got another name
+            for _ in range(_ASK_AT_MOST):
+                probe = await self._ask_about(proved)
+                if probe is not None:
+                    return probe
+                proved = await self._same_film(proved)
         except SourceMissing:
             return Probe(error="the file is gone")
+        except FileChanged:
+            pass
+        return Probe(error=_FILM_CHANGED)
+
+    async def _ask_about(self, proved: Snapshot) -> Probe | None:
+        """None: the file was changed meanwhile, or touched."""
         asking = asyncio.create_task(self._world.prober.probe(self._ledger.record.path, proved.identity), name="probe")
         try:
             while not asking.done():
@@ -713,10 +726,25 @@ class StreamProcessor:
                 self._hint.clear()
                 self.check_stop()
                 if not await self._holds(proved):
-                    return Probe(error=_FILM_CHANGED)
-            return asking.result() if await self._holds(proved) else Probe(error=_FILM_CHANGED)
+                    return None
+            return asking.result() if await self._holds(proved) else None
         finally:
             asking.cancel()
+
+    async def _same_film(self, proved: Snapshot) -> Snapshot:
+        """The file as it is now, when it holds the object's bytes still. Raises ``FileChanged`` when it does not, or
+        nobody can say."""
+        record = self._ledger.record
+        try:
+            now = await self._look()
+            if (now.identity, now.size) != (proved.identity, proved.size):
+                raise FileChanged(f"{record.path!r} is another film", operation="probe")
+            crc64, _ = await self._claims.reading.whole(record.path, now, record.schedule)
+        except ChunkProcessingError as exc:
+            raise FileChanged(f"{record.path!r} cannot be read", operation="probe") from exc
+        if crc64 != _manifest(record).crc64:
+            raise FileChanged(f"{record.path!r} holds other bytes", operation="probe")
+        return now
 
     async def _holds(self, proved: Snapshot) -> bool:
         """Whether the file is as it was, as far as a stat tells; under whatever name and with whatever rights."""
