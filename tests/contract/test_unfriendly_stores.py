@@ -107,6 +107,8 @@ class CutsUntilHeard(Plain):
             assert request.transport is not None
             request.transport.abort() if self.rude else request.transport.close()
             return web.Response(status=500)
+        if "uploadId" in request.query and request.method == "GET":
+            return _error("AccessDenied", 403)  # the upload is there, whatever else is to be said of it
         return await super().__call__(request)
 
 
