@@ -630,12 +630,14 @@ class RedisCheckpoints:
         for command in (*commands, (f"PING {question}",)):
             pipe.execute_command(*command)
         try:
-            async with asyncio.timeout(seconds), self._turns_at_redis.taken():
+            async with asyncio.timeout(seconds) as limit, self._turns_at_redis.taken(limit):
                 replies = await pipe.execute(raise_on_error=not wrong_type_is_none)
             *answers, answered = [_without_wrong_type(reply) for reply in replies]
             if answered != question.encode():
                 raise ResponseError("the answers belong to other questions")
         except (RedisError, OSError, *UNREADABLE_ANSWER) as exc:  # the built-in TimeoutError is an OSError
+            if task and task.cancelling() > cancels:
+                raise asyncio.CancelledError from exc  # swallowed as below: nobody is there to ask again for
             error = ResponseError(f"no such answer was expected: {exc}") if isinstance(exc, UNREADABLE_ANSWER) else exc
             if isinstance(error, ResponseError) and said(error)[0] in ("", "READONLY"):
                 await self._connect_anew()

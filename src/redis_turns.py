@@ -27,19 +27,24 @@ class RedisTurns:
         self._of_unanswered = asyncio.Semaphore(max(1, connections // _SHARE_OF_UNANSWERED))
 
     @asynccontextmanager
-    async def taken(self) -> AsyncIterator[None]:
-        """For one request of the current errand's; notes whether it was answered."""
+    async def taken(self, limit: asyncio.Timeout) -> AsyncIterator[None]:
+        """For one request of the current errand's, which ends with ``limit``; notes whether it was answered."""
         errand = current_errand()
         async with AsyncExitStack() as held:
             if errand.redis_fails:
                 await held.enter_async_context(self._of_unanswered)
             await held.enter_async_context(self._connections)
-            answered = False
+            is_answered: bool | None = False
             try:
                 yield
-                answered = True
+                is_answered = True
             except ResponseError:  # a refusal is an answer
-                answered = True
+                is_answered = True
+                raise
+            except asyncio.CancelledError:
+                if not limit.expired():
+                    is_answered = None  # nobody wants it any more, which says nothing of Redis
                 raise
             finally:
-                errand.redis_fails = not answered
+                if is_answered is not None:
+                    errand.redis_fails = not is_answered

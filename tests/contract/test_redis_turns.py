@@ -45,3 +45,36 @@ async def test_recordings_for_which_redis_hangs_leave_connections_to_the_others(
             proxy.clear()
             async with asyncio.timeout(60):
                 await asyncio.gather(*harmed)
+
+
+async def test_a_request_that_nobody_wants_any_more_says_nothing_of_redis(redis_server: str) -> None:
+    """A turn at S3 that ends cancels what its parts have written just now."""
+    with FaultyRedis(urlparse(redis_server).port or 0) as proxy:
+        proxy.add(Rule(Fault("stall"), about=b"good", times=None))
+        async with opened_redis(proxy.url, prefix=f"test-{uuid4().hex}:", connections=CONNECTIONS) as checkpoints:
+            with on_errand(errand := Errand()):
+                writing = asyncio.create_task(checkpoints.save(record("good")))
+            async with asyncio.timeout(60):
+                while checkpoints._turns_at_redis._connections._value == CONNECTIONS:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+            assert not errand.redis_fails
+
+
+async def test_a_request_ends_when_it_is_cancelled_in_whatever_moment(redis_server: str) -> None:
+    """In some of them Python 3.11's wait_for swallows it, and nobody would be there to cancel it again."""
+    with FaultyRedis(urlparse(redis_server).port or 0) as proxy:
+        proxy.add(Rule(Fault("stall"), about=b"good", times=None))
+        url = f"{proxy.url}?socket_timeout={SILENCE}"
+        for steps in range(16):
+            async with opened_redis(url, prefix=f"test-{uuid4().hex}:", connections=CONNECTIONS) as checkpoints:
+                writing = asyncio.create_task(checkpoints.save(record("good")))
+                while checkpoints._turns_at_redis._connections._value == CONNECTIONS:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                writing.cancel()
+                done, _ = await asyncio.wait([writing], timeout=30)
+                writing.cancel()
+                assert done and writing.cancelled(), f"after {steps} steps"
