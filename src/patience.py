@@ -128,10 +128,11 @@ class PatientStore:
     async def copy_part(
         self, key: str, upload_id: str, chunk: Chunk, *, source_key: str, source_etag: str
     ) -> StoredPart | None:
-        async def copy() -> StoredPart | None:
-            return await self._store.copy_part(key, upload_id, chunk, source_key=source_key, source_etag=source_etag)
+        async def copy(store: ObjectStore) -> StoredPart | None:
+            return await store.copy_part(key, upload_id, chunk, source_key=source_key, source_etag=source_etag)
 
-        return await self._ask("copy_part", copy)
+        # Whoever gets none sends the part: no store keeps a recording waiting because it cannot copy.
+        return await self.where_told("copy_part", copy)
 
     async def list_parts(self, key: str, upload_id: str) -> dict[int, StoredPart]:
         return await self._ask("list_parts", lambda: self._store.list_parts(key, upload_id))

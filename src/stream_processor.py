@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -113,6 +113,8 @@ class StreamProcessor:
         self._replaced_parts: Mapping[int, Part] = {}
         self._replaced_size = 0
         self._copied = False
+        self._copies_in_vain = self._never_copies = False
+        self._left: tuple[str | None, int] = (None, 0)  # the upload that was left for a part, and its bytes
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -215,7 +217,7 @@ class StreamProcessor:
         if self._ledger.record.upload_id is None:
             await self._open_upload()
         replaces = self._ledger.record.replaces
-        if replaces is not None and not self._copied:
+        if replaces is not None and not self._copied and not self._never_copies:
             await self._copy_unchanged(replaces)
         snapshot = await self._grow()
         return await self._finish(snapshot)
@@ -298,7 +300,7 @@ class StreamProcessor:
     async def _is_mostly_there(self) -> bool:
         """Whether half of the file or more may be copied from the object that is to be replaced, by their sizes."""
         record, size = self._ledger.record, self._seen.size if self._seen else 0
-        if record.replaces is None or self._copied:
+        if record.replaces is None or self._copied or self._never_copies:
             return False
         stored = await self._world.store.head(record.key)
         return stored is not None and stored.etag == record.replaces and 2 * stored.size >= size
@@ -315,7 +317,8 @@ class StreamProcessor:
             raise FileChanged("the object that was to be replaced is another recording's")
         self._replaced_size = 0 if self._claims.has_but_the_name(record, stored) else stored.size
         snapshot = await self._look()
-        await self._upload.copy_unchanged(snapshot.size, await self._chunks_of_replaced(etag), etag)
+        chunks = await self._chunks_of_replaced(etag)
+        self._copies_in_vain = not await self._upload.copy_unchanged(snapshot.size, chunks, etag)
 
     async def _chunks_of_replaced(self, etag: str) -> dict[int, tuple[int, int | None]]:
         """Size and checksum of each part of the object that is replaced, as far as anybody remembers."""
@@ -464,9 +467,12 @@ class StreamProcessor:
     async def _drop_refused(self) -> None:
         """Uploads whose completion was refused stay until an object is proved, like any other; but a store that
         refuses for good is not to collect the file without end. The one that was just sealed holds all of it."""
-        record = self._ledger.record
-        own = [old for old in record.superseded if old.upload_id in self._refused]
+        await self._drop(self._refused)
         self._refused.clear()
+
+    async def _drop(self, upload_ids: Collection[str | None]) -> None:
+        record = self._ledger.record
+        own = [old for old in record.superseded if old.upload_id in upload_ids]
         for old in own:
             await self._world.store.abort_upload(old.key, str(old.upload_id))
         await self._ledger.write(superseded=tuple(old for old in record.superseded if old not in own))
@@ -624,7 +630,7 @@ class StreamProcessor:
         schedule = part_plan.schedule_within(snapshot.size, old, most, self._world.naming.limits)
         if schedule is None:
             raise StreamInitializationError(f"{snapshot.size} bytes do not fit into {most} parts", hint=refused.hint)
-        await self._upload_anew(Fact.UPLOAD_LOST, replaces=self._ledger.record.replaces, schedule=schedule)
+        await self._leave_for_a_part(schedule=schedule)
         return False
 
     async def _anew_with_smaller_parts(self, refused: PartTooLarge) -> bool:
@@ -645,15 +651,27 @@ class StreamProcessor:
         if self._misfits == 1:
             self._telemetry.trouble(operation="upload_part", error=refused, retry_seconds=0.0)
         else:
-            await self.pause(self._misfits - 1, operation="upload_part", error=refused)
-        record = self._ledger.record
-        if not self._ledger.parts:  # nothing that is worth keeping until the new object is proved
-            await self._world.store.abort_upload(record.key, str(record.upload_id))
-            await self._ledger.begin_upload(Fact.UPLOAD_LOST, None, {})
-            self._copied = False
-            return False
-        await self._upload_anew(Fact.UPLOAD_LOST, replaces=record.replaces)
+            longest = _LONGEST_REFUSAL_SECONDS if self._ledger.parts else None
+            await self.pause(self._misfits - 1, operation="upload_part", error=refused, longest=longest)
+        # What was copied otherwise than it should may be what cannot be replaced.
+        self._never_copies = self._copies_in_vain
+        await self._leave_for_a_part()
         return False
+
+    async def _leave_for_a_part(self, **changes: object) -> None:
+        """Leave the upload because of one part. A store that refuses it for good is not to collect the file without
+        end: of the uploads that were left so only that with the most bytes stays until the new object is proved."""
+        record, held = self._ledger.record, self._ledger.stored_bytes
+        left, most = self._left
+        if not held or held < most:
+            await self._world.store.abort_upload(record.key, str(record.upload_id))
+            await self._ledger.begin_upload(Fact.UPLOAD_LOST, None, {}, **changes)
+            self._copied = False
+            return
+        if left is not None:
+            await self._drop({left})
+        self._left = record.upload_id, held
+        await self._upload_anew(Fact.UPLOAD_LOST, replaces=record.replaces, **changes)
 
     # -- the object is there ----------------------------------------------------------------------------------
 

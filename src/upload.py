@@ -145,8 +145,9 @@ class Upload:
                 return None
         return None if await self._changed(snapshot) else tuple(checked)
 
-    async def copy_unchanged(self, size: int, stored: Mapping[int, tuple[int, int | None]], source_etag: str) -> None:
-        """Take over whole chunks from the object that this upload replaces, without sending them.
+    async def copy_unchanged(self, size: int, stored: Mapping[int, tuple[int, int | None]], source_etag: str) -> bool:
+        """Take over whole chunks from the object that this upload replaces, without sending them; False when the store
+        did not copy one as it should.
 
         ``stored``: size and CRC64NVME of the object's parts, which may have been cut by another schedule. A recorder
         may still write; the seal proves it all.
@@ -160,11 +161,12 @@ class Upload:
                 record.key, self._upload_id(), chunk, source_key=record.key, source_etag=source_etag
             )
             if copy is None or not part_plan.matches(copy, digest):
-                return  # the store cannot, or does not say that these are the chunk's bytes: send instead
+                return False  # the store cannot, or does not say that these are the chunk's bytes: send instead
             now = self._world.clock.utc_now()
             copied = Part(chunk.number, chunk.size, copy.etag, digest.crc64, now, digest.md5, (SendReason.COPIED,))
             self._telemetry.part_stored(number=chunk.number, size=chunk.size, seconds=0.0, reason=SendReason.COPIED)
             await self._ledger.part_stored(copied)
+        return True
 
     async def _unchanged(
         self, size: int, stored: Mapping[int, tuple[int, int | None]]

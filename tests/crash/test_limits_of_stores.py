@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from src.exceptions import PartNotTaken, PartNumberRefused, PartTooLarge
+from src.exceptions import PartNotTaken, PartNumberRefused, PartTooLarge, S3Unavailable
 from src.ports import ChunkBody, Naming
 from src.recording import Chunk, PartSchedule, StoredPart
 from tests.harness.crash.scenes import PATH, bytes_of, finished_file, killed_at, lived, recordings_in, restart
@@ -45,17 +45,19 @@ class _Odd(FakeStore):
 
 
 class _WrittenThrough(FakeStore):
-    """Writes parts to an object as they arrive, and cannot put other bytes in their place. ``never``: takes none."""
+    """Writes parts to an object as they arrive, and cannot put other bytes in their place. ``never``: takes none;
+    ``most``: none with a higher number."""
 
     tries = 0
     never = False
+    most = LIMITS.max_parts
 
     async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
         self.tries += 1
         upload = self.uploads.get(upload_id)
         there = upload.parts.get(number) if upload else None
         data = b"".join([bytes(piece) async for piece in body.pieces()])
-        if self.never or (there is not None and there[1] != data):
+        if self.never or number > self.most or (there is not None and there[1] != data):
             raise PartNotTaken("already streamed and cannot be replaced", operation="upload_part", hint="a hint")
         return await super().upload_part(key, upload_id, number, body)
 
@@ -87,6 +89,67 @@ def test_a_store_that_takes_no_part_at_all_is_asked_ever_more_rarely_and_collect
         store.never = False
 
     assert lived(script, settle=3600, store=store).problems() == []
+
+
+def test_a_store_that_never_takes_one_of_the_parts_gets_the_others_ever_more_rarely_and_collects_no_uploads() -> None:
+    store = _WrittenThrough(limits=LIMITS)
+    store.most = 2
+
+    async def script(simulation: Simulation) -> None:
+        simulation.disk.write(PATH, bytes_of(4 * CHUNK + 3, 1))
+        await asyncio.sleep(4 * 3600)
+        assert 2 * CHUNK <= store.sent_bytes < 100 * CHUNK
+        assert len(store.uploads) <= 2
+        store.most = LIMITS.max_parts
+
+    assert lived(script, settle=5 * 3600, store=store).problems() == []
+    assert store.uploads == {}
+
+
+class _NoCopies(_WrittenThrough):
+    """Never answers a copy as a store does: it is refused for want of a right, or the answer makes no sense."""
+
+    copies = 0
+    refused = False
+
+    async def copy_part(
+        self, key: str, upload_id: str, chunk: Chunk, *, source_key: str, source_etag: str
+    ) -> StoredPart | None:
+        self.copies += 1
+        raise S3Unavailable("no CopyPartResult", operation="upload_part_copy", misconfigured=self.refused)
+
+
+class _EmptyCopies(_WrittenThrough):
+    """Takes no notice of a copy's source: the part that it stores is empty, and cannot be replaced."""
+
+    async def copy_part(
+        self, key: str, upload_id: str, chunk: Chunk, *, source_key: str, source_etag: str
+    ) -> StoredPart | None:
+        return self.put_part(upload_id, chunk.number, b"")
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_patch_arrives_where_no_copy_is_ever_answered(refused: bool) -> None:
+    store = _NoCopies(limits=LIMITS)
+    store.refused = refused
+
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation, 4 * CHUNK + 3)
+        simulation.disk.patch(PATH, 1, b"\xff\xfe")
+
+    assert lived(script, settle=3600, store=store).problems() == []
+    assert 0 < store.copies < 10
+
+
+def test_a_patch_arrives_where_what_was_copied_is_wrong_and_cannot_be_replaced() -> None:
+    store = _EmptyCopies(limits=LIMITS)
+
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation, 4 * CHUNK + 3)
+        simulation.disk.patch(PATH, 3 * CHUNK + 1, b"\xff\xfe")
+
+    assert lived(script, settle=3600, store=store).problems() == []
+    assert store.uploads == {}
 
 
 class _Few(FakeStore):
