@@ -38,6 +38,8 @@ from .request_outcome import ErrorClass
 from .s3_outcomes import BROKEN, GO_AROUND, NOT_A_STORE, NOT_UNDERSTOOD, SILENT, Meaning, Outcome, meaning, most_parts
 
 _SHOWN = 300  # characters of what a store says, in a message
+#: Where a part's number was asked for: refused, it is more than the store takes.
+_OF_ONE_PART = frozenset({"upload_part", "upload_part_copy"})
 _UNKNOWN_HOST = (
     "the host name in S3_ENDPOINT_URL is not known here; the store of docker compose is http://minio:9000 for its "
     "containers, http://localhost:9000 for programs on the host"
@@ -129,7 +131,9 @@ def _error(meant: Meaning, text: str, *, operation: str, code: str) -> S3Operati
         case Outcome.PART_NUMBER:
             refused = PartNumberRefused(text, operation=operation, hint=meant.hint)
             refused.most = most_parts(text)
-            return refused
+            if operation in _OF_ONE_PART or (refused.most and operation == "complete_multipart_upload"):
+                return refused
+            return S3NotUnderstood(text, operation=operation, hint=meant.hint, code=code)  # nothing tells how many
         case Outcome.TOO_LARGE if operation == "upload_part":
             return PartTooLarge(text, operation=operation, hint=meant.hint)
         case Outcome.ANSWER | Outcome.REFUSED:

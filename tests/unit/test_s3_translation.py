@@ -24,6 +24,7 @@ from src.exceptions import (
     PartNumberRefused,
     PartTooLarge,
     Permanent,
+    S3NotUnderstood,
     S3Rejected,
     S3Unavailable,
     S3WrongContent,
@@ -207,6 +208,20 @@ def test_a_part_that_is_too_large_or_one_too_many_is_told_from_other_refusals() 
     assert isinstance(number, PartNumberRefused)
     assert number.most == 1000
     assert "S3_MAX_PARTS" in number.hint
+
+
+def test_a_refused_number_tells_how_many_parts_fit_only_where_a_part_was_sent_or_it_says_so() -> None:
+    """A completion has no number of its own: taken for the first part's, the whole file had to fit into one part."""
+    for operation in ("complete_multipart_upload", "list_parts"):
+        error = translate(_client_error("InvalidPartNumber"), operation=operation)
+        assert isinstance(error, S3NotUnderstood)
+        assert "S3_MAX_PARTS" in error.hint
+    said = "Part number must be an integer between 1 and 1000, inclusive"
+    told = translate(_client_error("InvalidArgument", 400, said), operation="complete_multipart_upload")
+    assert isinstance(told, PartNumberRefused)
+    assert told.most == 1000
+    for operation in (OPERATION, "upload_part_copy"):
+        assert isinstance(translate(_client_error("InvalidPartNumber"), operation=operation), PartNumberRefused)
 
 
 def test_a_message_is_short_however_much_the_store_says() -> None:
