@@ -158,7 +158,7 @@ class S3Client:
         return Hashes(md5=not with_checksums, sha256=self._settings.signs_payloads)
 
     async def hashes_of_copies(self) -> Hashes:
-        return Hashes(md5=not self._settings.is_aws and not self._learner.current().copy_checksum)
+        return Hashes(md5=not self._learner.current().copy_checksum)
 
     def has_no_checksums(self, upload_id: str) -> bool:
         return not self._sends_checksums(upload_id)

@@ -8,10 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from src.recording import Answer
+from src.part_plan import matches
+from src.recording import Answer, Chunk
 from src.s3_abilities import Ability
 from src.s3_settings import Choice, StoreSettings
 from tests.contract.test_object_store import MIB, body, manifest_of, opened_with, settings_of, uploaded
+from tests.harness.fakes.recordings import FakeChunkBody
 from tests.harness.servers import S3Server
 from tests.harness.stores.personalities import PERSONALITIES, Personality, Refusal
 from tests.harness.stores.proxy import PersonalS3
@@ -102,3 +104,22 @@ async def test_an_upload_that_was_begun_without_checksums_goes_on_without(
                 bodies = [(1, film), (2, b"tail")]
                 parts = [await client.upload_part("k", upload_id, n, await body(client, data)) for n, data in bodies]
             assert await client.complete_upload("k", upload_id, manifest_of(film, b"tail"), parts) is Answer.DONE
+
+
+@pytest.mark.parametrize("is_aws", [True, False])
+async def test_a_copy_is_proved_by_its_md5_where_no_checksums_are_kept(
+    versitygw: S3Server, is_aws: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(settings_of(versitygw), checksum=Choice.OFF, addressing_style="path")
+    monkeypatch.setattr(StoreSettings, "is_aws", property(lambda self: is_aws))
+    async with opened_with(settings) as client:
+        film = os.urandom(5 * MIB)
+        upload_id, parts = await uploaded(client, "k", film, b"tail")
+        assert await client.complete_upload("k", upload_id, manifest_of(film, b"tail"), parts) is Answer.DONE
+        there = await client.head("k")
+        assert there is not None
+        again = await client.create_upload("k", {}, of_copies=True)
+        chunk = Chunk(1, 0, len(film))
+        copy = await client.copy_part("k", again, chunk, source_key="k", source_etag=there.etag)
+        sent = FakeChunkBody(film, await client.hashes_of_copies())
+        assert matches(copy, sent.digest)
