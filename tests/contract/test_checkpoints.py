@@ -112,6 +112,7 @@ def full_record(stream_id: str = "a1b2", **more: Any) -> Checkpoint:
         "still_open": True,
         "failure": f"gone: {ODD_PATH}",
         "number": 3,
+        "without_checksums": True,
         "superseded": (
             Superseded("rec/ö.mp4", "up-1", "old-id", NOON),
             Superseded("rec/b.mp4", "up-2", "older-id", NOON),

@@ -79,17 +79,18 @@ class Stage:
         eventually(lambda: self._is_done(key, recording), f"{key} is the file {recording}", within=within)
         return self.bucket.check_document(key, recording, parts_known=parts_known)
 
-    def wait_until_clean(self, *keys: str, killed_at_random: bool = False) -> None:
+    def wait_until_clean(self, *keys: str, killed_at_random: bool = False, set_aside: bool = False) -> None:
         """These objects and no others, no open upload, nothing left in Redis but what says that they are done.
 
         ``killed_at_random``: the store may have got to a dead daemon's Create after all was over. Such an upload is
         empty, and the sweep's, a week later. Or the kill came while a daemon learnt what the store can do: what it left
-        at the probe's key is a later daemon's to abort, once nobody can be at work there.
+        at the probe's key is a later daemon's to abort, once nobody can be at work there. ``set_aside``: Redis keeps
+        for a human being what could not be read.
         """
         eventually(lambda: not self.redis_keys("stream:*"), "no stream is left in Redis")
         if not killed_at_random:
             eventually(lambda: self.bucket.probe_uploads() == 0, "the probe has ended what it began")
-        auditor.demand(view.whole(self, keys, empty_uploads=killed_at_random))
+        auditor.demand(view.whole(self, keys, empty_uploads=killed_at_random, set_aside=set_aside))
 
     def wait_until_sent(self, recording: Path, *numbers: int) -> None:
         """The newest run of the daemon has sent these parts of the recording."""

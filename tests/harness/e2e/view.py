@@ -84,8 +84,9 @@ def one(bucket: Bucket, key: str, recording: Path, *, parts_known: bool) -> Worl
     )
 
 
-def whole(stage: Stage, keys: Collection[str], *, empty_uploads: bool = False) -> World:
-    """The whole stage, where these keys have objects and no others. ``empty_uploads`` may be left."""
+def whole(stage: Stage, keys: Collection[str], *, empty_uploads: bool = False, set_aside: bool = False) -> World:
+    """The whole stage, where these keys have objects and no others. ``empty_uploads`` may be left, and what was
+    ``set_aside`` in Redis."""
     bucket = stage.bucket
     objects = {key: object_at(bucket, key) for key in bucket.objects()}
     documents = {key: found for key in bucket.documents() if (found := document_of(bucket, key)) is not None}
@@ -100,7 +101,7 @@ def whole(stage: Stage, keys: Collection[str], *, empty_uploads: bool = False) -
         completed=stage.members("completed"),
         kept=there,
         sources=lambda found: [found.key] if found.key in keys else [],
-        left_in_redis=[*stage.redis_keys("stream:*"), *stage.redis_keys("bad:*")],
+        left_in_redis=[*stage.redis_keys("stream:*"), *([] if set_aside else stage.redis_keys("bad:*"))],
         secrets_told=[str(one.home) for one in stage.daemons if one.runs and is_told(one.everything_said())],
         **_facts(bucket, parts_known=stage.parts_known),
     )
