@@ -178,6 +178,8 @@ TEXTS: tuple[tuple[str, re.Pattern[str], Meaning], ...] = tuple(
         ("InvalidArgument", r"part ?number", Meaning(Outcome.PART_NUMBER, FEWER)),
         # Backblaze B2: "Unsupported header 'x-amz-checksum-mode' received for this API call".
         ("InvalidArgument", _NAMES_A_HEADER, Meaning(Outcome.NOT_ABLE)),
+        # MinIO, of a part without a checksum in an upload that was begun with: 'checksum missing, want "CRC64NVME"'.
+        ("InvalidArgument", r"checksum missing", Meaning(Outcome.NOT_ABLE)),
         # Amazon, of a part with a checksum in an upload that was begun without.
         ("InvalidRequest", r"checksum type mismatch", Meaning(Outcome.NOT_ABLE)),
         # A checksum or size that differs names its header too; that is what the header is for.

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from src.exceptions import PartNotTaken
 from src.part_plan import matches
 from src.recording import Answer, Chunk
 from src.s3_abilities import Ability
@@ -104,6 +105,20 @@ async def test_an_upload_that_was_begun_without_checksums_goes_on_without(
                 bodies = [(1, film), (2, b"tail")]
                 parts = [await client.upload_part("k", upload_id, n, await body(client, data)) for n, data in bodies]
             assert await client.complete_upload("k", upload_id, manifest_of(film, b"tail"), parts) is Answer.DONE
+
+
+@pytest.mark.minio
+async def test_a_part_without_the_checksum_that_its_upload_wants_is_not_sent_for_ever(minio: S3Server) -> None:
+    """S3_CHECKSUM=none was set while the recording was under way: it goes on in another upload."""
+    async with opened_with(settings_of(minio)) as client:
+        await client.abilities()
+        upload_id = await client.create_upload("k", {})
+        settings = replace(settings_of(minio), bucket=client.bucket, checksum=Choice.OFF)
+    async with opened_with(settings) as client:
+        await client.list_parts("k", upload_id)
+        async with asyncio.timeout(60):
+            with pytest.raises(PartNotTaken):
+                await client.upload_part("k", upload_id, 1, await body(client, b"tail"))
 
 
 @pytest.mark.parametrize("is_aws", [True, False])

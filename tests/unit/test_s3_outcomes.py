@@ -132,6 +132,7 @@ def test_refused_credentials_are_one_outcome_at_every_operation_in_every_spellin
     [
         ("InvalidArgument", "Unsupported header 'x-amz-checksum-mode' received for this API call.", Outcome.NOT_ABLE),
         ("InvalidArgument", "Part number must be an integer between 1 and 1000, inclusive", Outcome.PART_NUMBER),
+        ("InvalidArgument", '(checksum missing, want "CRC64NVME", got "")', Outcome.NOT_ABLE),
         ("InvalidArgument", "something else", Outcome.UNKNOWN),
         ("InvalidRequest", "Value for x-amz-checksum-crc64nvme header is invalid.", Outcome.NOT_ABLE),
         ("InvalidRequest", "Checksum Type mismatch occurred, expected null, actual crc64nvme", Outcome.NOT_ABLE),
