@@ -217,7 +217,7 @@ class StreamProcessor:
         if self._ledger.record.upload_id is None:
             await self._open_upload()
         replaces = self._ledger.record.replaces
-        if replaces is not None and not self._copied and not self._never_copies:
+        if replaces is not None and not self._copied:
             await self._copy_unchanged(replaces)
         snapshot = await self._grow()
         return await self._finish(snapshot)
@@ -308,6 +308,8 @@ class StreamProcessor:
     async def _copy_unchanged(self, etag: str) -> None:
         """Whole chunks that the object to be replaced already has are copied inside the store."""
         self._copied = True
+        if self._never_copies:
+            return
         record = self._ledger.record
         stored = await self._world.store.head(record.key)
         if stored is None or stored.etag != etag:
