@@ -57,6 +57,17 @@ def listed_part(entry: Mapping[str, Any]) -> StoredPart:
     return stored_part(number, whole_size(entry["Size"]), entry)
 
 
+def newer_part(part: StoredPart, before: StoredPart | None) -> StoredPart:
+    """Which of two that are listed under one number is the later one.
+
+    SeaweedFS keeps and lists the earlier ones of a number, too, in any order, with times in whole seconds; the object
+    gets the one that the completion names. Whoever gets the wrong one here sends the part again, and later.
+    """
+    if before is None or before.modified_at is None or part.modified_at is None:
+        return part
+    return part if part.modified_at >= before.modified_at else before
+
+
 def stored_part(number: int, size: int, entry: Mapping[str, Any]) -> StoredPart:
     crc = entry.get("ChecksumCRC64NVME")
     modified: datetime | None = entry.get("LastModified")

@@ -65,6 +65,7 @@ from .s3_answers import (
     is_said,
     listed_object,
     listed_part,
+    newer_part,
     stored_part,
     whole_size,
 )
@@ -305,8 +306,7 @@ class S3Client:
                     # Amazon says it of an upload without parts, too.
                     self._uploads.listed(upload_id, page, always_said=self._settings.is_aws)
                     for part in map(listed_part, page.get("Parts", [])):
-                        if found.setdefault(part.number, part) != part:
-                            raise ValueError(f"part {part.number} is listed twice, and differs")
+                        found[part.number] = newer_part(part, found.get(part.number))
             return found
 
         return await list_all()

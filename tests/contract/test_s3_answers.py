@@ -52,6 +52,7 @@ CRC_TEXT = crc64_to_base64(CRC)
 MOMENT = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
 MANIFEST = Manifest(7, CRC, 1, Snapshot(Identity(1, 2), 7, 3, 4))
 PART = StoredPart(1, 7, "made", CRC)
+LATER = replace(PART, modified_at=datetime(2026, 11, 21, 14, 0, 2, tzinfo=UTC))
 SECONDS = 20.0
 POLICY = RetryPolicy(0.001, 0.01)
 
@@ -95,6 +96,10 @@ def _parts(*entries: str, more: str = "<IsTruncated>false</IsTruncated>") -> byt
 def _part(number: object = 1, size: object = 7, etag: str = '"made"', crc: str = CRC_TEXT, more: str = "") -> str:
     inner = f"<PartNumber>{number}</PartNumber><Size>{size}</Size><ETag>{etag}</ETag>{more}"
     return f"<Part>{inner}<ChecksumCRC64NVME>{crc}</ChecksumCRC64NVME></Part>"
+
+
+def _at(second: int) -> str:
+    return f"<LastModified>2026-11-21T14:00:0{second}.000Z</LastModified>"
 
 
 def _uploads(inner: str, truncated: str = "false") -> bytes:
@@ -198,7 +203,8 @@ BAD: list[tuple[str, str, bytes, object]] = [
     ("create", "a thousand levels", _ok("<a>" * 20_000 + "</a>" * 20_000), WAITS),
     ("parts", "an empty 200", _ok(), WAITS),
     ("parts", "another upload's parts", _parts(_part()).replace(b"u1<", b"u2<"), WAITS),
-    ("parts", "a part twice, different", _parts(_part(), _part(etag='"other"')), WAITS),
+    ("parts", "a part before its forerunner", _parts(_part(more=_at(2)), _part(etag='"old"', more=_at(1))), {1: LATER}),
+    ("parts", "a part after its forerunner", _parts(_part(etag='"old"', more=_at(1)), _part(more=_at(2))), {1: LATER}),
     ("parts", "a part twice, the same", _parts(_part(), _part()), {1: PART}),
     ("parts", "a part without an ETag", _parts("<Part><PartNumber>1</PartNumber><Size>7</Size></Part>"), WAITS),
     ("parts", "a part without a number", _parts('<Part><Size>7</Size><ETag>"made"</ETag></Part>'), WAITS),

@@ -46,12 +46,12 @@ class Personality:
     ``ignores``: headers that it takes no notice of (a pattern), ``ignores_writing`` at the writing of an object
     only, ``ignores_completing`` at a completion only.
     ``equal_parts``: all parts but the last must have one size. ``keeps_parts``: a part that is stored is never replaced
-    by another one. ``no_etag``: the answer to a completion has an empty ETag. ``gone_as``: the code that ListParts has
-    for an upload that is gone. ``slow_completion``: it answers 200 at
-    once, then white space, then the result. ``no_length``: a HEAD is answered without its length. ``chunked``: other
-    answers come in pieces, without it, too. With ``idle_seconds`` connections are kept open, as HTTP/1.1 has it, and
-    closed after so long without a request; with ``closes_without_body`` after an answer without a body, which did not
-    say so.
+    by another one. ``lists_replaced``: ListParts tells of the replaced ones, too. ``gone_as``: the code that it
+    has for an upload that is gone. ``no_etag``: the answer to a completion has an empty ETag. ``slow_completion``: it
+    answers 200 at once, then white space, then the result. ``no_length``: a HEAD is answered without its length.
+    ``chunked``: other answers come in pieces, without it, too. With ``idle_seconds`` connections are kept open, as
+    HTTP/1.1 has it, and closed after so long without a request; with ``closes_without_body`` after an answer without a
+    body, which did not say so.
 
     ``chunk``: what the daemon is told to send at a time. ``long_parts``: so many more parts has one of the recordings.
     ``settings`` are those that the operator needs; ``advice`` is what the page of stores says about them. ``fault``:
@@ -72,6 +72,7 @@ class Personality:
     keeps_parts: bool = False
     no_etag: bool = False
     gone_as: str = ""
+    lists_replaced: bool = False
     slow_completion: bool = False
     no_length: bool = False
     chunked: bool = False
@@ -274,6 +275,13 @@ PERSONALITIES = (
         note="a recording that was patched while it was sent is sent once more, in another upload",
     ),
     Personality(
+        "SeaweedFS",
+        "lists a part that was replaced beside the one that took its place",
+        ("https://github.com/seaweedfs/seaweedfs/blob/master/weed/s3api/filer_multipart.go",),
+        lists_replaced=True,
+        note="seen at the real one, 4.53",
+    ),
+    Personality(
         "nginx with a body limit",
         "answers 413 to a part above client_max_body_size (here: 6 MiB, and parts of 8)",
         (
@@ -351,15 +359,6 @@ UNTRIED = (
         "drops open uploads 24 hours after they began",
         ("https://github.com/rustfs/rustfs/issues/2282",),
         "raise `RUSTFS_API_STALE_UPLOADS_EXPIRY` above the longest recording",
-    ),
-    Untried(
-        "SeaweedFS",
-        "CRC64NVME of whole objects since 4.39",
-        (
-            "https://github.com/seaweedfs/seaweedfs/issues/10235",
-            "https://github.com/seaweedfs/seaweedfs/pull/10236",
-        ),
-        "4.39 or newer",
     ),
     Untried(
         "Silo (continues MinIO)",

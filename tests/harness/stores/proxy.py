@@ -33,6 +33,7 @@ class PersonalS3(FaultyS3):
         self._personality = personality
         self._sizes: dict[str, dict[int, int]] = {}
         self._md5s: dict[tuple[str, int], bytes] = {}  # of stored parts, by upload and number
+        self._replaced: dict[str, bytes] = {}  # as ListParts would tell them, by upload
         #: Refusals so far, by operation and code.
         self.refused: list[tuple[str, str]] = []
 
@@ -77,6 +78,8 @@ class PersonalS3(FaultyS3):
             self._remember(asked, body, raw)
             if personality.no_etag and asked.operation == _COMPLETION:
                 raw = _with(raw, rb"<ETag>[^<]*</ETag>", b"<ETag></ETag>")
+            if personality.lists_replaced and asked.operation == "ListParts":
+                raw = _with(raw, rb"</ListPartsResult>", self._replaced.get(_query(asked, "uploadId"), b"") + rb"\g<0>")
             if personality.gone_as and asked.operation == "ListParts":
                 raw = _with(raw, rb"<Code>NoSuchUpload</Code>", f"<Code>{personality.gone_as}</Code>".encode())
         if personality.no_length and asked.method == "HEAD":
@@ -104,6 +107,10 @@ class PersonalS3(FaultyS3):
     def _remember(self, request: Request, body: bytes, raw: bytes) -> None:
         if request.operation in ("UploadPart", "UploadPartCopy") and raw[9:12] == b"200":
             upload, number = _query(request, "uploadId"), int(_query(request, "partNumber"))
+            if self._would_replace(request, body):
+                self._replaced[upload] = self._replaced.get(upload, b"") + _listed(
+                    number, self._sizes[upload][number], self._md5s[upload, number]
+                )
             self._sizes.setdefault(upload, {})[number] = _part_size(request)
             self._md5s[upload, number] = hashlib.md5(body).digest()
 
@@ -176,6 +183,12 @@ def _in_pieces(raw: bytes) -> bytes:
     half = len(body) // 2
     pieces = [piece for piece in (body[:half], body[half:]) if piece]
     return head + blank + b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+
+
+def _listed(number: int, size: int, md5: bytes) -> bytes:
+    """An older part as ListParts tells it."""
+    inner = f"<PartNumber>{number}</PartNumber><LastModified>2026-01-01T00:00:00.000Z</LastModified><Size>{size}</Size>"
+    return f'<Part>{inner}<ETag>"{md5.hex()}"</ETag></Part>'.encode()
 
 
 def _with(raw: bytes, pattern: bytes, other: bytes) -> bytes:

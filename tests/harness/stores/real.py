@@ -109,5 +109,18 @@ TRIED = (
         ),
         "the defaults; not for recordings of many gigabytes that are patched at their end",
     ),
+    Trial(
+        "SeaweedFS",
+        "4.53",
+        "28 November 2026",
+        "`weed server` with filer and S3, on a folder",
+        (
+            "checksums, conditions and copies as on S3; the object's size is not checked at completion",
+            "a replaced part is listed beside its successor, which was not believed: a recording that was patched "
+            "while it was sent never arrived; mended",
+            "ListParts tells no checksums: after a loss of Redis most uploads are not taken over but begun anew",
+        ),
+        "the defaults; 4.39 or newer: older ones keep CRC64NVME of checksums (seaweedfs#10235)",
+    ),
 )
 REAL: Mapping[str, RealStore] = {store.name: store for store in _ALL}
