@@ -335,8 +335,8 @@ def wait_for_no_assembly(patch: pytest.MonkeyPatch) -> None:
 def overwrite_strangers(patch: pytest.MonkeyPatch) -> None:
     """The key is ours by its name, whoever's object is there."""
 
-    async def take(self: Claims, key: str, path: str, snapshot: Snapshot, stream_id: str, *there: Any) -> Checkpoint:
-        return replace(self._new(key, path, snapshot, stream_id), replaces=there[0].etag)
+    def take(self: Claims, fresh: Checkpoint, snapshot: Snapshot, stored: StoredObject, *there: Any) -> Checkpoint:
+        return replace(fresh, replaces=stored.etag)
 
     patch.setattr(Claims, "_decide_by_bytes", take)
 
