@@ -434,6 +434,9 @@ class Stage(Simulation):
             # Where Redis has forgotten, only an object that is there and under today's prefix can tell.
             if self.redis.has_forgotten and (self._lost_an_object(content) or self.has_moved):
                 yield Excuse(Check.ONE_KEY, path, "is at 2 keys")
+        for identity, history in self.disk.histories.items():
+            if self.redis.has_forgotten and not shelf.destroyed.isdisjoint(history):
+                yield Excuse(Check.FILE_TWICE, str(identity))  # the same: its first key is free, and so taken
         yield from (Excuse(Check.DOCUMENT_OF_NOTHING, key) for key in shelf.taken_away)
         for key in recordings_in(self.store):
             if key + METADATA_SUFFIX in shelf.strangers:
