@@ -16,10 +16,10 @@ from tests.harness.faulty_redis import Fault, FaultyRedis, Rule
 pytestmark = pytest.mark.redis
 
 CONNECTIONS = 4
-HARMED = 40
+HARMED = 16
 #: Times that a good recording is written; each would wait for all of the harmed.
 TIMES = 20
-SILENCE = 0.5
+SILENCE = 2.0
 #: One wave of the harmed takes a sixth of it, because nobody could know of them.
 SOON = 6 * HARMED / CONNECTIONS * SILENCE
 

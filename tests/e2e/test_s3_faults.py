@@ -132,6 +132,7 @@ def _behind(stage: Stage) -> Iterator[FaultyS3]:
     with FaultyS3(stage.store.port) as proxy:
         stage.settings |= {"S3_ENDPOINT_URL": proxy.url, **TOGETHER}
         stage.daemon.start_and_wait()
+        stage.wait_until_probed()  # a probe that is refused leaves what it began to the next start
         pid = stage.daemon.pid
         yield proxy
         assert stage.daemon.is_running() and stage.daemon.pid == pid

@@ -78,9 +78,7 @@ def test_a_bucket_that_somebody_deletes_while_nothing_is_recorded_is_one_outage_
 ) -> None:
     daemon, folder = own_stage.daemon, own_stage.bucket.folder
     daemon.start_and_wait()
-    # What the store answers to the probe that was begun before counts as an answer.
-    eventually(lambda: 'ability="copy_checksum"' in daemon.page("/metrics")[1], "the last ability is known")
-    eventually(lambda: own_stage.bucket.probe_uploads() == 0, "the probe has ended")
+    own_stage.wait_until_probed()  # what the store answers to a probe that was begun before is an answer, too
     shutil.rmtree(folder)
     line = daemon.wait_for("not_ready", service="s3")
     assert "create the bucket" in line["hint"] and "S3_BUCKET_NAME" in line["reason"]

@@ -62,6 +62,7 @@ class Daemon:
         self.module = "src.main"
         self.python = sys.executable
         self.runs = 0
+        self.was_killed = False
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
         self._read = 0
@@ -93,6 +94,7 @@ class Daemon:
 
     def kill(self) -> None:
         """SIGKILL, and wait for the end."""
+        self.was_killed = True
         self.signal(signal.SIGKILL)
         self._running().wait()
 

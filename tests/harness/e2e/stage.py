@@ -83,14 +83,21 @@ class Stage:
         """These objects and no others, no open upload, nothing left in Redis but what says that they are done.
 
         ``killed_at_random``: the store may have got to a dead daemon's Create after all was over. Such an upload is
-        empty, and the sweep's, a week later. Or the kill came while a daemon learnt what the store can do: what it left
-        at the probe's key is a later daemon's to abort, once nobody can be at work there. ``set_aside``: Redis keeps
-        for a human being what could not be read.
+        empty, and the sweep's, a week later. ``set_aside``: Redis keeps for a human being what could not be read.
+
+        Where a kill or an outage came while a daemon learnt what the store can do, what it left at the probe's key is a
+        later daemon's to abort, once nobody can be at work there.
         """
         eventually(lambda: not self.redis_keys("stream:*"), "no stream is left in Redis")
-        if not killed_at_random:
+        if not any(daemon.was_killed or daemon.lines("s3_unavailable") for daemon in self.daemons if daemon.runs):
             eventually(lambda: self.bucket.probe_uploads() == 0, "the probe has ended what it began")
         auditor.demand(view.whole(self, keys, empty_uploads=killed_at_random, set_aside=set_aside))
+
+    def wait_until_probed(self) -> None:
+        """The daemon knows what its store can do, and nothing is left of how it learnt that."""
+        last = 'ability="copy_checksum"'
+        eventually(lambda: last in self.daemon.page("/metrics")[1], "all that the store can do is known")
+        eventually(lambda: self.bucket.probe_uploads() == 0, "the probe has ended what it began")
 
     def wait_until_sent(self, recording: Path, *numbers: int) -> None:
         """The newest run of the daemon has sent these parts of the recording."""
