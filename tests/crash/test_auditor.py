@@ -24,7 +24,7 @@ from src.recording import Checkpoint, Identity, Marker, Probe, Snapshot, Status
 from tests.harness.audit_view import Body, Document, Held, Limits, Record, World, Write
 from tests.harness.auditor import Check, Excuse, Finding, audit
 from tests.harness.crash.harm import HARMED, Harm, HarmedSimulation, Kind
-from tests.harness.crash.scenes import bytes_of, growing_file, lived, on_effect, settled
+from tests.harness.crash.scenes import bytes_of, growing_file, lived, passed_by, rotated, settled
 from tests.harness.crash.simulation import CHUNK, SCAN, TIMEOUT, Simulation
 from tests.harness.crash.view import view
 from tests.harness.crash.virtual_time import run
@@ -100,46 +100,6 @@ def keep_the_turn_while_waiting_for_the_film(patch: pytest.MonkeyPatch) -> None:
             return await ask(self, proved)
 
     patch.setattr(stream_processor.StreamProcessor, "_probe", with_a_turn)
-
-
-async def passed_by(simulation: Simulation) -> None:
-    """A stranger comes to the key of a recording that goes on to the third: the second is another file's, which grows
-    while that one lives."""
-    disk = simulation.disk
-    disk.write("x~2.mp4", bytes_of(4 * CHUNK, 3))
-    await asyncio.sleep(2 * SCAN)
-    await settled(simulation)
-    disk.write("x.mp4", bytes_of(6 * CHUNK + 2, 4))
-    growing: list[asyncio.Task[None]] = []
-
-    async def grow() -> None:
-        for step in range(60):
-            disk.append("x.mp4", bytes_of(CHUNK, step))
-            await asyncio.sleep(10)
-
-    def plant() -> None:
-        simulation.plant("x.mp4", b"a stranger's")
-        growing.append(asyncio.create_task(grow()))
-
-    await on_effect(simulation, "store.complete_upload", plant, when="before").wait()
-    await asyncio.sleep(100)
-    disk.append("x~2.mp4", bytes_of(CHUNK, 9))
-    await asyncio.sleep(300)
-    await growing[0]
-    await settled(simulation)
-
-
-async def rotated(simulation: Simulation) -> None:
-    """Right after the first film is an object, another takes its name."""
-    simulation.disk.write("cam.mp4", bytes_of(4 * CHUNK, 1))
-
-    def rotate() -> None:
-        simulation.disk.rename("cam.mp4", "cam-1.mp4")
-        simulation.disk.replace("cam.mp4", bytes_of(9 * CHUNK, 5))
-
-    await on_effect(simulation, "store.complete_upload", rotate).wait()
-    await asyncio.sleep(2 * SCAN)
-    await settled(simulation)
 
 
 def raise_at_the_first_document(patch: pytest.MonkeyPatch) -> None:

@@ -24,8 +24,9 @@ from tests.harness.crash.scenes import (
     bytes_of,
     killed_at,
     lived,
-    on_effect,
+    passed_by,
     recordings_in,
+    rotated,
     settled,
     until,
     without,
@@ -78,30 +79,11 @@ def test_a_key_that_a_stream_only_passed_by_is_free_for_the_file_that_owns_it() 
     sizes: dict[str, int] = {}
 
     async def script(simulation: Simulation) -> None:
-        disk = simulation.disk
-        disk.write("x~2.mp4", bytes_of(4 * CHUNK, 3))
-        await asyncio.sleep(2 * SCAN)
-        await settled(simulation)
-        disk.write("x.mp4", bytes_of(6 * CHUNK + 2, 4))
-        growing: list[asyncio.Task[None]] = []
+        def look() -> None:
+            assert simulation.dispatcher is not None
+            assert list(simulation.dispatcher._keys._owners) == ["x~3.mp4"]
 
-        async def grow() -> None:
-            for step in range(60):
-                disk.append("x.mp4", bytes_of(CHUNK, step))
-                await asyncio.sleep(10)
-
-        def plant() -> None:
-            simulation.plant("x.mp4", b"a stranger's")
-            growing.append(asyncio.create_task(grow()))
-
-        await on_effect(simulation, "store.complete_upload", plant, when="before").wait()
-        await asyncio.sleep(100)
-        assert simulation.dispatcher is not None
-        assert list(simulation.dispatcher._keys._owners) == ["x~3.mp4"]
-        disk.append("x~2.mp4", bytes_of(CHUNK, 9))
-        await asyncio.sleep(300)
-        await growing[0]
-        await settled(simulation)
+        await passed_by(simulation, look)
         sizes.update({key: len(found.data) for key, found in recordings_in(simulation.store).items()})
 
     simulation = lived(script, settle=2000)
@@ -166,18 +148,7 @@ def test_a_document_never_describes_the_film_that_took_the_place_of_its_own() ->
     async def live() -> LengthSimulation:
         simulation = LengthSimulation()
 
-        async def script(_: Disk) -> None:
-            simulation.disk.write("cam.mp4", bytes_of(4 * CHUNK, 1))
-
-            def rotate() -> None:
-                simulation.disk.rename("cam.mp4", "cam-1.mp4")
-                simulation.disk.replace("cam.mp4", bytes_of(9 * CHUNK, 5))
-
-            await on_effect(simulation, "store.complete_upload", rotate).wait()
-            await asyncio.sleep(2 * SCAN)
-            await settled(simulation)
-
-        await simulation.run(script)
+        await simulation.run(lambda _: rotated(simulation))
         return simulation
 
     simulation = run(live())

@@ -146,6 +146,47 @@ async def growing_file(simulation: Simulation, chunks: int, *, path: str = PATH,
         simulation.disk.append(path, bytes_of(CHUNK, seed + 10 + number))
 
 
+async def passed_by(simulation: Simulation, look: Callable[[], object] = lambda: None) -> None:
+    """A stranger comes to the key of a recording that goes on to the third: the second is another file's, which grows
+    while that one lives. ``look`` is called in between."""
+    disk = simulation.disk
+    disk.write("x~2.mp4", bytes_of(4 * CHUNK, 3))
+    await asyncio.sleep(2 * SCAN)
+    await settled(simulation)
+    disk.write("x.mp4", bytes_of(6 * CHUNK + 2, 4))
+    growing: list[asyncio.Task[None]] = []
+
+    async def grow() -> None:
+        for step in range(60):
+            disk.append("x.mp4", bytes_of(CHUNK, step))
+            await asyncio.sleep(10)
+
+    def plant() -> None:
+        simulation.plant("x.mp4", b"a stranger's")
+        growing.append(asyncio.create_task(grow()))
+
+    await on_effect(simulation, "store.complete_upload", plant, when="before").wait()
+    await asyncio.sleep(100)
+    look()
+    disk.append("x~2.mp4", bytes_of(CHUNK, 9))
+    await asyncio.sleep(300)
+    await growing[0]
+    await settled(simulation)
+
+
+async def rotated(simulation: Simulation) -> None:
+    """Right after the first film is an object, another takes its name."""
+    simulation.disk.write("cam.mp4", bytes_of(4 * CHUNK, 1))
+
+    def rotate() -> None:
+        simulation.disk.rename("cam.mp4", "cam-1.mp4")
+        simulation.disk.replace("cam.mp4", bytes_of(9 * CHUNK, 5))
+
+    await on_effect(simulation, "store.complete_upload", rotate).wait()
+    await asyncio.sleep(2 * SCAN)
+    await settled(simulation)
+
+
 def recordings_in(store: FakeStore) -> Mapping[str, FakeObject]:
     """The objects that are no documents."""
     return {key: found for key, found in store.objects.items() if not key.endswith(".metadata.json")}
