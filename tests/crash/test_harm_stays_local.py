@@ -144,7 +144,7 @@ class _OldNamesFirst(LengthSimulation):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.disk = _SlowStat()
-        self.prober.disk = self.disk
+        self.prober.folder = self.disk
 
     async def _watch(self, dispatcher: Dispatcher) -> None:
         seen: dict[str, Snapshot | None] = {}

@@ -111,12 +111,11 @@ class ByLength(ReadingProber):
 
     def __init__(self, disk: Disk) -> None:
         super().__init__(disk)
-        self.disk = disk
         self.cancelled = 0
 
     async def probe(self, path: str, identity: Identity) -> Probe:
         self.asked.append(path)
-        there = self.disk.files.get(path)
+        there = self.folder.files.get(path)
         if there is None or there.identity != identity:
             return Probe(error="another file has taken its place")
         try:
