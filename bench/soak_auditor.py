@@ -213,7 +213,7 @@ class Audit:
             is_late = self.forgot > 1 and upload["Initiated"] > self._stored_at(key)
             excused = any(self._excuses(take, held, is_late=is_late) for take in self._takes_at(key))
             listed = [(part["PartNumber"], part["Size"]) for part in parts]
-            yield Upload(upload_id, key, excused=excused, words=f", begun {upload['Initiated']}, parts {listed}")
+            yield Upload(key, excused=excused, words=f", begun {upload['Initiated']}, parts {listed}")
 
     def _uploads(self) -> list[Any]:
         if self.bucket.lists_by_prefix:

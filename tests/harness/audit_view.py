@@ -111,9 +111,7 @@ class Document:
 class Upload:
     """An open upload. ``excused``: it may be, or has to be."""
 
-    upload_id: str
     key: str
-    parts: Hashable = None
     excused: bool = False
     words: str = ""
 
@@ -142,7 +140,6 @@ class Record:
 class Marker:
     """What Redis keeps of a finished recording."""
 
-    stream_id: str
     key: str
     etag: str
     file: Hashable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -38,10 +38,11 @@ if TYPE_CHECKING:
 def view(simulation: Simulation, *, sent_at_most: int | None = None) -> World:
     """``sent_at_most``: bytes that may have been sent to the store in all."""
     store, state = simulation.store, simulation.redis.state
+    waits = [*_waits(simulation)]
     objects = {key: there for key, there in store.objects.items() if not key.endswith(METADATA_SUFFIX)}
     documents = {key: there for key, there in store.objects.items() if key.endswith(METADATA_SUFFIX)}
     return World(
-        files=[*_files(simulation)],
+        files=[*_files(simulation, waits)],
         objects={key: _object(simulation, key, there) for key, there in objects.items()},
         documents={
             (of := key.removesuffix(METADATA_SUFFIX)): Document(
@@ -51,10 +52,10 @@ def view(simulation: Simulation, *, sent_at_most: int | None = None) -> World:
         },
         uploads=[*_uploads(simulation)],
         records=[*_records(simulation)],
-        markers=[Marker(m.stream_id, m.key, m.etag, identity) for identity, m in state.markers.items()],
+        markers=[Marker(m.key, m.etag, identity) for identity, m in state.markers.items()],
         held=[*_held(simulation)],
         alive=[True],
-        waits=[*_waits(simulation)],
+        waits=waits,
         writes=written(simulation),
         histories=histories(simulation),
         strangers=[*_strangers(simulation)],
@@ -96,11 +97,11 @@ def _media(data: bytes) -> Media:
     return Media(probe.duration_seconds, tuple((one.codec, one.width, one.height) for one in probe.streams))
 
 
-def _files(simulation: Simulation) -> Iterator[File]:
+def _files(simulation: Simulation, waits: Sequence[Wait]) -> Iterator[File]:
     disk, markers = simulation.disk, simulation.redis.state.markers
-    waits: dict[str, list[Wait]] = {}
-    for wait in _waits(simulation):
-        waits.setdefault(wait.path, []).append(wait)
+    by_path: dict[str, list[Wait]] = {}
+    for wait in waits:
+        by_path.setdefault(wait.path, []).append(wait)
     replacements = {identity: marker.replacements for identity, marker in markers.items()}
     for path, content in simulation.recordings():
         identity = disk.files[path].identity
@@ -108,7 +109,7 @@ def _files(simulation: Simulation) -> Iterator[File]:
         changed = disk.changed_at.get(identity)
         closed = None if changed is None else max(changed, disk.appeared.get(path, 0.0), simulation.calm_since)
         excused = simulation.is_met(path) or next(
-            (wait.what for wait in waits.get(path, ()) if _since(wait, changed)), None
+            (wait.what for wait in by_path.get(path, ()) if _since(wait, changed)), None
         )
         quiet = lifecycle.quiet_seconds(simulation.rhythm.timeout, replacements.get(identity, 0))
         yield File(path, identity, Body.of(content), past, closed_at=closed, quiet=quiet, excused=excused)
@@ -145,7 +146,7 @@ def _uploads(simulation: Simulation) -> Iterator[Upload]:
     kept = {record.upload_id for record in failed if record.path not in simulation.disk.files}
     for upload in simulation.store.uploads.values():
         excused = upload.upload_id in simulation.strangers_uploads or upload.upload_id in kept
-        yield Upload(upload.upload_id, upload.key, excused=excused)
+        yield Upload(upload.key, excused=excused)
 
 
 def _records(simulation: Simulation) -> Iterator[Record]:

@@ -135,15 +135,15 @@ def _finished(folder: Path, documents: dict[str, Document]) -> list[File]:
 
 def _uploads(bucket: Bucket, *, excused: bool) -> Iterator[Upload]:
     held = bucket.parts_left_open() if excused else {}
-    for number, key in enumerate(bucket.open_uploads()):
-        yield Upload(f"{number}", key, excused=excused and key not in held)
+    for key in bucket.open_uploads():
+        yield Upload(key, excused=excused and key not in held)
 
 
 def markers(stage: Stage) -> Iterator[Marker]:
     """By the inode of the file."""
     for identity, raw in stage.markers().items():
         told = json.loads(raw)
-        yield Marker(told["stream_id"], told["key"], told["etag"], int(identity.replace(":", "-").split("-")[0]))
+        yield Marker(told["key"], told["etag"], int(identity.replace(":", "-").split("-")[0]))
 
 
 _KNOWN: dict[Hashable, Media] = {}  # by digest
