@@ -28,7 +28,7 @@ from src.retry import RetryPolicy
 from src.slots import FairSlots
 from src.stream_processor import StreamProcessor
 from tests.harness import auditor
-from tests.harness.auditor import Check, Excuse, Finding
+from tests.harness.auditor import Check, Excuse
 from tests.harness.crash.view import view
 from tests.harness.crash.virtual_time import VirtualClock
 from tests.harness.fakes.checkpoints import FakeCheckpoints
@@ -277,10 +277,6 @@ class Simulation:
         """Why a recording may be late that others do not wait for."""
         return None
 
-    def findings(self, *, sent_at_most: int | None = None) -> list[Finding]:
-        """What is wrong at the end; empty when the promise held."""
-        return auditor.audit(view(self, sent_at_most=sent_at_most), self.permitted())
-
     def permitted(self) -> Iterator[Excuse]:
         """What the settings allow."""
         if self.naming.replace_reused_names:
@@ -288,8 +284,8 @@ class Simulation:
             yield Excuse(Check.SHRANK)
 
     def problems(self, *, sent_at_most: int | None = None) -> list[str]:
-        """The findings in words."""
-        return auditor.words(self.findings(sent_at_most=sent_at_most))
+        """What is wrong at the end; empty when the promise held."""
+        return auditor.words(auditor.audit(view(self, sent_at_most=sent_at_most), self.permitted()))
 
 
 async def _recording(recorder: Recorder, disk: Disk) -> None:
