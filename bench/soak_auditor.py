@@ -53,7 +53,7 @@ class Foreign:
     @classmethod
     def put(cls, bucket: Bucket, key: str, body: bytes) -> Foreign:
         bucket.put(key, body)
-        return cls(key, _sha256(body), _written_ns(bucket, key))
+        return cls(key, _sha256(body), bucket.written_ns(key))
 
 
 @dataclass
@@ -80,7 +80,7 @@ class Audit:
     def world(self) -> World:
         """What the auditor is shown."""
         self.bytes = sum(facts.size for _, facts in self._finished)
-        documents = {key: view.document_of(self.bucket, key) for key in self.bucket.documents()}
+        documents = {key: view.document_of(self.bucket, key) for key in self.bucket.described()}
         return World(
             files=[*self._files()],
             foreign_files=[path.name for path in self._made_by_nobody()],
@@ -90,7 +90,7 @@ class Audit:
             records=[*self._records()],
             markers=[] if self.forgot else [*view.markers(self.stage)],
             completed=None if self.forgot else self.stage.members("completed"),
-            waits=[*self._waits()],
+            waits=self._waits,
             kept={key: wanted for take in self.takes for key, wanted in take.kept.items()},
             sources=self._sources,
             strangers=[*self._strangers()],
@@ -135,23 +135,21 @@ class Audit:
 
     def _files(self) -> Iterator[File]:
         for take, facts in self._finished:
-            wanted = Body(facts.sha256, facts.size, take.path.read_bytes)
-            past = [Body.of(copy.read_bytes()) for copy in take.copies]
-            keys = self._family(take) if take.numbered else take.roots
+            past = [copy.read_bytes() for copy in take.copies]
+            if take.in_place:
+                past.append(b"")  # it was emptied, and is another recording since
             seen: dict[str, Any] = {
                 "identity": facts.inode,
-                "body": wanted,
-                "keys": keys,
-                "past": [*map(_by_digest, past)],
+                "body": Body(facts.sha256, facts.size, take.path.read_bytes),
+                "keys": self._family(take) if take.numbered else take.roots,
+                "past": [*map(_body, past)],
             }
-            if take.in_place:
-                seen["past"] = [*seen["past"], Body.of(b"")]
             if not take.path.exists():
                 yield File(take.path.name, harm="is gone", **seen)
             elif (now := Facts.of(take.path)) != facts:
                 yield File(take.path.name, harm=f"was touched: {facts} became {now}", **seen)
             else:
-                met = next((wait.what for wait in self._waits() if wait.path == take.path.name), None)
+                met = next((wait.what for wait in self._waits if wait.path == take.path.name), None)
                 times: dict[str, Any] = {
                     "closed_at": max(facts.mtime_ns / 1e9, self.calm_since or 0.0),
                     "quiet": self.quiet,
@@ -166,15 +164,18 @@ class Audit:
             if take.trouble:
                 yield f"a {take.what} recording could not be made: {take.trouble}"
 
-    def _waits(self) -> Iterator[Wait]:
+    @cached_property
+    def _waits(self) -> list[Wait]:
         """What the log says that a recording had to wait for, since all were left in peace."""
+        found = []
         for line in re.findall(r'^\{.*"level": ?"(?:warning|error)".*$', self._said, re.MULTILINE):
             told = json.loads(line)
             if "file_path" not in told:
                 continue
             at = datetime.fromisoformat(told["timestamp"]).timestamp()
             if at >= (self.calm_since or 0.0):
-                yield Wait(told["file_path"], f"{told['event']}: {told.get('error', '')}", at)
+                found.append(Wait(told["file_path"], f"{told['event']}: {told.get('error', '')}", at))
+        return found
 
     @cached_property
     def _said(self) -> str:
@@ -308,13 +309,9 @@ def _comes_from(body: bytes, bodies: Sequence[bytes]) -> bool:
     return 2 * sum(any(sample in other for other in bodies) for sample in samples) > len(samples)
 
 
-def _by_digest(body: Body) -> Body:
+def _body(data: bytes) -> Body:
     """As the bodies of files and objects are compared here."""
-    return Body(_sha256(body.read()), body.size, body.source)
-
-
-def _written_ns(bucket: Bucket, key: str) -> int:
-    return bucket.written_ns(key)
+    return Body(_sha256(data), len(data), data)
 
 
 def _sha256(body: bytes) -> str:

@@ -89,7 +89,7 @@ def whole(stage: Stage, keys: Collection[str], *, empty_uploads: bool = False, s
     ``set_aside`` in Redis."""
     bucket = stage.bucket
     objects = {key: object_at(bucket, key) for key in bucket.objects()}
-    documents = {key: found for key in bucket.documents() if (found := document_of(bucket, key)) is not None}
+    documents = {key: found for key in bucket.described() if (found := document_of(bucket, key)) is not None}
     there = {key: objects[key].body.digest if key in objects else None for key in keys}
     return World(
         files=[*_finished(stage.folder, documents)],
