@@ -19,7 +19,7 @@ from tests.harness.e2e import view
 from tests.harness.servers import S3Server
 from tests.harness.stores.real import REAL, Lack
 
-SUFFIX = ".metadata.json"
+SUFFIX = view.SUFFIX
 PROBE = ".cefmp4-probe"
 #: Bytes of a hash in MinIO's files.
 _HASH = 32
