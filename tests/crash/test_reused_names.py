@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 
 from src.exceptions import S3Rejected
-from src.object_keys import next_free
+from src.object_keys import METADATA_SUFFIX, next_free
 from src.ports import Naming
 from src.recording import PartSchedule, StoredObject
-from tests.harness.crash.scenes import bytes_of, lived, on_effect, recordings_in, restart, settled
+from tests.harness.crash.scenes import bytes_of, content_at, lived, on_effect, recordings_in, restart, settled
 from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, Fault, Simulation
 from tests.harness.fakes.store import FakeStore
 
@@ -66,15 +66,15 @@ def test_without_what_redis_knew_of_a_name_its_keys_are_listed_once(way: str) ->
     asked: list[Counter[str]] = []
 
     async def script(simulation: Simulation) -> None:
-        for most in (4, 24):
-            await record_many(simulation, range(most - 3, most + 1) if most == 4 else range(5, 25))
-            redis = simulation.redis
+        redis = simulation.redis
+        for numbers in (range(1, 5), range(5, 25)):
+            await record_many(simulation, numbers)
             if way == "wiped":
                 redis.wipe()
             else:
-                redis.roll_back(sum(1 for _ in redis.history) // 2 if most == 4 else 80)
+                redis.roll_back(len(redis.history) // 2 if 1 in numbers else 80)
             await asyncio.sleep(2 * SCAN)
-            asked.append(await record(simulation, 100 + most))
+            asked.append(await record(simulation, 100 + numbers[-1]))
 
     simulation = lived(script)
     store = simulation.store
@@ -84,12 +84,16 @@ def test_without_what_redis_knew_of_a_name_its_keys_are_listed_once(way: str) ->
     assert len(recordings_in(store)) == 26
 
 
+def _delete(simulation: Simulation, number: int) -> None:
+    simulation.store.delete_object(_key(number))
+    simulation.store.delete_object(_key(number) + METADATA_SUFFIX)
+
+
 def test_holes_that_a_deletion_left_are_not_filled() -> None:
     async def script(simulation: Simulation) -> None:
         await record_many(simulation, range(1, 6))
         for number in (1, 3, 5):
-            simulation.store.delete_object(_key(number))
-            simulation.store.delete_object(f"{_key(number)}.metadata.json")
+            _delete(simulation, number)
         await record(simulation, 6)
 
     simulation = lived(script)
@@ -103,28 +107,15 @@ def _remember(simulation: Simulation, number: int) -> None:
     history[-1] = replace(history[-1], numbers={NAME: number})
 
 
-def _plant_next(simulation: Simulation) -> None:
-    simulation.plant(_key(4), b"a stranger's")
-
-
-def _forget_all(simulation: Simulation) -> None:
-    simulation.redis.wipe()
-
-
-def _delete_last(simulation: Simulation) -> None:
-    simulation.store.delete_object(_key(3))
-    simulation.store.delete_object(f"{_key(3)}.metadata.json")
-
-
 #: What Redis and the bucket hold when the fourth recording begins, and the number that it gets.
 WORLDS: dict[str, tuple[Callable[[Simulation], None], int]] = {
     "right hint": (lambda simulation: None, 4),
     "old hint": (lambda simulation: _remember(simulation, 2), 4),
     "hint far too high": (lambda simulation: _remember(simulation, 77), 78),
     "hint without a following number": (lambda simulation: _remember(simulation, 9_999_999), 4),
-    "no hint": (_forget_all, 4),
-    "a stranger at the next key": (_plant_next, 5),
-    "the last one deleted": (_delete_last, 4),
+    "no hint": (lambda simulation: simulation.redis.wipe(), 4),
+    "a stranger at the next key": (lambda simulation: simulation.plant(_key(4), b"a stranger's"), 5),
+    "the last one deleted": (lambda simulation: _delete(simulation, 3), 4),
 }
 
 
@@ -204,12 +195,8 @@ def test_where_used_names_are_replaced_no_other_key_is_touched() -> None:
     simulation = lived(script, naming=Naming(PartSchedule(CHUNK), limits=LIMITS))
     assert sorted(recordings_in(simulation.store)) == [_key(1), _key(2), _key(3)]
     _holds(simulation.store, 1, 2)
-    assert content(simulation, 3) == _content(5)
+    assert content_at(simulation, _key(3)) == _content(5)
     assert asked[0]["head"] == asked[1]["head"]
-
-
-def content(simulation: Simulation, number: int) -> bytes:
-    return simulation.store.objects[_key(number)].data
 
 
 def test_the_number_of_a_recording_that_was_renamed_while_it_was_sent_is_that_of_its_first_name() -> None:
@@ -232,19 +219,17 @@ def test_a_stranger_at_the_key_sends_a_recording_to_the_next_with_few_questions(
 
     async def script(simulation: Simulation) -> None:
         store = simulation.store
-        for most in (3, 23):
-            await record_many(simulation, range(1 if most == 3 else 5, most + 1))
-            planted: list[str] = []
 
-            def plant(key: str, planted: list[str] = planted) -> None:
-                if not planted and key.startswith("cam"):
-                    planted.append(key)
-                    simulation.plant(key, b"a stranger's")
-                    asked.append(-len(store.calls))
+        def plant(key: str) -> None:
+            if key.startswith("cam"):
+                store.before_completion = None
+                simulation.plant(key, b"a stranger's")
+                asked.append(-len(store.calls))
 
+        for numbers in (range(1, 4), range(5, 24)):
+            await record_many(simulation, numbers)
             store.before_completion = plant
-            await record(simulation, most + 1)
-            store.before_completion = None
+            await record(simulation, numbers[-1] + 1)
             asked[-1] += len(store.calls)
 
     simulation = lived(script)
