@@ -237,6 +237,14 @@ def test_who_was_refused_once_does_not_wait_for_all_that_a_slow_one_has(slots: i
     lived(script, store=_OneSlowOneRefusedOnce(limits=LIMITS), slots=slots, settle=0)
 
 
+def _write_old(simulation: Simulation, count: int) -> None:
+    """Files from before the start: they may have an object or an upload under another name."""
+    for number in range(count):
+        simulation.disk.write(f"old {number}.mp4", bytes_of(3 * CHUNK, number))
+        file = simulation.disk.files[f"old {number}.mp4"]
+        file.identity = replace(file.identity, birth_ns=file.identity.birth_ns - 10**9)
+
+
 class _NoListing(FakeStore):
     hangs = False
 
@@ -255,10 +263,7 @@ def test_a_listing_of_the_bucket_that_hangs_keeps_no_new_recording_waiting() -> 
 
         def meanwhile() -> None:
             store.hangs = True
-            for number in range(20):
-                simulation.disk.write(f"old {number}.mp4", bytes_of(3 * CHUNK, number))
-                file = simulation.disk.files[f"old {number}.mp4"]
-                file.identity = replace(file.identity, birth_ns=file.identity.birth_ns - 10**9)
+            _write_old(simulation, 20)
 
         await restart(simulation, meanwhile)
         await asyncio.sleep(20)
@@ -357,7 +362,7 @@ class _TellsNotAll(FakeStore):
 def test_what_the_store_does_not_tell_of_a_strangers_keeps_no_recording_waiting(
     operation: str, error: Exception
 ) -> None:
-    """Redis knows nothing of files from before the start: they may have an object or an upload under another name."""
+    """Redis knows nothing of files from before the start."""
     store = _TellsNotAll(limits=LIMITS)
     store.error = error
 
@@ -368,10 +373,7 @@ def test_what_the_store_does_not_tell_of_a_strangers_keeps_no_recording_waiting(
 
         def meanwhile() -> None:
             store.refused = operation
-            for number in range(3):
-                simulation.disk.write(f"old {number}.mp4", bytes_of(3 * CHUNK, number))
-                file = simulation.disk.files[f"old {number}.mp4"]
-                file.identity = replace(file.identity, birth_ns=file.identity.birth_ns - 10**9)
+            _write_old(simulation, 3)
 
         await restart(simulation, meanwhile)
         ours = {f"old {number}.mp4" for number in range(3)}
