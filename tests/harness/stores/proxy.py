@@ -106,7 +106,7 @@ class PersonalS3(FaultyS3):
 
     def _remember(self, request: Request, body: bytes, raw: bytes) -> None:
         if request.operation in ("UploadPart", "UploadPartCopy") and raw[9:12] == b"200":
-            upload, number = _query(request, "uploadId"), int(_query(request, "partNumber"))
+            upload, number = _query(request, "uploadId"), request.part_number
             if self._would_replace(request, body):
                 self._replaced[upload] = self._replaced.get(upload, b"") + _listed(
                     number, self._sizes[upload][number], self._md5s[upload, number]
@@ -116,7 +116,7 @@ class PersonalS3(FaultyS3):
 
     def _would_replace(self, request: Request, body: bytes) -> bool:
         md5 = hashlib.md5(body).digest()
-        return self._md5s.get((_query(request, "uploadId"), int(_query(request, "partNumber"))), md5) != md5
+        return self._md5s.get((_query(request, "uploadId"), request.part_number), md5) != md5
 
     def _unequal(self, request: Request, body: bytes) -> bool:
         sizes = self._sizes.get(_query(request, "uploadId"), {})
@@ -171,7 +171,7 @@ def _why_refused(request: Request, refusal: Refusal, size: int) -> str | None:
     if refusal.body_over is not None:
         return "" if size > refusal.body_over else None
     assert refusal.part_over is not None, "a refusal without a reason"
-    return "" if int(_query(request, "partNumber")) > refusal.part_over else None
+    return "" if request.part_number > refusal.part_over else None
 
 
 def _in_pieces(raw: bytes) -> bytes:
