@@ -26,6 +26,7 @@ from tests.harness.asked_again import open_asked_again
 from tests.harness.fakes.telemetry import FakeTelemetry
 from tests.harness.faulty_s3 import FaultyS3, status
 from tests.harness.servers import S3Server
+from tests.harness.waiting import until
 
 pytestmark = [pytest.mark.versitygw, pytest.mark.timeout(60)]
 SECONDS = 30.0
@@ -217,8 +218,7 @@ async def test_a_trial_of_the_probe_that_is_called_a_wrong_signature_says_nothin
             open_asked_again(settings, policy=policy, observer=FakeTelemetry()) as client,
         ):
             await client.create_upload("k", {})
-            while rule.happened < 3:  # noqa: ASYNC110 - no event tells of it
-                await asyncio.sleep(0.01)
+            await until(lambda: rule.happened >= 3)
             assert refused == []
             await client.head("take.mp4")
             assert elsewhere.happened == 1 and refused == [1]

@@ -19,6 +19,7 @@ from src.recording import Chunk, Identity, Writers
 from src.recording_file import RecordingFiles
 from tests.harness.hanging_files import HangingFiles, Operation, hanging_files
 from tests.harness.servers import ROOT
+from tests.harness.waiting import until
 
 #: More than there are threads, of either kind, several times over.
 MANY = 12
@@ -97,8 +98,7 @@ async def identities(files: RecordingFiles) -> dict[str, Identity]:
 
 async def all_are_back(files: RecordingFiles) -> None:
     """What hung has its answer, and its threads have seen it."""
-    while files._reading._beside or files._looking._beside:  # noqa: ASYNC110 - threads set no asyncio.Event
-        await asyncio.sleep(0.01)
+    await until(lambda: not files._reading._beside and not files._looking._beside)
 
 
 @pytest.mark.parametrize("in_memory_limit", [4 * MIB, 1])
@@ -158,8 +158,7 @@ async def test_a_program_is_started_while_a_file_is_open_that_hangs_when_it_is_c
     try:
         async with asyncio.timeout(LONG):
             assert await parent.stdout.readline() == b"goes on\n"
-            while disk.met() != {"fine.mp4"}:  # noqa: ASYNC110 - threads set no asyncio.Event
-                await asyncio.sleep(0.01)
+            await until(lambda: disk.met() == {"fine.mp4"})
     finally:
         disk.end()
     async with asyncio.timeout(LONG):

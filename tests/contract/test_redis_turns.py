@@ -12,6 +12,7 @@ from src.errand import Errand, on_errand
 from src.redis_client import RedisCheckpoints
 from tests.contract.test_checkpoints import opened_redis, record
 from tests.harness.faulty_redis import Fault, FaultyRedis, Rule
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.redis
 
@@ -54,9 +55,7 @@ async def test_a_request_that_nobody_wants_any_more_says_nothing_of_redis(redis_
         async with opened_redis(proxy.url, prefix=f"test-{uuid4().hex}:", connections=CONNECTIONS) as checkpoints:
             with on_errand(errand := Errand()):
                 writing = asyncio.create_task(checkpoints.save(record("good")))
-            async with asyncio.timeout(60):
-                while not proxy.injected:  # noqa: ASYNC110 - threads set no asyncio.Event
-                    await asyncio.sleep(0.01)
+            await until(lambda: proxy.injected)
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
             assert not errand.redis_fails

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from src import file_threads
 from src.exceptions import ChunkProcessingError
 from src.file_threads import FileThreads, OpenFile, answered
+from tests.harness.waiting import until
 
 #: Nobody waits so long where all is well.
 LONG = 60.0
@@ -37,12 +38,6 @@ async def threads(silent_seconds: float = LONG) -> AsyncIterator[tuple[FileThrea
 
 def alive() -> int:
     return sum(thread.name == "test-files" for thread in threading.enumerate())
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LONG):
-        while not condition():  # noqa: ASYNC110 - threads set no asyncio.Event
-            await asyncio.sleep(0.01)
 
 
 async def test_files_that_hang_keep_no_other_waiting() -> None:

@@ -15,6 +15,7 @@ from src.retry import RetryPolicy
 from src.slots import FairSlots
 from tests.harness.fakes.store import FakeStore
 from tests.harness.fakes.telemetry import FakeTelemetry
+from tests.harness.waiting import until
 
 POLICY = RetryPolicy(0.001, 0.002)
 
@@ -52,9 +53,8 @@ async def test_whoever_waits_for_what_the_store_can_do_holds_no_turn() -> None:
         asyncio.create_task(asked.create_upload("a", {})),
         asyncio.create_task(asked.create_upload("b", {}, of_copies=True)),
     ]
+    await until(lambda: len(store.needs) == 3, seconds=20)
     async with asyncio.timeout(20):
-        while len(store.needs) < 3:  # noqa: ASYNC110 - no event tells of it
-            await asyncio.sleep(0.001)
         assert await asked.head("d") is None, "the one turn is free"
         assert not any(task.done() for task in waiting)
         store.known.set()
@@ -79,8 +79,6 @@ async def test_silence_begins_the_probation_of_small_requests() -> None:
     asked, _ = _patient(store)
     with on_errand(errand):
         task = asyncio.create_task(asked.head("k"))
-        async with asyncio.timeout(20):
-            while not errand.asks_fail:  # noqa: ASYNC110 - no event tells of it
-                await asyncio.sleep(0.001)
+        await until(lambda: errand.asks_fail, seconds=20)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
