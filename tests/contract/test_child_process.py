@@ -16,6 +16,7 @@ import pytest
 
 from src import child_process
 from src.file_threads import OpenFile
+from tests.harness.waiting import until
 
 #: Nobody waits so long where all is well.
 LONG = 60.0
@@ -104,7 +105,7 @@ async def test_what_is_no_program_leaves_nothing(nothing: int, tmp_path: Path) -
     with pytest.raises(FileNotFoundError):
         await child_process.start([str(tmp_path / "none")], nothing)
     await nothing_is_left(before)
-    assert not any(thread.name == "reaper" for thread in threading.enumerate())
+    await until(lambda: not any(thread.name == "reaper" for thread in threading.enumerate()))
 
 
 async def test_a_child_whose_end_nobody_is_told_of_has_ended_all_the_same(nothing: int) -> None:

@@ -27,13 +27,14 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def threads(silent_seconds: float = LONG) -> AsyncIterator[tuple[FileThreads, threading.Event]]:
-    """With an event that ends all hanging."""
+    """With an event that ends all hanging. No thread is left for the next test, which counts them."""
     made, back = FileThreads(COUNT, "test-files", silent_seconds=silent_seconds), threading.Event()
     try:
         yield made, back
     finally:
         back.set()
         made.close()
+    await until(lambda: not alive())
 
 
 def alive() -> int:
