@@ -6,6 +6,7 @@ was deleted before its end. Each test harms a copy of its store and of its recor
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -14,7 +15,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,8 +42,8 @@ class Place:
     takes: list[Take]
     foreign: list[Foreign]
 
-    def audit(self, *, forgot: int = 0) -> list[str]:
-        return Audit(self.stage, self.takes, self.foreign, [CANARY], forgot=forgot).mismatches()
+    def audit(self, **more: Any) -> list[str]:
+        return Audit(self.stage, self.takes, self.foreign, [CANARY], **more).mismatches()
 
     @property
     def bucket(self) -> Bucket:
@@ -358,6 +361,19 @@ def test_a_harm_to_a_file_is_named_and_nothing_else(
     with harm(place.stage.folder / "plain.mp4"):
         mismatches = place.audit()
     _expect(mismatches, expected)
+
+
+# -- who waited ----------------------------------------------------------------------------------------------
+
+
+def test_a_recording_that_waited_is_named_unless_the_log_tells_why(place: Place) -> None:
+    """All have come an hour too late. What was logged before the last fault was over is no reason any more."""
+    calm = time.time()
+    for path, at in (("plain.mp4", calm + 1), ("again.mp4", calm - 1)):
+        told = {"level": "warning", "event": "operation_failed", "error": "503", "file_path": path}
+        place.say("run-1.log", json.dumps(told | {"timestamp": datetime.fromtimestamp(at, UTC).isoformat()}))
+    late = "was complete .* after its quiet time; what it waited for: nothing is logged"
+    _expect(place.audit(calm_since=calm, quiet=-3600.0), f"'again.mp4' {late}", f"'taken.mp4' {late}")
 
 
 # -- what is excused where Redis forgot -----------------------------------------------------------------------
