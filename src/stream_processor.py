@@ -722,11 +722,12 @@ class StreamProcessor:
         another film. Where only its times have changed, its bytes tell that it is the same, and it is asked again."""
         try:
             await self._look()  # it may just have got another name
-            for _ in range(_ASK_AT_MOST):
+            for times in range(_ASK_AT_MOST):
+                if times > 0:
+                    proved = await self._same_film(proved)
                 probe = await self._ask_about(proved)
                 if probe is not None:
                     return probe
-                proved = await self._same_film(proved)
         except SourceMissing:
             return Probe(error="the file is gone")
         except FileChanged:
