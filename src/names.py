@@ -16,7 +16,6 @@ from itertools import chain
 
 from .object_keys import LAST_NUMBER, METADATA_SUFFIX, next_free, number_of, numbered_prefix
 from .ports import PatientlyAsked
-from .recording import ListedObject
 
 #: Of earlier recordings with the file's size so many are looked at, the latest first.
 _MOST_ALIKE = 4
@@ -81,8 +80,14 @@ class Walk:
         listed = await self._store.list_objects(
             numbered_prefix(self._natural), lambda found: number_of(self._natural, found.key) is not None
         )
-        sizes = {number: found.size for found in listed if (number := self._number(found)) is not None}
-        taken = sizes.keys() | {number for found in listed if (number := number_of(self._natural, found.key))}
+        sizes: dict[int, int] = {}  # of recordings; a number may also be taken by a description alone
+        taken: set[int] = set()
+        for found in listed:
+            number = number_of(self._natural, found.key)
+            if number is not None:
+                taken.add(number)
+                if not found.key.endswith(METADATA_SUFFIX):
+                    sizes[number] = found.size
         latest = max(taken, default=1)
         alike = sorted((number for number, size in sizes.items() if size == self._size), reverse=True)
         nothing_numbered = max(latest, self._highest) == 1
@@ -93,10 +98,6 @@ class Walk:
         # Somebody may have given a file the last number of all.
         holes = (number for number in range(2, LAST_NUMBER) if number not in taken)
         self._following = chain(range(max(latest, self._highest) + 1, LAST_NUMBER + 1), holes)
-
-    def _number(self, found: ListedObject) -> int | None:
-        """Of a recording; None for a description."""
-        return None if found.key.endswith(METADATA_SUFFIX) else number_of(self._natural, found.key)
 
 
 def _candidate(natural: str, number: int, *, may_be_taken: bool = True) -> Candidate:
