@@ -323,8 +323,8 @@ class Dispatcher:
         except Stopped:
             return
         async with asyncio.TaskGroup() as group:
-            for name in ("fresh", "resting", "to_read"):
-                group.create_task(self._start_from(getattr(self._newcomers, name)), name=f"dispatcher-{name}")
+            for name, queue in self._newcomers.queues.items():
+                group.create_task(self._start_from(queue), name=f"dispatcher-{name}")
             group.create_task(self._sweep.run(), name="dispatcher-sweep")
 
     async def _start_from(self, queue: Queue) -> None:

@@ -84,10 +84,11 @@ class Newcomers:
         self.fresh = Queue(_CLAIMS_AT_ONCE, self._tally)
         self.resting = Queue(_RESTING_AT_ONCE, self._tally, _MOST_UNKNOWN)
         self.to_read = Queue(1, self._tally, _MOST_UNKNOWN)
+        self.queues = {"fresh": self.fresh, "resting": self.resting, "to_read": self.to_read}
         self._growing: set[str] = set()
 
     def __len__(self) -> int:
-        return len(self.fresh.files) + len(self.resting.files) + len(self.to_read.files)
+        return sum(len(queue.files) for queue in self.queues.values())
 
     def put(self, path: str, snapshot: Snapshot, proved: Snapshot | None, *, now: float, from_before: bool) -> None:
         """A file that was just seen so. ``now``: seconds since 1970, as file times are; ``from_before``: it is as it
@@ -127,5 +128,5 @@ class Newcomers:
         return self._tally.waiting()
 
     def _take_out(self, path: str) -> None:
-        for queue in (self.fresh, self.resting, self.to_read):
+        for queue in self.queues.values():
             queue.files.pop(path, None)
