@@ -25,6 +25,7 @@ from src.recording import (
     Answer,
     Checkpoint,
     Chunk,
+    Identity,
     Manifest,
     Marker,
     Part,
@@ -423,9 +424,10 @@ class Stage(Simulation):
 
     def unforgiven(self) -> list[Finding]:
         """What is wrong at the end and is no documented limit."""
-        return auditor.audit(view(self), self.excuses())
+        world = view(self)
+        return auditor.audit(world, self.excuses(world))
 
-    def excuses(self) -> Iterator[Excuse]:
+    def excuses(self, world: World) -> Iterator[Excuse]:
         """What the guarantees name as their limits."""
         shelf = self.store.objects
         for path, content in self.recordings():
@@ -434,10 +436,10 @@ class Stage(Simulation):
             # Where Redis has forgotten, only an object that is there and under today's prefix can tell.
             if self.redis.has_forgotten and (self._lost_an_object(content) or self.has_moved):
                 yield Excuse(Check.ONE_KEY, path, "is at 2 keys")
-        # The same of a file that was begun anew, whose former recordings the file no longer tells apart. To be told
-        # apart here: what was completed twice, and two recordings that were equal.
-        if self.redis.has_forgotten:
-            yield Excuse(Check.FILE_TWICE)
+        # The same, of what such a file held before.
+        again = set(self._files_sent_again())
+        yield from (Excuse(Check.FILE_TWICE, str(file)) for file in again)
+        yield from (Excuse(Check.STALE, there.key) for there in world.objects.values() if there.file in again)
         yield from (Excuse(Check.DOCUMENT_OF_NOTHING, key) for key in shelf.taken_away)
         for key in recordings_in(self.store):
             if key + METADATA_SUFFIX in shelf.strangers:
@@ -450,6 +452,13 @@ class Stage(Simulation):
         for key, uploads in self._uploads_by_key().items():
             if all(self._may_stay(upload) for upload in uploads):
                 yield Excuse(Check.UPLOAD, key)
+
+    def _files_sent_again(self) -> Iterator[Identity]:
+        """Those of which an object cannot be found any more, so that they may get another one."""
+        if self.redis.has_forgotten:
+            for file, history in self.disk.histories.items():
+                if self.has_moved or not self.store.objects.destroyed.isdisjoint(history):
+                    yield file
 
     def may_be_made_again(self, content: bytes) -> bool:
         """Whether a stranger has destroyed it, or something of its file that Redis takes for the latest."""
