@@ -12,6 +12,9 @@ from src.checkpoint_format import UNREADABLE, decode_meta, decode_part, encode_m
 from src.recording import Checkpoint, Identity, Part, PartSchedule, Probe, SendReason, Status
 
 PART = Part(7, 10, "etag", 2**64 - 1, datetime(2026, 1, 1, tzinfo=UTC), "md5", (SendReason.HEAD_PATCH,))
+RECORD = Checkpoint(
+    "s", Status.ACTIVE, "a.mp4", "b", "a.mp4", Identity(1, 2), PartSchedule(10), datetime(2026, 1, 1, tzinfo=UTC)
+)
 
 
 def test_a_part_comes_back_as_it_was() -> None:
@@ -81,9 +84,13 @@ def test_a_record_is_written_in_the_words_of_the_first_documents_too() -> None:
     ],
 )
 def test_what_no_release_wrote_of_a_film_is_asked_again_and_makes_no_record_unreadable(raw: bytes) -> None:
-    record = Checkpoint(
-        "s", Status.ACTIVE, "a.mp4", "b", "a.mp4", Identity(1, 2), PartSchedule(10), datetime(2026, 1, 1, tzinfo=UTC)
-    )
-    fields = encode_meta(replace(record, probe=Probe(2.0)))
+    fields = encode_meta(replace(RECORD, probe=Probe(2.0)))
     assert decode_meta("s", fields).probe == Probe(2.0)
-    assert decode_meta("s", {**fields, "probe": raw}) == record
+    assert decode_meta("s", {**fields, "probe": raw}) == RECORD
+
+
+@pytest.mark.parametrize("raw", [b"no number", b"0", b"-1", b"+3", b"1_0", b" 2", b""])
+def test_a_number_among_recordings_of_one_name_is_a_hint_and_makes_no_record_unreadable(raw: bytes) -> None:
+    fields = encode_meta(replace(RECORD, number=3))
+    assert decode_meta("s", fields).number == 3
+    assert decode_meta("s", {**fields, "number": raw}) == RECORD

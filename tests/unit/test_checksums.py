@@ -9,7 +9,7 @@ from awscrt.checksums import crc64nvme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.checksums import combine, crc64_from_base64, crc64_of_zeros, crc64_to_base64, multipart_etag
+from src.checksums import combine, crc64_from_base64, crc64_of_zeros, crc64_to_base64, is_md5, multipart_etag
 
 CHECK_OF_123456789 = 0xAE8B14860A799888  # the check value of CRC-64/NVME in the catalogue of CRCs
 
@@ -54,3 +54,18 @@ def test_the_etag_of_parts_is_the_md5_of_their_md5s_and_their_number() -> None:
     first, second = hashlib.md5(b"one"), hashlib.md5(b"two")
     expected = hashlib.md5(first.digest() + second.digest()).hexdigest() + "-2"
     assert multipart_etag([first.hexdigest(), second.hexdigest()]) == expected
+
+
+@pytest.mark.parametrize(
+    ("etag", "can_be"),
+    [
+        (hashlib.md5(b"one").hexdigest(), True),
+        (hashlib.md5(b"one").hexdigest().upper(), False),  # no store that is known writes it so
+        (hashlib.md5(b"one").hexdigest() + "-2", False),  # of several parts
+        (hashlib.md5(b"one").hexdigest() + "\n", False),
+        (hashlib.sha256(b"one").hexdigest(), False),
+        ("", False),
+    ],
+)
+def test_only_32_hexadecimal_digits_can_be_a_parts_md5(etag: str, can_be: bool) -> None:
+    assert is_md5(etag) is can_be
