@@ -11,11 +11,9 @@ from io import StringIO
 
 from prometheus_client import generate_latest
 
-from src.at_risk import Holding, Look, Tally, Watch
-from src.at_risk_metrics import AtRiskCollector
+from src.domain import Holding, Identity, Look, SendReason, Snapshot, Status, Tally, Watch
 from src.logging_config import configure_logging
-from src.metrics import Metrics
-from src.recording import Identity, SendReason, Snapshot, Status
+from src.metrics import AtRiskCollector, Metrics
 
 from .processes import MIB, resident_bytes
 from .report import Row

@@ -23,7 +23,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from src.object_keys import next_free
+from src.domain import next_free
 from tests.harness import auditor
 from tests.harness.audit_view import Body, File, Limits, Object, Record, Stranger, Upload, Wait, World
 from tests.harness.e2e import view

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import sys
 
-from src import main, reconcile
+from src import main
+from src.domain import reconcile
 
 if __name__ == "__main__":
     reconcile._SHORTEST_ASSEMBLY_SECONDS = float(os.environ.pop("SOAK_ASSEMBLY_SECONDS"))

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from src.object_keys import object_key
+from src.domain import object_key
 from tests.harness.e2e.bucket import sha256
 from tests.harness.e2e.recorders import CHUNK, Shape, Writer, recording
 

@@ -14,9 +14,8 @@ from pathlib import Path
 from scripts.phases import PAGES, PHASES, page
 from scripts.stores_page import which_store
 from src.config import _HEADINGS, _OLD_NAMES, Settings, defaults, load_settings
+from src.domain import TRANSITIONS, Fact, Status
 from src.exceptions import ConfigurationError
-from src.lifecycle import TRANSITIONS, Fact
-from src.recording import Status
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -88,7 +87,9 @@ def complaint(name: str) -> str:
 
 def lifecycle(table: Mapping[Status, Mapping[Fact, Status]] = TRANSITIONS) -> str:
     """The text of ``docs/diagrams/lifecycle.mmd``: the table, drawn."""
-    return "\n".join(["%% Generated from src/lifecycle.py by python -m scripts.documents.", *_drawn(table)]) + "\n"
+    return (
+        "\n".join(["%% Generated from src/domain/lifecycle.py by python -m scripts.documents.", *_drawn(table)]) + "\n"
+    )
 
 
 def _drawn(table: Mapping[Status, Mapping[Fact, Status]]) -> Iterator[str]:

@@ -28,9 +28,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from .domain import GIB, MIB, S3_LIMITS, prefix_problem
 from .exceptions import ConfigurationError
-from .object_keys import prefix_problem
-from .part_plan import GIB, MIB, S3_LIMITS
 from .typed_values import bucket_name, leaves_out_all, path_syntax, patterns, redis_address, shell_syntax, store_address
 
 _DURATION = re.compile(r"\d{1,5}[mhd]", re.ASCII | re.IGNORECASE)

@@ -34,32 +34,21 @@ if find_spec("aioboto3") is None:
     )
 
 from . import __version__
-from .at_risk_metrics import AtRiskCollector, Lookout
 from .config import Loaded, Settings, load_settings, without_user_info
-from .credentials import KeySettings
 from .dispatcher import Dispatcher
+from .domain import S3_LIMITS, Naming, PartSchedule, Rhythm, WhenMissing, World, usual_step
 from .embedded import AWS_CONFIG_NAME, EmbeddedServiceError, embedded_redis, embedded_s3, find_versitygw
 from .exceptions import ConfigurationError, S3Unavailable, Stopped
-from .ffprobe import Ffprobe
-from .http_server import serve
-from .left_out import LeftOut
 from .logging_config import configure_logging, mask
-from .metrics import Metrics
-from .part_plan import S3_LIMITS, usual_step
-from .patience import PatientStore
-from .ports import Naming, Rhythm, World
-from .probe_notes import RedisProbeNotes
-from .readiness import Readiness
-from .recording import PartSchedule, WhenMissing
-from .recording_file import RecordingFiles, identity_of
-from .redis_client import RedisCheckpoints
+from .metadata_generator import Ffprobe
+from .metrics import AtRiskCollector, Lookout, Metrics, Readiness, serve, watched_loop
+from .ownership import LeftOut
+from .redis_client import RedisCheckpoints, RedisProbeNotes
 from .retry import RetryPolicy
-from .s3_client import S3Client, open_store
-from .s3_settings import Choice, StoreSettings
+from .s3_client import Choice, KeySettings, PatientStore, S3Client, StoreSettings, open_store
 from .slots import FairSlots
 from .stream_processor import StreamProcessor
-from .watchdog import watched_loop
-from .watcher import Globs, Watcher
+from .watcher import Globs, RecordingFiles, Watcher, identity_of
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _EXPIRE_SECONDS = 15.0

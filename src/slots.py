@@ -18,8 +18,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from weakref import WeakSet
 
-from .errand import Errand, current_errand
-from .ports import Turn
+from .domain import Errand, Turn, current_errand
 
 #: Seconds that a stream may keep its turn while others wait.
 _TURN_SECONDS = 3.0

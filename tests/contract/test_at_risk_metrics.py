@@ -13,13 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from src import at_risk_metrics
-from src.at_risk import Holding, Waiting
-from src.at_risk_metrics import AtRiskCollector, Lookout, MediaClocks
-from src.fragments import Read
-from src.metrics import Metrics
-from src.recording import Identity, SendReason
-from src.recording_file import RecordingFiles
+from src.containers import Read
+from src.domain import Holding, Identity, SendReason, Waiting
+from src.metrics import AtRiskCollector, Lookout, Metrics, at_risk
+from src.metrics.at_risk import MediaClocks
+from src.watcher import RecordingFiles
 from tests.harness.fakes.telemetry import FakeTelemetry
 
 FRAGMENTED = Path(__file__).parents[2] / "test_data" / "sample_fragmented.mp4"
@@ -76,7 +74,7 @@ class Table:
 
 @pytest.fixture
 async def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Table]:
-    monkeypatch.setattr(at_risk_metrics, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(at_risk, "LOOK_SECONDS", 0.05)
     files = RecordingFiles(tmp_path, in_memory_limit=1)
     yield Table(tmp_path, files)
     await files.close()
@@ -179,7 +177,7 @@ async def test_a_recording_that_cannot_be_read_is_measured_by_its_growth(table: 
 async def test_a_disk_that_hangs_costs_the_medias_clock_and_nothing_else(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(at_risk_metrics, "_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(at_risk, "_PATIENCE_SECONDS", 0.05)
     answers, asked = threading.Event(), 0
 
     async def hang(path: str, identity: Identity, work: Callable[[Read], None]) -> None:

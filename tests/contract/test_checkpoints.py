@@ -21,12 +21,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from redis.exceptions import BusyLoadingError, ResponseError
 
-from src import checkpoint_format, redis_client
-from src.checkpoint_format import escape_path, unescape_path
-from src.exceptions import Permanent, RedisOperationError, RedisUnavailable
-from src.ports import Checkpoints
-from src.recording import (
+from src.domain import (
     Checkpoint,
+    Checkpoints,
     Identity,
     Manifest,
     Marker,
@@ -39,10 +36,13 @@ from src.recording import (
     Status,
     Superseded,
 )
+from src.exceptions import Permanent, RedisOperationError, RedisUnavailable
 from src.redis_client import RedisCheckpoints
-from src.redis_errors import RedisRejected, translate
-from src.request_outcome import ErrorClass
-from src.retry import RetryPolicy
+from src.redis_client import checkpoints as redis_client
+from src.redis_client import format as checkpoint_format
+from src.redis_client.errors import RedisRejected, translate
+from src.redis_client.format import escape_path, unescape_path
+from src.retry import ErrorClass, RetryPolicy
 from tests.harness import servers
 from tests.harness.fakes.checkpoints import FakeCheckpoints
 from tests.harness.fakes.telemetry import FakeTelemetry

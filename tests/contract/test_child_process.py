@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from src import child_process
 from src.file_threads import OpenFile
+from src.metadata_generator import child_process
 from tests.harness.waiting import until
 
 #: Nobody waits so long where all is well.

@@ -15,12 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from src import credentials
-from src.credentials import KeySettings, RenewableCredentials
+from src.domain import PROBE_KEY
 from src.exceptions import S3Unavailable
-from src.object_keys import PROBE_KEY
 from src.retry import RetryPolicy
-from src.s3_client import S3Client
+from src.s3_client import KeySettings, S3Client, credentials
+from src.s3_client.credentials import RenewableCredentials
 from tests.contract.test_object_store import settings_of
 from tests.harness.asked_again import open_asked_again
 from tests.harness.fakes.telemetry import FakeTelemetry

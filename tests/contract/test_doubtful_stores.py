@@ -8,11 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from src.domain import Answer, Chunk, matches
 from src.exceptions import PartNotTaken
-from src.part_plan import matches
-from src.recording import Answer, Chunk
-from src.s3_abilities import Ability
-from src.s3_settings import Choice, StoreSettings
+from src.s3_client import Choice, StoreSettings
+from src.s3_client.abilities import Ability
 from tests.contract.test_object_store import MIB, body, manifest_of, opened_with, settings_of, uploaded
 from tests.harness.fakes.recordings import FakeChunkBody
 from tests.harness.servers import S3Server

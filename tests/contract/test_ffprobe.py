@@ -22,10 +22,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from src import ffprobe
-from src.media import STREAMS_LIMIT, read_answer
-from src.ports import Prober
-from src.recording import MediaStream, Probe
+from src.domain import MediaStream, Probe
+from src.domain.ports import Prober
+from src.metadata_generator import ffprobe
+from src.metadata_generator.media import STREAMS_LIMIT, read_answer
 from tests.harness.probing import AnyFile, identity_at
 
 TEST_DATA = Path(__file__).parents[2] / "test_data"

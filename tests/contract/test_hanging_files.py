@@ -12,11 +12,9 @@ from typing import Any
 import pytest
 
 from src import file_threads
+from src.domain import MIB, Chunk, Hashes, Identity, Writers
 from src.exceptions import ChunkProcessingError
-from src.part_plan import MIB
-from src.ports import Hashes
-from src.recording import Chunk, Identity, Writers
-from src.recording_file import RecordingFiles
+from src.watcher import RecordingFiles
 from tests.harness.hanging_files import HangingFiles, Operation, hanging_files
 from tests.harness.servers import ROOT
 from tests.harness.waiting import until
@@ -32,7 +30,7 @@ LOOKS = (Operation.LOOKUP, Operation.GETATTR)
 #: Starts a program while a file is open, as a thread may have it that hangs in reading it.
 _STARTS_A_PROGRAM = """
 import asyncio, os, sys
-from src.child_process import start
+from src.metadata_generator.child_process import start
 
 async def main():
     os.open(sys.argv[1], os.O_RDONLY)

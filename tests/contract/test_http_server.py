@@ -14,9 +14,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from src.exceptions import ConfigurationError, S3Unavailable
-from src.http_server import serve
-from src.metrics import Metrics
-from src.readiness import Check, Readiness
+from src.metrics import Metrics, Readiness, serve
+from src.metrics.readiness import Check
 
 
 async def fine() -> None:

@@ -14,16 +14,25 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from src.checksums import combine, multipart_etag
-from src.credentials import KeySettings
+from src.domain import (
+    Answer,
+    Chunk,
+    ChunkBody,
+    Hashes,
+    Identity,
+    Manifest,
+    ObjectStore,
+    Snapshot,
+    StoredPart,
+    combine,
+    matches,
+    multipart_etag,
+)
+from src.domain.reconcile import equals_manifest
 from src.exceptions import FileChanged, S3Rejected, S3Unavailable, UploadGone
-from src.part_plan import matches
-from src.ports import ChunkBody, Hashes, ObjectStore
-from src.reconcile import equals_manifest
-from src.recording import Answer, Chunk, Identity, Manifest, Snapshot, StoredPart
 from src.retry import RetryPolicy
-from src.s3_client import S3Client
-from src.s3_settings import Choice, Deadlines, StoreSettings
+from src.s3_client import Choice, KeySettings, S3Client, StoreSettings
+from src.s3_client.settings import Deadlines
 from tests.harness.asked_again import open_asked_again
 from tests.harness.fakes.recordings import FakeChunkBody
 from tests.harness.fakes.store import FakeStore

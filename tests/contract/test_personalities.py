@@ -10,10 +10,9 @@ from dataclasses import replace
 
 import pytest
 
+from src.domain import Answer
 from src.exceptions import UploadGone
-from src.recording import Answer
-from src.s3_client import S3Client
-from src.s3_settings import Choice
+from src.s3_client import Choice, S3Client
 from tests.contract.test_object_store import manifest_of, opened_with, settings_of, uploaded
 from tests.harness.servers import S3Server
 from tests.harness.stores.personalities import MIB, PERSONALITIES, Personality

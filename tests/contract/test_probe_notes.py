@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from src.probe_notes import RedisProbeNotes, is_gone, process_id
-from src.redis_client import RedisCheckpoints
+from src.redis_client import RedisCheckpoints, RedisProbeNotes
+from src.redis_client.probe_notes import is_gone, process_id
 from src.retry import RetryPolicy
 from src.s3_client import open_store
-from src.s3_settings import Deadlines
+from src.s3_client.settings import Deadlines
 from tests.contract.test_object_store import settings_of
 from tests.harness.fakes.telemetry import FakeTelemetry
 from tests.harness.servers import S3Server

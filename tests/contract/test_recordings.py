@@ -24,12 +24,11 @@ from pathlib import Path
 
 import pytest
 
-from src import recording_file
+from src.domain import MIB, Chunk, ChunkBody, Hashes, Identity, Snapshot, Writers
+from src.domain.ports import Recordings
 from src.exceptions import ChunkProcessingError, FileChanged
-from src.part_plan import MIB
-from src.ports import ChunkBody, Hashes, Recordings
-from src.recording import Chunk, Identity, Snapshot, Writers
-from src.recording_file import BUFFERS_KEPT, PIECE, TURN, RecordingFiles
+from src.watcher import RecordingFiles, recording_file
+from src.watcher.recording_file import BUFFERS_KEPT, PIECE, TURN
 from tests.corpus.names import RECORDINGS, Odd
 
 LIMIT = 4 * MIB
@@ -645,7 +644,7 @@ while True:
 ASKS_ALL_THE_TIME = """
 import asyncio, signal, sys
 from pathlib import Path
-from src.recording_file import RecordingFiles
+from src.watcher import RecordingFiles
 assert signal.getsignal(signal.SIGIO) is signal.SIG_DFL
 async def main():
     files = RecordingFiles(Path(sys.argv[1]), in_memory_limit=1)

@@ -15,9 +15,10 @@ from uuid import uuid4
 
 import pytest
 
+from src.domain import Status
 from src.exceptions import RedisUnavailable
-from src.recording import Status
-from src.redis_client import Command, RedisCheckpoints
+from src.redis_client import RedisCheckpoints
+from src.redis_client.checkpoints import Command
 from tests.contract.test_checkpoints import (
     BUCKET,
     IDENTITY,

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from src import redis_client
-from src.recording import Checkpoint, Status
+from src.domain import Checkpoint, Status
 from src.redis_client import RedisCheckpoints
+from src.redis_client import checkpoints as redis_client
 from tests.contract.test_checkpoints import (
     Admin,
     by_id,

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from src.errand import Errand, on_errand
+from src.domain import Errand, on_errand
 from src.redis_client import RedisCheckpoints
 from tests.contract.test_checkpoints import opened_redis, record
 from tests.harness.faulty_redis import Fault, FaultyRedis, Rule

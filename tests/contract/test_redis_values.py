@@ -15,9 +15,9 @@ from uuid import uuid4
 
 import pytest
 
-from src import redis_client
-from src.checkpoint_format import encode_marker, encode_part
-from src.recording import Identity, Status
+from src.domain import Identity, Status
+from src.redis_client import checkpoints as redis_client
+from src.redis_client.format import encode_marker, encode_part
 from tests.contract.test_checkpoints import (
     IDENTITY,
     META,

@@ -16,11 +16,7 @@ from datetime import UTC, datetime
 import pytest
 import pytest_asyncio
 
-from src.checksums import crc64_to_base64
-from src.credentials import KeySettings
-from src.exceptions import PartNotTaken, PartTooLarge, S3Rejected, S3Unavailable, S3WrongContent, UploadGone
-from src.patience import PatientStore
-from src.recording import (
+from src.domain import (
     Answer,
     Chunk,
     Identity,
@@ -30,11 +26,12 @@ from src.recording import (
     Snapshot,
     StoredObject,
     StoredPart,
+    crc64_to_base64,
 )
-from src.request_outcome import ErrorClass
-from src.retry import RetryPolicy
-from src.s3_client import S3Client
-from src.s3_settings import Choice, Deadlines, StoreSettings
+from src.exceptions import PartNotTaken, PartTooLarge, S3Rejected, S3Unavailable, S3WrongContent, UploadGone
+from src.retry import ErrorClass, RetryPolicy
+from src.s3_client import Choice, KeySettings, PatientStore, S3Client, StoreSettings
+from src.s3_client.settings import Deadlines
 from src.slots import FairSlots
 from tests.harness.asked_again import open_asked_again
 from tests.harness.fakes.recordings import FakeChunkBody

@@ -7,14 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from src import s3_probe
-from src.credentials import KeySettings
+from src.domain import PROBE_KEY, Answer, Hashes
 from src.exceptions import S3Unavailable
-from src.object_keys import PROBE_KEY
-from src.ports import Hashes
-from src.recording import Answer
-from src.s3_abilities import Said, Trial
-from src.s3_settings import Abilities, Choice
+from src.s3_client import Choice, KeySettings, probe
+from src.s3_client.abilities import Said, Trial
+from src.s3_client.settings import Abilities
 from tests.contract.test_object_store import TAIL, WHOLE, completed, manifest_of, opened_with, settings_of, uploaded
 from tests.harness.fakes.recordings import FakeChunkBody
 from tests.harness.fakes.telemetry import FakeTelemetry
@@ -101,7 +98,7 @@ async def test_a_probe_that_learns_from_a_single_refusal_is_caught(
         answer = await with_it()
         return answer is (Said.ACCEPTED if right else Said.REFUSED)
 
-    monkeypatch.setattr(s3_probe, "controlled", hasty)
+    monkeypatch.setattr(probe, "controlled", hasty)
     with pytest.raises(AssertionError):
         await _one_odd_answer_teaches_nothing(versitygw, "CreateMultipartUpload", ODD[0], 0)
 

@@ -16,14 +16,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from src.credentials import KeySettings
+from src.domain import PROBE_KEY
 from src.exceptions import S3OperationError, S3Unavailable
-from src.metrics import Metrics
-from src.object_keys import PROBE_KEY
-from src.readiness import Readiness
+from src.metrics import Metrics, Readiness
 from src.retry import RetryPolicy
-from src.s3_client import S3Client
-from src.s3_settings import Choice, Deadlines, StoreSettings
+from src.s3_client import Choice, KeySettings, S3Client, StoreSettings
+from src.s3_client.settings import Deadlines
 from tests.harness.asked_again import open_asked_again
 from tests.harness.fakes.recordings import FakeChunkBody
 from tests.harness.fakes.telemetry import FakeTelemetry

@@ -6,10 +6,9 @@ import asyncio
 
 import pytest
 
-from src.credentials import KeySettings
 from src.exceptions import RedisUnavailable, S3Unavailable
 from src.retry import RetryPolicy
-from src.s3_settings import StoreSettings
+from src.s3_client import KeySettings, StoreSettings
 from tests.contract.test_checkpoints import opened_redis
 from tests.harness.asked_again import open_asked_again
 from tests.harness.fakes.telemetry import FakeTelemetry

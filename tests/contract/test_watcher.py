@@ -17,12 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from src import watcher
 from src.config import Settings
+from src.domain import Snapshot
 from src.events import StreamEvent, WatcherChangeType
-from src.recording import Snapshot
-from src.recording_file import RecordingFiles
-from src.watcher import BATCH, Findings, Globs, Tree, Watcher
+from src.watcher import Globs, RecordingFiles, Tree, Watcher, watcher
+from src.watcher.watcher import BATCH, Findings
 from tests.corpus.names import RECORDINGS, Odd
 
 CREATE, WRITE, DELETE = WatcherChangeType.CREATE, WatcherChangeType.WRITE, WatcherChangeType.DELETE

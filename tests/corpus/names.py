@@ -9,7 +9,8 @@ import hashlib
 from dataclasses import dataclass
 from unicodedata import normalize
 
-from src.object_keys import LAST_SEGMENT_LIMIT, METADATA_SUFFIX
+from src.domain import METADATA_SUFFIX
+from src.domain.object_keys import LAST_SEGMENT_LIMIT
 
 LONGEST = 255  # bytes of a name on every file system of Linux
 _MP4 = b".mp4"

@@ -20,8 +20,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-from src.part_plan import Limits, capacity
-from src.recording import PartSchedule
+from src.domain import Limits, PartSchedule, capacity
 
 #: A chunk of these tests, and a store that takes few parts: 3 of one chunk, 3 of two, 3 of four, and one of eight.
 CHUNK = 512

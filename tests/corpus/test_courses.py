@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from src.part_plan import Limits
-from src.ports import Naming
-from src.recording import SOURCE_MISSING, PartSchedule
+from src.domain import SOURCE_MISSING, Limits, Naming, PartSchedule
 from tests.corpus.courses import COURSES, Course
 from tests.harness.crash.scenes import (
     PATH,

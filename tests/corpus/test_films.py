@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from src.recording import Probe
+from src.domain import Probe
 from tests.corpus.films import FILMS, GSTREAMER, TOLERANCE, Film
 from tests.harness.probing import AnyFile
 

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from src import ffprobe
-from src.boxes import is_whole
-from src.media import STREAMS_LIMIT
-from src.metadata_generator import encode_document, metadata_document, read_document
-from src.recording import Probe
-from src.recording_file import RecordingFiles
+from src.containers.boxes import is_whole
+from src.domain import Probe
+from src.metadata_generator import encode_document, ffprobe, metadata_document, read_document
+from src.metadata_generator.media import STREAMS_LIMIT
+from src.watcher import RecordingFiles
 from tests.contract.test_recordings import seen
 from tests.corpus.media import CANARY, FASTSTART, FRAGMENTED, MEDIA, ORDINARY, Media, playlists
 from tests.harness.probing import AnyFile

@@ -12,17 +12,8 @@ from urllib.parse import unquote_to_bytes
 import pytest
 
 from src.config import Settings
-from src.object_keys import (
-    KEY_LIMIT,
-    LAST_NUMBER,
-    METADATA_SUFFIX,
-    METADATA_VALUE_LIMIT,
-    PROBE_KEY,
-    SEGMENT_LIMIT,
-    metadata_value,
-    next_free,
-    object_key,
-)
+from src.domain import LAST_NUMBER, METADATA_SUFFIX, PROBE_KEY, metadata_value, next_free, object_key
+from src.domain.object_keys import KEY_LIMIT, METADATA_VALUE_LIMIT, SEGMENT_LIMIT
 from src.watcher import Globs
 from tests.corpus.names import NO_RECORDINGS, RECORDINGS, Odd
 from tests.harness.findings import each

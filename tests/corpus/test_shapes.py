@@ -10,13 +10,10 @@ from pathlib import Path
 import pytest
 from awscrt.checksums import crc64nvme
 
-from src.checksums import combine
+from src.domain import Chunk, Hashes, Identity, OverCapacity, PartSchedule, Snapshot, Writers, capacity, combine
+from src.domain.part_plan import chunks, whole_chunks
 from src.exceptions import ChunkProcessingError, FileChanged
-from src.part_plan import OverCapacity, capacity, chunks, whole_chunks
-from src.ports import Hashes
-from src.recording import Chunk, Identity, PartSchedule, Snapshot, Writers
-from src.recording_file import RecordingFiles
-from src.watcher import Tree
+from src.watcher import RecordingFiles, Tree
 from tests.contract.test_recordings import everything, seen, without_root_rights
 from tests.contract.test_watcher import Scanned, told, tree_of
 from tests.corpus.shapes import CHANGES, CHUNK, MOST, OTHERS, SCHEDULE, STILL, TINY, Change, Other, Still, noise

@@ -6,23 +6,28 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from src.at_risk import Figures, Holding, Look, Waiting, Watch
-from src.exceptions import S3Rejected
-from src.ledger import Ledger
-from src.ports import ChunkBody, Naming
-from src.recording import (
+from src.domain import (
     SOURCE_MISSING,
     Answer,
     Checkpoint,
+    ChunkBody,
+    Figures,
+    Holding,
     Identity,
+    Look,
     Manifest,
+    Naming,
     Part,
     PartSchedule,
     SendReason,
     Status,
     StoredObject,
     StoredPart,
+    Waiting,
+    Watch,
 )
+from src.exceptions import S3Rejected
+from src.stream_processor.ledger import Ledger
 from tests.harness.crash.scenes import (
     PATH,
     SECOND,

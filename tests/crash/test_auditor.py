@@ -15,12 +15,11 @@ from typing import Any
 
 import pytest
 
-from src import stream_processor
-from src.claim import Keys
 from src.dispatcher import Dispatcher
-from src.documents import Documents
-from src.object_keys import METADATA_SUFFIX
-from src.recording import Checkpoint, Identity, Marker, Probe, Snapshot, Status
+from src.domain import METADATA_SUFFIX, Checkpoint, Identity, Marker, Probe, Snapshot, Status
+from src.ownership import Keys
+from src.stream_processor import processor
+from src.stream_processor.documents import Documents
 from tests.harness.audit_view import Body, Document, Held, Limits, Record, World, Write
 from tests.harness.auditor import Check, Excuse, Finding, audit
 from tests.harness.crash.harm import HARMED, Harm, HarmedSimulation, Kind
@@ -71,14 +70,14 @@ def keep_keys_that_were_passed_by(patch: pytest.MonkeyPatch) -> None:
 def ask_about_the_film_by_its_path(patch: pytest.MonkeyPatch) -> None:
     """Whatever file has the name now is asked about."""
 
-    async def by_path(self: stream_processor.StreamProcessor, proved: Snapshot) -> Probe:
+    async def by_path(self: processor.StreamProcessor, proved: Snapshot) -> Probe:
         return await self._world.prober.probe(self._ledger.record.path, proved.identity)
 
     async def whatever_it_is(self: ReadingProber, path: str, identity: Identity) -> Probe:
         await asyncio.sleep(0)
         return film_in(bytes(self.folder.files[path].data))
 
-    patch.setattr(stream_processor.StreamProcessor, "_probe", by_path)
+    patch.setattr(processor.StreamProcessor, "_probe", by_path)
     patch.setattr(ReadingProber, "probe", whatever_it_is)
 
 
@@ -88,18 +87,18 @@ def give_no_key_back(patch: pytest.MonkeyPatch) -> None:
 
 
 def give_no_room_back(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("src.newcomers.Room.give_back", lambda self: None)
+    patch.setattr("src.dispatcher.newcomers.Room.give_back", lambda self: None)
 
 
 def keep_the_turn_while_waiting_for_the_film(patch: pytest.MonkeyPatch) -> None:
     """What ffprobe says is waited for with a turn at the store held."""
-    ask = stream_processor.StreamProcessor._probe
+    ask = processor.StreamProcessor._probe
 
-    async def with_a_turn(self: stream_processor.StreamProcessor, proved: Any) -> Probe:
+    async def with_a_turn(self: processor.StreamProcessor, proved: Any) -> Probe:
         async with self._world.slots.sending():
             return await ask(self, proved)
 
-    patch.setattr(stream_processor.StreamProcessor, "_probe", with_a_turn)
+    patch.setattr(processor.StreamProcessor, "_probe", with_a_turn)
 
 
 def raise_at_the_first_document(patch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,7 @@ from typing import Any
 
 import pytest
 
-from src.recording import (
-    Chunk,
-    Status,
-)
+from src.domain import Chunk, Status
 from tests.harness.crash.recorders import SHAPES
 from tests.harness.crash.scenes import (
     PATH,

@@ -8,13 +8,8 @@ from typing import Any
 
 import pytest
 
+from src.domain import Answer, ChunkBody, Manifest, StoredPart
 from src.exceptions import S3Rejected
-from src.ports import ChunkBody
-from src.recording import (
-    Answer,
-    Manifest,
-    StoredPart,
-)
 from tests.harness.crash.scenes import (
     PATH,
     failed_reasons,

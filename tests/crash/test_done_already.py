@@ -12,14 +12,10 @@ from typing import Any
 
 import pytest
 
-from src import claim, documents
+from src.domain import Chunk, ChunkBody, Status, StoredPart
 from src.metadata_generator import document_key
-from src.ports import ChunkBody
-from src.recording import (
-    Chunk,
-    Status,
-    StoredPart,
-)
+from src.ownership import claim
+from src.stream_processor import documents
 from tests.harness.crash.scenes import (
     PATH,
     bytes_of,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from src.recording import Answer, Status
+from src.domain import Answer, Status
 from tests.harness.crash.cases import world
 from tests.harness.crash.scenes import PATH, bytes_of, recordings_in, until, without
 from tests.harness.crash.simulation import CHUNK, SCAN, Fuse, Simulation

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from src import newcomers
+from src.dispatcher import newcomers
+from src.domain import Chunk, Digest, Hashes, Identity, Writers
 from src.exceptions import ChunkProcessingError
-from src.ports import Hashes
-from src.recording import Chunk, Digest, Identity, Writers
 from tests.harness.crash.scenes import bytes_of, is_settled, moments, restart, settled, until
 from tests.harness.crash.simulation import CHUNK, SCAN, TIMEOUT, Disk, Simulation
 from tests.harness.crash.virtual_time import run

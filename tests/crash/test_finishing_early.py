@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from src.recording import Writers
+from src.domain import Writers
 from tests.harness.crash.scenes import PATH, lived, until
 from tests.harness.crash.simulation import CHUNK, SCAN, TIMEOUT, Simulation
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from src.domain import ListedObject
 from src.metadata_generator import document_key
-from src.recording import ListedObject
 from tests.harness.crash.scenes import (
     PATH,
     SECOND,

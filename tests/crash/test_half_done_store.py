@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 from awscrt import checksums
 
-from src.recording import StoredObject
+from src.domain import StoredObject
 from tests.harness.crash.scenes import (
     PATH,
     bytes_of,

@@ -10,14 +10,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from src.checkpoint_format import decode_meta, encode_meta
 from src.dispatcher import Dispatcher
-from src.events import StreamEvent, WatcherChangeType
-from src.exceptions import RedisUnavailable, S3Rejected, S3Unavailable
-from src.ports import ChunkBody
-from src.recording import (
+from src.domain import (
     Answer,
     Checkpoint,
+    ChunkBody,
     Identity,
     ListedObject,
     Manifest,
@@ -28,6 +25,9 @@ from src.recording import (
     StoredPart,
     Writers,
 )
+from src.events import StreamEvent, WatcherChangeType
+from src.exceptions import RedisUnavailable, S3Rejected, S3Unavailable
+from src.redis_client.format import decode_meta, encode_meta
 from src.slots import FairSlots
 from tests.crash.test_nobody_waits import LengthSimulation, _documents
 from tests.harness.crash.scenes import QUIET, bytes_of, lived, recordings_in, restart, settled, until

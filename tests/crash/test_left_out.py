@@ -7,9 +7,9 @@ from datetime import datetime
 
 import pytest
 
+from src.domain import Identity
 from src.events import StreamEvent, WatcherChangeType
-from src.left_out import LeftOut
-from src.recording import Identity
+from src.ownership import LeftOut
 from tests.harness.crash.scenes import bytes_of
 from tests.harness.crash.simulation import CHUNK, Simulation
 from tests.harness.crash.virtual_time import run

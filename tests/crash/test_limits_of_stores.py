@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from src.domain import Chunk, ChunkBody, Naming, PartSchedule, StoredPart
 from src.exceptions import PartNotTaken, PartNumberRefused, PartTooLarge, S3Unavailable
-from src.ports import ChunkBody, Naming
-from src.recording import Chunk, PartSchedule, StoredPart
 from tests.harness.crash.scenes import PATH, bytes_of, finished_file, killed_at, lived, recordings_in, restart
 from tests.harness.crash.simulation import CHUNK, LIMITS, Simulation
 from tests.harness.crash.stores import STORES

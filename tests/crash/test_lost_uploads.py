@@ -7,11 +7,8 @@ import functools
 
 import pytest
 
+from src.domain import Answer, SendReason
 from src.metadata_generator import document_key
-from src.recording import (
-    Answer,
-    SendReason,
-)
 from tests.harness.crash.scenes import (
     PATH,
     SECOND,

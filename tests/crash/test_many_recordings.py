@@ -8,11 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from src.ports import ChunkBody, Rhythm
-from src.recording import (
-    StoredObject,
-    StoredPart,
-)
+from src.domain import ChunkBody, Rhythm, StoredObject, StoredPart
 from src.slots import FairSlots
 from tests.harness.crash.scenes import (
     PATH,

@@ -15,30 +15,30 @@ from typing import Any
 
 import pytest
 
-from src import claim, reconcile, stream_processor
-from src.claim import Claims
-from src.completion import Completion
 from src.dispatcher import Dispatcher
-from src.documents import Documents
-from src.ledger import Ledger
-from src.lifecycle import Fact
-from src.part_plan import whole_chunks
-from src.reconcile import Step
-from src.recording import (
+from src.domain import (
     Answer,
     Checkpoint,
     Chunk,
     Digest,
+    Fact,
     Manifest,
     Marker,
     Part,
     Snapshot,
     Status,
+    Step,
     StoredObject,
     StoredPart,
+    reconcile,
 )
-from src.stream_processor import StreamProcessor
-from src.upload import Sealed, Upload
+from src.domain.part_plan import whole_chunks
+from src.ownership import Claims, claim
+from src.stream_processor import StreamProcessor, processor
+from src.stream_processor.completion import Completion
+from src.stream_processor.documents import Documents
+from src.stream_processor.ledger import Ledger
+from src.stream_processor.upload import Sealed, Upload
 from tests.harness.crash import cases, scenes
 from tests.harness.crash.cases import Case
 from tests.harness.crash.scenes import PATH, bytes_of
@@ -179,7 +179,7 @@ def skip_the_seal(patch: pytest.MonkeyPatch) -> None:
 
 def forget_the_tail(patch: pytest.MonkeyPatch) -> None:
     """Only whole chunks are compared, sent and named in the completion."""
-    patch.setattr("src.upload.part_plan.chunks", whole_chunks)
+    patch.setattr("src.stream_processor.upload.part_plan.chunks", whole_chunks)
 
 
 def believe_that_a_gone_upload_was_completed(patch: pytest.MonkeyPatch) -> None:
@@ -292,7 +292,7 @@ def mark_before_the_proof(patch: pytest.MonkeyPatch) -> None:
     async def done_already(self: StreamProcessor, sealed: Sealed) -> bool:
         now = self._world.clock.utc_now()
         record = replace(self._ledger.record, manifest=sealed.manifest(None), etag="to come", completed_at=now)
-        await self._world.checkpoints.finish(replace(record, status=Status.COMPLETED), stream_processor._marker(record))
+        await self._world.checkpoints.finish(replace(record, status=Status.COMPLETED), processor._marker(record))
         return await complete(self, sealed)
 
     patch.setattr(StreamProcessor, "_complete", done_already)

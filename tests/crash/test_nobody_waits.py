@@ -14,10 +14,8 @@ from itertools import product
 
 import pytest
 
+from src.domain import METADATA_SUFFIX, ChunkBody, Identity, Probe, StoredPart, World, Writers
 from src.exceptions import S3Unavailable
-from src.object_keys import METADATA_SUFFIX
-from src.ports import ChunkBody, World
-from src.recording import Identity, Probe, StoredPart, Writers
 from tests.harness.crash.harm import DISK, FFPROBE, HARMED, REDIS, STORE, Harm, HarmedSimulation, Kind
 from tests.harness.crash.scenes import (
     QUIET,

@@ -6,9 +6,7 @@ import asyncio
 
 import pytest
 
-from src.recording import (
-    Status,
-)
+from src.domain import Status
 from tests.harness.crash.scenes import (
     PATH,
     bytes_of,

@@ -7,17 +7,10 @@ from typing import Any
 
 import pytest
 
+from src.domain import Checkpoint, Identity, Limits, Naming, Part, PartSchedule, Status
+from src.domain.part_plan import part_size
 from src.exceptions import RedisUnavailable
-from src.ledger import Ledger
-from src.part_plan import Limits, part_size
-from src.ports import Naming
-from src.recording import (
-    Checkpoint,
-    Identity,
-    Part,
-    PartSchedule,
-    Status,
-)
+from src.stream_processor.ledger import Ledger
 from tests.harness.crash.scenes import (
     PATH,
     bytes_of,

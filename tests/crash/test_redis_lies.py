@@ -14,17 +14,7 @@ from types import MappingProxyType
 
 import pytest
 
-from src.recording import (
-    Checkpoint,
-    Identity,
-    Manifest,
-    Marker,
-    Part,
-    PartSchedule,
-    Snapshot,
-    Status,
-    Superseded,
-)
+from src.domain import Checkpoint, Identity, Manifest, Marker, Part, PartSchedule, Snapshot, Status, Superseded
 from tests.harness.crash.scenes import PATH, bytes_of, growing_file, lived, restart, settled, until, without
 from tests.harness.crash.simulation import CHUNK, SCAN, Simulation
 from tests.harness.fakes.checkpoints import State

@@ -9,10 +9,8 @@ from dataclasses import replace
 
 import pytest
 
+from src.domain import METADATA_SUFFIX, Naming, PartSchedule, StoredObject, next_free
 from src.exceptions import S3Rejected
-from src.object_keys import METADATA_SUFFIX, next_free
-from src.ports import Naming
-from src.recording import PartSchedule, StoredObject
 from tests.harness.crash.scenes import bytes_of, content_at, lived, on_effect, recordings_in, restart, settled
 from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, Fault, Simulation
 from tests.harness.fakes.store import FakeStore

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from src.domain import Answer, Status, WhenMissing
 from src.metadata_generator import document_key, read_document
-from src.recording import Answer, Status, WhenMissing
 from tests.harness.crash.scenes import (
     PATH,
     SECOND,

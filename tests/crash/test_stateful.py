@@ -24,9 +24,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from src.object_keys import METADATA_SUFFIX, next_free, object_key
-from src.ports import Naming
-from src.recording import Answer, PartSchedule, Writers
+from src.domain import METADATA_SUFFIX, Answer, Naming, PartSchedule, Writers, next_free, object_key
 from tests.harness.auditor import Finding
 from tests.harness.crash.model import Bytes, ImpatientLoop, Stage
 from tests.harness.crash.scenes import recordings_in

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from src.recording import Chunk, Writers
+from src.domain import Chunk, Writers
 from tests.harness.crash.scenes import (
     PATH,
     bytes_of,

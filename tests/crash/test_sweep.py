@@ -9,8 +9,8 @@ from datetime import timedelta
 
 import pytest
 
+from src.domain import WhenMissing
 from src.exceptions import S3Rejected, S3Unavailable, StreamProcessorError
-from src.recording import WhenMissing
 from tests.harness.crash.scenes import (
     PATH,
     bytes_of,

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from src.part_plan import Limits, capacity
-from src.ports import Naming
-from src.recording import FailedFor, PartSchedule, SendReason, Status, WhenMissing
+from src.domain import FailedFor, Limits, Naming, PartSchedule, SendReason, Status, WhenMissing, capacity
 from tests.harness.crash.scenes import (
     PATH,
     bytes_of,

@@ -15,14 +15,12 @@ from typing import Any
 
 import pytest
 
-from src.events import StreamEvent, WatcherChangeType
-from src.exceptions import FileChanged, Permanent, S3Rejected
-from src.metadata_generator import document_key, read_document
-from src.ports import ChunkBody, Hashes
-from src.recording import (
+from src.domain import (
     Answer,
     Chunk,
+    ChunkBody,
     Digest,
+    Hashes,
     Identity,
     Manifest,
     Marker,
@@ -32,6 +30,9 @@ from src.recording import (
     StoredObject,
     StoredPart,
 )
+from src.events import StreamEvent, WatcherChangeType
+from src.exceptions import FileChanged, Permanent, S3Rejected
+from src.metadata_generator import document_key, read_document
 from src.slots import FairSlots
 from tests.harness.crash.scenes import (
     PATH,

@@ -8,13 +8,8 @@ from typing import Any
 
 import pytest
 
+from src.domain import Answer, Identity, Naming, PartSchedule
 from src.metadata_generator import document_key
-from src.ports import Naming
-from src.recording import (
-    Answer,
-    Identity,
-    PartSchedule,
-)
 from tests.harness.crash.scenes import (
     PATH,
     SECOND,

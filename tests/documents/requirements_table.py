@@ -7,7 +7,7 @@ the table, hold at least one for every row::
     row = "R6.1"
     what = "the document has another name"
     [[break.edit]]
-    file = "src/object_keys.py"
+    file = "src/domain/object_keys.py"
     old = '.metadata.json'     # occurs exactly once in the file
     new = '.info.json'
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from scripts.documents import GENERATED, lifecycle
-from src.lifecycle import TRANSITIONS, Fact
-from src.recording import Status
+from src.domain import TRANSITIONS, Fact, Status
 
 ROOT = Path(__file__).resolve().parents[2]
 DIAGRAMS = {

@@ -12,11 +12,7 @@ from typing import Any
 
 import pytest
 
-from src.checkpoint_format import UNREADABLE, decode_marker, decode_meta, decode_part, encode_marker, encode_meta
-from src.checkpoint_format import encode_part as encode_part
-from src.metadata_generator import encode_document, metadata_document, read_document
-from src.reconcile import object_metadata, origin_of
-from src.recording import (
+from src.domain import (
     Checkpoint,
     Identity,
     Manifest,
@@ -28,6 +24,18 @@ from src.recording import (
     Snapshot,
     Status,
     Superseded,
+    origin_of,
+)
+from src.domain.reconcile import object_metadata
+from src.metadata_generator import encode_document, metadata_document, read_document
+from src.redis_client.format import (
+    UNREADABLE,
+    decode_marker,
+    decode_meta,
+    decode_part,
+    encode_marker,
+    encode_meta,
+    encode_part,
 )
 from tests.harness.release_0_1_0 import checkpoint_format as old_format
 from tests.harness.release_0_1_0 import metadata_generator as old_documents

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from src.object_keys import PROBE_KEY
+from src.domain import PROBE_KEY
 from tests.harness.e2e.bucket import sha256
 from tests.harness.e2e.daemon import eventually
 from tests.harness.e2e.recorders import CHUNK, Writer, write

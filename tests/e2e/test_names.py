@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from src.object_keys import object_key
+from src.domain import object_key
 from tests.corpus.names import NO_RECORDINGS, RECORDINGS
 from tests.harness.e2e.recorders import write
 from tests.harness.e2e.stage import Stage

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from src.watchdog import HANGS_EXIT_CODE
+from src.metrics.watchdog import HANGS_EXIT_CODE
 from tests.harness.e2e.daemon import ROOT, Daemon, eventually
 from tests.harness.e2e.recorders import CHUNK, Writer, write
 from tests.harness.e2e.stage import Stage

@@ -7,10 +7,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import wraps
 from typing import Any
 
-from src.request_outcome import ServiceObserver
-from src.retry import RetryPolicy, until_it_works
-from src.s3_client import S3Client, open_store
-from src.s3_settings import StoreSettings
+from src.retry import RetryPolicy, ServiceObserver, until_it_works
+from src.s3_client import S3Client, StoreSettings, open_store
 
 #: Each method of the client that is asked again, and what its failures are told as.
 _OPERATIONS = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from src.ffprobe import Ffprobe
-from src.recording import Identity, Probe
-from src.recording_file import identity_of
+from src.domain import Identity, Probe
+from src.metadata_generator import Ffprobe
+from src.watcher import identity_of
 
 
 class AnyFile(Ffprobe):

@@ -1,4 +1,4 @@
-"""The floors of the house: imports only go down, neighbours do not know each other, and each library has its room."""
+"""The house: which room may know which, a room is entered by its door, and each library has its room."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from tests.harness.findings import each
@@ -19,124 +21,42 @@ _CHANGES_FILES = (
 )
 SRC = ROOT / "src"
 
-#: From the lowest floor up. ``tools`` are the dispatcher's and the processor's own, between promises and conduct.
-FLOORS: dict[str, frozenset[str]] = {
-    "words": frozenset({"recording", "events", "exceptions", "checksums", "errand"}),
-    "rules": frozenset(
-        {"lifecycle", "part_plan", "reconcile", "metadata_generator", "object_keys", "checkpoint_format", "boxes"}
-        | {"at_risk", "early_end", "film", "fragments", "media", "typed_values"}
-    ),
-    "promises": frozenset({"ports"}),
-    "edges": frozenset(
-        {
-            "config",
-            "logging_config",
-            "metrics",
-            "instruments",
-            "series",
-            "trouble",
-            "request_outcome",
-            "retry",
-            "watcher",
-            "recording_file",
-            "file_threads",
-            "child_process",
-            "redis_errors",
-            "redis_turns",
-            "redis_client",
-            "credentials",
-            "s3_settings",
-            "s3_transport",
-            "s3_uploads",
-            "s3_errors",
-            "s3_outcomes",
-            "s3_abilities",
-            "s3_probe",
-            "probe_notes",
-            "ability_metrics",
-            "s3_answers",
-            "s3_client",
-            "ffprobe",
-            "http_server",
-            "readiness",
-            "health",
-            "watchdog",
-            "at_risk_metrics",
-        }
-    ),
-    "patience": frozenset({"slots", "patience"}),
-    "tools": frozenset(
-        {"ledger", "upload", "completion", "documents", "remains", "claim", "elsewhere", "sweep"}
-        | {"names", "newcomers", "reading"}
-    ),
-    "conduct": frozenset({"stream_processor", "dispatcher", "left_out"}),
-    "root": frozenset({"main", "__main__"}),
+#: From the ground up: a room, and the rooms that it may know. A room is a folder, or a file beside the folders.
+#: ``main`` may know all of them: it builds the house.
+MAY_KNOW: dict[str, frozenset[str]] = {
+    "exceptions": frozenset(),
+    "events": frozenset(),
+    "typed_values": frozenset(),
+    "logging_config": frozenset(),
+    "domain": frozenset(),
+    "containers": frozenset({"domain"}),
+    "config": frozenset({"domain", "exceptions", "typed_values"}),
+    "retry": frozenset({"domain", "exceptions"}),
+    "slots": frozenset({"domain"}),
+    "embedded": frozenset({"exceptions"}),
+    "file_threads": frozenset({"exceptions"}),
+    "metadata_generator": frozenset({"containers", "domain", "exceptions", "file_threads"}),
+    "watcher": frozenset({"containers", "domain", "events", "exceptions", "file_threads"}),
+    "redis_client": frozenset({"domain", "exceptions", "retry"}),
+    "s3_client": frozenset({"domain", "exceptions", "retry"}),
+    "metrics": frozenset({"containers", "domain", "exceptions", "retry"}),
+    "ownership": frozenset({"domain", "events", "exceptions", "metadata_generator"}),
+    "stream_processor": frozenset({"domain", "exceptions", "metadata_generator", "ownership"}),
+    "dispatcher": frozenset({"domain", "events", "exceptions", "ownership"}),
 }
-
-#: Floors that the modules of a floor may import.
-DOWN: dict[str, frozenset[str]] = {
-    "words": frozenset(),
-    "rules": frozenset({"words"}),
-    "promises": frozenset({"words", "rules"}),
-    "edges": frozenset({"words", "rules", "promises"}),
-    "patience": frozenset({"words", "promises"}),
-    "tools": frozenset({"words", "rules", "promises"}),
-    "conduct": frozenset({"words", "rules", "promises"}),
-    "root": frozenset({"words", "rules", "promises", "edges", "patience", "conduct"}),
-}
-
-#: What is allowed beyond that: module, and the modules that it may import besides.
-BESIDES: dict[str, frozenset[str]] = {
-    "reconcile": frozenset({"part_plan"}),
-    "metadata_generator": frozenset({"part_plan", "object_keys"}),
-    "fragments": frozenset({"boxes", "at_risk"}),
-    "film": frozenset({"boxes", "fragments"}),
-    "media": frozenset({"film"}),
-    **{edge: frozenset({"retry", "metrics"}) - {edge} for edge in FLOORS["edges"] - {"config", "s3_client"}},
-    "metrics": frozenset({"ability_metrics", "health", "instruments", "series", "trouble", "request_outcome"}),
-    "redis_errors": frozenset({"request_outcome"}),
-    "recording_file": frozenset({"file_threads"}),
-    "ffprobe": frozenset({"file_threads", "child_process"}),
-    "redis_client": frozenset({"retry", "request_outcome", "redis_errors", "redis_turns"}),
-    "s3_settings": frozenset({"credentials"}),
-    "s3_errors": frozenset({"request_outcome", "s3_outcomes"}),
-    "s3_answers": frozenset({"s3_settings"}),
-    "s3_abilities": frozenset({"retry", "s3_settings"}),
-    "s3_probe": frozenset({"s3_abilities", "s3_answers"}),
-    "s3_client": frozenset(
-        {"retry", "credentials", "request_outcome", "s3_settings", "s3_transport", "s3_errors", "s3_answers"}
-        | {"s3_outcomes", "s3_abilities", "s3_probe", "s3_uploads"}
-    ),
-    "http_server": frozenset({"readiness"}),
-    "patience": frozenset({"retry"}),
-    "upload": frozenset({"ledger"}),
-    "completion": frozenset({"ledger", "upload"}),
-    "documents": frozenset({"upload"}),
-    "remains": frozenset({"ledger", "completion", "documents"}),
-    "claim": frozenset({"ledger", "elsewhere", "names", "reading"}),
-    "sweep": frozenset({"claim"}),
-    "stream_processor": frozenset({"ledger", "upload", "completion", "documents", "remains", "claim"}),
-    "dispatcher": frozenset({"claim", "sweep", "newcomers", "reading"}),
-    "main": frozenset({"embedded", ""}),  # "": the package itself, for its version
-    "__main__": frozenset({"main"}),
-}
-
-#: A room beside the house: what it may import of the house, and who may enter it.
-EMBEDDED_IMPORTS = frozenset({"exceptions"})
+BUILDERS = frozenset({"main", "__main__"})
 
 #: Where each library may be imported. What is not listed here is not to be imported at all.
 LIBRARIES: dict[str, frozenset[str]] = {
     "aioboto3": frozenset({"s3_client"}),
-    "aiobotocore": frozenset({"s3_client", "s3_transport", "credentials"}),
-    "botocore": frozenset({"s3_client", "s3_transport", "s3_errors", "credentials"}),
-    "aiohttp": frozenset({"s3_client", "s3_transport", "s3_errors", "http_server", "embedded.s3_server"}),
-    "awscrt": frozenset({"checksums", "recording_file", "s3_client", "s3_probe"}),
-    "redis": frozenset({"redis_client", "redis_errors", "redis_turns", "embedded.redis_server"}),
+    "aiobotocore": frozenset({"s3_client"}),
+    "botocore": frozenset({"s3_client"}),
+    "aiohttp": frozenset({"embedded", "metrics", "s3_client"}),
+    "awscrt": frozenset({"domain", "s3_client", "watcher"}),
+    "redis": frozenset({"embedded", "redis_client"}),
     "watchfiles": frozenset({"watcher"}),
-    "structlog": frozenset({"ability_metrics", "logging_config", "metrics", "health"}),
-    "prometheus_client": frozenset(
-        {"ability_metrics", "metrics", "instruments", "health", "http_server", "at_risk_metrics"}
-    ),
+    "structlog": frozenset({"logging_config", "metrics"}),
+    "prometheus_client": frozenset({"metrics"}),
     "tenacity": frozenset({"retry"}),
     "pydantic": frozenset({"config"}),
     "pydantic_settings": frozenset({"config"}),
@@ -144,6 +64,11 @@ LIBRARIES: dict[str, frozenset[str]] = {
     "dotenv": frozenset({"config"}),
 }
 
+#: Rooms, and modules of other rooms, that hold nothing but words and rules.
+PURE_ROOMS = frozenset({"domain", "containers", "events", "exceptions", "typed_values"})
+PURE_MODULES = frozenset({"metadata_generator.document", "metadata_generator.media", "redis_client.format"})
+#: Promises of what others await.
+PROMISES = frozenset({"domain.ports"})
 #: What a rule has no use for: it has no clock, awaits nothing, reads and logs nothing.
 IMPURE = frozenset({"asyncio", "time", "random", "secrets", "logging", "socket", "subprocess", "threading", "pathlib"})
 VAGUE = ("utils", "util", "helpers", "helper", "common", "manager", "misc")
@@ -151,99 +76,211 @@ LONGEST_FUNCTION = 60
 
 
 def _name(path: Path) -> str:
-    """The module's name inside the package: ``claim``, ``embedded.child``; "" for the package itself."""
+    """The module's name inside the package: ``dispatcher``, ``ownership.claim``; "" for the package itself."""
     parts = path.relative_to(SRC).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
 
 
 MODULES: dict[str, Path] = {_name(path): path for path in sorted(SRC.rglob("*.py"))}
+DOORS = {name: path for name, path in MODULES.items() if name and path.name == "__init__.py"}
 HOUSE = {name: path for name, path in MODULES.items() if name and not name.startswith("embedded")}
+ROOMS = {name.partition(".")[0] for name in MODULES} - {""}
+PURE = sorted(
+    name for name in HOUSE if (name.partition(".")[0] in PURE_ROOMS or name in PURE_MODULES) and name not in PROMISES
+)
 
 
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One import of a module of ours: ``module`` is the one named, ``name`` what is taken of it."""
+
+    module: str
+    name: str
+
+    @property
+    def room(self) -> str:
+        return self.module.partition(".")[0]
+
+
+@cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
-def _imports(name: str) -> Iterator[tuple[str, bool]]:
-    """Each import of a module: its full name, and whether it is one of the package's own (without ``src``)."""
+def _own(name: str) -> Iterator[Import]:
+    """The relative imports of a module."""
     path = MODULES[name]
     package = path.relative_to(SRC).parent.parts
     for node in ast.walk(_tree(path)):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, False) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            yield str(node.module), False
-        elif isinstance(node, ast.ImportFrom):
+        if isinstance(node, ast.ImportFrom) and node.level:
             base = package[: len(package) - node.level + 1]
-            if node.module is not None:
-                yield ".".join((*base, node.module)), True
-            else:
-                for alias in node.names:
+            for alias in node.names:
+                if node.module is not None:
+                    yield Import(".".join((*base, node.module)), alias.name)
+                else:
                     full = ".".join((*base, alias.name))
-                    yield (full if full in MODULES else ".".join(base)), True
+                    yield Import(full, "") if full in MODULES else Import(".".join(base), alias.name)
 
 
-def _own(name: str) -> set[str]:
-    return {imported for imported, own in _imports(name) if own}
+def _foreign(name: str) -> set[str]:
+    """The packages that a module imports from elsewhere."""
+    found: set[str] = set()
+    for node in ast.walk(_tree(MODULES[name])):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(str(node.module).partition(".")[0])
+    return found
 
 
-def _floor_of(name: str) -> str:
-    return next(floor for floor, modules in FLOORS.items() if name in modules)
+def _room(name: str) -> str:
+    return name.partition(".")[0]
 
 
-def test_every_module_stands_on_exactly_one_floor() -> None:
-    standing = [name for modules in FLOORS.values() for name in modules]
-    assert sorted(standing) == sorted(HOUSE)
+def _known(room: str) -> set[str]:
+    return {own.room for name in MODULES if _room(name) == room for own in _own(name)} - {room, ""}
 
 
-@each("name", HOUSE)
-def test_a_module_imports_only_from_floors_below_and_what_is_said_besides(name: str) -> None:
-    below = frozenset[str]().union(*(FLOORS[floor] for floor in DOWN[_floor_of(name)]))
-    assert _own(name) <= below | BESIDES.get(name, frozenset())
+def _offered(door: str) -> list[str]:
+    for node in _tree(DOORS[door]).body:
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]:
+            return [str(name) for name in ast.literal_eval(node.value)]
+    return []
 
 
-def test_every_exception_from_the_rule_is_for_a_module_that_exists() -> None:
-    assert BESIDES.keys() <= HOUSE.keys()
-    assert frozenset[str]().union(*BESIDES.values()) <= MODULES.keys()
+# -- rooms -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_room_is_in_the_table() -> None:
+    assert MAY_KNOW.keys() | BUILDERS == ROOMS
+
+
+@each("room", MAY_KNOW)
+def test_a_room_knows_the_rooms_that_it_may_know_and_no_others(room: str) -> None:
+    assert _known(room) == MAY_KNOW[room]
+
+
+def test_imports_go_down() -> None:
+    """The table is written from the ground up, so that a room is known only by those that stand above it."""
+    order = list(MAY_KNOW)
+    assert [(room, other) for room in order for other in MAY_KNOW[room] if order.index(other) > order.index(room)] == []
+
+
+@each("name", [name for name in MODULES if name])
+def test_a_room_is_entered_by_its_door(name: str) -> None:
+    inside = [own.module for own in _own(name) if own.room != _room(name) and "." in own.module]
+    assert inside == []
+
+
+@each("name", [name for name in MODULES if name not in DOORS and "." in name])
+def test_whoever_is_in_a_room_does_not_go_out_to_come_in_by_its_door(name: str) -> None:
+    assert [own for own in _own(name) if own.module == _room(name)] == []
+
+
+@each("door", DOORS)
+def test_a_door_offers_what_it_imports_and_does_nothing_else(door: str) -> None:
+    body = _tree(DOORS[door]).body
+    assert all(isinstance(node, ast.ImportFrom | ast.Assign) for node in body[1:])
+    imported = [alias.asname or alias.name for node in body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert sorted(imported) == sorted(_offered(door))
+
+
+@each("door", DOORS)
+def test_what_is_asked_for_at_a_door_is_offered_there(door: str) -> None:
+    asked = {own.name for name in MODULES if _room(name) != door for own in _own(name) if own.module == door}
+    assert asked <= set(_offered(door))
+
+
+def _patched() -> Iterator[tuple[str, str, str]]:
+    """Where a test replaces a name in a module of ours: the test's file and line, the module, the name."""
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        tree = _tree(path)
+        bound: dict[str, str] = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and not node.level and str(node.module).partition(".")[0] == "src":
+                base = str(node.module).partition(".")[2]
+                for alias in node.names:
+                    bound[alias.asname or alias.name] = f"{base}.{alias.name}" if base else alias.name
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("setattr") and len(node.args) > 1:
+                where = f"{path.relative_to(ROOT)}:{node.lineno}"
+                match node.args[0], node.args[1]:
+                    case ast.Name(id=module), ast.Constant(value=str(name)) if bound.get(module) in MODULES:
+                        yield where, bound[module], name
+                    case ast.Constant(value=str(dotted)), _ if dotted.startswith("src."):
+                        yield where, *_target(dotted.removeprefix("src.").split("."))
+
+
+def _target(parts: list[str]) -> tuple[str, str]:
+    """The module in which a dotted name is replaced, and the name; none for what is replaced in a class.
+
+    A module may be written as an attribute of another that has imported it: ``stream_processor.upload.part_plan``.
+    """
+    length = max((end for end in range(len(parts)) if ".".join(parts[:end]) in MODULES), default=0)
+    module, inside = ".".join(parts[:length]), parts[length:]
+    if len(inside) == 2 and module:
+        imported = [f"{own.module}.{own.name}" for own in _own(module) if own.name == inside[0]]
+        if imported and imported[0] in MODULES:
+            return imported[0], inside[1]
+    return module, inside[0] if len(inside) == 1 else ""
+
+
+def _is_used(module: str, name: str) -> bool:
+    """Whether a function of the module reads the name, or another module does with the module's name in front."""
+    functions = [n for n in ast.walk(_tree(MODULES[module])) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    if any(isinstance(node, ast.Name) and node.id == name for one in functions for node in ast.walk(one)):
+        return True
+    written = f"{module.rpartition('.')[2]}.{name}"
+    return any(
+        isinstance(node, ast.Attribute) and node.attr == name and ast.unparse(node) == written
+        for path in MODULES.values()
+        for node in ast.walk(_tree(path))
+    )
+
+
+def test_a_test_replaces_a_name_where_it_is_used_and_never_at_a_door() -> None:
+    """A door holds a second reference: to replace that one changes nothing, and the test would not notice."""
+    patched = list(_patched())
+    assert len(patched) > 20
+    assert [one for one in patched if one[1] in DOORS or one[1] not in MODULES] == []
+    assert [one for one in patched if one[2] and not _is_used(one[1], one[2])] == []
 
 
 def test_only_main_imports_the_settings_and_the_embedded_services() -> None:
     for name in MODULES.keys() - {"main"}:
-        own = _own(name)
-        assert "config" not in own, name
-        assert name.startswith("embedded") or not any(one.startswith("embedded") for one in own), name
-
-
-@each("name", [name for name in MODULES if name.startswith("embedded")])
-def test_the_embedded_services_know_only_the_errors_of_the_house(name: str) -> None:
-    assert {own for own in _own(name) if not own.startswith("embedded")} <= EMBEDDED_IMPORTS
+        known = {own.room for own in _own(name)} - {_room(name)}
+        assert not known & {"config", "embedded"}, name
 
 
 def test_nobody_imports_main_but_the_command() -> None:
-    assert [name for name in MODULES if "main" in _own(name)] == ["__main__"]
+    assert [name for name in MODULES if any(own.module == "main" for own in _own(name))] == ["__main__"]
+
+
+# -- libraries -------------------------------------------------------------------------------------------------------
 
 
 @each("name", MODULES)
 def test_each_library_is_imported_in_its_room_alone(name: str) -> None:
-    foreign = {imported.partition(".")[0] for imported, own in _imports(name) if not own}
-    libraries = foreign - sys.stdlib_module_names
-    assert {library for library in libraries if name not in LIBRARIES.get(library, frozenset())} == set()
+    libraries = _foreign(name) - sys.stdlib_module_names
+    assert {library for library in libraries if _room(name) not in LIBRARIES.get(library, frozenset())} == set()
 
 
 def test_no_library_is_allowed_where_it_is_not_used() -> None:
-    used = {(imported.partition(".")[0], name) for name in MODULES for imported, own in _imports(name) if not own}
-    assert {(library, name) for library, names in LIBRARIES.items() for name in names} <= used
+    used = {(library, _room(name)) for name in MODULES for library in _foreign(name)}
+    assert {(library, room) for library, rooms in LIBRARIES.items() for room in rooms} <= used
 
 
 @each("name", MODULES)
 def test_imports_inside_the_package_are_relative(name: str) -> None:
-    roots = {imported.partition(".")[0] for imported, own in _imports(name) if not own}
-    assert roots.isdisjoint({"src", "tests", *MODULES})
+    assert _foreign(name).isdisjoint({"src", "tests", *ROOMS} - sys.stdlib_module_names)
 
 
-@each("name", sorted(FLOORS["rules"] | FLOORS["words"]))
+# -- what a module may do --------------------------------------------------------------------------------------------
+
+
+@each("name", PURE)
 def test_rules_and_words_have_no_clock_await_nothing_and_open_nothing(name: str) -> None:
-    assert {imported.partition(".")[0] for imported, own in _imports(name) if not own}.isdisjoint(IMPURE)
+    assert _foreign(name).isdisjoint(IMPURE)
     for node in ast.walk(_tree(MODULES[name])):
         assert not isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith), ast.dump(node)
         if isinstance(node, ast.Call):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.at_risk import Curve, Figures, Holding, Look, Rate, Risk, Tally, Waiting, Watch, catch_up_seconds
-from src.recording import Identity, Snapshot
+from src.domain import Curve, Figures, Holding, Identity, Look, Risk, Snapshot, Tally, Waiting, Watch
+from src.domain.at_risk import Rate, catch_up_seconds
 
 UTC = 1_700_000_000.0
 MB = 1_000_000

@@ -8,8 +8,19 @@ from typing import Any
 
 import pytest
 
-from src.reconcile import believable, is_still_described
-from src.recording import Checkpoint, Identity, Manifest, Part, PartSchedule, Snapshot, Status, StoredObject, Superseded
+from src.domain import (
+    Checkpoint,
+    Identity,
+    Manifest,
+    Part,
+    PartSchedule,
+    Snapshot,
+    Status,
+    StoredObject,
+    Superseded,
+    believable,
+)
+from src.domain.reconcile import is_still_described
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 FILE, OTHER = Identity(1, 1), Identity(2, 2)

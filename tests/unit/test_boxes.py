@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.boxes import has_index_first, is_whole
+from src.containers.boxes import has_index_first, is_whole
 
 SAMPLES = sorted((Path(__file__).parents[2] / "test_data").glob("*.mp4"))
 BOXES = st.lists(st.tuples(st.sampled_from([b"ftyp", b"free", b"mdat", b"uuid"]), st.integers(0, 40)), max_size=6)
@@ -77,7 +77,7 @@ def test_what_is_no_type_is_no_box() -> None:
 
 
 def test_a_file_of_more_boxes_than_any_recording_ends_the_walk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("src.boxes._MOST_BOXES", 3)
+    monkeypatch.setattr("src.containers.boxes._MOST_BOXES", 3)
     assert whole(box(b"moov", b"") + box(b"free", b""))
     assert not whole(box(b"moov", b"") + 3 * box(b"free", b""))
 

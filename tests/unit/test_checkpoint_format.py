@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from src.checkpoint_format import UNREADABLE, decode_meta, decode_part, encode_meta, encode_part
-from src.recording import Checkpoint, Identity, Part, PartSchedule, Probe, SendReason, Status
+from src.domain import Checkpoint, Identity, Part, PartSchedule, Probe, SendReason, Status
+from src.redis_client.format import UNREADABLE, decode_meta, decode_part, encode_meta, encode_part
 
 PART = Part(7, 10, "etag", 2**64 - 1, datetime(2026, 1, 1, tzinfo=UTC), "md5", (SendReason.HEAD_PATCH,))
 RECORD = Checkpoint(

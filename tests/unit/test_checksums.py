@@ -9,7 +9,7 @@ from awscrt.checksums import crc64nvme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.checksums import combine, crc64_from_base64, crc64_of_zeros, crc64_to_base64, is_md5, multipart_etag
+from src.domain import combine, crc64_from_base64, crc64_of_zeros, crc64_to_base64, is_md5, multipart_etag
 
 CHECK_OF_123456789 = 0xAE8B14860A799888  # the check value of CRC-64/NVME in the catalogue of CRCs
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from src.fragments import FragmentClock
+from src.containers import FragmentClock
 from tests.unit.test_boxes import box
 
 TEST_DATA = Path(__file__).parents[2] / "test_data"
@@ -96,7 +96,7 @@ def test_a_fragment_that_is_half_written_counts_by_half() -> None:
 
 
 def test_nothing_is_known_before_the_walk_has_come_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("src.fragments._BOXES_A_WALK", 4)
+    monkeypatch.setattr("src.containers.fragments._BOXES_A_WALK", 4)
     data = index() + 3 * fragment(PLAIN, u32(0, 25))
     assert seconds(data) is None
     assert clock_of(len(data), len(data), data=data).seconds(0, len(data)) == 3.0

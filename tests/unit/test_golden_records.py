@@ -16,10 +16,7 @@ from typing import Any
 
 import pytest
 
-from src.checkpoint_format import decode_marker, decode_meta, decode_part, encode_marker, encode_meta, encode_part
-from src.metadata_generator import encode_document, metadata_document, read_document
-from src.reconcile import object_metadata
-from src.recording import (
+from src.domain import (
     Checkpoint,
     Identity,
     Manifest,
@@ -33,6 +30,9 @@ from src.recording import (
     Status,
     Superseded,
 )
+from src.domain.reconcile import object_metadata
+from src.metadata_generator import encode_document, metadata_document, read_document
+from src.redis_client.format import decode_marker, decode_meta, decode_part, encode_marker, encode_meta, encode_part
 
 STREAM = "a1b2"
 NOON = datetime(2026, 5, 4, 12, 0, 0, 123456, tzinfo=UTC)

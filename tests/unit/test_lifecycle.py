@@ -6,17 +6,19 @@ from datetime import UTC, datetime
 
 import pytest
 
-from src.lifecycle import (
-    LONGEST_QUIET_SECONDS,
+from src.domain import (
+    SOURCE_MISSING,
     TRANSITIONS,
+    Checkpoint,
     Fact,
-    IllegalTransition,
+    FailedFor,
+    Identity,
+    PartSchedule,
+    Status,
+    Superseded,
     after,
-    failed_for,
-    idle_at,
-    quiet_seconds,
 )
-from src.recording import SOURCE_MISSING, Checkpoint, FailedFor, Identity, PartSchedule, Status, Superseded
+from src.domain.lifecycle import LONGEST_QUIET_SECONDS, IllegalTransition, failed_for, idle_at, quiet_seconds
 
 EVERY_PAIR = [(status, fact) for status in Status for fact in Fact]
 LEGAL = [(status, fact) for status, fact in EVERY_PAIR if fact in TRANSITIONS[status]]

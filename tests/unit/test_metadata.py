@@ -17,14 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from src.metadata_generator import (
-    StoredDescription,
-    document_key,
-    encode_document,
-    metadata_document,
-    read_document,
-)
-from src.recording import (
+from src.domain import (
     Checkpoint,
     Identity,
     Manifest,
@@ -37,6 +30,7 @@ from src.recording import (
     Snapshot,
     Status,
 )
+from src.metadata_generator import StoredDescription, document_key, encode_document, metadata_document, read_document
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "metadata.schema.json").read_text())
 VALIDATOR = Draft202012Validator(SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER)

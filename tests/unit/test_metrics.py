@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 
+from src.domain import FailedFor, SendReason, Status, StreamTelemetry
+from src.domain.ports import Telemetry
 from src.exceptions import (
     ChunkProcessingError,
     FileChanged,
@@ -22,12 +24,10 @@ from src.exceptions import (
     S3Rejected,
     S3Unavailable,
 )
-from src.metrics import Metrics, StreamMoments
-from src.ports import StreamTelemetry, Telemetry
-from src.recording import FailedFor, SendReason, Status
-from src.request_outcome import ErrorClass, ServiceObserver
-from src.retry import RetryPolicy, until_it_works
-from src.trouble import FORGOTTEN_SECONDS, OPERATION_TYPES, QUIET_SECONDS, operation_type
+from src.metrics import Metrics
+from src.metrics.moments import StreamMoments
+from src.metrics.trouble import FORGOTTEN_SECONDS, OPERATION_TYPES, QUIET_SECONDS, operation_type
+from src.retry import ErrorClass, RetryPolicy, ServiceObserver, until_it_works
 
 AWAY = S3Unavailable("nobody answers", operation="upload_part", hint="look at S3_ENDPOINT_URL")
 

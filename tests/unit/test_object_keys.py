@@ -11,15 +11,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from src.object_keys import (
-    KEY_LIMIT,
+from src.domain import (
     LAST_NUMBER,
-    LAST_SEGMENT_LIMIT,
     METADATA_SUFFIX,
-    METADATA_VALUE_LIMIT,
-    NATURAL_KEY_LIMIT,
-    PREFIX_LIMIT,
-    SEGMENT_LIMIT,
     metadata_value,
     names_of,
     natural_of,
@@ -29,6 +23,14 @@ from src.object_keys import (
     object_key,
     path_of,
     prefix_problem,
+)
+from src.domain.object_keys import (
+    KEY_LIMIT,
+    LAST_SEGMENT_LIMIT,
+    METADATA_VALUE_LIMIT,
+    NATURAL_KEY_LIMIT,
+    PREFIX_LIMIT,
+    SEGMENT_LIMIT,
 )
 
 

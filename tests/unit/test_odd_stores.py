@@ -13,14 +13,14 @@ import pytest
 from awscrt import checksums
 from botocore.exceptions import ClientError
 
-from src.checksums import crc64_to_base64
+from src.domain import crc64_to_base64
 from src.exceptions import S3NotAble, S3OperationError, S3Rejected
 from src.retry import RetryPolicy
-from src.s3_abilities import Ability, Learner, Said, said
-from src.s3_errors import translate
-from src.s3_outcomes import most_parts
-from src.s3_probe import NoNotes, Probe
-from src.s3_settings import StoreSettings
+from src.s3_client import StoreSettings
+from src.s3_client.abilities import Ability, Learner, Said, said
+from src.s3_client.errors import translate
+from src.s3_client.outcomes import most_parts
+from src.s3_client.probe import NoNotes, Probe
 from tests.harness.fakes.telemetry import FakeTelemetry
 
 _NAMES = {

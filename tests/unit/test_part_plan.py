@@ -9,34 +9,41 @@ from itertools import pairwise
 
 import pytest
 
-from src.part_plan import (
+from src.domain import (
     GIB,
     MIB,
-    PARTS_WHEN_ANEW,
     S3_LIMITS,
-    Covered,
+    Chunk,
+    Digest,
     Limits,
     OverCapacity,
+    Part,
+    PartSchedule,
+    SendReason,
     Stale,
-    as_faststart,
+    StoredPart,
     capacity,
+    matches,
+    offset_of,
+    schedule_for,
+    usual_step,
+)
+from src.domain.part_plan import (
+    PARTS_WHEN_ANEW,
+    Covered,
+    as_faststart,
     chunks,
     in_flight,
     laid_out,
-    matches,
-    offset_of,
     part_size,
-    schedule_for,
     schedule_within,
     smaller_parts,
     stale_parts,
     to_send,
     unproved,
-    usual_step,
     whole_bytes,
     whole_chunks,
 )
-from src.recording import Chunk, Digest, Part, PartSchedule, SendReason, StoredPart
 
 SMALL = Limits(min_part=2, max_part=8, max_parts=10, parts_per_step=3)
 EQUAL = PartSchedule(4, growing=False)

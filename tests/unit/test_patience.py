@@ -6,12 +6,10 @@ import asyncio
 
 import pytest
 
-from src.errand import Errand, on_errand
+from src.domain import Errand, Need, StoredObject, on_errand
 from src.exceptions import S3OperationError, S3Rejected, S3Unavailable, UploadGone
-from src.patience import PatientStore
-from src.ports import Need
-from src.recording import StoredObject
 from src.retry import RetryPolicy
+from src.s3_client import PatientStore
 from src.slots import FairSlots
 from tests.harness.fakes.store import FakeStore
 from tests.harness.fakes.telemetry import FakeTelemetry

@@ -10,8 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from src.exceptions import RedisUnavailable, S3Rejected, S3Unavailable
-from src.metrics import Metrics
-from src.readiness import Check, Condition, Readiness
+from src.metrics import Metrics, Readiness
+from src.metrics.readiness import Check, Condition
 
 AWAY = S3Unavailable("away")
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -7,36 +7,37 @@ from typing import Any
 
 import pytest
 
-from src.part_plan import Limits, chunks
-from src.reconcile import (
-    FORMAT_VERSION,
+from src.domain import (
+    Answer,
+    Checkpoint,
     CompletionFacts,
-    Origin,
+    Identity,
+    Limits,
+    Manifest,
     Ownership,
+    Part,
+    PartSchedule,
     Resume,
+    SendReason,
+    Snapshot,
+    Status,
     Step,
+    StoredObject,
+    StoredPart,
+    origin_of,
+    schedule_of,
+    whose_object,
+)
+from src.domain.part_plan import chunks
+from src.domain.reconcile import (
+    FORMAT_VERSION,
+    Origin,
     after_completion,
     assembling_seconds,
     equals_manifest,
     merge_parts,
     object_metadata,
-    origin_of,
-    schedule_of,
     where_to_resume,
-    whose_object,
-)
-from src.recording import (
-    Answer,
-    Checkpoint,
-    Identity,
-    Manifest,
-    Part,
-    PartSchedule,
-    SendReason,
-    Snapshot,
-    Status,
-    StoredObject,
-    StoredPart,
 )
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)

@@ -10,8 +10,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from src.exceptions import S3Unavailable
-from src.redis_errors import error_class
-from src.request_outcome import ErrorClass, observed
+from src.redis_client.errors import error_class
+from src.retry import ErrorClass, observed
 from tests.harness.fakes.telemetry import FakeTelemetry
 
 

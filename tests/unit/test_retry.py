@@ -17,7 +17,8 @@ from src.exceptions import (
     StreamInitializationError,
     UploadGone,
 )
-from src.retry import WOKEN_SECONDS, RetryPolicy, until_it_works
+from src.retry import RetryPolicy, until_it_works
+from src.retry.policy import WOKEN_SECONDS
 from tests.harness.crash.virtual_time import run
 from tests.harness.fakes.telemetry import FakeTelemetry
 

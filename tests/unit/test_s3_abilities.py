@@ -18,8 +18,8 @@ from src.exceptions import (
     UploadGone,
 )
 from src.retry import RetryPolicy
-from src.s3_abilities import COMPLETION_WAITS, CREATE_WAITS, Ability, Learner, Said, Trial, controlled, said
-from src.s3_settings import Choice, StoreSettings
+from src.s3_client import Choice, StoreSettings
+from src.s3_client.abilities import COMPLETION_WAITS, CREATE_WAITS, Ability, Learner, Said, Trial, controlled, said
 from tests.harness.fakes.telemetry import FakeTelemetry
 
 A, R, N, X = Said.ACCEPTED, Said.REFUSED, Said.NOT_KNOWN, Said.NOTHING

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from src.exceptions import S3NotUnderstood
-from src.s3_errors import NotUnderstood
-from src.s3_outcomes import CODES, GO_AROUND, NOT_UNDERSTOOD, OPTIONAL, Outcome, meaning
+from src.s3_client.errors import NotUnderstood
+from src.s3_client.outcomes import CODES, GO_AROUND, NOT_UNDERSTOOD, OPTIONAL, Outcome, meaning
 
 #: The codes that stores' own sources and documents name, without those of operations that the daemon never asks
 #: (policies, tags, versions, websites, S3 Select, administration).

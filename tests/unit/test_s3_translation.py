@@ -19,7 +19,7 @@ from botocore.exceptions import (
     ResponseStreamingError,
 )
 
-from src.checksums import crc64_to_base64
+from src.domain import Answer, Identity, Manifest, Snapshot, StoredPart, crc64_to_base64
 from src.exceptions import (
     PartNumberRefused,
     PartTooLarge,
@@ -31,10 +31,10 @@ from src.exceptions import (
     Transient,
     UploadGone,
 )
-from src.recording import Answer, Identity, Manifest, Snapshot, StoredPart
-from src.s3_answers import check_answer, completion_answer, completion_arguments, stored_part
-from src.s3_errors import error_class, translate
-from src.s3_settings import Abilities, Choice, Deadlines, StoreSettings, addressing
+from src.s3_client import Choice, StoreSettings
+from src.s3_client.answers import check_answer, completion_answer, completion_arguments, stored_part
+from src.s3_client.errors import error_class, translate
+from src.s3_client.settings import Abilities, Deadlines, addressing
 from tests.harness.fakes.recordings import FakeChunkBody
 
 OPERATION = "upload_part"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from src.s3_uploads import KnownUploads
+from src.s3_client.uploads import KnownUploads
 
 
 def test_what_was_begun_is_never_contradicted_by_a_listing() -> None:

@@ -13,15 +13,14 @@ from contextlib import contextmanager
 
 import pytest
 
-from src.metrics import Metrics
-from src.watchdog import (
+from src.metrics import Metrics, watched_loop
+from src.metrics.watchdog import (
     BEAT_SECONDS,
     HANGS_EXIT_CODE,
     Longest,
     Silence,
     Watchdog,
     is_held_by_a_debugger,
-    watched_loop,
     where_everything_stands,
 )
 from tests.harness.e2e.daemon import eventually
@@ -112,7 +111,7 @@ async def test_the_last_word_comes_before_the_end_and_the_exit_code_is_its_own()
 
 
 async def test_a_log_that_hangs_delays_the_end_by_seconds_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("src.watchdog.LAST_WORD_SECONDS", 0.2)
+    monkeypatch.setattr("src.metrics.watchdog.LAST_WORD_SECONDS", 0.2)
     ended, codes = threading.Event(), list[int]()
 
     def end(code: int) -> None:

@@ -11,22 +11,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from src.errand import current_errand
-from src.exceptions import ChunkProcessingError, RedisUnavailable, S3Unavailable
-from src.ports import Hashes, World
-from src.recording import (
+from src.domain import (
     Answer,
     Checkpoint,
     Chunk,
     Digest,
+    Hashes,
     Identity,
     Manifest,
     Marker,
     Part,
     Probe,
     StoredPart,
+    World,
     Writers,
+    current_errand,
 )
+from src.exceptions import ChunkProcessingError, RedisUnavailable, S3Unavailable
 from tests.harness.crash.simulation import LIMITS, Disk, Simulation
 from tests.harness.fakes.checkpoints import FakeCheckpoints
 from tests.harness.fakes.prober import ReadingProber

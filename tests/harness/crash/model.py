@@ -17,14 +17,12 @@ from functools import partial
 from typing import Any, TypeVar
 
 from src.dispatcher import Dispatcher
-from src.events import StreamEvent, WatcherChangeType
-from src.exceptions import RedisUnavailable
-from src.object_keys import METADATA_SUFFIX
-from src.ports import ChunkBody
-from src.recording import (
+from src.domain import (
+    METADATA_SUFFIX,
     Answer,
     Checkpoint,
     Chunk,
+    ChunkBody,
     Identity,
     Manifest,
     Marker,
@@ -33,6 +31,8 @@ from src.recording import (
     Status,
     StoredPart,
 )
+from src.events import StreamEvent, WatcherChangeType
+from src.exceptions import RedisUnavailable
 from src.slots import FairSlots
 from tests.harness import auditor
 from tests.harness.audit_view import Body, Limits, Stranger, World, Write

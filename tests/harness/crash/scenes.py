@@ -7,10 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from src.dispatcher import Dispatcher
+from src.domain import ChunkBody, Snapshot, Status, StoredPart
 from src.events import StreamEvent, WatcherChangeType
 from src.exceptions import ChunkProcessingError
-from src.ports import ChunkBody
-from src.recording import Snapshot, Status, StoredPart
 from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, TIMEOUT, Disk, Simulation
 from tests.harness.crash.virtual_time import run
 from tests.harness.fakes.recordings import FakeFile

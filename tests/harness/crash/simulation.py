@@ -19,12 +19,10 @@ from typing import Any
 from tenacity import RetryCallState
 
 from src.dispatcher import Dispatcher
+from src.domain import Checkpoint, Identity, Limits, Naming, PartSchedule, Rhythm, StoredPart, WhenMissing, World
 from src.events import StreamEvent, WatcherChangeType
-from src.part_plan import Limits
-from src.patience import PatientStore
-from src.ports import Naming, Rhythm, World
-from src.recording import Checkpoint, Identity, PartSchedule, StoredPart, WhenMissing
 from src.retry import RetryPolicy
+from src.s3_client import PatientStore
 from src.slots import FairSlots
 from src.stream_processor import StreamProcessor
 from tests.harness import auditor

@@ -6,10 +6,8 @@ from collections.abc import Hashable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from src import lifecycle, newcomers
-from src.object_keys import METADATA_SUFFIX
-from src.reconcile import origin_of
-from src.recording import Identity, Status, WhenMissing
+from src.dispatcher import newcomers
+from src.domain import METADATA_SUFFIX, Identity, Status, WhenMissing, lifecycle, origin_of
 from src.slots import FairSlots
 from tests.harness.audit_view import (
     Body,

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.checksums import crc64_from_base64
+from src.domain import crc64_from_base64
 from tests.harness.audit_view import Body, Document, File, Marker, Media, Object, Record, Upload, World
 from tests.harness.canary import is_told
 

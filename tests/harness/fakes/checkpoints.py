@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from src.domain import Checkpoint, Identity, Marker, Part, Status, natural_of
 from src.exceptions import RedisUnavailable
-from src.object_keys import natural_of
-from src.recording import Checkpoint, Identity, Marker, Part, Status
 from tests.harness.fakes.fuse import Fuse, LostAnswer, asked_again
 
 

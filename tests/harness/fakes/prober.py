@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Protocol
 
-from src.recording import Identity, MediaStream, Probe
+from src.domain import Identity, MediaStream, Probe
 
 
 def film_in(data: bytes) -> Probe:

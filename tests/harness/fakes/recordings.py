@@ -10,10 +10,9 @@ from itertools import count
 
 from awscrt import checksums
 
-from src import boxes
+from src.containers import boxes
+from src.domain import Chunk, Digest, Hashes, Identity, Snapshot, Writers
 from src.exceptions import ChunkProcessingError, FileChanged
-from src.ports import Hashes
-from src.recording import Chunk, Digest, Identity, Snapshot, Writers
 
 _BEGIN_NS = 1_700_000_000_000_000_000
 

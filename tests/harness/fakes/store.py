@@ -15,10 +15,21 @@ from typing import Literal
 
 from awscrt import checksums
 
+from src.domain import (
+    S3_LIMITS,
+    Answer,
+    Chunk,
+    ChunkBody,
+    Hashes,
+    Limits,
+    ListedObject,
+    Manifest,
+    Need,
+    OpenUpload,
+    StoredObject,
+    StoredPart,
+)
 from src.exceptions import S3Rejected, S3Unavailable, UploadGone
-from src.part_plan import S3_LIMITS, Limits
-from src.ports import ChunkBody, Hashes, Need
-from src.recording import Answer, Chunk, ListedObject, Manifest, OpenUpload, StoredObject, StoredPart
 from tests.harness.fakes.fuse import Fuse, LostAnswer, unanswered
 
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from src.recording import FailedFor, SendReason, Status
-from src.request_outcome import ErrorClass
+from src.domain import FailedFor, SendReason, Status
+from src.retry import ErrorClass
 
 Moment = tuple[str, dict[str, Any]]
 

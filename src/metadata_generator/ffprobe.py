@@ -1,0 +1,293 @@
+"""Asks ffprobe about a finished file, fenced in: the file is a stranger's, and ffprobe has had its share of holes.
+
+* ffprobe never sees the file's name. The file is opened here and becomes its standard input, which it opens again
+  under a fixed name: no option, protocol or playlist can hide in a name, and a rename meanwhile does not matter.
+* The demuxer is forced to MP4 and only the protocol ``file`` is allowed: a playlist or a concat script that calls
+  itself ``x.mp4`` is "invalid data", and neither another file nor a URL is opened. (Measured with ffprobe 5.1:
+  ``-protocol_whitelist file`` alone lets a playlist open other local files.) Tracks in other files stay closed.
+* Limits on memory, CPU time, open files and written files, none of the daemon's environment, ``/`` as directory, a
+  process group of its own. After the time limit, too much output or a cancellation the whole group is killed.
+* A file that hangs holds up nobody else: it is opened, read and closed in threads (``file_threads``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import os
+import re
+import resource
+import shutil
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ..containers import Film, read_film
+from ..domain import Identity, Probe
+from ..exceptions import ChunkProcessingError
+from ..file_threads import FileThreads, OpenFile, reader
+from . import child_process
+from .child_process import Child
+from .media import read_answer
+
+MEMORY_LIMIT_BYTES = 1 << 30  # address space; ffprobe's libraries alone map 400 MB
+OPEN_FILES_LIMIT = 16  # the shell moves descriptors of its own to 10 and above
+OUTPUT_LIMIT_BYTES = 8 << 20
+ERROR_LIMIT = 300  # characters
+
+_COMPLAINTS_KEPT_BYTES = 4096
+_REAP_SECONDS = 5.0
+_THREADS = 2
+
+# Limits are set by a shell that then becomes ffprobe: ``preexec_fn`` would run Python between fork and exec of a
+# program with threads, and ``prlimit`` on the running child would come too late. util-linux' setpriv, where it is
+# and can, has the kernel end ffprobe with the daemon. Output goes to pipes, so that no file need be written at all.
+_FENCE: Final = """
+cd / || exit
+ulimit -c 0
+ulimit -f 0
+ulimit -n "$1"
+ulimit -t "$2"
+ulimit -v "$3"
+shift 3
+setpriv --pdeathsig KILL --no-new-privs true 2>/dev/null &&
+    exec setpriv --pdeathsig KILL --no-new-privs "$@"
+exec "$@"
+"""
+_STANDARD_INPUT: Final = "/dev/fd/0"
+_QUESTION: Final = (
+    *("-v", "error"),
+    *("-protocol_whitelist", "file"),
+    *("-f", "mov"),
+    *("-enable_drefs", "0"),
+    *("-use_absolute_path", "0"),
+    *("-print_format", "json"),
+    "-show_entries",
+    "format=duration,start_time:stream=id,codec_type,codec_name,width,height,avg_frame_rate,sample_rate,channels,duration,"
+    "sample_aspect_ratio,color_transfer,color_primaries,color_space"
+    ":stream_disposition=attached_pic:stream_tags=language:stream_side_data=rotation",
+    *("-i", f"file:{_STANDARD_INPUT}"),
+)
+
+
+class Ffprobe:
+    """The ``Prober`` of the port. ``binary``: a name on the PATH or a path; ``root``: the watched folder."""
+
+    def __init__(
+        self,
+        binary: str,
+        root: Path,
+        *,
+        identity_of: Callable[[int], Identity],
+        timeout_seconds: float = 30.0,
+    ) -> None:
+        self._binary = binary
+        self._root = root
+        self._identity_of = identity_of  # of an open descriptor; raises OSError
+        self._timeout_seconds = timeout_seconds
+        self._threads = FileThreads(_THREADS, "ffprobe-file", silent_seconds=timeout_seconds)
+
+    async def available(self) -> str | None:
+        """ffprobe's version as it says it; None when there is none that can be run."""
+        program = await asyncio.to_thread(_find, self._binary)
+        if program is None:
+            return None
+        nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            ending = await self._ask([program, "-version"], nothing)
+        finally:
+            os.close(nothing)
+        found = re.match(rb"ffprobe version (\S+)", ending.output)
+        if ending.trouble or ending.code or not found:
+            return None
+        return _printable(found.group(1))
+
+    async def probe(self, path: str, identity: Identity) -> Probe:
+        """What ffprobe finds in the file at ``path`` (relative to the folder). Never raises for a bad file, nor when
+        another one lies there by now."""
+        program = await asyncio.to_thread(_find, self._binary)
+        if program is None:
+            return Probe(error=f"there is no program {self._binary!r}")
+        try:
+            opened = await self._opened(path, identity)
+        except (OSError, ValueError, ChunkProcessingError) as error:
+            return Probe(error=f"the file cannot be opened: {_reason(error)}")
+        try:
+            with opened.used() as descriptor:
+                ending = await self._ask([program, *_QUESTION], descriptor)
+            film = None if ending.problem() else await self._film(identity, opened)
+        finally:
+            opened.let_go()
+        problem = ending.problem()
+        return Probe(error=problem) if problem else await asyncio.to_thread(read_answer, ending.output, film)
+
+    async def _opened(self, path: str, identity: Identity) -> OpenFile:
+        opened = OpenFile()
+        try:
+            await self._threads.run(identity, self._open, path, identity, opened)
+        except BaseException:
+            opened.let_go()
+            raise
+        return opened
+
+    def _open(self, path: str, identity: Identity, opened: OpenFile) -> None:
+        opened.is_here(_open_inside(self._root, path))
+        with opened.used() as descriptor:
+            if self._identity_of(descriptor) != identity:
+                raise ValueError("another file has taken its place")
+
+    async def _film(self, identity: Identity, opened: OpenFile) -> Film | None:
+        try:
+            return await self._threads.run(identity, _film_in, opened)
+        except ChunkProcessingError:
+            return None
+
+    async def _ask(self, command: Sequence[str], standard_input: int) -> _Ending:
+        limits = _limits(self._timeout_seconds)
+        try:
+            child = await child_process.start(["/bin/sh", "-c", _FENCE, "fence", *limits, *command], standard_input)
+        except OSError as error:
+            return _Ending(trouble=f"ffprobe cannot be started: {_reason(error)}")
+        try:
+            return await self._listen(child)
+        finally:
+            await _end(child)
+
+    async def _listen(self, child: Child) -> _Ending:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                # Both at once: a child that waits for room in the one pipe never closes the other.
+                async with asyncio.TaskGroup() as both:
+                    complaints = both.create_task(_last_of(child.stderr), name="ffprobe-stderr")
+                    output = await _all_of(child.stdout)
+                    if output is None:
+                        child.kill_group()
+                code = await asyncio.shield(child.ended)
+        except TimeoutError:
+            return _Ending(trouble=f"ffprobe took longer than {self._timeout_seconds:g} s")
+        if output is None:
+            return _Ending(trouble=f"ffprobe wrote more than {OUTPUT_LIMIT_BYTES >> 20} MiB")
+        return _Ending(code=code, output=output, complaints=complaints.result())
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """How ffprobe ended: ``trouble`` when we ended it or it never began, else its code and what it wrote."""
+
+    trouble: str | None = None
+    code: int = 0
+    output: bytes = b""
+    complaints: bytes = b""
+
+    def problem(self) -> str | None:
+        if self.trouble or not self.code:
+            return self.trouble
+        how = f"ended by signal {-self.code}" if self.code < 0 else f"exit code {self.code}"
+        last = "; ".join(_complaint(line) for line in self.complaints.splitlines()[-2:])
+        return f"ffprobe: {last} ({how})"[:ERROR_LIMIT] if last else f"ffprobe: {how}"
+
+
+# --- The process --------------------------------------------------------------------------------------------------
+
+
+def _find(binary: str) -> str | None:
+    program = shutil.which(binary)
+    return None if program is None else os.path.abspath(program)  # it is started in another directory
+
+
+def _open_inside(root: Path, path: str) -> int:
+    """A descriptor of the regular file at ``path`` inside ``root``; a link may lead to it, but not out of the folder.
+
+    Raises ``OSError``, and ``ValueError`` for what is outside or no regular file. Never waits for a FIFO's writer.
+    """
+    folder = os.path.realpath(root)
+    real = os.path.realpath(os.path.join(folder, path))
+    if os.path.commonpath([folder, real]) != folder:
+        raise ValueError("it lies outside the watched folder")
+    descriptor = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ValueError("it is no regular file")
+    return descriptor
+
+
+def _film_in(opened: OpenFile) -> Film | None:
+    """What the boxes of the open file say; nothing where it cannot be read."""
+    try:
+        with opened.used() as descriptor:
+            return read_film(reader(descriptor), os.fstat(descriptor).st_size)
+    except OSError:
+        return None
+
+
+def _limits(timeout_seconds: float) -> list[str]:
+    """Open files, CPU seconds and KiB of memory, as the fence takes them: never above the daemon's own hard limits."""
+    wanted = (
+        (resource.RLIMIT_NOFILE, OPEN_FILES_LIMIT, 1),
+        (resource.RLIMIT_CPU, math.ceil(timeout_seconds), 1),
+        (resource.RLIMIT_AS, MEMORY_LIMIT_BYTES, 1024),
+    )
+    return [str(_at_most_hard(kind, limit) // unit) for kind, limit, unit in wanted]
+
+
+def _at_most_hard(kind: int, limit: int) -> int:
+    hard = resource.getrlimit(kind)[1]
+    return limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+
+
+async def _all_of(stream: asyncio.StreamReader) -> bytes | None:
+    """Everything until the end; None when it is more than the limit."""
+    output = bytearray()
+    while piece := await stream.read(1 << 16):
+        output += piece
+        if len(output) > OUTPUT_LIMIT_BYTES:
+            return None
+    return bytes(output)
+
+
+async def _last_of(stream: asyncio.StreamReader) -> bytes:
+    """The last few KiB, however many there are."""
+    kept = b""
+    while piece := await stream.read(1 << 16):
+        kept = (kept + piece)[-_COMPLAINTS_KEPT_BYTES:]
+    return kept
+
+
+async def _end(child: Child) -> None:
+    """Leave nothing behind: kill what is left of the group, read its pipes to their end, reap the child.
+
+    One that hangs in the kernel (a dead network file system) is not waited for; it is reaped when it ends.
+    """
+    try:
+        if child.ended.done() and child.stdout.at_eof() and child.stderr.at_eof():
+            return  # its number may be another's already
+        child.kill_group()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_REAP_SECONDS):
+                # A child of the child may hold them longer than the child lives.
+                await _last_of(child.stdout)
+                await _last_of(child.stderr)
+                await asyncio.shield(child.ended)
+    finally:
+        child.let_go()
+
+
+# --- Complaints ---------------------------------------------------------------------------------------------------
+
+
+def _complaint(line: bytes) -> str:
+    """A line for people: without the addresses in memory, which differ at each run, and without our file's name."""
+    text = re.sub(rb"^\[\S+ @ 0x[0-9a-f]+\] ", b"", line)
+    return _printable(text.replace(f"file:{_STANDARD_INPUT}: ".encode(), b""))
+
+
+def _printable(text: bytes) -> str:
+    decoded = text.decode("utf-8", "replace")
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in decoded).strip()
+
+
+def _reason(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -1,0 +1,209 @@
+"""Shows how much recording exists only on this disk, as Prometheus metrics; looks every five seconds.
+
+Looking waits for neither S3 nor Redis, so that the figures go on while those are away, which is when somebody reads
+them. A look that fails is told and costs one look, never the daemon. A disk that hangs costs the media's clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import time
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from ..containers import FragmentClock, Read
+from ..domain import Figures, Holding, Identity, Look, Risk, Waiting, Watch
+from ..exceptions import StreamProcessorError
+
+T = TypeVar("T")
+
+LOOK_SECONDS = 5.0
+#: How long a look waits for a disk.
+_PATIENCE_SECONDS = 2.0
+_SENT = "cefmp4_bytes_uploaded_total"
+_OUTAGE = "cefmp4_outage"
+
+
+class Files(Protocol):
+    """What is read of recordings."""
+
+    async def examine(self, path: str, identity: Identity, work: Callable[[Read], None]) -> None:
+        """Run ``work`` in a thread on this very file. Raises as ``Recordings.read`` does, or OSError."""
+
+
+class Telemetry(Protocol):
+    def unexpected(self, *, path: str, error: BaseException, retry_seconds: float) -> None: ...
+
+
+class AtRiskCollector(Collector):
+    """The metrics. ``figures`` is the newest look; without one there are names and no values.
+
+    At most ``stream_max`` streams have series of their own, the newest, and each only while it lives.
+    """
+
+    def __init__(self, registry: CollectorRegistry, *, stream_max: int) -> None:
+        self.figures: Figures | None = None
+        self._stream_max = stream_max
+        registry.register(self)
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        return self._families(None)
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        return self._families(self.figures)
+
+    def _families(self, figures: Figures | None) -> Iterator[GaugeMetricFamily]:
+        for name, text, value in _TOTALS:
+            family = GaugeMetricFamily(name, text)
+            if figures is not None:
+                family.add_metric([], value(figures))
+            yield family
+        newest = list(figures.streams.items())[-self._stream_max :] if figures and self._stream_max else []
+        for name, text, of in _OF_STREAM:
+            family = GaugeMetricFamily(name, text, labels=["stream_id"])
+            for stream_id, risk in newest:
+                family.add_metric([stream_id], of(risk))
+            yield family
+
+
+_TOTALS: tuple[tuple[str, str, Callable[[Figures], float]], ...] = (
+    ("cefmp4_at_risk_bytes", "Bytes of recordings that exist only on this disk.", lambda f: f.total.bytes),
+    ("cefmp4_at_risk_seconds", "Seconds of recording that exist only on this disk.", lambda f: f.total.seconds),
+    ("cefmp4_at_risk_oldest_seconds", "Age of the oldest byte that is only on this disk.", lambda f: f.total.oldest),
+    ("cefmp4_files_to_look_up", "Files from before the start: does S3 have them?", lambda f: f.to_look_up),
+    ("cefmp4_backlog_bytes", "Bytes that could be sent at once and are not in S3.", lambda f: f.backlog),
+    ("cefmp4_ingest_bytes_per_second", "How fast all recordings grow.", lambda f: f.ingest),
+    ("cefmp4_uplink_bytes_per_second", "How fast parts go out, measured while behind.", lambda f: f.uplink),
+    ("cefmp4_catch_up_seconds", "Until the backlog is sent; +Inf: never.", lambda f: f.catch_up),
+    ("cefmp4_disk_free_bytes", "Free bytes where the watched folder is.", lambda f: f.free),
+    ("cefmp4_disk_full_seconds", "Until the disk is full; +Inf: never.", lambda f: f.disk_full),
+)
+_OF_STREAM: tuple[tuple[str, str, Callable[[Risk], float]], ...] = (
+    ("cefmp4_stream_at_risk_bytes", "Bytes of this recording that exist only on this disk.", lambda r: r.bytes),
+    ("cefmp4_stream_at_risk_seconds", "Seconds of this recording that exist only on this disk.", lambda r: r.seconds),
+)
+
+
+class _Patience(Generic[T]):
+    """Work that may never end, because it looks into a disk that hangs: one at a time, and waited for not too long."""
+
+    def __init__(self, work: Callable[..., Coroutine[Any, Any, T]]) -> None:
+        self._work = work
+        self._running: asyncio.Task[T] | None = None
+
+    async def result(self, *args: object) -> T | None:
+        """None when it takes longer; the next call waits for the same work."""
+        if self._running is None:
+            self._running = asyncio.create_task(self._work(*args))
+        done, _ = await asyncio.wait({self._running}, timeout=_PATIENCE_SECONDS)
+        if not done:
+            return None
+        ended, self._running = self._running, None
+        return ended.result()
+
+    async def close(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait({self._running})
+
+
+class MediaClocks:
+    """The media's own clock of each fragmented recording that a stream carries."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._clocks: dict[Identity, FragmentClock] = {}
+        self._sizes: dict[Identity, int] = {}
+
+    async def seconds(self, holdings: Sequence[Holding]) -> Mapping[Identity, float]:
+        """Read on, and tell how many seconds are at risk where that is known."""
+        await self._follow(holdings)
+        known = ((each.seen.identity, self._known(each)) for each in holdings)
+        return {identity: seconds for identity, seconds in known if seconds is not None}
+
+    def _known(self, holding: Holding) -> float | None:
+        clock = self._clocks.get(holding.seen.identity)
+        return clock.seconds(holding.stored, holding.seen.size) if clock else None
+
+    async def _follow(self, holdings: Sequence[Holding]) -> None:
+        carried = {holding.seen.identity: holding for holding in holdings if holding.stream_id is not None}
+        for gone in self._clocks.keys() - carried.keys():
+            del self._clocks[gone]
+            self._sizes.pop(gone, None)
+        for identity, holding in carried.items():
+            size, before = holding.seen.size, self._sizes.get(identity, 0)
+            if identity not in self._clocks or size < before:  # what became shorter is another film
+                self._clocks[identity] = FragmentClock()
+            clock = self._clocks[identity]
+            if not clock.is_over and (size != before or clock.is_behind):
+                with suppress(StreamProcessorError, OSError):  # whoever sends the file reports that it cannot be read
+                    await self._files.examine(holding.path, identity, partial(clock.walk, size=size))
+            self._sizes[identity] = size
+
+
+class Lookout:
+    """Looks, and keeps the collector's figures new. ``holdings`` gives what is not finished at this moment."""
+
+    def __init__(
+        self,
+        collector: AtRiskCollector,
+        registry: CollectorRegistry,
+        holdings: Callable[[], tuple[list[Holding], Waiting]],
+        files: Files,
+        folder: Path,
+        telemetry: Telemetry,
+    ) -> None:
+        self._collector = collector
+        self._sent = registry.restricted_registry([_SENT])
+        self._outages = registry.restricted_registry([_OUTAGE])
+        self._holdings = holdings
+        self._media_seconds = _Patience(MediaClocks(files).seconds)
+        self._free = _Patience(partial(asyncio.to_thread, _free_bytes, folder))
+        self._telemetry = telemetry
+        self._watch = Watch()
+
+    async def run(self) -> None:
+        """For ever."""
+        try:
+            while True:
+                try:
+                    await self._look()
+                except Exception as exc:  # noqa: BLE001 - figures are never worth a recording
+                    self._telemetry.unexpected(path="", error=exc, retry_seconds=LOOK_SECONDS)
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            await self._media_seconds.close()
+            await self._free.close()
+
+    async def _look(self) -> None:
+        holdings, waiting = self._holdings()
+        seconds = await self._media_seconds.result(holdings)
+        free = await self._free.result()
+        free = math.nan if free is None else free
+        look = Look(time.monotonic(), time.time(), holdings, waiting, self._bytes_sent(), free, self._is_away())
+        self._collector.figures = await asyncio.to_thread(self._watch.look, look, seconds or {})
+
+    def _bytes_sent(self) -> float:
+        samples = (sample for family in self._sent.collect() for sample in family.samples)
+        return sum(sample.value for sample in samples if sample.name == _SENT)
+
+    def _is_away(self) -> bool:
+        samples = (sample for family in self._outages.collect() for sample in family.samples)
+        return any(sample.value for sample in samples if sample.labels["service"] == "s3")
+
+
+def _free_bytes(folder: Path) -> float:
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return math.nan  # the folder is away
+    return found.f_bavail * found.f_frsize

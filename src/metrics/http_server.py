@@ -1,0 +1,89 @@
+"""``/metrics``, ``/-/healthy`` and ``/-/ready`` on one port.
+
+Healthy: the process answers. Ready: what it depends on answers too; otherwise the page names what does not, since
+when and why. No page waits longer than a check's time limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from ..exceptions import ConfigurationError
+from .readiness import Condition, Readiness
+
+#: How long open connections may hold up a stop.
+_FAREWELL_SECONDS = 1.0
+
+
+@asynccontextmanager
+async def serve(host: str, port: int, *, registry: CollectorRegistry, readiness: Readiness) -> AsyncIterator[int]:
+    """Serve the pages until the block ends; gives the port (of its own choice for ``port`` 0).
+
+    Raises ``ConfigurationError`` when the address cannot be used.
+    """
+    pages = _Pages(registry, readiness)
+    runner = web.AppRunner(pages.application(), access_log=None, shutdown_timeout=_FAREWELL_SECONDS)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        try:
+            await site.start()
+        except (OSError, OverflowError) as exc:
+            raise ConfigurationError([_cannot_listen(host, port, exc)]) from exc
+        yield site.port
+    finally:
+        await runner.cleanup()
+
+
+def _cannot_listen(host: str, port: int, exc: Exception) -> str:
+    reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+    return f"PROM_PORT {port} on PROM_HOST {host} cannot be used: {reason}. Choose another, or stop what holds it."
+
+
+class _Pages:
+    def __init__(self, registry: CollectorRegistry, readiness: Readiness) -> None:
+        self._registry = registry
+        self._readiness = readiness
+        self._counting = asyncio.Lock()
+
+    def application(self) -> web.Application:
+        application = web.Application()
+        application.on_response_prepare.append(_unsigned)
+        application.add_routes(
+            [
+                web.get("/metrics", self._metrics),
+                web.get("/-/healthy", self._healthy),
+                web.get("/-/ready", self._ready),
+            ]
+        )
+        return application
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        """In a thread, one at a time: with many streams the text takes longer than the event loop may be held up."""
+        async with self._counting:
+            text = await asyncio.to_thread(generate_latest, self._registry)
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _healthy(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        parts = await self._readiness.answer()
+        ready = all(part.ok for part in parts.values())
+        told = {name: _told(part) for name, part in parts.items()}
+        return web.json_response({"ready": ready, **told}, status=200 if ready else 503)
+
+
+def _told(part: Condition) -> dict[str, object]:
+    told: dict[str, object] = {"ok": part.ok, "since": part.since.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    return told if part.ok else {**told, "reason": part.reason}
+
+
+async def _unsigned(_: web.Request, response: web.StreamResponse) -> None:
+    """Nobody needs to know which version of which server this is."""
+    response.headers.popall("Server", None)

@@ -1,0 +1,154 @@
+"""Trouble with the services and files outside: its kinds, which of it is worth a line, and when a service is away.
+
+Nothing here writes a log line or a metric; times are monotonic seconds and come in as arguments.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..exceptions import ChunkProcessingError, FileChanged, RedisOperationError, S3OperationError
+
+#: At most one line of an operation's failures in so many seconds.
+QUIET_SECONDS = 60.0
+#: Trouble that was not heard of for so long, and that nobody waits out, is over, though nobody said so.
+FORGOTTEN_SECONDS = 600.0
+
+#: Operations, as the code names them, by the kind that the metrics tell. Others are told under their family's name.
+OPERATION_TYPES: Mapping[str, str] = {
+    "create_upload": "s3_create",
+    "upload_part": "s3_upload",
+    "copy_part": "s3_copy",
+    "list_parts": "s3_list",
+    "list_uploads": "s3_list",
+    "complete_upload": "s3_complete",
+    "abort_upload": "s3_abort",
+    "head": "s3_head",
+    "object_crc64": "s3_get",
+    "get_object": "s3_get",
+    "get_document": "s3_metadata",
+    "put_document": "s3_metadata",
+    "load": "redis_read",
+    "marker": "redis_read",
+    "configuration": "redis_read",
+    "save": "redis_update",
+    "save_part": "redis_update",
+    "finish": "redis_update",
+    "forget": "redis_update",
+    "put_marker": "redis_update",
+    "open": "file_read",
+    "read": "file_read",
+    "digest": "file_read",
+    "snapshot": "file_read",
+    "probe": "ffprobe",
+}
+_FAMILIES = ("s3", "redis", "file", "ffprobe")
+
+
+def operation_type(operation: str, error: BaseException | None = None) -> str:
+    """The kind of ``operation``, which may begin with its family and a dot; ``error`` tells the family of others."""
+    family, dot, name = operation.rpartition(".")
+    if dot:  # "s3.probe" is no "probe"
+        known = OPERATION_TYPES.get(name, "")
+        return known if known.startswith(family) else f"{family}_{name}"
+    if operation in OPERATION_TYPES:
+        return OPERATION_TYPES[operation]
+    if operation.split("_")[0] in _FAMILIES:
+        return operation
+    if isinstance(error, S3OperationError):
+        return f"s3_{operation}"
+    if isinstance(error, RedisOperationError):
+        return f"redis_{operation}"
+    return "file_read" if isinstance(error, ChunkProcessingError | FileChanged | OSError) else operation
+
+
+@dataclass(slots=True)
+class _Line:
+    """When an operation's failure was logged last, and how many went unsaid since."""
+
+    at: float
+    unsaid: int = 0
+
+
+class Quiet:
+    """Which failures are worth a line: the first at once, then one in ``QUIET_SECONDS``."""
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[str, str], _Line] = {}
+
+    def worth_a_line(self, key: tuple[str, str], now: float) -> int | None:
+        """How many failures a line now stands for; None: no line."""
+        line = self._lines.get(key)
+        if line is not None and now - line.at < QUIET_SECONDS:
+            line.unsaid += 1
+            return None
+        self._lines[key] = _Line(now)
+        return 1 + (line.unsaid if line else 0)
+
+    def told(self, family: str) -> None:
+        """Another line has told how often operations whose kind begins so have failed; not those of one stream."""
+        for (kind, stream), line in self._lines.items():
+            if kind.startswith(family) and not stream:
+                line.unsaid = 0
+
+    def forget(self, now: float) -> None:
+        for key in [key for key, line in self._lines.items() if now - line.at > FORGOTTEN_SECONDS]:
+            del self._lines[key]
+
+
+@dataclass(slots=True)
+class Outage:
+    """A service is away since its first failure. ``said``: the log has a line of it."""
+
+    began: float
+    last: float
+    failures: int = 0
+    said: bool = False
+
+
+class Outages:
+    """Which services are away. An operation that works after it had failed ends the outage of its service; so does any
+    answer while no operation waits for its next attempt (a completion is sent once, a look at readiness too)."""
+
+    def __init__(self) -> None:
+        self._away: dict[str, Outage] = {}
+        self._waiting: Counter[str] = Counter()
+
+    def failed(self, service: str, now: float) -> tuple[Outage, bool]:
+        """The outage that this failure is part of, and whether it begins with it."""
+        self._forget(service, now)
+        begins = service not in self._away
+        outage = self._away.setdefault(service, Outage(began=now, last=now))
+        outage.last = now
+        outage.failures += 1
+        return outage, begins
+
+    def waits(self, service: str) -> None:
+        """An operation has failed for the first time and will be tried again."""
+        self._waiting[service] += 1
+
+    def gave_up(self, service: str) -> None:
+        """An operation that waited does so no longer."""
+        self._waiting[service] = max(0, self._waiting[service] - 1)
+
+    def recovered(self, service: str) -> Outage | None:
+        """An operation that waited has worked. The outage that has ended; None: there was none."""
+        self.gave_up(service)
+        return self._away.pop(service, None)
+
+    def answered(self, service: str) -> Outage | None:
+        """The service has answered a request. The outage that has ended; None: there is none, or it goes on."""
+        return None if self._waiting[service] else self._away.pop(service, None)
+
+    def forget(self, now: float) -> list[str]:
+        """The services whose outage is over because nobody asks them any more."""
+        return [service for service in list(self._away) if self._forget(service, now)]
+
+    def _forget(self, service: str, now: float) -> bool:
+        outage = self._away.get(service)
+        if outage is None or self._waiting[service] or now - outage.last <= FORGOTTEN_SECONDS:
+            return False
+        del self._away[service]
+        return True

@@ -1,0 +1,136 @@
+"""Finds the object, or the open upload, of a file that has another name now, when Redis no longer remembers it.
+
+Only a file that is older than this process can have one (or than the loss, if Redis forgot later), and only what is
+younger than the file can be it: so the bucket is listed once, at the first such file, and few objects are asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+
+from ..domain import (
+    METADATA_SUFFIX,
+    Chunk,
+    Identity,
+    ListedObject,
+    OpenUpload,
+    Snapshot,
+    StoredPart,
+    World,
+    crc64_of_zeros,
+    current_errand,
+    offset_of,
+    origin_of,
+    schedule_of,
+)
+from ..exceptions import UploadGone
+
+#: The clocks of the store and of this machine may differ by so much.
+_CLOCK_SKEW = timedelta(minutes=5)
+
+
+class Elsewhere:
+    """Remembers the bucket as it was when this process first needed it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._began = world.clock.utc_now()
+        self._listed: tuple[ListedObject, ...] | None = None
+        self._open: tuple[OpenUpload, ...] | None = None
+        self._listing = asyncio.Lock()
+        self._asking = asyncio.Lock()
+        self._identities: dict[str, Identity | None] = {}
+        self._telling: dict[str, tuple[Chunk, StoredPart] | None] = {}
+
+    def look_again(self, completed_at: datetime) -> None:
+        """Redis no longer remembers what this process completed then: files younger than it may have an object, too."""
+        if completed_at < self._began:
+            return  # it is in the listing, or will be
+        self._began = self._world.clock.utc_now()
+        self._listed = None
+        self._identities.clear()
+
+    async def keys_of(self, snapshot: Snapshot) -> tuple[str, ...]:
+        """Keys of objects that were made from this very file, the latest last; none where the file system keeps no
+        birth times."""
+        born = self._born_before_us(snapshot)
+        if born is None:
+            return ()
+        candidates = [listed.key for listed in await self._objects() if listed.modified_at >= born - _CLOCK_SKEW]
+        return tuple([key for key in candidates if await self._is_of(key, snapshot)])
+
+    async def uploads_of(self, snapshot: Snapshot) -> tuple[OpenUpload, ...]:
+        """Uploads that may hold bytes of this file, by their age; only the bytes can tell."""
+        born = self._born_before_us(snapshot)
+        if born is None:
+            return ()
+        return tuple(
+            upload
+            for upload in await self._uploads()
+            if upload.initiated_at is not None and upload.initiated_at >= born - _CLOCK_SKEW
+        )
+
+    async def telling_part(self, upload: OpenUpload) -> tuple[Chunk, StoredPart] | None:
+        """The upload's newest part that is more than zeros, which every preallocated file has, and where in a file it
+        belongs. Each upload is asked once, whatever the number of files."""
+        if self._asking.locked():
+            current_errand().make_room()  # who has it may ask for ever
+        async with self._asking:
+            if upload.upload_id not in self._telling:
+                self._telling[upload.upload_id] = await self._ask_for_telling_part(upload)
+            return self._telling[upload.upload_id]
+
+    async def _ask_for_telling_part(self, upload: OpenUpload) -> tuple[Chunk, StoredPart] | None:
+        try:
+            listed = await self._world.store.where_told(
+                "list_parts", lambda store: store.list_parts(upload.key, upload.upload_id)
+            )
+        except UploadGone:
+            return None
+        if listed is None:
+            return None  # somebody's, which is nothing to wait for
+        limits = self._world.naming.limits
+        schedule = schedule_of(listed, self._world.naming.schedule, limits)
+        telling = [number for number, part in listed.items() if part.crc64 != crc64_of_zeros(part.size)]
+        if schedule is None or not telling:
+            return None
+        newest = listed[max(telling)]
+        return Chunk(newest.number, offset_of(schedule, newest.number, limits), newest.size), newest
+
+    def _born_before_us(self, snapshot: Snapshot) -> datetime | None:
+        """When the file came to be; None for one that this process has seen come, or whose birth nobody knows."""
+        born = snapshot.identity.born_at
+        return None if born is None or born > self._began else born
+
+    async def _uploads(self) -> tuple[OpenUpload, ...]:
+        if self._listing.locked():
+            current_errand().make_room()  # who has it may ask for ever
+        async with self._listing:
+            if self._open is None:
+                listed = await self._world.store.list_uploads_under(self._world.naming.key_prefix)
+                began = self._began + _CLOCK_SKEW  # what began later is our own
+                self._open = tuple(each for each in listed if each.initiated_at and each.initiated_at < began)
+        return self._open
+
+    async def _objects(self) -> tuple[ListedObject, ...]:
+        if self._listing.locked():
+            current_errand().make_room()  # who has it may ask for ever
+        async with self._listing:
+            if self._listed is None:
+                listed = await self._world.store.list_objects(self._world.naming.key_prefix, _is_recording)
+                self._listed = tuple(sorted(listed, key=lambda found: found.modified_at))
+        return self._listed
+
+    async def _is_of(self, key: str, snapshot: Snapshot) -> bool:
+        """Each object is asked once, whatever the number of files."""
+        if key not in self._identities:
+            # What the store does not tell is somebody's, which is nothing to wait for.
+            stored = await self._world.store.where_told("head", lambda store: store.head(key))
+            origin = origin_of(stored.metadata) if stored else None
+            self._identities[key] = origin.identity if origin else None
+        return self._identities[key] == snapshot.identity
+
+
+def _is_recording(found: ListedObject) -> bool:
+    return not found.key.endswith(METADATA_SUFFIX)

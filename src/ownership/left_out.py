@@ -1,0 +1,122 @@
+"""Which files of an old archive are left alone, and which streams finish though their files are left out by now.
+
+A file that the first scan finds older than asked is left out, unless Redis has a record or a marker of it or the store
+has an open upload at its key. Whatever appears or changes while the daemon runs goes on to the dispatcher at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Protocol, TypeVar
+
+from ..domain import Identity, World, names_of, object_key
+from ..events import StreamEvent
+from ..exceptions import ChunkProcessingError, Permanent, Transient
+
+T = TypeVar("T")
+
+_TRY_AGAIN_SECONDS = 30.0
+
+
+class LeftOutTelemetry(Protocol):
+    """The noteworthy moments."""
+
+    def left_out(self, *, count: int) -> None:
+        """So many files are left out now."""
+
+    def old_files_left_out(self, *, count: int, newest: str, changed_at: datetime) -> None:
+        """Once, when it is known which: their number, and the newest by name and time."""
+
+    def excluded_streams(self, *, count: int, paths: list[str]) -> None:
+        """Unfinished streams whose files match no pattern by now, or are excluded; they finish all the same."""
+
+    def unexpected(self, *, path: str, error: BaseException, retry_seconds: float, stream_id: str = "") -> None: ...
+
+
+class LeftOut:
+    """Stands between watcher and dispatcher: ``publish`` takes the one's events, ``passes_on`` is the other's."""
+
+    def __init__(
+        self,
+        world: World,
+        remembered: Callable[[], Awaitable[Sequence[tuple[str, Identity]]]],
+        is_watched: Callable[[str], bool],
+        *,
+        passes_on: Callable[[StreamEvent], None],
+        telemetry: LeftOutTelemetry,
+    ) -> None:
+        self._world = world
+        self._is_watched = is_watched
+        self._passes_on = passes_on
+        self._remembered = remembered
+        self._telemetry = telemetry
+        self._waiting: dict[str, StreamEvent] = {}
+        self._left: set[str] = set()
+        self._newest: tuple[int, str] = (-1, "")
+        self._scanned = asyncio.Event()
+
+    def publish(self, event: StreamEvent) -> None:
+        """Take an event; only an old file of the first scan has to wait."""
+        if event.is_old:
+            self._waiting[event.path] = event
+            return
+        self._waiting.pop(event.path, None)
+        if event.path in self._left:
+            self._left.discard(event.path)
+            self._telemetry.left_out(count=len(self._left))
+        self._passes_on(event)
+
+    def first_scan_done(self) -> None:
+        """All old files are known."""
+        self._scanned.set()
+
+    async def run(self) -> None:
+        """Decide about all old files, once, and end. Redis and store may be away for any time."""
+        # Not asked of Redis again: two that load at the same time would both set aside what cannot be read.
+        remembered = await self._remembered()
+        odd = sorted(path for path, _ in remembered if not self._is_watched(path))
+        if odd:
+            self._telemetry.excluded_streams(count=len(odd), paths=odd[:10])
+        await self._scanned.wait()
+        if not self._waiting:
+            return
+        uploads = await self._asked(lambda: self._world.store.list_uploads_under(self._world.naming.key_prefix))
+        known = {identity for _, identity in remembered}
+        names = {name for upload in uploads for name in names_of(upload.key)}
+        while self._waiting:
+            path = next(iter(self._waiting))
+            is_remembered = await self._is_remembered(path, known, names)
+            event = self._waiting.pop(path, None)
+            if event is not None and is_remembered:
+                self._passes_on(event)
+            elif event is not None:
+                self._left.add(path)
+        self._telemetry.left_out(count=len(self._left))
+        if self._left:
+            changed_ns, newest = self._newest
+            at = datetime.fromtimestamp(changed_ns / 1e9, UTC)
+            self._telemetry.old_files_left_out(count=len(self._left), newest=newest, changed_at=at)
+
+    async def _is_remembered(self, path: str, known: set[Identity], names: set[str]) -> bool:
+        try:
+            snapshot = await self._world.recordings.snapshot(path)
+        except ChunkProcessingError:
+            return True  # the dispatcher says what is wrong with it
+        if snapshot is None or snapshot.identity in known:
+            return True
+        if object_key(self._world.naming.key_prefix, path) in names:
+            return True  # an open upload lies at one of its keys
+        if await self._asked(lambda: self._world.checkpoints.marker(snapshot.identity)) is not None:
+            return True
+        self._newest = max(self._newest, (snapshot.mtime_ns, path))
+        return False
+
+    async def _asked(self, question: Callable[[], Awaitable[T]]) -> T:
+        while True:
+            try:
+                return await question()
+            except (Permanent, Transient) as error:
+                self._telemetry.unexpected(path="", error=error, retry_seconds=_TRY_AGAIN_SECONDS)
+                await asyncio.sleep(_TRY_AGAIN_SECONDS)

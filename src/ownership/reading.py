@@ -1,0 +1,85 @@
+"""Reads whole files to compare them: finished ones one at a time, and none of them while others want to be sent.
+
+After a change of rights on a whole folder thousands of finished files have to be read, and a disk may take minutes for
+each. Who finds another being read does not wait here, where it would hold a task, but in the dispatcher's queue. What
+is being written, and what a living stream reads of its own file, waits for nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from ..domain import Hashes, Part, PartSchedule, Snapshot, World, Writers, combine, current_errand, cut
+from ..exceptions import ChunkProcessingError, FileChanged
+
+_LOOK_SECONDS = 2.0
+
+#: CRC64NVME of a whole file and of its chunks (as parts without ETag).
+Read = tuple[int, tuple[Part, ...]]
+
+
+class ToBeRead(Exception):
+    """Only the file's bytes tell what it is, and it is not its turn to be read."""
+
+
+class Reading:
+    """Whole passes over files."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._nobody = asyncio.Event()
+        self._nobody.set()
+
+    async def nobody_reads(self) -> None:
+        """Wait until no finished file is being read."""
+        await self._nobody.wait()
+
+    async def whole(self, path: str, snapshot: Snapshot, schedule: PartSchedule) -> Read:
+        """One pass over the file. Raises as ``Recordings.digest`` does."""
+        now = self._world.clock.utc_now()
+        parts = []
+        for chunk in cut(schedule, snapshot.size, self._world.naming.limits):
+            digest = await self._world.recordings.digest(path, snapshot.identity, chunk, Hashes())
+            parts.append(Part(chunk.number, chunk.size, "", digest.crc64, now))
+        return combine((part.crc64 or 0, part.size) for part in parts), tuple(parts)
+
+    async def finished(self, path: str, snapshot: Snapshot, schedule: PartSchedule) -> Read:
+        """One pass over a file that may be done as it is. Raises ``ToBeRead`` when another one is being read, and
+        ``FileChanged`` as soon as its length is seen changed: then it is no longer to be compared."""
+        errand = current_errand()
+        errand.make_room()
+        if errand.is_growing or await self._world.recordings.writers(path) is Writers.PRESENT:
+            return await self.whole(path, snapshot, schedule)
+        if not self._nobody.is_set() or not errand.may_read():
+            raise ToBeRead
+        self._nobody.clear()
+        try:
+            async with self._while_unchanged(path, snapshot):
+                return await self.whole(path, snapshot, schedule)
+        finally:
+            self._nobody.set()
+
+    @asynccontextmanager
+    async def _while_unchanged(self, path: str, snapshot: Snapshot) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(None) as limit:
+                watching = asyncio.get_running_loop().create_task(
+                    self._watch(limit, path, snapshot), name="reading-watch"
+                )
+                try:
+                    yield
+                finally:
+                    watching.cancel()
+        except TimeoutError:
+            raise FileChanged(f"{path!r} went on while it was read", operation="read") from None
+
+    async def _watch(self, limit: asyncio.Timeout, path: str, snapshot: Snapshot) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            with suppress(ChunkProcessingError):  # nobody can say
+                now = await self._world.recordings.snapshot(path)
+                if now is None or (now.identity, now.size) != (snapshot.identity, snapshot.size):
+                    limit.reschedule(asyncio.get_running_loop().time())
+                    return

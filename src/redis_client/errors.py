@@ -1,0 +1,127 @@
+"""What went wrong, from redis-py's errors to ours: sorted by what the caller should do, with what to change."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Mapping
+
+from redis.exceptions import (
+    AuthenticationError,
+    InvalidResponse,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from ..exceptions import Permanent, RedisOperationError, RedisUnavailable
+from ..retry import ErrorClass
+
+
+class RedisRejected(RedisOperationError, Permanent):
+    """Redis understood the command and will never accept it. ``code`` is the first word of its answer."""
+
+    def __init__(self, message: str, *, operation: str = "", hint: str = "", code: str = "") -> None:
+        super().__init__(message, operation=operation, hint=hint)
+        self.code = code
+
+
+_AUTHENTICATION = (
+    True,
+    "check the user name and the password in REDIS_URL, or, with REDIS_HOST, REDIS_USERNAME and REDIS_PASSWORD",
+)
+_HINTS: Mapping[str, tuple[bool, str]] = {  # Redis's word: (somebody must change something, what)
+    "NOAUTH": (
+        True,
+        "Redis wants a password, and REDIS_URL has none; it belongs before the host, between a colon and an @, "
+        "or, with REDIS_HOST, into REDIS_PASSWORD",
+    ),
+    "WRONGPASS": _AUTHENTICATION,
+    "NOPERM": (True, "give the Redis user of REDIS_URL the rights to read and write the keys behind REDIS_KEY_PREFIX"),
+    "DENIED": (
+        True,
+        "this Redis is in protected mode and answers its own machine alone: set a password there (requirepass) and "
+        "write it into REDIS_URL, or start it with --protected-mode no in a network that you trust",
+    ),
+    "MOVED": (True, "REDIS_URL names a Redis Cluster; let it name a single Redis server"),
+    "ASK": (True, "REDIS_URL names a Redis Cluster; let it name a single Redis server"),
+    "CROSSSLOT": (True, "REDIS_URL names a Redis Cluster; let it name a single Redis server"),
+    "READONLY": (False, "this Redis is a read-only replica: let REDIS_URL name the primary"),
+    "OOM": (False, "Redis is full: raise its maxmemory or remove other data (and keep maxmemory-policy noeviction)"),
+    "MISCONF": (False, "Redis cannot write to its disk: look into its log, make room there"),
+    "BUSY": (False, "a script keeps Redis busy: end it with SCRIPT KILL"),
+    "LOADING": (False, "Redis is still reading its data from disk"),
+    "MASTERDOWN": (False, "this Redis is a replica that lost its primary: let REDIS_URL name the primary"),
+    "CLUSTERDOWN": (False, ""),
+    "TRYAGAIN": (False, ""),
+}
+_NO_DATABASE = (True, "the number at the end of REDIS_URL names a database that this Redis does not have")
+_NO_REDIS = (True, "what answers at REDIS_URL is no Redis; check host and port")
+_UNKNOWN_HOST = (
+    False,
+    "the host name in REDIS_URL is not known here; the Redis of docker compose is redis://redis:6379/0 for its "
+    "containers, redis://localhost:6379/0 for programs on the host",
+)
+_AWAY = (False, "check that Redis runs and that REDIS_URL names it")
+#: What redis-py raises when an answer has another shape than its question's.
+UNREADABLE_ANSWER = (TypeError, ValueError, LookupError, AttributeError)
+_MISLED = (False, "nothing, if it does not repeat; else look for what stands between the daemon and Redis")
+
+
+def translate(exc: Exception, *, operation: str) -> RedisOperationError:
+    """Sort redis-py's error. The message has Redis's own words, never a password (the URL is in none of them)."""
+    code, text = said(exc)
+    found = _trouble(exc, code, text)
+    if found is None:
+        return RedisRejected(f"{operation}: {text}", operation=operation, code=code)
+    misconfigured, hint = found
+    return RedisUnavailable(f"{operation}: {text}", operation=operation, hint=hint, misconfigured=misconfigured)
+
+
+def said(exc: BaseException) -> tuple[str, str]:
+    """Redis's error word and sentence, without the command that redis-py puts before an error in a transaction."""
+    text = str(exc) or type(exc).__name__
+    if " of pipeline caused error: (" in text:
+        text = text.partition(" of pipeline caused error: (")[2].strip("(),'\"")
+    word = re.match(r"[A-Z]{2,}\b", text)
+    code = getattr(exc, "status_code", None) or (word.group() if word else "")
+    return code, text
+
+
+def _trouble(exc: Exception, code: str, text: str) -> tuple[bool, str] | None:
+    if code in _HINTS:
+        return _HINTS[code]
+    if isinstance(exc, AuthenticationError):
+        return _AUTHENTICATION
+    if isinstance(exc, InvalidResponse):
+        return _NO_REDIS
+    if isinstance(exc, RedisConnectionError | RedisTimeoutError | OSError):
+        return _UNKNOWN_HOST if _does_not_resolve(exc) else _AWAY
+    if "DB index" in text:
+        return _NO_DATABASE
+    if isinstance(exc, ResponseError) and not code:  # redis-py's own words: the answers do not fit the questions
+        return _MISLED
+    # The rest of Redis's own words is about its state (NOREPLICAS, DENIED, …); these two are about the command.
+    return None if code in ("ERR", "WRONGTYPE", "") else (True, "see what Redis says, and mend it there")
+
+
+def _does_not_resolve(exc: BaseException) -> bool:
+    """Whether the name of the host led to no address; redis-py tells by what it was handling when it raised."""
+    found: BaseException | None = exc
+    while found is not None and not isinstance(found, socket.gaierror):
+        found = found.__cause__ or found.__context__
+    return found is not None
+
+
+def error_class(exc: BaseException) -> ErrorClass:
+    """The word by which the metrics tell redis-py's error."""
+    text = said(exc)
+    if text[0] in ("NOAUTH", "WRONGPASS", "NOPERM") or isinstance(exc, AuthenticationError):
+        return ErrorClass.DENIED
+    if text[0] in _HINTS:
+        return ErrorClass.SERVER
+    if isinstance(exc, RedisTimeoutError | TimeoutError):
+        return ErrorClass.TIMEOUT
+    if isinstance(exc, RedisConnectionError | OSError):
+        return ErrorClass.CONNECTION
+    return ErrorClass.NOT_FOUND if "no such key" in text[1] else ErrorClass.OTHER

@@ -1,0 +1,103 @@
+"""Completes an upload, and finds out what came of it by looking at the object, whatever was answered.
+
+Silence means nothing: a completion without an answer may have happened, may be assembling still, or may never
+have come. The object decides, then the upload, and only then the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..domain import Answer, CompletionFacts, Manifest, Step, StoredObject, StoredPart, World, reconcile
+from ..exceptions import S3Unavailable, UploadGone
+from .ledger import Ledger
+from .upload import Pacing
+
+
+class Completion:
+    """The completion of one stream's upload; the ledger says which, and what it is to make."""
+
+    def __init__(self, world: World, ledger: Ledger, pacing: Pacing) -> None:
+        self._world = world
+        self._ledger = ledger
+        self._pacing = pacing
+
+    async def send(self, manifest: Manifest, parts: Sequence[StoredPart]) -> Answer:
+        """Say in Redis what is to be made, then ask the store for it, once."""
+        record = self._ledger.record
+        await self._ledger.write(manifest=manifest, unanswered=True)  # the intent, before the request
+        return await self._world.store.complete_upload(record.key, str(record.upload_id), manifest, parts)
+
+    async def settle(self, answer: Answer) -> tuple[Step, StoredObject | None]:
+        """Until it is known what the completion came to: ``VERIFIED`` with the object, which is the manifest's, or
+        the way back. The object is then the one that is there instead, if any."""
+        clock = self._world.clock
+        asked_since = clock.monotonic()
+        unanswered, attempts = answer is Answer.NONE, 0
+        while True:
+            manifest = self.manifest
+            waited_out = clock.monotonic() - asked_since > reconcile.assembling_seconds(manifest.size)
+            step, stored = await self._next_step(answer, unanswered=unanswered, waited_out=waited_out)
+            if step not in _GO_ON:
+                return step, stored
+            attempts += 1
+            error = S3Unavailable(f"what the completion came to is not known yet: {step}", operation="complete_upload")
+            await self._pacing.pause(attempts, operation="complete_upload", error=error)
+            if step in (Step.COMPLETE_AGAIN, Step.COMPLETE_WHERE_NOTHING_IS):
+                answer = await self._again(manifest, step)
+                unanswered = unanswered or answer is Answer.NONE
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the completion is to make."""
+        manifest = self._ledger.record.manifest
+        if manifest is None:
+            raise AssertionError("a completion without a manifest")
+        return manifest
+
+    async def _next_step(
+        self, answer: Answer, *, unanswered: bool, waited_out: bool
+    ) -> tuple[Step, StoredObject | None]:
+        record, manifest = self._ledger.record, self.manifest
+        store = self._world.store
+        stored = await store.head(record.key)
+        equals = reconcile.equals_manifest(stored, manifest) if stored else False
+        if stored is not None and (equals is None or (equals and unanswered and not store.is_atomic)):
+            crc64 = await store.object_crc64(record.key, stored.etag)
+            equals = None if crc64 is None else crc64 == manifest.crc64
+        facts = CompletionFacts(answer, stored, equals, None, unanswered, waited_out)
+        step = reconcile.after_completion(facts, manifest, record.stream_id)
+        if step is Step.LOOK_AT_UPLOAD:
+            facts = replace(facts, upload_open=await self._upload_is_open())
+            step = reconcile.after_completion(facts, manifest, record.stream_id)
+        return step, stored
+
+    async def _again(self, manifest: Manifest, step: Step) -> Answer:
+        if step is Step.COMPLETE_WHERE_NOTHING_IS:
+            manifest = replace(manifest, replaces=None)
+        try:
+            listed = await self._listed()
+        except UploadGone:
+            return Answer.UPLOAD_GONE
+        known = self._ledger.parts
+        numbers = range(1, manifest.part_count + 1)
+        if not all(number in listed for number in numbers):
+            return Answer.INVALID_PART
+        await self._ledger.parts_found({n: listed[n] for n in numbers if n not in known}, self._world.clock.utc_now())
+        named = [replace(listed[n], crc64=known[n].crc64 if n in known else listed[n].crc64) for n in numbers]
+        return await self.send(manifest, named)
+
+    async def _upload_is_open(self) -> bool:
+        try:
+            await self._listed()
+        except UploadGone:
+            return False
+        return True
+
+    async def _listed(self) -> dict[int, StoredPart]:
+        record = self._ledger.record
+        return await self._world.store.list_parts(record.key, str(record.upload_id))
+
+
+_GO_ON = frozenset({Step.WAIT, Step.FETCH_AND_COMPARE, Step.COMPLETE_AGAIN, Step.COMPLETE_WHERE_NOTHING_IS})

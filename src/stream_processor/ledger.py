@@ -1,0 +1,106 @@
+"""A stream's record in memory, and its way into Redis: intent before, fact after.
+
+The record here is always the newest; what Redis holds may be older by the facts that could not be written, never
+by an intent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from ..domain import Checkpoint, Checkpoints, Fact, Part, StoredPart, StreamTelemetry, Superseded, after
+from ..exceptions import RedisOperationError
+
+
+class Ledger:
+    """Owns one stream's checkpoint; every change goes through it."""
+
+    def __init__(self, record: Checkpoint, checkpoints: Checkpoints, telemetry: StreamTelemetry) -> None:
+        self._record = replace(record, parts={})
+        self._parts: dict[int, Part] = {}
+        self._stored_bytes = 0
+        self._take_parts(record.parts)
+        self._unsaved: dict[int, Part] = {}
+        self._checkpoints = checkpoints
+        self._telemetry = telemetry
+
+    @property
+    def record(self) -> Checkpoint:
+        """The checkpoint without its parts."""
+        return self._record
+
+    @property
+    def parts(self) -> dict[int, Part]:
+        """What S3 is known to hold of this upload; to be changed by ``part_stored`` and ``begin_upload`` alone."""
+        return self._parts
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of the parts."""
+        return self._stored_bytes
+
+    def _take_parts(self, parts: Mapping[int, Part]) -> None:
+        self._parts = dict(parts)
+        self._stored_bytes = sum(part.size for part in parts.values())
+
+    async def write(self, fact: Fact | None = None, **changes: Any) -> None:
+        """Apply ``fact`` and ``changes`` and save the whole record; returns when Redis has it.
+
+        Raises ``IllegalTransition`` before anything is changed.
+        """
+        status = after(self._record.status, fact) if fact else self._record.status
+        self._record = replace(self._record, status=status, **changes)
+        if fact:
+            self._telemetry.status_is(status)
+        self._unsaved.clear()  # the whole record has them all
+        await self._checkpoints.save(self.snapshot())
+
+    async def begin_upload(self, fact: Fact | None, upload_id: str | None, parts: dict[int, Part], **more: Any) -> None:
+        """Go on with another upload, or with none yet: its parts take the place of the old ones."""
+        self._take_parts(parts)
+        same = upload_id is not None and upload_id == self._record.upload_id
+        facts = {"without_checksums": same and self._record.without_checksums, **more}
+        await self.write(fact, upload_id=upload_id, manifest=None, unanswered=False, etag=None, **facts)
+
+    async def object_found(self, parts: dict[int, Part], **facts: Any) -> None:
+        """The object is there and proved although this upload did not make it: these are its parts."""
+        self._take_parts(parts)
+        await self.write(Fact.OBJECT_PROVED, unanswered=False, **facts)
+
+    async def take_id(self, stream_id: str) -> None:
+        """Go on under another id, so that object, document and marker agree; the old one is forgotten at the end."""
+        record = self._record
+        before = Superseded(record.key, None, record.stream_id, record.started_at)
+        await self.write(stream_id=stream_id, superseded=(*record.superseded, before))
+
+    async def part_stored(self, part: Part) -> None:
+        """Note a part that S3 holds. While Redis is away it is kept and written with the next one."""
+        before = self._parts.get(part.number)
+        self._stored_bytes += part.size - (before.size if before else 0)
+        self._parts[part.number] = part
+        self._unsaved[part.number] = part
+        saved = dict(self._unsaved)
+        try:
+            await self._checkpoints.save_part(self._record, tuple(saved.values()))
+        except RedisOperationError as exc:
+            self._telemetry.trouble(operation="redis_update", error=exc, retry_seconds=None)
+        else:
+            # Others may have been stored meanwhile: forget only what was written.
+            self._unsaved = {n: part for n, part in self._unsaved.items() if saved.get(n) is not part}
+
+    async def parts_found(self, listed: Mapping[int, StoredPart], now: datetime) -> None:
+        """Parts that the record has lost and the store lists; the document is to name them all."""
+        for number, stored in listed.items():
+            uploaded_at = stored.modified_at or now
+            await self.part_stored(Part(number, stored.size, stored.etag, stored.crc64, uploaded_at))
+
+    def renamed(self, path: str) -> None:
+        """The recording has another name now; the key stays. Written with the next write."""
+        self._record = replace(self._record, path=path)
+
+    def snapshot(self) -> Checkpoint:
+        """The whole record as it is to be saved."""
+        return replace(self._record, parts=dict(sorted(self._parts.items())))

@@ -1,0 +1,322 @@
+"""One multipart upload of one recording: send chunks, compare every part with the file, prove it by the listing.
+
+Stored is not final: a recorder goes back and patches bytes that were uploaded, so nothing here counts as done
+before a whole pass over the file lies between two equal stats and every part equals what the pass read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+from ..domain import (
+    Chunk,
+    Digest,
+    Hashes,
+    Manifest,
+    Part,
+    SendReason,
+    Snapshot,
+    Stale,
+    StoredPart,
+    StreamTelemetry,
+    Turn,
+    World,
+    combine,
+    multipart_etag,
+    part_plan,
+)
+from ..exceptions import ChunkProcessingError, FileChanged, S3Unavailable
+from .ledger import Ledger
+
+#: Chunks that a pass reads before it looks whether the file has changed meanwhile, which would make it worthless.
+_CHUNKS_BETWEEN_LOOKS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """The proof: these digests are the file's and the store's at once. ``snapshot`` held during the whole pass."""
+
+    snapshot: Snapshot
+    checked: tuple[tuple[Chunk, Digest], ...]
+    parts: tuple[StoredPart, ...]
+    sent_again: int
+
+    def manifest(self, replaces: str | None) -> Manifest:
+        """What completing this upload will make."""
+        digests = [digest for _, digest in self.checked]
+        md5s = [digest.md5 for digest in digests if digest.md5 is not None]
+        return Manifest(
+            size=self.snapshot.size,
+            crc64=combine((digest.crc64, digest.size) for digest in digests),
+            part_count=len(digests),
+            snapshot=self.snapshot,
+            replaces=replaces,
+            etag_md5=multipart_etag(md5s) if len(md5s) == len(digests) else None,
+        )
+
+
+class Pacing(Protocol):
+    """Whoever carries the stream decides when it stops and how it waits."""
+
+    def check_stop(self) -> None:
+        """Raises ``Stopped`` when the stream was asked to stop."""
+
+    async def pause(self, failures: int, *, operation: str, error: BaseException | None = None) -> None:
+        """Wait, longer with each failure in a row; raises ``Stopped`` at once when asked to stop."""
+
+
+class Upload:
+    """Moves the bytes of one recording into its upload. The ledger says which upload and which parts."""
+
+    def __init__(self, world: World, ledger: Ledger, telemetry: StreamTelemetry, pacing: Pacing) -> None:
+        self._pacing = pacing
+        self._world = world
+        self._ledger = ledger
+        self._telemetry = telemetry
+
+    async def send_whole_chunks(self, snapshot: Snapshot) -> bool:
+        """Send what is whole on disk and not in S3, for one turn; False when there is nothing to send."""
+        record = self._ledger.record
+        todo = part_plan.to_send(
+            record.schedule,
+            snapshot.size,
+            self._ledger.parts,
+            most=_CHUNKS_BETWEEN_LOOKS,
+            limits=self._world.naming.limits,
+        )
+        if not todo:
+            return False
+        await self._send_a_turn([Stale(chunk, SendReason.NEW) for chunk in todo])
+        return True
+
+    async def seal(self, snapshot: Snapshot) -> Sealed | None:
+        """Make S3 hold exactly the file of ``snapshot``, and prove it. None as soon as the file is seen changed."""
+        checked = await self.read_all(snapshot)
+        if checked is None:
+            return None
+        sent_again = rounds = 0
+        stale = await self._stale(snapshot, checked)
+        while True:
+            sent_again += sum(item.reason is not SendReason.NEW for item in stale)
+            await self._send_all(stale)
+            listed = await self._listed()
+            if await self._changed(snapshot):
+                return None
+            stale = part_plan.unproved(checked, listed, self._ledger.parts)
+            if not stale:
+                await self._note_what_is_proved(checked, listed)
+                parts = tuple(self._named(listed[chunk.number], digest) for chunk, digest in checked)
+                return Sealed(snapshot, checked, parts, sent_again)
+            if not self._holds_what_was_read(checked):
+                return None  # a part was sent with other bytes than the pass read: only a new pass can tell
+            rounds += 1
+            error = S3Unavailable(f"{len(stale)} stored parts are not listed as they were sent", operation="list_parts")
+            await self._pacing.pause(rounds, operation="list_parts", error=error)
+
+    async def _stale(self, snapshot: Snapshot, checked: Sequence[tuple[Chunk, Digest]]) -> tuple[Stale, ...]:
+        stale, record = part_plan.stale_parts(checked, self._ledger.parts), self._ledger.record
+        is_rewritten = any(item.reason is SendReason.REWRITE for item in stale)
+        if is_rewritten and await self._world.recordings.has_index_first(record.path, record.identity, snapshot.size):
+            return part_plan.as_faststart(stale, len(self._ledger.parts))
+        return stale
+
+    async def _note_what_is_proved(
+        self, checked: Sequence[tuple[Chunk, Digest]], listed: Mapping[int, StoredPart]
+    ) -> None:
+        """What an answer said of a part may have been somebody else's; the listing is what is completed. Of a part that
+        only the listing told, perhaps without a checksum, the file's is the part's: a later copy is compared by it."""
+        for chunk, digest in checked:
+            part = self._ledger.parts.get(chunk.number)
+            proved = part and replace(part, etag=listed[chunk.number].etag, crc64=digest.crc64)
+            if proved is not None and proved != part:
+                await self._ledger.part_stored(proved)
+
+    async def _listed(self) -> dict[int, StoredPart]:
+        return await self._world.store.list_parts(self._ledger.record.key, self._upload_id())
+
+    def _upload_id(self) -> str:
+        upload_id = self._ledger.record.upload_id
+        if upload_id is None:
+            raise AssertionError("parts belong to an upload")
+        return upload_id
+
+    async def read_all(self, snapshot: Snapshot) -> tuple[tuple[Chunk, Digest], ...] | None:
+        """One pass over the file; None when it changed meanwhile."""
+        record = self._ledger.record
+        hashes = await self._hashes_for_comparing()
+        checked: list[tuple[Chunk, Digest]] = []
+        for chunk in part_plan.chunks(record.schedule, snapshot.size, self._world.naming.limits):
+            self._pacing.check_stop()
+            digest = await self._world.recordings.digest(record.path, record.identity, chunk, hashes)
+            checked.append((chunk, digest))
+            if chunk.number % _CHUNKS_BETWEEN_LOOKS == 0 and await self._changed(snapshot):
+                return None
+        return None if await self._changed(snapshot) else tuple(checked)
+
+    async def copy_unchanged(self, size: int, stored: Mapping[int, tuple[int, int | None]], source_etag: str) -> bool:
+        """Take over whole chunks from the object that this upload replaces, without sending them; False when the store
+        did not copy one as it should.
+
+        ``stored``: size and CRC64NVME of the object's parts, which may have been cut by another schedule. A recorder
+        may still write; the seal proves it all.
+        """
+        record, limits = self._ledger.record, self._world.naming.limits
+        async for chunk, digest in self._unchanged(size, stored):
+            self._pacing.check_stop()
+            if chunk.size < limits.min_part or part_plan.matches(self._ledger.parts.get(chunk.number), digest):
+                continue
+            copy = await self._world.store.copy_part(
+                record.key, self._upload_id(), chunk, source_key=record.key, source_etag=source_etag
+            )
+            if copy is None or not part_plan.matches(copy, digest):
+                return False  # the store cannot, or does not say that these are the chunk's bytes: send instead
+            now = self._world.clock.utc_now()
+            copied = Part(chunk.number, chunk.size, copy.etag, digest.crc64, now, digest.md5, (SendReason.COPIED,))
+            self._telemetry.part_stored(number=chunk.number, size=chunk.size, seconds=0.0, reason=SendReason.COPIED)
+            await self._ledger.part_stored(copied)
+        return True
+
+    async def _unchanged(
+        self, size: int, stored: Mapping[int, tuple[int, int | None]]
+    ) -> AsyncIterator[tuple[Chunk, Digest]]:
+        """The whole chunks of the file that lie in parts of the object which have not changed, as they are now."""
+        record = self._ledger.record
+        hashes = await self._world.store.hashes_of_copies()
+
+        async def read(chunk: Chunk) -> Digest:
+            return await self._world.recordings.digest(record.path, record.identity, chunk, hashes)
+
+        wanted = part_plan.Covered(part_plan.whole_chunks(record.schedule, size, self._world.naming.limits))
+        for part, crc64 in part_plan.laid_out(stored):
+            if wanted.is_done or part.offset + part.size > size:
+                return
+            digest = None if crc64 is None else await read(part)
+            for chunk in wanted.after(part, same=digest is not None and digest.crc64 == crc64):
+                yield chunk, digest if digest is not None and chunk == part else await read(chunk)
+
+    async def _changed(self, snapshot: Snapshot) -> bool:
+        return await self._world.recordings.snapshot(self._ledger.record.path) != snapshot
+
+    async def _hashes_for_comparing(self) -> Hashes:
+        """MD5 is slow: only where the store keeps no CRC, or a part is known by nothing but its ETag."""
+        wanted = await self._world.store.hashes(self._upload_id())
+        unknown = any(part.crc64 is None for part in self._ledger.parts.values())
+        return Hashes(md5=wanted.md5 or unknown)
+
+    def _holds_what_was_read(self, checked: Sequence[tuple[Chunk, Digest]]) -> bool:
+        parts = self._ledger.parts
+        return all(part_plan.matches(parts.get(chunk.number), digest) for chunk, digest in checked)
+
+    @staticmethod
+    def _named(stored: StoredPart, digest: Digest) -> StoredPart:
+        """The part as the completion names it: with the checksum also where the listing leaves it out."""
+        return StoredPart(stored.number, stored.size, stored.etag, digest.crc64)
+
+    async def _send_all(self, stale: Sequence[Stale]) -> None:
+        remaining = list(stale)
+        while remaining:
+            self._pacing.check_stop()
+            await self._send_a_turn(remaining)
+
+    async def _send_a_turn(self, remaining: list[Stale]) -> None:
+        """Send, for one turn, and take out of the list what was stored. Between two attempts nothing is held."""
+        store, slots = self._world.store, self._world.slots
+        hashes = await store.hashes(self._upload_id())
+        again = False
+
+        async def attempt() -> None:
+            nonlocal again
+            self._pacing.check_stop()
+            if again:  # no chunk is read for a store that refuses everything
+                await store.head(self._ledger.record.key)
+            again = True
+            async with slots.sending() as turn:
+                await self._send(remaining, turn, hashes)
+
+        await store.until_it_works("upload_part", attempt)
+
+    async def _send(self, remaining: list[Stale], turn: Turn, hashes: Hashes) -> None:
+        """Send parts, several at once within the memory budget, until the turn is over.
+
+        After a failure none is begun any more. It counts only if nothing else was stored meanwhile: then it is the
+        next to be tried.
+        """
+        rhythm = self._world.rhythm
+        largest = max(item.chunk.size for item in remaining)
+        workers = part_plan.in_flight(largest, rhythm.memory, rhythm.parts_in_flight)
+        queue = iter(tuple(remaining))
+        stored: list[Stale] = []
+        failures: list[Exception] = []
+
+        def note(item: Stale) -> None:
+            turn.stored()
+            stored.append(item)
+            remaining.remove(item)
+
+        async def work() -> None:
+            for item in self._until_over(queue, turn):
+                try:
+                    await self._send_part(item, hashes, partial(note, item))
+                except S3Unavailable as exc:
+                    failures.append(exc)
+                if failures:
+                    return
+
+        try:
+            async with turn.giving_way(largest), asyncio.TaskGroup() as group:
+                for worker in range(min(workers, len(remaining))):
+                    group.create_task(work(), name=f"part-sender-{worker}")
+        except TimeoutError:
+            failures.append(S3Unavailable("the part takes far longer than those of others", operation="upload_part"))
+        except BaseExceptionGroup as group_failures:
+            failure = _first(group_failures)
+            if isinstance(failure, ChunkProcessingError):
+                self._world.slots.part_failed()  # a file that cannot be read, or hangs, costs others as much
+            raise failure from None
+        if failures and not stored:
+            self._world.slots.part_failed()
+            raise failures[0]
+        for failure in failures:
+            self._telemetry.trouble(operation="upload_part", error=failure, retry_seconds=None)
+
+    @staticmethod
+    def _until_over(queue: Iterator[Stale], turn: Turn) -> Iterator[Stale]:
+        """At least one part a turn, so that nobody starves, and none begun after it is over."""
+        for item in queue:
+            yield item
+            if turn.over():
+                return
+
+    async def _send_part(self, stale: Stale, hashes: Hashes, stored_at_store: Callable[[], None]) -> None:
+        record, clock = self._ledger.record, self._world.clock
+        chunk = stale.chunk
+        started = clock.monotonic()
+        body = await self._world.recordings.read(record.path, record.identity, chunk, hashes)
+        answered = False
+        try:
+            stored = await self._world.store.upload_part(record.key, self._upload_id(), chunk.number, body)
+            digest = body.digest
+            answered = True
+        finally:
+            # After a failure a connection may still hold the memory: then it must not be used again.
+            body.release(reusable=answered)
+        before = self._ledger.parts.get(chunk.number)
+        again = before.sent_again if before else ()
+        if stale.reason is not SendReason.NEW:
+            again += (stale.reason,)
+        part = Part(chunk.number, chunk.size, stored.etag, digest.crc64, clock.utc_now(), digest.md5, again)
+        seconds = clock.monotonic() - started
+        self._telemetry.part_stored(number=chunk.number, size=chunk.size, seconds=seconds, reason=stale.reason)
+        self._world.slots.part_stored(chunk.size, seconds)
+        stored_at_store()
+        await self._ledger.part_stored(part)  # Redis may take its time: that says nothing of the store
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The failure to decide by: any other than ``FileChanged`` says more."""
+    found = list(failures.exceptions)
+    return next((exc for exc in found if not isinstance(exc, FileChanged)), found[0])

@@ -1,0 +1,16 @@
+"""The watched folder: which files deserve a look, and the bytes of each.
+
+The only room that touches the disk where recordings lie. It reads and never writes. Hints come from notifications and
+from a scan; what a file is, its stat, its bytes and its writers, ``RecordingFiles`` tells.
+"""
+
+from .recording_file import RecordingFiles, identity_of
+from .watcher import Globs, Tree, Watcher
+
+__all__ = [
+    "Globs",
+    "RecordingFiles",
+    "Tree",
+    "Watcher",
+    "identity_of",
+]
