@@ -25,7 +25,7 @@ from pathlib import Path
 
 from ..exceptions import Permanent
 
-log = logging.getLogger(__name__)
+log = logging.getLogger(__package__)
 TETHER = Path(__file__).with_name("tether.py")
 LOG_LIMIT_BYTES = 1024 * 1024
 POLL_SECONDS = 0.05

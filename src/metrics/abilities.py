@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from ..exceptions import described
 
-_log: structlog.stdlib.BoundLogger = structlog.get_logger("src.s3_abilities")
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(f"{__name__.partition('.')[0]}.s3_client")
 _AROUND = "uploads go on without it; S3_CHECKSUM, S3_CONDITIONAL_WRITES and S3_PART_COPY say it for good"
 
 

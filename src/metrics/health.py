@@ -27,7 +27,7 @@ class Health:
         self._longest_lag = Gauge(
             "cefmp4_event_loop_lag_max_seconds", "The longest such delay of the last minute.", registry=registry
         )
-        self._log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(f"{__name__.partition('.')[0]}.health")
+        self._log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__package__)
 
     def looked(self, parts: Mapping[str, bool]) -> None:
         for part, ok in parts.items():

@@ -34,8 +34,8 @@ NO_STREAM = "none"
 _at_work: ContextVar[StreamMoments | None] = ContextVar("stream_at_work", default=None)
 
 
-def _logger(area: str) -> structlog.stdlib.BoundLogger:
-    found: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(f"{__name__.partition('.')[0]}.{area}")
+def _logger(room: str) -> structlog.stdlib.BoundLogger:
+    found: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(f"{__name__.partition('.')[0]}.{room}")
     return found
 
 
@@ -313,12 +313,12 @@ class Metrics(AbilityMoments):
 
     def orphan_aborted(self, *, key: str, upload_id: str) -> None:
         self._instruments.orphans_aborted.inc()
-        _logger("sweep").info("orphan_upload_aborted", key=key, upload_id=upload_id)
+        _logger("ownership").info("orphan_upload_aborted", key=key, upload_id=upload_id)
 
     def orphans_left(self, *, count: int, keys: Sequence[str]) -> None:
         """``keys`` are a few of theirs. Told when the number changes."""
         if count and count != self._orphans_told:
-            _logger("sweep").warning("orphan_uploads_found", count=count, keys=list(keys))
+            _logger("ownership").warning("orphan_uploads_found", count=count, keys=list(keys))
         self._orphans_told = count
         self._instruments.orphans.set(count)
 
@@ -329,7 +329,7 @@ class Metrics(AbilityMoments):
     def objects_gone(self, *, count: int, keys: Sequence[str]) -> None:
         """``keys`` are a few of theirs. Told when the number changes."""
         if count and count != self._gone_told:
-            _logger("sweep").warning("objects_gone", count=count, keys=list(keys))
+            _logger("ownership").warning("objects_gone", count=count, keys=list(keys))
         self._gone_told = count
         self._instruments.gone.set(count)
 
