@@ -1,4 +1,4 @@
-"""Writes what is generated of the documents: settings, stores, the lifecycle's diagram, the phases' lists of code.
+"""Writes what is generated of the documents: settings, stores, diagrams, the phases' lists of code.
 
 ``python -m scripts.documents``, in the checkout. Everything is asked of the program itself: what a bad value leads to
 is what ``load_settings`` says to one. A test compares the files with what would be written now.
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
+from scripts.house import drawn, measured
 from scripts.phases import PAGES, PHASES, page
 from scripts.stores_page import which_store
 from src.config import _HEADINGS, _OLD_NAMES, Settings, defaults, load_settings
@@ -104,6 +105,7 @@ def _drawn(table: Mapping[Status, Mapping[Fact, Status]]) -> Iterator[str]:
 GENERATED: Mapping[Path, Callable[[], str]] = {
     ROOT / "docs" / "configuration.md": configuration,
     ROOT / "docs" / "diagrams" / "lifecycle.mmd": lifecycle,
+    ROOT / "docs" / "diagrams" / "house.mmd": lambda: drawn(measured(ROOT / "src")),
     **{path: partial(page, path) for path in (PAGES / f"{name}.md" for name in PHASES)},
     ROOT / "docs" / "how-to" / "which-store.md": which_store,
 }

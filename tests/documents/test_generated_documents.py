@@ -15,7 +15,7 @@ DIAGRAMS = {
     *("architecture", "stream_processing_flow", "file_watcher_flow", "stream_initialization_sequence"),
     *("chunk_processing_sequence", "stream_finalization_sequence", "metadata_generation_sequence"),
     *("checkpoint_recovery_sequence", "error_handling_graceful_shutdown", "observability_setup", "ci_cd_pipeline"),
-    *("deployment_overview", "class_interactions", "design_decisions", "lifecycle"),
+    *("deployment_overview", "class_interactions", "design_decisions", "lifecycle", "house"),
 }
 
 
