@@ -11,8 +11,8 @@ import os
 import sys
 
 from src import main
-from src.domain import reconcile
+from src.domain import completion
 
 if __name__ == "__main__":
-    reconcile._SHORTEST_ASSEMBLY_SECONDS = float(os.environ.pop("SOAK_ASSEMBLY_SECONDS"))
+    completion._SHORTEST_ASSEMBLY_SECONDS = float(os.environ.pop("SOAK_ASSEMBLY_SECONDS"))
     sys.exit(main.main())

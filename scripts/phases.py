@@ -51,7 +51,7 @@ PHASES: Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
         ("src/domain/early_end.py", ("EarlyEnd",), "when the end is proved, and waiting can be short"),
         ("src/containers/boxes.py", ("is_whole",), "whether the structure of an MP4 proves its end"),
         ("src/stream_processor/completion.py", ("Completion",), "completes, and finds out what came of it"),
-        ("src/domain/reconcile.py", ("after_completion", "Step"), "from facts to one decision"),
+        ("src/domain/completion.py", ("after_completion", "Step"), "from facts to one decision"),
         ("src/stream_processor/source_missing.py", ("Remains",), "the parts of a file that is gone"),
     ),
     "06_metadata_generation_ffprobe_json": (
@@ -69,7 +69,7 @@ PHASES: Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
     "07_checkpoint_recovery_resume": (
         ("src/redis_client/format.py", ("encode_meta", "decode_meta", "encode_part"), "how a record is written down"),
         ("src/dispatcher/dispatcher.py", ("Dispatcher",), "hands every unfinished stream to a processor at the start"),
-        ("src/domain/reconcile.py", ("merge_parts",), "record, store and disk become one list of parts"),
+        ("src/domain/resuming.py", ("merge_parts",), "record, store and disk become one list of parts"),
         ("src/ownership/elsewhere.py", ("Elsewhere",), "objects and uploads of files that Redis forgot"),
         ("src/ownership/sweep.py", ("Sweep",), "uploads that belong to nothing"),
     ),

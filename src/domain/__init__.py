@@ -5,12 +5,13 @@ decision goes out, so that each rule is tested at every boundary without a store
 says what the rest of the house needs of the world, so that whoever carries a recording knows a promise and no library.
 
 Modules whose functions are read best with the module's name in front are offered whole: ``lifecycle.after``,
-``part_plan.chunks``, ``reconcile.after_completion``.
+``part_plan.chunks``, ``completion.after_completion``, ``resuming.merge_parts``, ``whose.origin_of``.
 """
 
-from . import lifecycle, part_plan, reconcile
+from . import completion, lifecycle, part_plan, resuming, whose
 from .at_risk import Curve, Figures, Holding, Look, Risk, Tally, Waiting, Watch
 from .checksums import combine, crc64_from_base64, crc64_of_zeros, crc64_to_base64, is_md5, multipart_etag
+from .completion import CompletionFacts, Step
 from .early_end import EarlyEnd
 from .errand import Errand, current_errand, on_errand
 from .lifecycle import TRANSITIONS, Fact, after
@@ -57,18 +58,6 @@ from .ports import (
     Turn,
     World,
 )
-from .reconcile import (
-    CompletionFacts,
-    Ownership,
-    Resume,
-    Step,
-    believable,
-    is_ours,
-    left_behind,
-    origin_of,
-    schedule_of,
-    whose_object,
-)
 from .recording import (
     SOURCE_MISSING,
     Answer,
@@ -94,6 +83,8 @@ from .recording import (
     WhenMissing,
     Writers,
 )
+from .resuming import Resume, believable, left_behind, schedule_of
+from .whose import Ownership, is_ours, origin_of, whose_object
 
 __all__ = [
     "GIB",
@@ -161,6 +152,7 @@ __all__ = [
     "believable",
     "capacity",
     "combine",
+    "completion",
     "crc64_from_base64",
     "crc64_of_zeros",
     "crc64_to_base64",
@@ -185,9 +177,10 @@ __all__ = [
     "part_plan",
     "path_of",
     "prefix_problem",
-    "reconcile",
+    "resuming",
     "schedule_for",
     "schedule_of",
     "usual_step",
+    "whose",
     "whose_object",
 ]

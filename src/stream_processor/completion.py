@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..domain import Answer, CompletionFacts, Manifest, Step, StoredObject, StoredPart, World, reconcile
+from ..domain import Answer, CompletionFacts, Manifest, Step, StoredObject, StoredPart, World, completion
 from ..exceptions import S3Unavailable, UploadGone
 from .ledger import Ledger
 from .upload import Pacing
@@ -37,7 +37,7 @@ class Completion:
         unanswered, attempts = answer is Answer.NONE, 0
         while True:
             manifest = self.manifest
-            waited_out = clock.monotonic() - asked_since > reconcile.assembling_seconds(manifest.size)
+            waited_out = clock.monotonic() - asked_since > completion.assembling_seconds(manifest.size)
             step, stored = await self._next_step(answer, unanswered=unanswered, waited_out=waited_out)
             if step not in _GO_ON:
                 return step, stored
@@ -62,15 +62,15 @@ class Completion:
         record, manifest = self._ledger.record, self.manifest
         store = self._world.store
         stored = await store.head(record.key)
-        equals = reconcile.equals_manifest(stored, manifest) if stored else False
+        equals = completion.equals_manifest(stored, manifest) if stored else False
         if stored is not None and (equals is None or (equals and unanswered and not store.is_atomic)):
             crc64 = await store.object_crc64(record.key, stored.etag)
             equals = None if crc64 is None else crc64 == manifest.crc64
         facts = CompletionFacts(answer, stored, equals, None, unanswered, waited_out)
-        step = reconcile.after_completion(facts, manifest, record.stream_id)
+        step = completion.after_completion(facts, manifest, record.stream_id)
         if step is Step.LOOK_AT_UPLOAD:
             facts = replace(facts, upload_open=await self._upload_is_open())
-            step = reconcile.after_completion(facts, manifest, record.stream_id)
+            step = completion.after_completion(facts, manifest, record.stream_id)
         return step, stored
 
     async def _again(self, manifest: Manifest, step: Step) -> Answer:

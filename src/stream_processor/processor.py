@@ -40,7 +40,8 @@ from ..domain import (
     lifecycle,
     metadata_value,
     part_plan,
-    reconcile,
+    resuming,
+    whose,
 )
 from ..exceptions import (
     ChunkProcessingError,
@@ -232,7 +233,7 @@ class StreamProcessor:
         record = self._ledger.record
         if record.upload_id is not None and record.without_checksums:
             self._world.store.begun_without_checksums(record.upload_id)
-        where = reconcile.where_to_resume(record)
+        where = resuming.where_to_resume(record)
         if record.status is Status.FAILED:
             await self._ledger.write(Fact.SEEN_AGAIN, failure=None)
         self._telemetry.started(key=record.key, resumed=where is not Resume.BEGIN)
@@ -275,13 +276,13 @@ class StreamProcessor:
         fact = Fact.GREW if record.status is Status.PENDING_COMPLETION else None
         listed = await self._world.store.list_parts(record.key, str(record.upload_id))
         now, atomic = self._world.clock.utc_now(), self._world.store.is_atomic
-        parts = reconcile.merge_parts(self._ledger.parts, listed, now, atomic=atomic)
+        parts = resuming.merge_parts(self._ledger.parts, listed, now, atomic=atomic)
         await self._ledger.begin_upload(fact, record.upload_id, parts)
 
     async def _still_proved(self) -> bool:
         record = self._ledger.record
         stored = await self._world.store.head(record.key)
-        if stored is None or not reconcile.is_still_described(stored, record):
+        if stored is None or not resuming.is_still_described(stored, record):
             await self._upload_anew(Fact.UPLOAD_LOST, replaces=None)
             return False
         if record.status is not Status.S3_COMPLETED:  # it had failed after its object was proved
@@ -291,7 +292,7 @@ class StreamProcessor:
 
     async def _open_upload(self) -> None:
         record, store = self._ledger.record, self._world.store
-        metadata = reconcile.object_metadata(
+        metadata = whose.object_metadata(
             record.stream_id, metadata_value(record.path), record.identity, record.schedule
         )
         of_copies = await self._is_mostly_there()
@@ -550,7 +551,7 @@ class StreamProcessor:
         if await self._is_this_recording(stored):
             return await self._record_and_finish()
         size = self._seen.size if self._seen else 0
-        if not reconcile.is_ours(stored, record.stream_id, record.identity, size):
+        if not whose.is_ours(stored, record.stream_id, record.identity, size):
             await self._to_another_key()
             return False
         await self._upload_anew(Fact.UPLOAD_LOST, replaces=stored.etag)
@@ -697,7 +698,7 @@ class StreamProcessor:
 
     async def _take_id_of(self, stored: StoredObject) -> None:
         """An adopted upload, or another's completion, has the id of the stream that began it in its metadata."""
-        origin = reconcile.origin_of(stored.metadata)
+        origin = whose.origin_of(stored.metadata)
         if origin is not None and origin.stream_id != self._ledger.record.stream_id:
             await self._ledger.take_id(origin.stream_id)
             self._telemetry.took_id(stream_id=origin.stream_id)

@@ -28,7 +28,7 @@ from src.domain import (
     matches,
     multipart_etag,
 )
-from src.domain.reconcile import equals_manifest
+from src.domain.completion import equals_manifest
 from src.exceptions import FileChanged, S3Rejected, S3Unavailable, UploadGone
 from src.retry import RetryPolicy
 from src.s3_client import Choice, KeySettings, S3Client, StoreSettings

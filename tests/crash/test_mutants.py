@@ -30,7 +30,8 @@ from src.domain import (
     Step,
     StoredObject,
     StoredPart,
-    reconcile,
+    completion,
+    resuming,
 )
 from src.domain.part_plan import whole_chunks
 from src.ownership import Claims, claim
@@ -225,7 +226,7 @@ def checkpoint_before_the_upload(patch: pytest.MonkeyPatch) -> None:
 
 def believe_redis_about_parts(patch: pytest.MonkeyPatch) -> None:
     """A resumed upload has the parts that the record has."""
-    patch.setattr(reconcile, "merge_parts", lambda recorded, *_, **__: dict(recorded))
+    patch.setattr(resuming, "merge_parts", lambda recorded, *_, **__: dict(recorded))
 
 
 def prove_nothing(patch: pytest.MonkeyPatch) -> None:
@@ -282,7 +283,7 @@ def believe_the_answer(patch: pytest.MonkeyPatch) -> None:
 
 def compare_sizes_alone(patch: pytest.MonkeyPatch) -> None:
     """An object as long as ours is ours."""
-    patch.setattr(reconcile, "equals_manifest", lambda stored, manifest: stored.size == manifest.size)
+    patch.setattr(completion, "equals_manifest", lambda stored, manifest: stored.size == manifest.size)
 
 
 def mark_before_the_proof(patch: pytest.MonkeyPatch) -> None:
@@ -329,7 +330,7 @@ def clean_up_before_the_proof(patch: pytest.MonkeyPatch) -> None:
 
 def wait_for_no_assembly(patch: pytest.MonkeyPatch) -> None:
     """What is not there just after a completion without an answer will not come."""
-    patch.setattr(reconcile, "assembling_seconds", lambda size: 0.0)
+    patch.setattr(completion, "assembling_seconds", lambda size: 0.0)
 
 
 def overwrite_strangers(patch: pytest.MonkeyPatch) -> None:

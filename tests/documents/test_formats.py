@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from src.domain import Identity, Manifest, Marker, PartSchedule, Probe, SendReason, Superseded
-from src.domain.reconcile import object_metadata
+from src.domain.whose import object_metadata
 from src.redis_client.format import decode_marker, decode_part, encode_marker, encode_meta, encode_part
 from tests.documents.test_documents import ROOT, _first_names, _section
 from tests.unit.test_metadata import BEGAN, SCHEMA, SNAPSHOT, VALIDATOR, part, proved, written

@@ -26,7 +26,7 @@ from src.domain import (
     Superseded,
     origin_of,
 )
-from src.domain.reconcile import object_metadata
+from src.domain.whose import object_metadata
 from src.metadata_generator import encode_document, metadata_document, read_document
 from src.redis_client.format import (
     UNREADABLE,

@@ -20,7 +20,7 @@ from src.domain import (
     Superseded,
     believable,
 )
-from src.domain.reconcile import is_still_described
+from src.domain.resuming import is_still_described
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 FILE, OTHER = Identity(1, 1), Identity(2, 2)

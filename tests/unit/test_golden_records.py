@@ -30,7 +30,7 @@ from src.domain import (
     Status,
     Superseded,
 )
-from src.domain.reconcile import object_metadata
+from src.domain.whose import object_metadata
 from src.metadata_generator import encode_document, metadata_document, read_document
 from src.redis_client.format import decode_marker, decode_meta, decode_part, encode_marker, encode_meta, encode_part
 

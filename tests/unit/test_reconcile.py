@@ -28,17 +28,10 @@ from src.domain import (
     schedule_of,
     whose_object,
 )
+from src.domain.completion import after_completion, assembling_seconds, equals_manifest
 from src.domain.part_plan import chunks
-from src.domain.reconcile import (
-    FORMAT_VERSION,
-    Origin,
-    after_completion,
-    assembling_seconds,
-    equals_manifest,
-    merge_parts,
-    object_metadata,
-    where_to_resume,
-)
+from src.domain.resuming import merge_parts, where_to_resume
+from src.domain.whose import FORMAT_VERSION, Origin, object_metadata
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 OURS = "0123456789abcdef0123456789abcdef"
