@@ -34,7 +34,8 @@ PHASES: Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
     "03_stream_state_s3_init": (
         ("src/domain/recording.py", ("Checkpoint", "Status", "Identity"), "what is known of a stream"),
         ("src/domain/lifecycle.py", ("Fact", "after"), "which fact moves a stream from which status to which"),
-        ("src/ownership/claim.py", ("Claims", "Keys"), "whether a file is done, changed, or new; its key"),
+        ("src/ownership/claim.py", ("Claims",), "whether a file is done, changed, or new; its key"),
+        ("src/ownership/keys.py", ("Keys",), "which file has which key"),
         ("src/stream_processor/ledger.py", ("Ledger",), "the record in memory, and its way into Redis"),
         ("src/redis_client/checkpoints.py", ("RedisCheckpoints",), "the record in Redis: keys, sets, transactions"),
         ("src/s3_client/client.py", ("S3Client", "open_store"), "the bucket, uploads, objects"),

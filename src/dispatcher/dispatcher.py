@@ -94,7 +94,7 @@ class Dispatcher:
         self._make_processor = make_processor
         self._keys = Keys()
         self._claims = Claims(world, self._keys)
-        self._sweep = Sweep(world, self._claims, lambda: {settled.key for settled in self._settled.values()})
+        self._sweep = Sweep(world, self._claims.uploads, lambda: {settled.key for settled in self._settled.values()})
         self._hints: OrderedDict[str, None] = OrderedDict()
         self._hinted = asyncio.Event()
         self._newcomers = Newcomers()
@@ -197,7 +197,7 @@ class Dispatcher:
             record for record in records if record.stream_id not in gone
         ]  # of others their successor takes care
         for record in remaining:
-            self._claims.keep_uploads(record)
+            self._claims.uploads.keep(record)
             if record.status is Status.FAILED:
                 self._failed.setdefault(record.identity, record)
         for record in believable(record for record in remaining if record.status is not Status.FAILED):
@@ -470,7 +470,7 @@ class Dispatcher:
             if marker is None:
                 ended = processor.checkpoint
                 self._failed[ended.identity] = ended
-                self._claims.keep_uploads(ended)
+                self._claims.uploads.keep(ended)
                 if stream.seen is not None:  # nobody sends it
                     self._left[stream.path] = replace(_holding(stream, stream.seen), sendable=0, stream_id=None)
                 if ended.failure == SOURCE_MISSING:

@@ -4,7 +4,8 @@ Everything that may be taken up, replaced or thrown away is asked for here first
 stranger's object. It asks the world by its ports and changes nothing but its own books and markers.
 """
 
-from .claim import Claims, Keys
+from .claim import Claims
+from .keys import Keys
 from .left_out import LeftOut
 from .reading import ToBeRead
 from .sweep import Sweep

@@ -16,13 +16,10 @@ from typing import TypeGuard
 
 from ..domain import (
     Checkpoint,
-    Chunk,
     Fact,
-    Hashes,
     Identity,
     Manifest,
     Marker,
-    OpenUpload,
     Ownership,
     Part,
     PartSchedule,
@@ -35,69 +32,20 @@ from ..domain import (
     after,
     capacity,
     current_errand,
-    is_ours,
-    matches,
     metadata_value,
-    natural_of,
-    number_of,
     object_key,
-    offset_of,
     origin_of,
-    path_of,
     schedule_for,
-    schedule_of,
     whose_object,
 )
-from ..exceptions import FileChanged, UploadGone
-from ..metadata_generator import StoredDescription, document_key, read_document
+from ..metadata_generator import StoredDescription
+from .descriptions import Described, described_at
 from .elsewhere import Elsewhere
-from .names import Candidate, Walk
+from .keys import Keys
+from .names import Walk
 from .reading import Reading
-
-
-class Keys:
-    """Which keys the files of this daemon's living streams have, so that two of them never meet at one."""
-
-    def __init__(self) -> None:
-        self._owners: dict[str, Identity] = {}
-
-    def take(self, key: str, identity: Identity) -> bool:
-        """True when the key is this file's now; taking it twice is no error."""
-        return self._owners.setdefault(key, identity) == identity
-
-    def has(self, key: str, identity: Identity) -> bool:
-        """Whether it is this file's."""
-        return self._owners.get(key) == identity
-
-    def is_taken(self, key: str) -> bool:
-        """Whether a living stream has it."""
-        return key in self._owners
-
-    def leave(self, key: str, identity: Identity) -> None:
-        """The file's stream passed the key by, or has gone on to another."""
-        if self._owners.get(key) == identity:
-            del self._owners[key]
-
-    def give_back(self, identity: Identity) -> None:
-        """The file's stream has ended."""
-        self._owners = {key: owner for key, owner in self._owners.items() if owner != identity}
-
-
-@dataclass(frozen=True, slots=True)
-class Described:
-    """The document beside an object: what it says, or that it is somebody else's."""
-
-    description: StoredDescription | None
-    foreign: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Adopted:
-    """An upload that nobody remembers, and those of its parts that equal the file."""
-
-    upload_id: str
-    schedule: PartSchedule
-    parts: dict[int, Part]
+from .replacing import Replacing
+from .uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +103,11 @@ class Claims:
         self._world = world
         self._keys = keys
         self._elsewhere = Elsewhere(world)
-        self._kept_uploads: set[str] = set()
-        self._condemned: set[str] = set()
         self._completed: dict[int, datetime] = {}  # by the identity's hash: there may be 100,000
         self._looked_at: dict[str, asyncio.Event] = {}
         self.reading = Reading(world)
+        self.uploads = Uploads(world, keys, self._elsewhere)
+        self.replacing = Replacing(world, keys, self.uploads)
 
     async def claim(
         self, path: str, snapshot: Snapshot, superseded: tuple[Superseded, ...] = ()
@@ -275,101 +223,6 @@ class Claims:
             del self._looked_at[key]
             left.set()
 
-    async def another_key(self, record: Checkpoint) -> tuple[Candidate, str | None]:
-        """The next key at which nothing is, for a stream whose own turned out to be somebody else's; or the one that it
-        had taken before Redis lost that, with the ETag of its object there."""
-        walk = self._walk_onwards(record)
-        while True:
-            candidate = await walk.following()
-            key = candidate.key
-            if key == record.key or not self._keys.take(key, record.identity):
-                continue
-            is_taken = False
-            try:
-                stored = await self._world.store.head(key)
-                origin = origin_of(stored.metadata) if stored else None
-                is_ours = origin is not None and origin.stream_id == record.stream_id
-                is_free = stored is None and await self.description(key) == Described(None, foreign=False)
-                is_taken = is_ours or (is_free and candidate.may_be_taken)
-                if is_taken:
-                    return candidate, stored.etag if stored else None
-            finally:
-                if not is_taken:
-                    self._keys.leave(key, record.identity)  # it may be the very one of another file
-
-    def _walk_onwards(self, record: Checkpoint) -> Walk:
-        natural = object_key(self._world.naming.key_prefix, record.path)
-        number = record.number or number_of(natural, record.key) or 0
-        if record.number == 1:
-            natural = record.key
-        elif record.number is not None:
-            natural = natural_of(record.key, record.number) or natural
-        return Walk.onwards(self._world.store, natural, number)
-
-    def leave_key(self, record: Checkpoint, key: str) -> None:
-        """The record's stream has another key now; what it began at this one is still its own."""
-        self.keep_uploads(record)
-        if key != record.key:
-            self._keys.leave(key, record.identity)
-
-    async def description(self, key: str) -> Described:
-        """The document beside the object at ``key``."""
-        stored = await self._world.store.get_document(document_key(key))
-        if stored is None:
-            return Described(None, foreign=False)
-        read = await asyncio.to_thread(read_document, stored[0])  # 10,000 chunks take 80 ms
-        return Described(read, foreign=read is None)
-
-    async def may_replace(self, record: Checkpoint, stored: StoredObject) -> bool:
-        """Whether the object at the record's key was made from its file, by its own words or the document's."""
-        ours = is_ours(stored, record.stream_id, record.identity, stored.size)
-        if ours or self._world.naming.replace_reused_names:
-            return True
-        description = (await self.description(record.key)).description
-        if description is None or description.etag != stored.etag:
-            return False
-        return description.stream_id == record.stream_id or description.snapshot.identity == record.identity
-
-    def has_but_the_name(self, record: Checkpoint, stored: StoredObject) -> bool:
-        """Whether the object is an earlier recording's, whose name and key the record's was given."""
-        origin = origin_of(stored.metadata)
-        return self._world.naming.replace_reused_names and (origin is None or origin.stream_id != record.stream_id)
-
-    async def object_crc64(self, key: str, stored: StoredObject) -> int | None:
-        """CRC64NVME of an object, fetched whole where the store does not tell, or may not know; None when it is another
-        by now."""
-        if stored.crc64 is not None and self._world.store.is_atomic:
-            return stored.crc64
-        return await self._world.store.object_crc64(key, stored.etag)
-
-    def keep_uploads(self, record: Checkpoint) -> None:
-        """Uploads that a record names belong to it, also when its stream has failed: nobody else adopts them."""
-        named = (record.upload_id, *(old.upload_id for old in record.superseded))
-        self._kept_uploads.update(upload_id for upload_id in named if upload_id is not None)
-
-    def is_in_use(self, upload: OpenUpload) -> bool:
-        """Whether a record names the upload, or a living stream has its key."""
-        return upload.upload_id in self._kept_uploads or self._keys.is_taken(upload.key)
-
-    def condemn(self, upload: OpenUpload) -> bool:
-        """Whether the upload may be thrown away; nobody takes it up from now on."""
-        if self.is_in_use(upload):
-            return False
-        self._condemned.add(upload.upload_id)
-        return True
-
-    async def adoptable(self, record: Checkpoint) -> Adopted | None:
-        """An open upload at the record's key that already holds bytes of its file; the one with the most of them.
-
-        Redis may have lost its record. Nothing of it is believed but what the file's own bytes confirm.
-        """
-        uploads = await self._world.store.list_uploads(record.key)
-        self.keep_uploads(record)
-        not_for_us = self._kept_uploads | self._condemned
-        unknown = [upload.upload_id for upload in uploads if upload.upload_id not in not_for_us]
-        found = [adopted for upload_id in unknown if (adopted := await self._compared(record, upload_id))]
-        return max(found, key=lambda adopted: sum(part.size for part in adopted.parts.values()), default=None)
-
     async def _free_or_upload(self, free: Checkpoint | None, path: str, snapshot: Snapshot) -> Checkpoint | None:
         """A new recording's key; or the one where its open upload is, if it had another name before."""
         if free is None:
@@ -377,62 +230,12 @@ class Claims:
         return await self._claim_upload_elsewhere(free, path, snapshot) or free
 
     async def _claim_upload_elsewhere(self, fresh: Checkpoint, path: str, snapshot: Snapshot) -> Checkpoint | None:
-        """The file was renamed while it was sent, and Redis forgot it: its upload is open at its earlier key.
-
-        An upload whose key is the name of a file that is there is that file's, however alike the two may be.
-        """
-        for upload in await self._elsewhere.uploads_of(snapshot):
-            taken = self.is_in_use(upload) or upload.upload_id in self._condemned
-            if upload.key == fresh.key or taken or await self._is_named(upload.key):
-                continue
-            if await self._holds_bytes_of(path, snapshot, upload):
-                claimed = await self._claim_at(upload.key, path, snapshot, _Latest())
-                if isinstance(claimed, Checkpoint) and claimed.status is Status.ACTIVE and claimed.replaces is None:
-                    return claimed
+        """The file was renamed while it was sent, and Redis forgot it: its upload is open at its earlier key."""
+        async for upload in self.uploads.of_file(path, snapshot, but_at=fresh.key):
+            claimed = await self._claim_at(upload.key, path, snapshot, _Latest())
+            if _is_free(claimed):
+                return claimed
         return None
-
-    async def _holds_bytes_of(self, path: str, snapshot: Snapshot, upload: OpenUpload) -> bool:
-        """Whether one part says so, to see quickly whether it is worth while to compare them all."""
-        telling = await self._elsewhere.telling_part(upload)
-        if telling is None:
-            return False
-        chunk, stored = telling
-        if chunk.offset + chunk.size > snapshot.size:
-            return False
-        hashes = Hashes(md5=stored.crc64 is None)
-        current_errand().make_room()
-        try:
-            digest = await self._world.recordings.digest(path, snapshot.identity, chunk, hashes)
-        except FileChanged:
-            return False
-        return matches(stored, digest)
-
-    async def _is_named(self, key: str) -> bool:
-        """Whether a file lies at the path that this is the key of."""
-        path = path_of(self._world.naming.key_prefix, key)
-        return path is not None and await self._world.recordings.snapshot(path) is not None
-
-    async def _compared(self, record: Checkpoint, upload_id: str) -> Adopted | None:
-        limits, now = self._world.naming.limits, self._world.clock.utc_now()
-        try:
-            listed = await self._world.store.list_parts(record.key, upload_id)
-        except UploadGone:
-            return None
-        schedule = schedule_of(listed, record.schedule, limits)
-        keeps_crc = not (await self._world.store.hashes()).md5
-        if schedule is None or (keeps_crc and any(part.crc64 is None for part in listed.values())):
-            return None  # begun by another program, or with other settings: it cannot be completed as ours are
-        parts = {}
-        hashes = Hashes(md5=any(part.crc64 is None for part in listed.values()))
-        for number, stored in sorted(listed.items()):
-            chunk = Chunk(number, offset_of(schedule, number, limits), stored.size)
-            try:
-                digest = await self._world.recordings.digest(record.path, record.identity, chunk, hashes)
-            except FileChanged:
-                break  # the file ends before this part does
-            if matches(stored, digest):
-                parts[number] = Part(number, stored.size, stored.etag, digest.crc64, stored.modified_at or now)
-        return Adopted(upload_id, schedule, parts) if parts else None
 
     # -- a file that Redis knows ------------------------------------------------------------------------------
 
@@ -508,14 +311,14 @@ class Claims:
             except _ToCompare as wanted:
                 stored, schedule = wanted.stored, wanted.schedule
             crc64, parts = await self.reading.finished(path, snapshot, schedule)
-            compared = _Compared(stored.etag, schedule, crc64, parts, await self.object_crc64(key, stored))
+            compared = _Compared(stored.etag, schedule, crc64, parts, await self.reading.object_crc64(key, stored))
 
     async def _decide_at(
         self, key: str, path: str, snapshot: Snapshot, latest: _Latest, compared: _Compared | None
     ) -> Marker | Checkpoint | None:
         fresh = self._new(key, path, snapshot, secrets.token_hex(16))
         stored = await self._world.store.head(key)
-        described = await self.description(key)
+        described = await described_at(self._world.store, key)
         description = described.description
         if stored is None:
             return self._where_nothing_is(fresh, described)

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from ..domain import Hashes, Part, PartSchedule, Snapshot, World, Writers, combine, current_errand, cut
+from ..domain import Hashes, Part, PartSchedule, Snapshot, StoredObject, World, Writers, combine, current_errand, cut
 from ..exceptions import ChunkProcessingError, FileChanged
 
 _LOOK_SECONDS = 2.0
@@ -60,6 +60,13 @@ class Reading:
                 return await self.whole(path, snapshot, schedule)
         finally:
             self._nobody.set()
+
+    async def object_crc64(self, key: str, stored: StoredObject) -> int | None:
+        """CRC64NVME of an object, fetched whole where the store does not tell, or may not know; None when it is another
+        by now."""
+        if stored.crc64 is not None and self._world.store.is_atomic:
+            return stored.crc64
+        return await self._world.store.object_crc64(key, stored.etag)
 
     @asynccontextmanager
     async def _while_unchanged(self, path: str, snapshot: Snapshot) -> AsyncIterator[None]:

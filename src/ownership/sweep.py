@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from ..domain import ObjectStore, OpenUpload, World, origin_of
 from ..exceptions import Stopped, UploadGone
 from ..metadata_generator import StoredDescription, document_key, read_document
-from .claim import Claims
+from .uploads import Uploads
 
 #: Not at once: what a start brings to light has the store for itself first.
 _FIRST_SECONDS = 300.0
@@ -25,9 +25,9 @@ _KEYS_TOLD = 5
 class Sweep:
     """Of one bucket. ``done`` gives the keys of the finished recordings that are still in the folder."""
 
-    def __init__(self, world: World, claims: Claims, done: Callable[[], set[str]]) -> None:
+    def __init__(self, world: World, uploads: Uploads, done: Callable[[], set[str]]) -> None:
         self._world = world
-        self._claims = claims
+        self._uploads = uploads
         self._done = done
 
     async def run(self) -> None:
@@ -87,7 +87,7 @@ class Sweep:
 
     async def _last_touched(self, upload: OpenUpload, before: datetime) -> datetime | None:
         """When an upload that nobody knows got its last part; None for those that are known or cannot be judged."""
-        if upload.initiated_at is None or self._claims.is_in_use(upload):
+        if upload.initiated_at is None or self._uploads.is_in_use(upload):
             return None
         if upload.initiated_at >= before:
             return upload.initiated_at
@@ -111,7 +111,7 @@ class Sweep:
         described = await self._description(upload.key)
         if described is None or described.etag != stored.etag:
             return False
-        if not self._claims.condemn(upload):
+        if not self._uploads.condemn(upload):
             return False  # a stream has taken it up meanwhile
 
         async def abort(store: ObjectStore) -> bool:

@@ -266,7 +266,7 @@ class StreamProcessor:
 
     async def _adopt_upload(self) -> None:
         """Parts that are in S3 already, from before a loss of Redis, need not be sent again."""
-        adopted = await self._claims.adoptable(self._ledger.record)
+        adopted = await self._claims.uploads.adoptable(self._ledger.record)
         if adopted is not None:
             await self._ledger.begin_upload(None, adopted.upload_id, adopted.parts, schedule=adopted.schedule)
             self._telemetry.adopted(upload_id=adopted.upload_id, parts=len(adopted.parts))
@@ -318,17 +318,17 @@ class StreamProcessor:
         stored = await self._world.store.head(record.key)
         if stored is None or stored.etag != etag:
             return  # somebody was faster: the completion's condition will tell
-        if not await self._claims.may_replace(record, stored):
+        if not await self._claims.replacing.may_replace(record, stored):
             await self._to_another_key()
             raise FileChanged("the object that was to be replaced is another recording's")
-        self._replaced_size = 0 if self._claims.has_but_the_name(record, stored) else stored.size
+        self._replaced_size = 0 if self._claims.replacing.has_but_the_name(record, stored) else stored.size
         snapshot = await self._look()
         chunks = await self._chunks_of_replaced(etag)
         self._copies_in_vain = not await self._upload.copy_unchanged(snapshot.size, chunks, etag)
 
     async def _chunks_of_replaced(self, etag: str) -> dict[int, tuple[int, int | None]]:
         """Size and checksum of each part of the object that is replaced, as far as anybody remembers."""
-        described = (await self._claims.description(self._ledger.record.key)).description
+        described = (await self._claims.replacing.description(self._ledger.record.key)).description
         if described is not None and described.etag == etag:
             return {chunk.number: (chunk.size, chunk.crc64) for chunk in described.chunks}
         return {part.number: (part.size, part.crc64) for part in self._replaced_parts.values()}
@@ -336,7 +336,7 @@ class StreamProcessor:
     async def _leave_to_another_recording(self) -> None:
         """The object stays what it is; the file is taken up anew, under the next key, when this stream has ended."""
         record = self._ledger.record
-        described = (await self._claims.description(record.key)).description
+        described = (await self._claims.replacing.description(record.key)).description
         if described is None or described.etag != record.replaces:
             await self._ledger.take_id(secrets.token_hex(16))  # the earlier recording's object keeps the old one
             await self._to_another_key()
@@ -531,10 +531,10 @@ class StreamProcessor:
 
     async def _to_another_key(self) -> None:
         taken = self._ledger.record.key
-        free, etag = await self._claims.another_key(self._ledger.record)
+        free, etag = await self._claims.replacing.another_key(self._ledger.record)
         self._telemetry.next_key(taken=taken, key=free.key)
         await self._upload_anew(Fact.UPLOAD_LOST, replaces=etag, key=free.key, number=free.number)
-        self._claims.leave_key(self._ledger.record, taken)
+        self._claims.replacing.leave_key(self._ledger.record, taken)
 
     async def _upload_is_gone(self) -> bool:
         """The store does not know the upload: completed by somebody, aborted or expired. The object tells."""
@@ -564,7 +564,7 @@ class StreamProcessor:
         if stored.size != snapshot.size:
             return False
         crc64, read = await self._claims.reading.whole(record.path, snapshot, record.schedule)
-        if await self._claims.object_crc64(record.key, stored) != crc64:
+        if await self._claims.reading.object_crc64(record.key, stored) != crc64:
             return False
         known = self._ledger.parts
         parts = {

@@ -14,7 +14,7 @@ import pytest
 
 from src.domain import Chunk, ChunkBody, Status, StoredPart
 from src.metadata_generator import document_key
-from src.ownership import claim
+from src.ownership import descriptions
 from src.stream_processor import documents
 from tests.harness.crash.scenes import (
     PATH,
@@ -414,7 +414,7 @@ def test_a_document_that_may_have_megabytes_is_read_and_written_in_a_thread(monk
         monkeypatch.setattr(module, name, note)
 
     monkeypatch.setattr(asyncio, "to_thread", counted)
-    noted(claim, "read_document")
+    noted(descriptions, "read_document")
     noted(documents, "read_document")
     noted(documents, "encode_document")
 

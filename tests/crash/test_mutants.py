@@ -34,7 +34,8 @@ from src.domain import (
     resuming,
 )
 from src.domain.part_plan import whole_chunks
-from src.ownership import Claims, claim
+from src.ownership import Claims, uploads
+from src.ownership.replacing import Replacing
 from src.stream_processor import StreamProcessor, processor
 from src.stream_processor.completion import Completion
 from src.stream_processor.documents import Documents
@@ -345,15 +346,15 @@ def overwrite_strangers(patch: pytest.MonkeyPatch) -> None:
 def replace_what_is_there(patch: pytest.MonkeyPatch) -> None:
     """The record says that the object is to be replaced, so it is ours."""
 
-    async def trusting(self: Claims, record: Checkpoint, stored: StoredObject) -> bool:
+    async def trusting(self: Replacing, record: Checkpoint, stored: StoredObject) -> bool:
         return True
 
-    patch.setattr(Claims, "may_replace", trusting)
+    patch.setattr(Replacing, "may_replace", trusting)
 
 
 def adopt_without_comparing(patch: pytest.MonkeyPatch) -> None:
     """An open upload at our key holds our bytes."""
-    patch.setattr(claim, "matches", lambda part, digest: True)
+    patch.setattr(uploads, "matches", lambda part, digest: True)
 
 
 def look_no_more_after_the_end(patch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,131 @@
+"""Whose open upload is it? A record names it, or it is to be thrown away, or nobody remembers it.
+
+Redis may have lost the record of an upload. Nothing of it is believed but what the file's own bytes confirm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from ..domain import (
+    Checkpoint,
+    Chunk,
+    Hashes,
+    OpenUpload,
+    Part,
+    PartSchedule,
+    Snapshot,
+    World,
+    current_errand,
+    matches,
+    offset_of,
+    path_of,
+    schedule_of,
+)
+from ..exceptions import FileChanged, UploadGone
+from .elsewhere import Elsewhere
+from .keys import Keys
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """An upload that nobody remembers, and those of its parts that equal the file."""
+
+    upload_id: str
+    schedule: PartSchedule
+    parts: dict[int, Part]
+
+
+class Uploads:
+    """The open uploads of the bucket, as far as this process has met them."""
+
+    def __init__(self, world: World, keys: Keys, elsewhere: Elsewhere) -> None:
+        self._world = world
+        self._keys = keys
+        self._elsewhere = elsewhere
+        self._kept: set[str] = set()
+        self._condemned: set[str] = set()
+
+    def keep(self, record: Checkpoint) -> None:
+        """Uploads that a record names belong to it, also when its stream has failed: nobody else adopts them."""
+        named = (record.upload_id, *(old.upload_id for old in record.superseded))
+        self._kept.update(upload_id for upload_id in named if upload_id is not None)
+
+    def is_in_use(self, upload: OpenUpload) -> bool:
+        """Whether a record names the upload, or a living stream has its key."""
+        return upload.upload_id in self._kept or self._keys.is_taken(upload.key)
+
+    def condemn(self, upload: OpenUpload) -> bool:
+        """Whether the upload may be thrown away; nobody takes it up from now on."""
+        if self.is_in_use(upload):
+            return False
+        self._condemned.add(upload.upload_id)
+        return True
+
+    async def adoptable(self, record: Checkpoint) -> Adopted | None:
+        """An open upload at the record's key that already holds bytes of its file; the one with the most of them.
+
+        Redis may have lost its record. Nothing of it is believed but what the file's own bytes confirm.
+        """
+        uploads = await self._world.store.list_uploads(record.key)
+        self.keep(record)
+        not_for_us = self._kept | self._condemned
+        unknown = [upload.upload_id for upload in uploads if upload.upload_id not in not_for_us]
+        found = [adopted for upload_id in unknown if (adopted := await self._compared(record, upload_id))]
+        return max(found, key=lambda adopted: sum(part.size for part in adopted.parts.values()), default=None)
+
+    async def of_file(self, path: str, snapshot: Snapshot, *, but_at: str) -> AsyncIterator[OpenUpload]:
+        """Uploads at other keys that hold bytes of the file: it was renamed while it was sent, and Redis forgot it.
+
+        An upload whose key is the name of a file that is there is that file's, however alike the two may be.
+        """
+        for upload in await self._elsewhere.uploads_of(snapshot):
+            taken = self.is_in_use(upload) or upload.upload_id in self._condemned
+            if upload.key == but_at or taken or await self._is_named(upload.key):
+                continue
+            if await self._holds_bytes_of(path, snapshot, upload):
+                yield upload
+
+    async def _holds_bytes_of(self, path: str, snapshot: Snapshot, upload: OpenUpload) -> bool:
+        """Whether one part says so, to see quickly whether it is worth while to compare them all."""
+        telling = await self._elsewhere.telling_part(upload)
+        if telling is None:
+            return False
+        chunk, stored = telling
+        if chunk.offset + chunk.size > snapshot.size:
+            return False
+        hashes = Hashes(md5=stored.crc64 is None)
+        current_errand().make_room()
+        try:
+            digest = await self._world.recordings.digest(path, snapshot.identity, chunk, hashes)
+        except FileChanged:
+            return False
+        return matches(stored, digest)
+
+    async def _is_named(self, key: str) -> bool:
+        """Whether a file lies at the path that this is the key of."""
+        path = path_of(self._world.naming.key_prefix, key)
+        return path is not None and await self._world.recordings.snapshot(path) is not None
+
+    async def _compared(self, record: Checkpoint, upload_id: str) -> Adopted | None:
+        limits, now = self._world.naming.limits, self._world.clock.utc_now()
+        try:
+            listed = await self._world.store.list_parts(record.key, upload_id)
+        except UploadGone:
+            return None
+        schedule = schedule_of(listed, record.schedule, limits)
+        keeps_crc = not (await self._world.store.hashes()).md5
+        if schedule is None or (keeps_crc and any(part.crc64 is None for part in listed.values())):
+            return None  # begun by another program, or with other settings: it cannot be completed as ours are
+        parts = {}
+        hashes = Hashes(md5=any(part.crc64 is None for part in listed.values()))
+        for number, stored in sorted(listed.items()):
+            chunk = Chunk(number, offset_of(schedule, number, limits), stored.size)
+            try:
+                digest = await self._world.recordings.digest(record.path, record.identity, chunk, hashes)
+            except FileChanged:
+                break  # the file ends before this part does
+            if matches(stored, digest):
+                parts[number] = Part(number, stored.size, stored.etag, digest.crc64, stored.modified_at or now)
+        return Adopted(upload_id, schedule, parts) if parts else None
