@@ -37,7 +37,9 @@ PHASES: Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
         ("src/ownership/claim.py", ("Claims",), "whether a file is done, changed, or new; its key"),
         ("src/ownership/keys.py", ("Keys",), "which file has which key"),
         ("src/stream_processor/ledger.py", ("Ledger",), "the record in memory, and its way into Redis"),
-        ("src/redis_client/checkpoints.py", ("RedisCheckpoints",), "the record in Redis: keys, sets, transactions"),
+        ("src/redis_client/checkpoints.py", ("RedisCheckpoints",), "the records in Redis, and the markers"),
+        ("src/redis_client/names.py", ("Names",), "the keys and sets in Redis"),
+        ("src/redis_client/writer.py", ("RedisWriter",), "a record is written whole, in one transaction"),
         ("src/s3_client/client.py", ("S3Client", "open_store"), "the bucket, uploads, objects"),
     ),
     "04_chunk_processing_s3_upload": (

@@ -44,6 +44,8 @@ FORMAT_WITH_STEP = 2
 #: What a decoder of ours raises for bytes that are no record (RecursionError: JSON nested without end; OverflowError: a
 #: time whose zone leads out of the calendar).
 UNREADABLE = (ValueError, KeyError, TypeError, RecursionError, OverflowError)
+#: So many parts are encoded or decoded before other tasks get their turn: about 5 ms.
+PARTS_AT_ONCE = 500
 _LONGEST_KEY = 1024  # bytes; S3 takes none above, nor parts with a higher number
 _LAST_PART = 10_000
 _BEFORE_1970 = -(1 << 63)  # a clock that was wrong is no reason to lose a record

@@ -39,9 +39,11 @@ from src.domain import (
 from src.exceptions import Permanent, RedisOperationError, RedisUnavailable
 from src.redis_client import RedisCheckpoints
 from src.redis_client import checkpoints as redis_client
+from src.redis_client import connection as redis_connection
 from src.redis_client import format as checkpoint_format
 from src.redis_client.errors import RedisRejected, translate
 from src.redis_client.format import escape_path, unescape_path
+from src.redis_client.names import ALL_SETS
 from src.retry import ErrorClass, RetryPolicy
 from tests.harness import servers
 from tests.harness.fakes.checkpoints import FakeCheckpoints
@@ -764,7 +766,7 @@ async def test_a_record_that_cannot_be_read_is_set_aside_and_stops_nobody(
         assert told and all("bad1" in moment["key"] and moment["reason"] for moment in told)
         assert {key: admin.dump(f"{prefix}bad:{key}") for key in kept} == kept
         assert not admin.exists(prefix + META) and not admin.exists(prefix + PARTS)
-        assert not any(admin.sismember(prefix + key.decode(), "bad1") for key in redis_client.ALL_SETS)
+        assert not any(admin.sismember(prefix + key.decode(), "bad1") for key in ALL_SETS)
         telemetry.moments.clear()
         assert await after.load() == [full_record("good")]
         assert telemetry.moments == []
@@ -1061,7 +1063,7 @@ async def test_a_redis_that_does_not_answer_is_given_up_in_time(
             admin.client_pause(600, all=True)
             assert not (await refusal()).misconfigured
         async with refusing(own_redis.url) as (checkpoints, refusal):
-            monkeypatch.setattr(redis_client, "COMMAND_SECONDS", 0.1)
+            monkeypatch.setattr(redis_connection, "COMMAND_SECONDS", 0.1)
             admin.client_pause(600, all=True)
             assert "TimeoutError" in str(await refusal())
             monkeypatch.undo()

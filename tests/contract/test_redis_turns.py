@@ -69,7 +69,7 @@ async def test_a_request_ends_when_it_is_cancelled_in_whatever_moment(redis_serv
         for steps in range(16):
             async with opened_redis(url, prefix=f"test-{uuid4().hex}:", connections=CONNECTIONS) as checkpoints:
                 writing = asyncio.create_task(checkpoints.save(record("good")))
-                while checkpoints._turns_at_redis._connections._value == CONNECTIONS:  # noqa: ASYNC110
+                while checkpoints._connection._turns._connections._value == CONNECTIONS:  # noqa: ASYNC110
                     await asyncio.sleep(0)
                 for _ in range(steps):
                     await asyncio.sleep(0)

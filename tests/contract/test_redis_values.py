@@ -16,8 +16,8 @@ from uuid import uuid4
 import pytest
 
 from src.domain import Identity, Status
-from src.redis_client import checkpoints as redis_client
 from src.redis_client.format import encode_marker, encode_part
+from src.redis_client.names import ALL_SETS
 from tests.contract.test_checkpoints import (
     IDENTITY,
     META,
@@ -155,7 +155,7 @@ async def test_a_record_that_nobody_wrote_is_set_aside_whole(
     admin.delete(f"{prefix}bad:{META}")
 
 
-SETS = [key.decode() for key in redis_client.ALL_SETS]
+SETS = [key.decode() for key in ALL_SETS]
 WRONG = [(key, kind) for key in SETS for kind in ("string", "list", "hash", "sorted set", "stream", "bits")]
 WRONG += [("streams:markers", kind) for kind in ("string", "list", "set", "sorted set", "stream", "counters")]
 

@@ -66,7 +66,9 @@ LIBRARIES: dict[str, frozenset[str]] = {
 
 #: Rooms, and modules of other rooms, that hold nothing but words and rules.
 PURE_ROOMS = frozenset({"domain", "containers", "events", "exceptions", "typed_values"})
-PURE_MODULES = frozenset({"metadata_generator.document", "metadata_generator.media", "redis_client.format"})
+PURE_MODULES = frozenset(
+    {"metadata_generator.document", "metadata_generator.media", "redis_client.format", "redis_client.names"}
+)
 #: Promises of what others await.
 PROMISES = frozenset({"domain.ports"})
 #: What a rule has no use for: it has no clock, awaits nothing, reads and logs nothing.
