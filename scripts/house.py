@@ -29,7 +29,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 #: What is followed: a title, and the places where it may begin, the first that exists.
 WALKS: Mapping[str, tuple[str, ...]] = {
-    "a hint's path, in the dispatcher": ("Dispatcher._look_at:path",),
+    "a hint's path, in the dispatcher": ("Hints._look_at:path", "Dispatcher._look_at:path"),
     "a new file's stat, from the dispatcher on": ("Dispatcher._start:snapshot",),
     "a file's path, to be claimed": ("Claims.claim:path",),
     "a manifest, to be completed": ("Completion.send:manifest",),

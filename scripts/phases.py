@@ -28,6 +28,7 @@ PHASES: Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
     "02_file_watching_mechanism": (
         ("src/watcher/watcher.py", ("Watcher", "Tree", "Globs"), "notifications, and the scan that is the truth"),
         ("src/events.py", ("StreamEvent", "WatcherChangeType"), "the hints"),
+        ("src/dispatcher/hints.py", ("Hints",), "looks at each hinted file"),
         ("src/dispatcher/dispatcher.py", ("Dispatcher",), "turns hints into streams, one for each file"),
         ("src/watcher/recording_file.py", ("RecordingFiles",), "stat, open and read, inside the watched folder only"),
     ),
@@ -71,7 +72,7 @@ PHASES: Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
     ),
     "07_checkpoint_recovery_resume": (
         ("src/redis_client/format.py", ("encode_meta", "decode_meta", "encode_part"), "how a record is written down"),
-        ("src/dispatcher/dispatcher.py", ("Dispatcher",), "hands every unfinished stream to a processor at the start"),
+        ("src/dispatcher/recovery.py", ("Recovery",), "hands every unfinished stream to a processor at the start"),
         ("src/domain/resuming.py", ("merge_parts",), "record, store and disk become one list of parts"),
         ("src/ownership/elsewhere.py", ("Elsewhere",), "objects and uploads of files that Redis forgot"),
         ("src/ownership/sweep.py", ("Sweep",), "uploads that belong to nothing"),

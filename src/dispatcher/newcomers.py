@@ -76,9 +76,13 @@ class Room:
 
 class Newcomers:
     """Three queues. ``to_read`` are finished files whose bytes alone tell whether they are still the same: one of them
-    is taken up after the other, because thousands may have to be read after a change of rights on a whole folder."""
+    is taken up after the other, because thousands may have to be read after a change of rights on a whole folder.
 
-    def __init__(self) -> None:
+    ``began_ns``: when the daemon was started, in nanoseconds since 1970, as file times are.
+    """
+
+    def __init__(self, began_ns: int) -> None:
+        self._began_ns = began_ns
         self._tally = Tally()
         self.fresh = Queue(_CLAIMS_AT_ONCE, self._tally)
         self.resting = Queue(_RESTING_AT_ONCE, self._tally, _MOST_UNKNOWN)
@@ -89,9 +93,13 @@ class Newcomers:
     def __len__(self) -> int:
         return sum(len(queue.files) for queue in self.queues.values())
 
-    def put(self, path: str, snapshot: Snapshot, proved: Snapshot | None, *, now: float, from_before: bool) -> None:
-        """A file that was just seen so. ``now``: seconds since 1970, as file times are; ``from_before``: it is as it
-        was before the start, so that nobody knows what S3 has of it."""
+    def is_from_before(self, snapshot: Snapshot) -> bool:
+        """Whether the file is as it was before the start, so that nobody knows what S3 has of it. The ctime: a copy or
+        a rename may bring an old mtime."""
+        return snapshot.ctime_ns < self._began_ns
+
+    def put(self, path: str, snapshot: Snapshot, proved: Snapshot | None, *, now: float) -> None:
+        """A file that was just seen so. ``now``: seconds since 1970, as file times are."""
         waits = self.to_read.files.get(path)
         if waits == snapshot:
             return
@@ -102,12 +110,12 @@ class Newcomers:
         fresh = changed or now - snapshot.mtime_ns / 1e9 < _FRESH_SECONDS
         self._take_out(path)
         (self.fresh if fresh else self.resting).put(path, snapshot)
-        self._tally.put(path, snapshot, proved, to_look_up=not fresh and from_before)
+        self._tally.put(path, snapshot, proved, to_look_up=not fresh and self.is_from_before(snapshot))
 
-    def put_to_read(self, path: str, snapshot: Snapshot, proved: Snapshot | None, *, from_before: bool) -> None:
+    def put_to_read(self, path: str, snapshot: Snapshot, proved: Snapshot | None) -> None:
         """A file that was taken up, and has to wait until it can be read."""
         self.to_read.put(path, snapshot)
-        self._tally.put(path, snapshot, proved, to_look_up=from_before)
+        self._tally.put(path, snapshot, proved, to_look_up=self.is_from_before(snapshot))
 
     def was_growing(self, path: str) -> bool:
         """Whether the file that is taken up was written to while it waited to be read."""

@@ -300,7 +300,7 @@ def test_of_files_lying_ready_no_more_than_a_thousand_wait_for_a_store_that_is_a
         for _ in range(30):
             await asyncio.sleep(SCAN)
             assert crowd.dispatcher is not None
-            living.append(len(crowd.dispatcher._by_identity))
+            living.append(len(crowd.dispatcher._register.by_identity))
         crowd.store.come_back()
         await settled(crowd)
 

@@ -331,7 +331,7 @@ def test_the_quiet_time_ends_once_however_the_clocks_last_digits_round() -> None
     async def script(simulation: Simulation) -> None:
         await asyncio.sleep(1000.1)  # 1030.1 - 1000.1 is less than 30
         simulation.disk.write(PATH, bytes_of(20, 1))
-        simulation.dispatcher._hint_all([PATH])  # type: ignore[union-attr]
+        simulation.dispatcher._hints.add(PATH)  # type: ignore[union-attr]
         await until(lambda: PATH in simulation.store.objects, "the object", seconds=2 * TIMEOUT)
 
     simulation = lived(script)

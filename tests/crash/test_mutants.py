@@ -363,7 +363,7 @@ def look_no_more_after_the_end(patch: pytest.MonkeyPatch) -> None:
 
     def and_forget(self: Dispatcher, stream: Any, marker: Marker | None) -> None:
         end(self, stream, marker)
-        self._hints.clear()
+        self._hints._paths.clear()
 
     patch.setattr(Dispatcher, "_end", and_forget)
 

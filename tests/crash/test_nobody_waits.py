@@ -99,7 +99,7 @@ def test_a_live_file_that_is_renamed_over_an_emptied_one_leaves_no_stream_behind
         simulation.disk.rename("a.mp4", "b.mp4")
         await asyncio.sleep(600)
         assert simulation.dispatcher is not None
-        assert simulation.dispatcher._by_identity == {}, "the displaced one waits for a file that is gone"
+        assert simulation.dispatcher._register.by_identity == {}, "the displaced one waits for a file that is gone"
 
     assert without(lived(script, settle=10).problems(), "open upload") == []
 

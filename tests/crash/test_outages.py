@@ -52,7 +52,7 @@ def test_a_store_that_is_away_at_start_delays_neither_looking_nor_recovery() -> 
         await growing_file(simulation, 2)
         await restart(simulation)
         await asyncio.sleep(3600)
-        assert simulation.dispatcher is not None and len(simulation.dispatcher._by_path) == 1
+        assert simulation.dispatcher is not None and len(simulation.dispatcher._register.by_path) == 1
         simulation.store.come_back()
 
     assert lived(script).problems(sent_at_most=2 * CHUNK + 3) == []

@@ -100,7 +100,7 @@ class CountingStore(SlowStore):
 
     async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
         assert self.simulation is not None and self.simulation.dispatcher is not None
-        streams = self.simulation.dispatcher._by_identity.values()
+        streams = self.simulation.dispatcher._register.by_identity.values()
         self.most_streams = max(self.most_streams, sum(stream.path != PATH for stream in streams))
         return await super().upload_part(key, upload_id, number, body)
 
@@ -303,7 +303,7 @@ def test_a_rename_that_is_seen_in_the_moment_in_which_the_stream_ends_does_not_s
 
         def rename() -> None:
             disk.rename(PATH, NEW_PATH)
-            disk.has_ended = lambda: not dispatcher._by_identity
+            disk.has_ended = lambda: not dispatcher._register.by_identity
             dispatcher.publish(StreamEvent(WatcherChangeType.WRITE, NEW_PATH))
 
         disk.write(PATH, bytes_of(4 * CHUNK + 3, 1))
@@ -313,7 +313,7 @@ def test_a_rename_that_is_seen_in_the_moment_in_which_the_stream_ends_does_not_s
         disk.replace(NEW_PATH, bytes_of(3 * CHUNK, 2))
         await asyncio.sleep(2 * SCAN)
         await settled(simulation)
-        assert not dispatcher._by_path
+        assert not dispatcher._register.by_path
 
     simulation = played(script, disk=disk)
     assert disk.held == 1, "the look was not caught in the act"

@@ -403,7 +403,7 @@ class Stage(Simulation):
         assert self.dispatcher is not None
         return [
             f"{stream.path!r}: {stream.processor.checkpoint if stream.processor else 'not claimed'}"
-            for stream in self.dispatcher._by_identity.values()
+            for stream in self.dispatcher._register.by_identity.values()
         ]
 
     def wrongs(self) -> list[Finding]:

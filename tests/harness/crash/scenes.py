@@ -59,7 +59,7 @@ def is_settled(simulation: Simulation) -> bool:
     dispatcher = simulation.dispatcher
     assert dispatcher is not None
     waiting = dispatcher._hints or len(dispatcher._newcomers)
-    return not (dispatcher._by_identity or waiting or simulation.fuse.blown.is_set())
+    return not (dispatcher._register.by_identity or waiting or simulation.fuse.blown.is_set())
 
 
 async def settled(simulation: Simulation, *, seconds: float = 20_000.0) -> None:

@@ -206,7 +206,11 @@ class Simulation:
         deadline = self.clock.monotonic() + at_most
         while self.clock.monotonic() < deadline:
             await asyncio.sleep(TIMEOUT + 2 * SCAN)
-            if self.dispatcher is not None and not self.dispatcher._by_identity and not self.fuse.blown.is_set():
+            if (
+                self.dispatcher is not None
+                and not self.dispatcher._register.by_identity
+                and not self.fuse.blown.is_set()
+            ):
                 return
 
     async def _keep_daemon_running(self) -> None:

@@ -161,10 +161,10 @@ def _held(simulation: Simulation) -> Iterator[Held]:
         return
     records = simulation.redis.state.records.values()
     kept = {(record.key, record.identity) for record in records if record.status is not Status.COMPLETED}
-    living: dict[Identity, object] = {**dispatcher._by_identity, **dispatcher._failed}
+    living: dict[Identity, object] = {**dispatcher._register.by_identity, **dispatcher._register.failed}
     for key, identity in dispatcher._keys._owners.items():
         yield Held(key, (key, identity) in kept or identity in living)
-    if dispatcher._by_identity or simulation.fuse.blown.is_set():
+    if dispatcher._register.by_identity or simulation.fuse.blown.is_set():
         return
     queues = dispatcher._newcomers
     rooms = {

@@ -1,0 +1,62 @@
+"""The start: every stream that Redis knows as unfinished goes on where it stood."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from ..domain import Checkpoint, Identity, Status, World, believable
+from ..exceptions import Permanent
+from ..ownership import Claims, Keys
+from . import figures, pauses
+from .register import Register
+
+
+class Recovery:
+    """Reads Redis once. New files are not taken up before: which of them are under way must be known first."""
+
+    def __init__(
+        self, world: World, register: Register, claims: Claims, keys: Keys, go_on: Callable[[Checkpoint], None]
+    ) -> None:
+        self._world = world
+        self._register = register
+        self._claims = claims
+        self._keys = keys
+        self._go_on = go_on
+        self._has_told = asyncio.Event()
+        self._remembered: tuple[tuple[str, Identity], ...] = ()
+
+    async def remembered(self) -> tuple[tuple[str, Identity], ...]:
+        """Path and identity of each stream that Redis had a record of at the start, as soon as Redis has told."""
+        await self._has_told.wait()
+        return self._remembered
+
+    async def run(self) -> None:
+        """Until Redis has told. What it refuses to tell is tried again for ever: somebody may mend it."""
+        retry = pauses.FIRST_SECONDS
+        while True:
+            try:
+                return await self._recover()
+            except Permanent as exc:
+                self._world.telemetry.unexpected(path="", error=exc, retry_seconds=retry)
+                await asyncio.sleep(retry)
+                retry = pauses.longer(retry)
+
+    async def _recover(self) -> None:
+        records = await self._world.checkpoints.load()
+        self._remembered = tuple((record.path, record.identity) for record in records)
+        self._has_told.set()
+        resumed = 0
+        gone = {old.stream_id for record in records for old in record.superseded if old.stream_id != record.stream_id}
+        remaining = [record for record in records if record.stream_id not in gone]  # a successor takes care of others
+        for record in remaining:
+            self._claims.uploads.keep(record)
+            if record.status is Status.FAILED:
+                self._register.failed.setdefault(record.identity, record)
+        for record in believable(record for record in remaining if record.status is not Status.FAILED):
+            if record.identity not in self._register.by_identity:
+                self._keys.take(record.key, record.identity)
+                self._go_on(record)
+                resumed += 1
+        figures.tell_how_many(self._register, self._world)
+        self._world.telemetry.recovered(streams=resumed)

@@ -1,0 +1,161 @@
+"""Which recordings there are, under which names, and which files are done, have failed or are left alone.
+
+Hints, claims and the ends of streams all change these books, each from a task of its own. Nothing here awaits, so that
+no other task ever meets the books half changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from ..domain import Checkpoint, Errand, Holding, Identity, Marker, Snapshot
+
+
+class Processor(Protocol):
+    """What the dispatcher needs of a stream's processor."""
+
+    @property
+    def checkpoint(self) -> Checkpoint: ...
+    def holding(self, seen: Snapshot, proved: Snapshot | None) -> Holding: ...
+    def hint(self) -> None: ...
+    def renamed(self, path: str) -> None: ...
+    def stop(self) -> None: ...
+    async def run(self) -> Marker | None: ...
+
+
+@dataclass(slots=True)
+class Stream:
+    """A living recording: where it is now, who carries it, and in which task.
+
+    ``seen`` is the newest stat that a hint has led to; ``proved`` is what its object has from before. ``to_look_up`` is
+    a file from before the start: nobody knows yet whether S3 has it as it was then. ``waiting_paths`` are looked at
+    again when the recording has ended, or is somewhere else: what lies there depends on what became of it.
+    """
+
+    path: str
+    identity: Identity
+    seen: Snapshot | None = None
+    proved: Snapshot | None = None
+    to_look_up: Snapshot | None = None
+    processor: Processor | None = None
+    task: asyncio.Task[None] | None = None
+    errand: Errand = field(default_factory=Errand)
+    waiting_paths: set[str] = field(default_factory=set)
+
+    def holding(self, seen: Snapshot) -> Holding:
+        """What is at risk of it, the file being as ``seen``."""
+        if self.processor is not None:
+            return self.processor.holding(seen, self.proved)
+        stored = self.proved.size if self.proved else 0
+        return Holding(self.path, seen, stored, max(0, seen.size - stored), proved=self.proved)
+
+    def hint(self) -> None:
+        """Tell whoever carries it, if anybody does, that its file or its name may have changed."""
+        if self.processor is not None:
+            self.processor.hint()
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A file that is done as it is, and where its object lies. Once it was seen shorter it is another recording."""
+
+    snapshot: Snapshot
+    key: str
+    was_cut: bool = False
+
+
+class Register:
+    """The books. A recording is found by its file's identity, which no rename changes, and by its path.
+
+    ``left`` are the files of failed streams as they were left, which are at risk still; ``empty`` and ``links`` are
+    those files that were skipped and told of, so that each is told of once.
+    """
+
+    def __init__(self) -> None:
+        self.by_path: dict[str, Stream] = {}
+        self.by_identity: dict[Identity, Stream] = {}
+        self.settled: dict[str, Settled] = {}
+        self.failed: dict[Identity, Checkpoint] = {}
+        self.left: dict[str, Holding] = {}
+        self.empty: set[str] = set()
+        self.links: set[str] = set()
+
+    # -- living recordings ------------------------------------------------------------------------------------
+
+    def add(self, stream: Stream) -> None:
+        self.by_path[stream.path] = stream
+        self.by_identity[stream.identity] = stream
+
+    def remove(self, stream: Stream) -> None:
+        """It has ended. Another one may have its path already."""
+        self.by_identity.pop(stream.identity, None)
+        if self.by_path.get(stream.path) is stream:
+            del self.by_path[stream.path]
+
+    def rename(self, stream: Stream, path: str) -> Stream | None:
+        """The recording that had this path until now, if there is one: its file is gone from there."""
+        if self.by_path.get(stream.path) is stream:
+            del self.by_path[stream.path]
+        stream.path = path
+        self.links.discard(path)
+        displaced = self.by_path.get(path)
+        self.by_path[path] = stream
+        if displaced is None or displaced is stream:
+            return None
+        displaced.seen = None
+        displaced.waiting_paths.add(path)
+        return displaced
+
+    # -- what was seen ----------------------------------------------------------------------------------------
+
+    def see_cut(self, path: str, snapshot: Snapshot) -> None:
+        """A file that is shorter than its object holds another recording from now on, however long it becomes."""
+        settled = self.settled.get(path)
+        if settled is not None and snapshot.size < settled.snapshot.size:
+            self.settled[path] = replace(settled, was_cut=True)
+        known = self.by_identity.get(snapshot.identity)
+        if known is not None and known.proved is not None and snapshot.size < known.proved.size:
+            known.proved = None
+
+    def proved(self, path: str, identity: Identity) -> Snapshot | None:
+        """What the recording's object has of it, though the file has changed since."""
+        settled = self.settled.get(path)
+        if settled is None or settled.was_cut or settled.snapshot.identity != identity:
+            return None
+        return settled.snapshot
+
+    def has_bytes(self, path: str) -> None:
+        """A file with bytes lies where none is carried: it is to be taken up, or done."""
+        self.empty.discard(path)
+        self.left.pop(path, None)
+
+    def is_new(self, path: str, among: set[str]) -> bool:
+        """Whether the path was not yet among those that were skipped and told of; from now on it is."""
+        if path in among:
+            return False
+        among.add(path)
+        return True
+
+    def forget(self, path: str) -> None:
+        """Nothing is there any more."""
+        self.settled.pop(path, None)
+        self.left.pop(path, None)
+        self.empty.discard(path)
+        self.links.discard(path)
+
+    # -- ends -------------------------------------------------------------------------------------------------
+
+    def settle(self, path: str, marker: Marker) -> None:
+        self.settled[path] = Settled(marker.snapshot, marker.key)
+
+    def fail(self, stream: Stream, record: Checkpoint) -> None:
+        """Nobody sends it any more, until its file changes or another takes its place."""
+        self.failed[record.identity] = record
+        if stream.seen is not None:
+            self.left[stream.path] = replace(stream.holding(stream.seen), sendable=0, stream_id=None)
+
+    def failed_at(self, path: str) -> list[Checkpoint]:
+        """Recordings that a new file at this path has taken the place of before they were complete."""
+        return [record for record in self.failed.values() if record.path == path]
