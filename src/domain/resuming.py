@@ -1,202 +1,19 @@
-"""From what checkpoint, store and disk say to one decision. Look at the object, never guess.
+"""Where a stream goes on whose record survived, and with which parts: record, store and disk become one.
 
-Pure: the facts come in as arguments, a decision goes out. The tables are those of ``docs/architecture.md``.
+Pure. No record is believed alone: a part counts when the store lists it, an object when it is looked at.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 
+from . import completion
 from .part_plan import S3_LIMITS, Limits, part_size
-from .recording import (
-    Answer,
-    Checkpoint,
-    Identity,
-    Manifest,
-    Part,
-    PartSchedule,
-    Snapshot,
-    Status,
-    StoredObject,
-    StoredPart,
-    Superseded,
-)
-
-FORMAT_VERSION = "1"
-#: Of an object whose schedule has another step than 1,000, which readers of version 1 would cut elsewhere.
-FORMAT_WITH_STEP = "2"
-_PREFIX = "cefmp4-"
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """What an object's metadata say of the recording that it was made from."""
-
-    stream_id: str
-    path: str
-    identity: Identity
-
-
-def object_metadata(stream_id: str, path: str, identity: Identity, schedule: PartSchedule) -> dict[str, str]:
-    """The metadata given at the beginning of an upload; ``path`` is already plain ASCII."""
-    step = {f"{_PREFIX}step": str(schedule.step)} if schedule.step else {}
-    return {
-        f"{_PREFIX}format": FORMAT_WITH_STEP if step else FORMAT_VERSION,
-        f"{_PREFIX}stream-id": stream_id,
-        f"{_PREFIX}path": path,
-        f"{_PREFIX}inode": str(identity.inode),
-        f"{_PREFIX}birth-ns": str(identity.birth_ns),
-        f"{_PREFIX}schedule": f"{'growing' if schedule.growing else 'equal'}-{schedule.chunk_size}",
-        **step,
-    }
-
-
-def origin_of(metadata: Mapping[str, str]) -> Origin | None:
-    """Where an object comes from; None when it is not one of ours, or of a format that we do not know."""
-    if metadata.get(f"{_PREFIX}format") not in (FORMAT_VERSION, FORMAT_WITH_STEP):
-        return None
-    try:
-        identity = Identity(int(metadata[f"{_PREFIX}inode"]), int(metadata[f"{_PREFIX}birth-ns"]))
-        return Origin(metadata[f"{_PREFIX}stream-id"], metadata[f"{_PREFIX}path"], identity)
-    except (KeyError, ValueError):
-        return None
-
-
-class Ownership(StrEnum):
-    """Whose object is at a key."""
-
-    FREE = "free"
-    SAME = "same"  # byte for byte this recording, whoever completed it
-    UNKNOWN = "unknown"  # same size, bytes not compared yet
-    OURS = "ours"  # made from this very file, which has changed since: to be brought up to date
-    EARLIER = "earlier"  # an earlier recording of this name
-    STRANGER = "stranger"
-
-
-def whose_object(
-    stored: StoredObject | None, *, path: str, snapshot: Snapshot, crc64: int | None, stored_crc64: int | None
-) -> Ownership:
-    """Whose object is at the key that a recording wants.
-
-    ``crc64`` is the file's, ``stored_crc64`` the object's, each None until known. Without a birth time an inode
-    proves nothing (it may have been used again), so such an object is never taken for ours by identity alone.
-    """
-    if stored is None:
-        return Ownership.FREE
-    if stored.size == snapshot.size:
-        if crc64 is None or stored_crc64 is None:
-            return Ownership.UNKNOWN
-        if crc64 == stored_crc64:
-            return Ownership.SAME
-    origin = origin_of(stored.metadata)
-    if origin is None:
-        return Ownership.STRANGER
-    if origin.identity == snapshot.identity and snapshot.identity.birth_ns and stored.size <= snapshot.size:
-        return Ownership.OURS
-    return Ownership.EARLIER if origin.path == path else Ownership.STRANGER
-
-
-def equals_manifest(stored: StoredObject, manifest: Manifest) -> bool | None:
-    """Whether the object is what the manifest says. None: the store tells too little, the bytes must be fetched."""
-    if stored.size != manifest.size:
-        return False
-    if stored.crc64 is not None:
-        return stored.crc64 == manifest.crc64
-    if manifest.etag_md5 is not None and stored.etag == manifest.etag_md5:
-        return True
-    return None
-
-
-class Step(StrEnum):
-    """What to do after a completion was sent."""
-
-    VERIFIED = "verified"
-    FETCH_AND_COMPARE = "fetch_and_compare"
-    LOOK_AT_UPLOAD = "look_at_upload"
-    COMPLETE_AGAIN = "complete_again"
-    COMPLETE_WHERE_NOTHING_IS = "complete_where_nothing_is"
-    WAIT = "wait"
-    UPLOAD_ANEW = "upload_anew"
-    NEXT_KEY = "next_key"
-    BRING_UP_TO_DATE = "bring_up_to_date"
-    PROVE_AGAIN = "prove_again"
-    SEAL_AGAIN = "seal_again"
-
-
-@dataclass(frozen=True, slots=True)
-class CompletionFacts:
-    """Everything that is known after a completion was sent, or may have been.
-
-    ``object_equals`` is None while nobody knows; ``upload_open`` None while nobody has asked. ``unanswered``: some
-    completion of this upload, this one or an earlier one, never got an answer. ``waited_out``: the time in which
-    an unanswered completion might still be assembling has passed.
-    """
-
-    answer: Answer
-    stored: StoredObject | None
-    object_equals: bool | None
-    upload_open: bool | None
-    unanswered: bool
-    waited_out: bool
-
-
-def after_completion(facts: CompletionFacts, manifest: Manifest, stream_id: str) -> Step:
-    """The one next step. The object decides first, then the upload, and only then the answer."""
-    stored = facts.stored
-    if stored is not None:
-        if facts.object_equals is None:
-            return Step.FETCH_AND_COMPARE
-        if facts.object_equals:
-            return Step.VERIFIED
-        if manifest.replaces is None or stored.etag != manifest.replaces:
-            ours = is_ours(stored, stream_id, manifest.snapshot.identity, manifest.size)
-            return Step.BRING_UP_TO_DATE if ours else Step.NEXT_KEY
-    # Nothing there, or still the object that was to be replaced: this completion has not happened (yet).
-    if facts.upload_open is None:
-        return Step.LOOK_AT_UPLOAD
-    if not facts.upload_open:
-        return Step.WAIT if facts.unanswered and not facts.waited_out else Step.UPLOAD_ANEW
-    if facts.answer is Answer.PRECONDITION_FAILED and stored is None and manifest.replaces is None and facts.waited_out:
-        return Step.NEXT_KEY  # the store says that something is there and that nothing is: it will not change its mind
-    return _upload_still_open(facts.answer, gone=stored is None and manifest.replaces is not None)
-
-
-def is_ours(stored: StoredObject, stream_id: str, identity: Identity, size: int) -> bool:
-    """Whether an object was made by this stream, or by one of this very file whose record was lost.
-
-    An object that is longer than the file was an earlier recording in it.
-    """
-    origin = origin_of(stored.metadata)
-    if origin is None:
-        return False
-    of_this_file = origin.identity == identity and identity.birth_ns != 0 and stored.size <= size
-    return origin.stream_id == stream_id or of_this_file
-
-
-def _upload_still_open(answer: Answer, *, gone: bool) -> Step:
-    match answer:
-        case Answer.CONFLICT:
-            return Step.UPLOAD_ANEW
-        case Answer.INVALID_PART:
-            return Step.PROVE_AGAIN
-        case Answer.WRONG_CONTENT:
-            return Step.SEAL_AGAIN
-        case _:
-            return Step.COMPLETE_WHERE_NOTHING_IS if gone else Step.COMPLETE_AGAIN
-
-
-#: Bytes a second at which a store is assumed to assemble parts at the slowest, after the first 15 minutes.
-_SLOWEST_ASSEMBLY = 50 * 1024 * 1024
-_SHORTEST_ASSEMBLY_SECONDS = 900.0
-
-
-def assembling_seconds(size: int) -> float:
-    """How long an unanswered completion may still be at work, before its absence means anything."""
-    return _SHORTEST_ASSEMBLY_SECONDS + size / _SLOWEST_ASSEMBLY
+from .recording import Checkpoint, Identity, Part, PartSchedule, Status, StoredObject, StoredPart, Superseded
 
 
 def merge_parts(
@@ -301,7 +118,9 @@ def is_still_described(stored: StoredObject | None, checkpoint: Checkpoint) -> b
     manifest = checkpoint.manifest
     if stored is None or manifest is None or stored.etag != checkpoint.etag:
         return False
-    return manifest.snapshot.identity == checkpoint.identity and equals_manifest(stored, manifest) is not False
+    return (
+        manifest.snapshot.identity == checkpoint.identity and completion.equals_manifest(stored, manifest) is not False
+    )
 
 
 class Resume(StrEnum):
