@@ -12,13 +12,14 @@ from functools import partial
 from pathlib import Path
 
 from scripts.house import drawn, measured
-from scripts.phases import PAGES, PHASES, page
+from scripts.phases import PAGES, PHASES, page, put_between_marks
 from scripts.stores_page import which_store
 from src.config import _HEADINGS, _OLD_NAMES, Settings, defaults, load_settings
 from src.domain import TRANSITIONS, Fact, Status
 from src.exceptions import ConfigurationError
 
 ROOT = Path(__file__).resolve().parents[1]
+_ARCHITECTURE = ROOT / "docs" / "architecture.md"
 
 #: Tried one after the other until one is refused: no word or number of ours; a slash; a file, no folder; too long.
 _BAD = ("no such value", "/", str(Path(__file__)), "x" * 200, "two\nlines")
@@ -102,8 +103,16 @@ def _drawn(table: Mapping[Status, Mapping[Fact, Status]]) -> Iterator[str]:
             yield f"    {status} --> {to}: {'<br/>'.join(facts)}"
 
 
+def architecture() -> str:
+    """The text of ``docs/architecture.md``, with the table of the lifecycle as it is now."""
+    rows = [f"| `{status}` | `{fact}` | `{to}` |" for status, ways in TRANSITIONS.items() for fact, to in ways.items()]
+    table = "\n".join(["| status | fact | becomes |", "|---|---|---|", *rows]) + "\n"
+    return put_between_marks(_ARCHITECTURE, table)
+
+
 GENERATED: Mapping[Path, Callable[[], str]] = {
     ROOT / "docs" / "configuration.md": configuration,
+    _ARCHITECTURE: architecture,
     ROOT / "docs" / "diagrams" / "lifecycle.mmd": lifecycle,
     ROOT / "docs" / "diagrams" / "house.mmd": lambda: drawn(measured(ROOT / "src")),
     **{path: partial(page, path) for path in (PAGES / f"{name}.md" for name in PHASES)},

@@ -112,11 +112,16 @@ PHASES: Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
 
 def page(path: Path) -> str:
     """The page with its list of code as it would be written now. Raises ``LookupError`` for what is not there."""
+    return put_between_marks(path, _listed(path.stem))
+
+
+def put_between_marks(path: Path, text: str) -> str:
+    """The page with this text between its two marks. Raises ``LookupError`` for a page that has none."""
     before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise LookupError(f"{path.name} has no place for the list")
-    return f"{before}{BEGIN}{_listed(path.stem)}{END}{after}"
+        raise LookupError(f"{path.name} has no place for what is generated")
+    return f"{before}{BEGIN}{text}{END}{after}"
 
 
 def _listed(phase: str) -> str:

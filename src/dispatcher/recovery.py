@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from ..domain import Checkpoint, Identity, Status, World, believable
+from ..domain import STATUSES, Care, Checkpoint, Identity, World, believable
 from ..exceptions import Permanent
 from ..ownership import Claims, Keys
 from . import figures, pauses
@@ -51,9 +51,9 @@ class Recovery:
         remaining = [record for record in records if record.stream_id not in gone]  # a successor takes care of others
         for record in remaining:
             self._claims.uploads.keep(record)
-            if record.status is Status.FAILED:
+            if STATUSES[record.status].care is Care.KEPT:
                 self._register.failed.setdefault(record.identity, record)
-        for record in believable(record for record in remaining if record.status is not Status.FAILED):
+        for record in believable(record for record in remaining if STATUSES[record.status].care is Care.CARRIED):
             if record.identity not in self._register.by_identity:
                 self._keys.take(record.key, record.identity)
                 self._go_on(record)

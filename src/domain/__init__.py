@@ -14,7 +14,7 @@ from .checksums import combine, crc64_from_base64, crc64_of_zeros, crc64_to_base
 from .completion import CompletionFacts, Step
 from .early_end import EarlyEnd
 from .errand import Errand, current_errand, on_errand
-from .lifecycle import TRANSITIONS, Fact, after
+from .lifecycle import STATUSES, TRANSITIONS, Care, Fact, after
 from .object_keys import (
     LAST_NUMBER,
     METADATA_SUFFIX,
@@ -95,8 +95,10 @@ __all__ = [
     "PROBE_KEY",
     "S3_LIMITS",
     "SOURCE_MISSING",
+    "STATUSES",
     "TRANSITIONS",
     "Answer",
+    "Care",
     "Checkpoint",
     "Checkpoints",
     "Chunk",

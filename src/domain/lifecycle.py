@@ -1,4 +1,4 @@
-"""The one table: which fact moves a stream from which status to which.
+"""The one table of statuses: what follows from each, and which fact moves a stream from which status to which.
 
 Statuses that have no entry for a fact refuse it: ``after`` raises and nothing changes. Every status but the
 last has a way out, and even a completed stream comes back when its recorder writes on.
@@ -7,6 +7,7 @@ last has a way out, and even a completed stream comes back when its recorder wri
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -30,36 +31,89 @@ class Fact(StrEnum):
     SEEN_AGAIN = "seen_again"
 
 
-TRANSITIONS: Mapping[Status, Mapping[Fact, Status]] = MappingProxyType(
+class Care(StrEnum):
+    """What is done for the streams that stand at a status."""
+
+    CARRIED = "carried"  # a processor carries each of them on, after a start too
+    KEPT = "kept"  # nobody carries them; their records stay, and they go on when their files are seen again
+    DONE = "done"  # their records are gone; a marker says what came of them
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """All that follows from a status: what is derived from it asks here, so that a new status is an entry and no more.
+
+    ``members`` is the last word of the name of the set in Redis that holds the streams. ``is_growing``: the file may be
+    longer at the next look, so that only whole chunks of it are sent. ``is_proved``: S3 holds an object that is what
+    the manifest says.
+    """
+
+    members: str
+    care: Care
+    ways: Mapping[Fact, Status]
+    is_growing: bool = False
+    is_proved: bool = False
+
+
+#: Two statuses share a set: a record whose object is proved lacks only its document, and whoever looks into Redis for
+#: what is about to be completed finds both. Where a stream goes on after a start does not follow from its status, but
+#: from what its record holds (``resuming.where_to_resume``): one that has failed may have done so at any step.
+STATUSES: Mapping[Status, Standing] = MappingProxyType(
     {
-        Status.ACTIVE: MappingProxyType(
-            {
-                Fact.WENT_IDLE: Status.PENDING_COMPLETION,
-                Fact.UPLOAD_LOST: Status.ACTIVE,
-                Fact.OBJECT_PROVED: Status.S3_COMPLETED,
-                Fact.SOURCE_MISSING: Status.FAILED,
-                Fact.CANNOT_CONTINUE: Status.FAILED,
-            }
+        Status.ACTIVE: Standing(
+            members="active",
+            care=Care.CARRIED,
+            is_growing=True,
+            ways=MappingProxyType(
+                {
+                    Fact.WENT_IDLE: Status.PENDING_COMPLETION,
+                    Fact.UPLOAD_LOST: Status.ACTIVE,
+                    Fact.OBJECT_PROVED: Status.S3_COMPLETED,
+                    Fact.SOURCE_MISSING: Status.FAILED,
+                    Fact.CANNOT_CONTINUE: Status.FAILED,
+                }
+            ),
         ),
-        Status.PENDING_COMPLETION: MappingProxyType(
-            {
-                Fact.GREW: Status.ACTIVE,
-                Fact.UPLOAD_LOST: Status.ACTIVE,
-                Fact.OBJECT_PROVED: Status.S3_COMPLETED,
-                Fact.SOURCE_MISSING: Status.FAILED,
-                Fact.CANNOT_CONTINUE: Status.FAILED,
-            }
+        Status.PENDING_COMPLETION: Standing(
+            members="pending_completion",
+            care=Care.CARRIED,
+            ways=MappingProxyType(
+                {
+                    Fact.GREW: Status.ACTIVE,
+                    Fact.UPLOAD_LOST: Status.ACTIVE,
+                    Fact.OBJECT_PROVED: Status.S3_COMPLETED,
+                    Fact.SOURCE_MISSING: Status.FAILED,
+                    Fact.CANNOT_CONTINUE: Status.FAILED,
+                }
+            ),
         ),
-        Status.S3_COMPLETED: MappingProxyType(
-            {
-                Fact.METADATA_STORED: Status.COMPLETED,
-                Fact.UPLOAD_LOST: Status.ACTIVE,
-                Fact.CANNOT_CONTINUE: Status.FAILED,
-            }
+        Status.S3_COMPLETED: Standing(
+            members="pending_completion",
+            care=Care.CARRIED,
+            is_proved=True,
+            ways=MappingProxyType(
+                {
+                    Fact.METADATA_STORED: Status.COMPLETED,
+                    Fact.UPLOAD_LOST: Status.ACTIVE,
+                    Fact.CANNOT_CONTINUE: Status.FAILED,
+                }
+            ),
         ),
-        Status.FAILED: MappingProxyType({Fact.SEEN_AGAIN: Status.ACTIVE}),
-        Status.COMPLETED: MappingProxyType({Fact.CHANGED_AFTER_COMPLETION: Status.ACTIVE}),
+        Status.FAILED: Standing(
+            members="failed",
+            care=Care.KEPT,
+            ways=MappingProxyType({Fact.SEEN_AGAIN: Status.ACTIVE}),
+        ),
+        Status.COMPLETED: Standing(
+            members="completed",
+            care=Care.DONE,
+            ways=MappingProxyType({Fact.CHANGED_AFTER_COMPLETION: Status.ACTIVE}),
+        ),
     }
+)
+#: Which fact moves a stream from which status to which.
+TRANSITIONS: Mapping[Status, Mapping[Fact, Status]] = MappingProxyType(
+    {status: standing.ways for status, standing in STATUSES.items()}
 )
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from . import completion
+from .lifecycle import STATUSES
 from .part_plan import S3_LIMITS, Limits, part_size
 from .recording import Checkpoint, Identity, Part, PartSchedule, Status, StoredObject, StoredPart, Superseded
 
@@ -89,7 +90,7 @@ def believable(records: Iterable[Checkpoint]) -> list[Checkpoint]:
 
 
 def _successor(alike: list[Checkpoint]) -> Checkpoint:
-    best = max(alike, key=lambda record: (record.status is Status.S3_COMPLETED, len(record.parts)))
+    best = max(alike, key=lambda record: (STATUSES[record.status].is_proved, len(record.parts)))
     others = [record for record in alike if record is not best]
     return replace(best, superseded=(*best.superseded, *left_behind(others))) if others else best
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from ..domain import FailedFor, SendReason, Status
+from ..domain import STATUSES, Care, FailedFor, SendReason
 
 #: What is asked over a network, and may be away.
 SERVICES = ("s3", "redis")
@@ -175,8 +175,8 @@ class Instruments:
             if reason not in (SendReason.NEW, SendReason.COPIED):
                 self.parts_again.labels(reason)
                 self.bytes_again.labels(reason)
-        for status in Status:
-            if status is not Status.COMPLETED:
+        for status, kept in STATUSES.items():
+            if kept.care is not Care.DONE:
                 self.streams.labels(status)
         for failed_for in FailedFor:
             self.failed_now.labels(failed_for)

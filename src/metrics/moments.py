@@ -19,7 +19,7 @@ from functools import partial
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 
-from ..domain import FailedFor, SendReason, Status
+from ..domain import STATUSES, Care, FailedFor, SendReason, Status
 from ..exceptions import Permanent, S3NotAble, S3NotUnderstood, described
 from ..retry import ANSWERS, ErrorClass
 from .abilities import AbilityMoments
@@ -126,9 +126,9 @@ class StreamMoments:
         self._log().warning("upload_lost", upload_id=upload_id)
 
     def status_is(self, status: Status) -> None:
-        """Failed streams are counted where they are kept: by then nobody carries them."""
+        """Streams that are kept are counted where they are: by then nobody carries them."""
         self._leave_status()
-        if status is not Status.FAILED:
+        if STATUSES[status].care is Care.CARRIED:
             self._status = status
             self._shared.instruments.streams.labels(status).inc()
 

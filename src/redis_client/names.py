@@ -18,19 +18,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import count
 
-from ..domain import Identity, Status
+from ..domain import STATUSES, Care, Identity, Status
 
 MARKERS = b"streams:markers"
 NUMBERS = b"streams:numbers"
 #: The set that a stream of this status is a member of.
-SETS: Mapping[Status, bytes] = {
-    Status.ACTIVE: b"streams:active",
-    Status.PENDING_COMPLETION: b"streams:pending_completion",
-    Status.S3_COMPLETED: b"streams:pending_completion",
-    Status.COMPLETED: b"streams:completed",
-    Status.FAILED: b"streams:failed",
-}
+SETS: Mapping[Status, bytes] = {status: b"streams:" + kept.members.encode() for status, kept in STATUSES.items()}
 ALL_SETS = tuple(dict.fromkeys(SETS.values()))
+#: Those that hold streams whose records are to be read.
+READ_SETS = tuple(dict.fromkeys(SETS[status] for status, kept in STATUSES.items() if kept.care is not Care.DONE))
 
 
 class Names:

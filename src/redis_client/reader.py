@@ -8,10 +8,10 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from ..domain import Checkpoint, Identity, Marker, Part, Status
+from ..domain import Checkpoint, Identity, Marker, Part
 from .connection import Command, RedisConnection, bytes_or_none, of_bytes, reading
 from .format import PARTS_AT_ONCE, UNREADABLE, decode_highest, decode_marker, decode_meta, decode_part
-from .names import MARKERS, NUMBERS, SETS, Names, marker_field
+from .names import MARKERS, NUMBERS, READ_SETS, Names, marker_field
 
 _Page = tuple[int, Mapping[bytes, bytes]]  # where to go on (0: nowhere), and what was found
 
@@ -111,7 +111,7 @@ class RedisReader:
 
     async def _members(self) -> set[bytes]:
         found: set[bytes] = set()
-        for name in {SETS[Status.ACTIVE], SETS[Status.PENDING_COMPLETION], SETS[Status.FAILED]}:
+        for name in READ_SETS:
             cursor = None
             while cursor != 0:
                 command = ("SSCAN", self._names.of(name), cursor or 0, "COUNT", 500)

@@ -16,7 +16,9 @@ from functools import partial
 
 from ..domain import (
     SOURCE_MISSING,
+    STATUSES,
     Answer,
+    Care,
     Checkpoint,
     EarlyEnd,
     Fact,
@@ -132,9 +134,9 @@ class StreamProcessor:
         stored = max(self._ledger.stored_bytes, self._replaced_size)
         if record.replaces is not None and proved is not None:
             stored = max(stored, proved.size)
-        if record.status is Status.S3_COMPLETED and record.manifest is not None:
+        if STATUSES[record.status].is_proved and record.manifest is not None:
             stored = max(stored, record.manifest.size)
-        if record.status is Status.ACTIVE:
+        if STATUSES[record.status].is_growing:
             size = part_plan.whole_bytes(record.schedule, size, self._world.naming.limits)
         return Holding(record.path, seen, stored, max(0, size - stored), record.stream_id, proved)
 
@@ -234,7 +236,7 @@ class StreamProcessor:
         if record.upload_id is not None and record.without_checksums:
             self._world.store.begun_without_checksums(record.upload_id)
         where = resuming.where_to_resume(record)
-        if record.status is Status.FAILED:
+        if STATUSES[record.status].care is Care.KEPT:
             await self._ledger.write(Fact.SEEN_AGAIN, failure=None)
         self._telemetry.started(key=record.key, resumed=where is not Resume.BEGIN)
         if self._remains.are_being_completed():

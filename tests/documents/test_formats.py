@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from src.domain import Identity, Manifest, Marker, PartSchedule, Probe, SendReason, Superseded
+from src.domain import STATUSES, Care, Identity, Manifest, Marker, PartSchedule, Probe, SendReason, Superseded
 from src.domain.whose import object_metadata
 from src.redis_client.format import decode_marker, decode_part, encode_marker, encode_meta, encode_part
+from src.redis_client.names import ALL_SETS
 from tests.documents.test_documents import ROOT, _first_names, _section
 from tests.unit.test_metadata import BEGAN, SCHEMA, SNAPSHOT, VALIDATOR, part, proved, written
 
@@ -52,6 +53,14 @@ def _below(heading: str) -> str:
 
 def _examples(text: str) -> list[bytes]:
     return [found.encode() for found in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+
+
+def test_every_set_of_streams_and_every_status_of_a_record_is_named() -> None:
+    sets = re.findall(r"^\| `(streams:\w+)` \| set \|", _section(FORMATS, "Redis"), re.MULTILINE)
+    assert sorted(sets) == sorted(name.decode() for name in ALL_SETS)
+    (row,) = re.findall(r"^\| `status` \| (.*) \|$", _below("`stream:{id}:meta`"), re.MULTILINE)
+    recorded = {str(status) for status, standing in STATUSES.items() if standing.care is not Care.DONE}
+    assert set(re.findall(r"`(\w+)`", row)) == recorded
 
 
 def test_every_field_of_a_record_is_explained_and_no_other() -> None:

@@ -8,7 +8,9 @@ import pytest
 
 from src.domain import (
     SOURCE_MISSING,
+    STATUSES,
     TRANSITIONS,
+    Care,
     Checkpoint,
     Fact,
     FailedFor,
@@ -27,6 +29,21 @@ ILLEGAL = [(status, fact) for status, fact in EVERY_PAIR if fact not in TRANSITI
 
 def test_the_table_names_every_status() -> None:
     assert set(TRANSITIONS) == set(Status)
+
+
+def test_the_order_in_which_statuses_are_shown_is_that_of_their_entries() -> None:
+    assert list(STATUSES) == list(TRANSITIONS)
+    assert all(TRANSITIONS[status] is standing.ways for status, standing in STATUSES.items())
+
+
+def test_a_stream_is_carried_until_it_is_done_or_has_failed() -> None:
+    assert {status: standing.care for status, standing in STATUSES.items()} == {
+        Status.ACTIVE: Care.CARRIED,
+        Status.PENDING_COMPLETION: Care.CARRIED,
+        Status.S3_COMPLETED: Care.CARRIED,
+        Status.FAILED: Care.KEPT,
+        Status.COMPLETED: Care.DONE,
+    }
 
 
 def test_every_fact_leads_somewhere() -> None:
