@@ -28,7 +28,8 @@ PHASES: Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
     "02_file_watching_mechanism": (
         ("src/watcher/watcher.py", ("Watcher", "Tree", "Globs"), "notifications, and the scan that is the truth"),
         ("src/events.py", ("StreamEvent", "WatcherChangeType"), "the hints"),
-        ("src/dispatcher/hints.py", ("Hints",), "looks at each hinted file"),
+        ("src/dispatcher/sightings.py", ("decide",), "what a hint is worth: numbered cases"),
+        ("src/dispatcher/hints.py", ("Hints",), "looks at each hinted file, and does what its case asks for"),
         ("src/dispatcher/dispatcher.py", ("Dispatcher",), "turns hints into streams, one for each file"),
         ("src/watcher/recording_file.py", ("RecordingFiles",), "stat, open and read, inside the watched folder only"),
     ),

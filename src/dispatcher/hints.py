@@ -7,13 +7,14 @@ for nothing else, so that a store or a Redis that is away delays no look.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import OrderedDict
 
 from ..domain import Snapshot, World
 from ..exceptions import ChunkProcessingError
+from . import sightings
 from .newcomers import Newcomers
 from .register import Register, Stream
+from .sightings import Case, Sighting
 
 #: A path of which no look can tell anything is looked at again after so long.
 LOOK_AGAIN_SECONDS = 30.0
@@ -57,50 +58,79 @@ class Hints:
         asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self.add, path)
 
     async def _look_at(self, path: str) -> None:
-        """Decide by the file itself what a hint is worth."""
+        """Look, decide by the file itself what the hint is worth, and act.
+
+        Looking waits for the disk, and streams may end meanwhile: so the books are read after the last look, and from
+        there on nothing is awaited.
+        """
         snapshot = await self._world.recordings.snapshot(path)
+        if snapshot is not None:
+            self._register.see(path, snapshot)  # at once: the next look may fail, and a file is cut for a moment only
+        looks = {path: snapshot}
+        while (living := self._living(snapshot)) is not None and living.path not in looks:
+            looks[living.path] = await self._world.recordings.snapshot(living.path)
         at_path = self._register.by_path.get(path)
+        settled = self._register.settled.get(path)
+        sighting = Sighting(
+            path,
+            snapshot,
+            now=self._world.clock.utc_now().timestamp(),
+            is_carried_here=at_path is not None,
+            name=None if living is None else living.path,
+            at_name=None if living is None else looks[living.path],
+            done=None if settled is None else settled.snapshot,
+            to_be_read=self._newcomers.to_read.files.get(path),
+            ready=self._newcomers.resting.files.get(path),
+        )
+        case = sightings.decide(sighting)
+        stream = living or at_path
+        if stream is not None:
+            self._tell(stream, case, path)
+        else:
+            self._note(case, path, snapshot)
+
+    def _living(self, snapshot: Snapshot | None) -> Stream | None:
+        """The living recording of the file, under whatever name."""
+        return None if snapshot is None else self._register.by_identity.get(snapshot.identity)
+
+    def _tell(self, stream: Stream, case: Case, path: str) -> None:
+        """The cases of a living recording."""
+        match case:
+            case Case.GONE_WHILE_CARRIED:
+                self._forget(path)
+                stream.seen = None
+            case Case.MOVED:
+                self._rename(stream, path)
+            case Case.LINK:
+                self._skip_link(path)
+                return  # of this one its processor knows nothing
+            case Case.BETTER_NAME:
+                self._skip_link(stream.path)
+                self._rename(stream, path)
+            case Case.IN_ANOTHERS_PLACE:
+                stream.waiting_paths.add(path)
+        stream.hint()
+
+    def _note(self, case: Case, path: str, snapshot: Snapshot | None) -> None:
+        """The cases of a path where no recording is living."""
         if snapshot is None:
             self._forget(path)
-            if at_path is not None:
-                at_path.seen = None
-            self.add(*self._register.links)  # one of them may be all that is left of the recording
-            if at_path is not None:
-                at_path.hint()
-            return
-        self._register.see_cut(path, snapshot)
-        known = self._register.by_identity.get(snapshot.identity)
-        if known is not None:
-            known.seen = snapshot
-            await self._look_at_living(known, path)
-        elif at_path is not None:
-            # Another file lies where a recording was: what became of that one must be known first.
-            at_path.waiting_paths.add(path)
-            at_path.hint()
+        elif case is Case.EMPTY:
+            if self._register.is_new(path, self._register.empty):
+                self._world.telemetry.empty_file(path=path)
         else:
-            self._look_at_other(path, snapshot)
+            self._register.has_bytes(path)
+            if case not in (Case.DONE, Case.WAITS_TO_BE_READ):
+                proved = self._register.proved(path, snapshot.identity)
+                fresh = case is not Case.LIES_READY
+                self._newcomers.put(path, snapshot, proved, fresh=fresh)
 
     def _forget(self, path: str) -> None:
         self._register.forget(path)
         self._newcomers.forget(path)
-
-    async def _look_at_living(self, stream: Stream, path: str) -> None:
-        if path != stream.path:
-            there = await self._world.recordings.snapshot(stream.path)
-            if self._register.by_identity.get(stream.identity) is not stream:
-                self.add(path)  # it ended while we looked
-                return
-            is_link = there is not None and there.identity == stream.identity
-            if is_link and os.fsencode(path) > os.fsencode(stream.path):
-                self._skip_link(path)
-                return
-            if is_link:
-                self._skip_link(stream.path)
-            self._rename(stream, path)
-        stream.hint()
+        self.add(*self._register.links)  # one of them may be all that is left of a recording
 
     def _skip_link(self, path: str) -> None:
-        """Of several names of a recording the bytewise smallest is its path, in whatever order they were met."""
         if self._register.is_new(path, self._register.links):
             self._world.telemetry.file_skipped(path=path, reason="another name (hard link) of a recording")
 
@@ -112,14 +142,3 @@ class Hints:
             displaced.hint()  # nobody else will tell it that its file is gone
         if stream.processor is not None:
             stream.processor.renamed(path)
-
-    def _look_at_other(self, path: str, snapshot: Snapshot) -> None:
-        if snapshot.size == 0:
-            if self._register.is_new(path, self._register.empty):
-                self._world.telemetry.empty_file(path=path)
-            return
-        self._register.has_bytes(path)
-        settled = self._register.settled.get(path)
-        if settled is None or settled.snapshot != snapshot:
-            now = self._world.clock.utc_now().timestamp()
-            self._newcomers.put(path, snapshot, self._register.proved(path, snapshot.identity), now=now)

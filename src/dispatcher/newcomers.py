@@ -17,8 +17,6 @@ _CLAIMS_AT_ONCE = 16
 _RESTING_AT_ONCE = 16
 #: Files lying ready that nobody can say anything of yet, because S3 or Redis is away: so many at most are taken up.
 _MOST_UNKNOWN = 1000
-#: A file that was written to so recently may be growing.
-_FRESH_SECONDS = 120.0
 #: Whoever writes twice within this time is still writing.
 _GROWING_SECONDS = 60.0
 
@@ -98,16 +96,11 @@ class Newcomers:
         a rename may bring an old mtime."""
         return snapshot.ctime_ns < self._began_ns
 
-    def put(self, path: str, snapshot: Snapshot, proved: Snapshot | None, *, now: float) -> None:
-        """A file that was just seen so. ``now``: seconds since 1970, as file times are."""
+    def put(self, path: str, snapshot: Snapshot, proved: Snapshot | None, *, fresh: bool) -> None:
+        """A file that was just seen so; ``proved`` is what its object has of it, ``fresh`` that it may be growing."""
         waits = self.to_read.files.get(path)
-        if waits == snapshot:
-            return
         if waits is not None and 0 < snapshot.mtime_ns - waits.mtime_ns < _GROWING_SECONDS * 1e9:
             self._growing.add(path)
-        # File times may be wrong (a share's clock): what changes while it waits is growing.
-        changed = waits is not None or self.resting.files.get(path, snapshot) != snapshot
-        fresh = changed or now - snapshot.mtime_ns / 1e9 < _FRESH_SECONDS
         self._take_out(path)
         (self.fresh if fresh else self.resting).put(path, snapshot)
         self._tally.put(path, snapshot, proved, to_look_up=not fresh and self.is_from_before(snapshot))

@@ -110,14 +110,16 @@ class Register:
 
     # -- what was seen ----------------------------------------------------------------------------------------
 
-    def see_cut(self, path: str, snapshot: Snapshot) -> None:
+    def see(self, path: str, snapshot: Snapshot) -> None:
         """A file that is shorter than its object holds another recording from now on, however long it becomes."""
         settled = self.settled.get(path)
         if settled is not None and snapshot.size < settled.snapshot.size:
             self.settled[path] = replace(settled, was_cut=True)
         known = self.by_identity.get(snapshot.identity)
-        if known is not None and known.proved is not None and snapshot.size < known.proved.size:
-            known.proved = None
+        if known is not None:
+            known.seen = snapshot
+            if known.proved is not None and snapshot.size < known.proved.size:
+                known.proved = None
 
     def proved(self, path: str, identity: Identity) -> Snapshot | None:
         """What the recording's object has of it, though the file has changed since."""
