@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from enum import Enum, auto
 from pathlib import Path
@@ -49,10 +50,7 @@ def decision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     (tmp_path / "decision_of_a_test.py").write_text(DECISION)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "decision_of_a_test", raising=False)
-    import decision_of_a_test  # type: ignore[import-not-found]
-
-    module: ModuleType = decision_of_a_test
-    return module
+    return importlib.import_module("decision_of_a_test")
 
 
 def _decided(module: ModuleType, number: int) -> str:
