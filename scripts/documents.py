@@ -1,4 +1,4 @@
-"""Writes what is generated of the documents: settings, stores, diagrams, the phases' lists of code.
+"""Writes what is generated of the documents: settings, stores, diagrams, telemetry, the phases' lists of code.
 
 ``python -m scripts.documents``, in the checkout. Everything is asked of the program itself: what a bad value leads to
 is what ``load_settings`` says to one. A test compares the files with what would be written now.
@@ -14,6 +14,7 @@ from pathlib import Path
 from scripts.house import drawn, measured
 from scripts.phases import PAGES, PHASES, page, put_between_marks
 from scripts.stores_page import which_store
+from scripts.telemetry_tables import OPERATIONS, operations
 from src.config import _HEADINGS, _OLD_NAMES, Settings, defaults, load_settings
 from src.domain import TRANSITIONS, Fact, Status
 from src.exceptions import ConfigurationError
@@ -117,6 +118,7 @@ GENERATED: Mapping[Path, Callable[[], str]] = {
     ROOT / "docs" / "diagrams" / "house.mmd": lambda: drawn(measured(ROOT / "src")),
     **{path: partial(page, path) for path in (PAGES / f"{name}.md" for name in PHASES)},
     ROOT / "docs" / "how-to" / "which-store.md": which_store,
+    OPERATIONS: operations,
 }
 
 

@@ -87,11 +87,9 @@ PHASES: Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
         ("src/metrics/watchdog.py", ("Watchdog",), "ends a process whose event loop hangs"),
     ),
     "09_observability_logging_metrics": (
-        (
-            "src/metrics/moments.py",
-            ("Metrics", "StreamMoments"),
-            "one method for each moment: its log event and its metric",
-        ),
+        ("src/domain/moments.py", ("Moment",), "what happened, as data: one class for each moment"),
+        ("src/metrics/told.py", ("TOLD",), "the one table: log line, metrics and row of the reference of each moment"),
+        ("src/metrics/emitter.py", ("Emitter",), "writes, counts, and lets others listen"),
         ("src/metrics/instruments.py", ("Instruments",), "names, labels and buckets"),
         ("src/metrics/series.py", ("Roll",), "bounds the series of streams"),
         ("src/metrics/http_server.py", ("serve",), "/metrics, /-/healthy, /-/ready"),

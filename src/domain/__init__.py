@@ -5,10 +5,11 @@ decision goes out, so that each rule is tested at every boundary without a store
 says what the rest of the house needs of the world, so that whoever carries a recording knows a promise and no library.
 
 Modules whose functions are read best with the module's name in front are offered whole: ``lifecycle.after``,
-``part_plan.chunks``, ``completion.after_completion``, ``resuming.merge_parts``, ``whose.origin_of``.
+``part_plan.chunks``, ``completion.after_completion``, ``resuming.merge_parts``, ``whose.origin_of``,
+``moments.PartStored``.
 """
 
-from . import completion, lifecycle, part_plan, resuming, whose
+from . import completion, lifecycle, moments, part_plan, resuming, whose
 from .at_risk import Curve, Figures, Holding, Look, Risk, Tally, Waiting, Watch
 from .checksums import combine, crc64_from_base64, crc64_of_zeros, crc64_to_base64, is_md5, multipart_etag
 from .completion import CompletionFacts, Step
@@ -166,6 +167,7 @@ __all__ = [
     "lifecycle",
     "matches",
     "metadata_value",
+    "moments",
     "multipart_etag",
     "names_of",
     "natural_of",

@@ -62,34 +62,97 @@ class AtRiskCollector(Collector):
         return self._families(self.figures)
 
     def _families(self, figures: Figures | None) -> Iterator[GaugeMetricFamily]:
-        for name, text, value in _TOTALS:
+        for name, text, _, value in TOTALS:
             family = GaugeMetricFamily(name, text)
             if figures is not None:
                 family.add_metric([], value(figures))
             yield family
         newest = list(figures.streams.items())[-self._stream_max :] if figures and self._stream_max else []
-        for name, text, of in _OF_STREAM:
+        for name, text, _, of in OF_STREAM:
             family = GaugeMetricFamily(name, text, labels=["stream_id"])
             for stream_id, risk in newest:
                 family.add_metric([stream_id], of(risk))
             yield family
 
 
-_TOTALS: tuple[tuple[str, str, Callable[[Figures], float]], ...] = (
-    ("cefmp4_at_risk_bytes", "Bytes of recordings that exist only on this disk.", lambda f: f.total.bytes),
-    ("cefmp4_at_risk_seconds", "Seconds of recording that exist only on this disk.", lambda f: f.total.seconds),
-    ("cefmp4_at_risk_oldest_seconds", "Age of the oldest byte that is only on this disk.", lambda f: f.total.oldest),
-    ("cefmp4_files_to_look_up", "Files from before the start: does S3 have them?", lambda f: f.to_look_up),
-    ("cefmp4_backlog_bytes", "Bytes that could be sent at once and are not in S3.", lambda f: f.backlog),
-    ("cefmp4_ingest_bytes_per_second", "How fast all recordings grow.", lambda f: f.ingest),
-    ("cefmp4_uplink_bytes_per_second", "How fast parts go out, measured while behind.", lambda f: f.uplink),
-    ("cefmp4_catch_up_seconds", "Until the backlog is sent; +Inf: never.", lambda f: f.catch_up),
-    ("cefmp4_disk_free_bytes", "Free bytes where the watched folder is.", lambda f: f.free),
-    ("cefmp4_disk_full_seconds", "Until the disk is full; +Inf: never.", lambda f: f.disk_full),
+#: Name, help, what the reference says of it, and its value.
+TOTALS: tuple[tuple[str, str, str, Callable[[Figures], float]], ...] = (
+    (
+        "cefmp4_at_risk_bytes",
+        "Bytes of recordings that exist only on this disk.",
+        "bytes of recordings that exist only on this disk; see [At risk](#at-risk)",
+        lambda f: f.total.bytes,
+    ),
+    (
+        "cefmp4_at_risk_seconds",
+        "Seconds of recording that exist only on this disk.",
+        "the same in seconds of recording, all recordings together",
+        lambda f: f.total.seconds,
+    ),
+    (
+        "cefmp4_at_risk_oldest_seconds",
+        "Age of the oldest byte that is only on this disk.",
+        "age of the oldest byte that exists only on this disk",
+        lambda f: f.total.oldest,
+    ),
+    (
+        "cefmp4_files_to_look_up",
+        "Files from before the start: does S3 have them?",
+        "files from before the start of which it is not known yet whether S3 has them",
+        lambda f: f.to_look_up,
+    ),
+    (
+        "cefmp4_backlog_bytes",
+        "Bytes that could be sent at once and are not in S3.",
+        "what could be sent at once: whole chunks, finished recordings, files that wait",
+        lambda f: f.backlog,
+    ),
+    (
+        "cefmp4_ingest_bytes_per_second",
+        "How fast all recordings grow.",
+        "how fast all recordings grow, weighted over a minute",
+        lambda f: f.ingest,
+    ),
+    (
+        "cefmp4_uplink_bytes_per_second",
+        "How fast parts go out, measured while behind.",
+        "how fast parts go out, measured while more waits than comes within a minute; else the most that was"
+        " seen; 0 while S3 is away",
+        lambda f: f.uplink,
+    ),
+    (
+        "cefmp4_catch_up_seconds",
+        "Until the backlog is sent; +Inf: never.",
+        "backlog / (uplink - ingest), or backlog / uplink while no more waits than comes within a minute; 0"
+        " without a backlog, `+Inf`: never as things are, as while S3 is away",
+        lambda f: f.catch_up,
+    ),
+    (
+        "cefmp4_disk_free_bytes",
+        "Free bytes where the watched folder is.",
+        "free where the watched folder is; `NaN`: the folder is away",
+        lambda f: f.free,
+    ),
+    (
+        "cefmp4_disk_full_seconds",
+        "Until the disk is full; +Inf: never.",
+        "free / ingest; `+Inf`: nothing is being written",
+        lambda f: f.disk_full,
+    ),
 )
-_OF_STREAM: tuple[tuple[str, str, Callable[[Risk], float]], ...] = (
-    ("cefmp4_stream_at_risk_bytes", "Bytes of this recording that exist only on this disk.", lambda r: r.bytes),
-    ("cefmp4_stream_at_risk_seconds", "Seconds of this recording that exist only on this disk.", lambda r: r.seconds),
+OF_STREAM: tuple[tuple[str, str, str, Callable[[Risk], float]], ...] = (
+    (
+        "cefmp4_stream_at_risk_bytes",
+        "Bytes of this recording that exist only on this disk.",
+        "bytes of one stream, while it lives",
+        lambda r: r.bytes,
+    ),
+    (
+        "cefmp4_stream_at_risk_seconds",
+        "Seconds of this recording that exist only on this disk.",
+        "its seconds",
+        lambda r: r.seconds,
+    ),
 )
 
 

@@ -1,11 +1,10 @@
-"""Trouble with the services and files outside: its kinds, which of it is worth a line, and when a service is away.
+"""Trouble with the services and files outside: its kinds, and which of it is worth a line.
 
 Nothing here writes a log line or a metric; times are monotonic seconds and come in as arguments.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -96,59 +95,3 @@ class Quiet:
     def forget(self, now: float) -> None:
         for key in [key for key, line in self._lines.items() if now - line.at > FORGOTTEN_SECONDS]:
             del self._lines[key]
-
-
-@dataclass(slots=True)
-class Outage:
-    """A service is away since its first failure. ``said``: the log has a line of it."""
-
-    began: float
-    last: float
-    failures: int = 0
-    said: bool = False
-
-
-class Outages:
-    """Which services are away. An operation that works after it had failed ends the outage of its service; so does any
-    answer while no operation waits for its next attempt (a completion is sent once, a look at readiness too)."""
-
-    def __init__(self) -> None:
-        self._away: dict[str, Outage] = {}
-        self._waiting: Counter[str] = Counter()
-
-    def failed(self, service: str, now: float) -> tuple[Outage, bool]:
-        """The outage that this failure is part of, and whether it begins with it."""
-        self._forget(service, now)
-        begins = service not in self._away
-        outage = self._away.setdefault(service, Outage(began=now, last=now))
-        outage.last = now
-        outage.failures += 1
-        return outage, begins
-
-    def waits(self, service: str) -> None:
-        """An operation has failed for the first time and will be tried again."""
-        self._waiting[service] += 1
-
-    def gave_up(self, service: str) -> None:
-        """An operation that waited does so no longer."""
-        self._waiting[service] = max(0, self._waiting[service] - 1)
-
-    def recovered(self, service: str) -> Outage | None:
-        """An operation that waited has worked. The outage that has ended; None: there was none."""
-        self.gave_up(service)
-        return self._away.pop(service, None)
-
-    def answered(self, service: str) -> Outage | None:
-        """The service has answered a request. The outage that has ended; None: there is none, or it goes on."""
-        return None if self._waiting[service] else self._away.pop(service, None)
-
-    def forget(self, now: float) -> list[str]:
-        """The services whose outage is over because nobody asks them any more."""
-        return [service for service in list(self._away) if self._forget(service, now)]
-
-    def _forget(self, service: str, now: float) -> bool:
-        outage = self._away.get(service)
-        if outage is None or self._waiting[service] or now - outage.last <= FORGOTTEN_SECONDS:
-            return False
-        del self._away[service]
-        return True

@@ -5,13 +5,16 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from scripts.telemetry_tables import events_that_warn
 from src.config import _OLD_NAMES, Settings, defaults
 from src.domain import TRANSITIONS
 from src.metrics import AtRiskCollector, Metrics
+from src.metrics.instruments import SERVICES
+from src.metrics.told import TOLD
 from tests.contract.test_s3_answers import BAD
 from tests.corpus.courses import COURSES
 from tests.corpus.media import MEDIA
@@ -210,45 +213,17 @@ def test_every_metric_that_is_named_exists(document: Path) -> None:
 
 def _events() -> set[str]:
     """All events that the telemetry writes, of any level."""
-    return {event for events in _events_by_level().values() for event in events}
+    lines = [told.line.event for told in TOLD.values() if told.line]
+    return {event.format(service=service) for event in lines for service in SERVICES}
 
 
-_WITH_EVENTS = ("metrics/moments.py", "metrics/health.py", "metrics/abilities.py")
-
-
-def _events_by_level() -> Mapping[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    trees = [ast.parse((ROOT / "src" / name).read_text(encoding="utf-8")) for name in _WITH_EVENTS]
-    for node in (node for tree in trees for node in ast.walk(tree)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
-            found.setdefault(node.func.attr, set()).update(_texts(node.args[0]))
-    levels = ("debug", "info", "warning", "error", "critical", "exception")
-    return {level: found[level] for level in levels if level in found}
-
-
-def _texts(node: ast.expr) -> set[str]:
-    """The texts that an event's expression can become; services that can be away are S3 and Redis."""
-    match node:
-        case ast.Constant(value=str(text)):
-            return {text}
-        case ast.IfExp(body=body, orelse=orelse):
-            return _texts(body) | _texts(orelse)
-        case ast.JoinedStr(values=[ast.FormattedValue(), ast.Constant(value=str(end))]):
-            return {f"{family}{end}" for family in ("s3", "redis")}
-    return set()
-
-
-def test_operations_tells_what_to_do_at_every_event_that_warns() -> None:
-    levels = {"warning": "warning", "error": "error", "critical": "critical", "exception": "error"}
-    by_level = _events_by_level()
-    written = {(event, shown) for level, shown in levels.items() for event in by_level.get(level, ())}
-    assert len(written) > 10
-    listed = set()
-    for cells in _rows(_section(ROOT / "docs" / "operations.md", "Log events")):
-        if cells[0].startswith("`"):
-            assert all(cells[:4]), cells
-            listed.add((cells[0].strip("`"), cells[1]))
-    assert {row for row in listed if row[0] not in OTHER_EVENTS} == written
+def test_every_event_that_warns_says_once_what_it_means_and_what_to_do() -> None:
+    lines = [told.line for told in TOLD.values() if told.line and told.line.level not in ("debug", "info")]
+    warning = {(line.event.format(service=service), line.level) for line in lines for service in SERVICES}
+    rows = [row for row in events_that_warn() if row[0] not in OTHER_EVENTS]
+    assert len(rows) > 10
+    assert sorted(row[:2] for row in rows) == sorted(warning)
+    assert [row for row in rows if not all(row)] == []
 
 
 def test_the_other_events_are_really_written() -> None:
@@ -352,6 +327,16 @@ def test_there_are_as_many_cases_as_the_guarantees_say() -> None:
     said = {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", text) if word in real}
     assert said.keys() == real.keys()
     assert {word: number for word, number in said.items() if number > real[word]} == {}
+
+
+def _texts(node: ast.expr) -> set[str]:
+    """The texts that an expression can become."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return {text}
+        case ast.IfExp(body=body, orelse=orelse):
+            return _texts(body) | _texts(orelse)
+    return set()
 
 
 def _operations() -> set[str]:

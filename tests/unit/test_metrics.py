@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 
-from src.domain import FailedFor, SendReason, Status, StreamTelemetry
+from src.domain import FailedFor, SendReason, Status, StreamTelemetry, moments
 from src.domain.ports import Telemetry
 from src.exceptions import (
     ChunkProcessingError,
@@ -26,6 +26,7 @@ from src.exceptions import (
 )
 from src.metrics import Metrics
 from src.metrics.moments import StreamMoments
+from src.metrics.told import TOLD
 from src.metrics.trouble import FORGOTTEN_SECONDS, OPERATION_TYPES, QUIET_SECONDS, operation_type
 from src.retry import ErrorClass, RetryPolicy, ServiceObserver, until_it_works
 
@@ -93,6 +94,20 @@ def test_the_ports_are_kept() -> None:
     stream: StreamTelemetry = daemon.stream("s", "a.mp4")
     assert observer is not None
     assert isinstance(stream, StreamMoments)
+
+
+def _all_of(kind: type[moments.Moment]) -> set[type[moments.Moment]]:
+    below = {one for child in kind.__subclasses__() for one in _all_of(child)}
+    return below or {kind}
+
+
+def test_every_moment_has_its_row_and_every_row_its_moment() -> None:
+    assert _all_of(moments.Moment) == set(TOLD)
+
+
+def test_a_row_counts_or_is_said_or_a_listener_hears_of_it() -> None:
+    heard = {moments.OperationRecovered, moments.OperationGivenUp}  # by the outages
+    assert {kind for kind, told in TOLD.items() if told.line is None and told.metrics is None} == heard
 
 
 # ---- names ----

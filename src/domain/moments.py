@@ -1,0 +1,567 @@
+"""The noteworthy moments: what happened, as data, one class for each.
+
+Whoever sees one builds it and emits it: ``emit(moments.FileSkipped(file_path=path, reason="a FIFO"))``. That is all
+that the rooms know of telemetry. Which log line a moment becomes, and what it counts, is one row of
+``metrics/told.py``; the tables of ``docs/operations.md`` are written from the same row.
+
+A moment's fields are those of its log line, unrounded; a field that is not in the line says so. Moments of a stream are
+emitted by what ``Telemetry.stream`` gives, which knows whose they are; all others by ``Telemetry.emit``.
+Sizes are bytes, times seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from .recording import FailedFor, SendReason, Status
+
+
+class Moment:
+    """Something happened that somebody may want to read or to count."""
+
+    __slots__ = ()
+
+
+class DaemonMoment(Moment):
+    """A moment of the daemon, of a folder, or of a service."""
+
+    __slots__ = ()
+
+
+class StreamMoment(Moment):
+    """A moment of one stream; its line also has ``stream_id`` and ``file_path``."""
+
+    __slots__ = ()
+
+
+#: The only thing that an edge needs in order to say what happened. Never raises, never waits; any thread may call it.
+Emit = Callable[[DaemonMoment], None]
+
+
+class StreamTelemetry(Protocol):
+    """Takes the moments of one stream."""
+
+    def emit(self, moment: StreamMoment) -> None: ...
+
+    def bind(self) -> AbstractContextManager[None]:
+        """Put ``stream_id`` and ``file_path`` on everything that is logged inside, also by the edges. When it is left,
+        nobody carries the stream any longer."""
+
+
+class Telemetry(Protocol):
+    """Takes all moments."""
+
+    def emit(self, moment: DaemonMoment) -> None: ...
+
+    def stream(self, stream_id: str, path: str) -> StreamTelemetry:
+        """For the moments of this stream. ``stream_id`` is empty where there is none yet."""
+
+
+# -- one stream ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStarted(StreamMoment):
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamResumed(StreamMoment):
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartStored(StreamMoment):
+    """A part was sent, for the first time or again."""
+
+    number: int
+    size: int
+    seconds: float
+    reason: SendReason
+
+
+@dataclass(frozen=True, slots=True)
+class PartCopied(StreamMoment):
+    """The store has made a part out of an object of its own; nothing was sent."""
+
+    number: int
+    size: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class UploadAdopted(StreamMoment):
+    upload_id: str
+    parts: int
+
+
+@dataclass(frozen=True, slots=True)
+class WentIdle(StreamMoment):
+    quiet_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class GrewAgain(StreamMoment):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed(StreamMoment):
+    """All of the file is in parts that the store lists; ``seconds`` since it counted as finished."""
+
+    size: int
+    seconds: float
+    sent_again: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectProved(StreamMoment):
+    """``seconds_since_change``: since the file's last change; None where nobody can say."""
+
+    key: str
+    size: int
+    etag: str
+    seconds_since_change: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamIdTaken(StreamMoment):
+    """The object was there already, and the stream goes by its id from now on."""
+
+    object_stream_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectBeingReplaced(StreamMoment):
+    key: str
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTaken(StreamMoment):
+    """Somebody else's object is at ``taken``; the recording goes to ``key``."""
+
+    taken: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLost(StreamMoment):
+    upload_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StatusIs(StreamMoment):
+    """No line."""
+
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityUsed(StreamMoment):
+    """How full the upload is, from 0 to 1. No line."""
+
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class NearCapacity(StreamMoment):
+    size: int
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeFailed(StreamMoment):
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Completed(StreamMoment):
+    """``duration_seconds``: the film's length, None where unknown; ``stream_seconds``: from first sight to now."""
+
+    key: str
+    size: int
+    duration_seconds: float | None
+    stream_seconds: float
+    processing_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyStored(StreamMoment):
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentTaken(StreamMoment):
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rescued(StreamMoment):
+    key: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(StreamMoment):
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble(StreamMoment):
+    """What failed and is tried again after ``retry_seconds``; None: with what comes next."""
+
+    operation: str
+    error: BaseException
+    retry_seconds: float | None
+
+
+# -- the daemon and its recordings ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStarted(DaemonMoment):
+    """``settings`` are the ones that matter, each a field of the line; ``ffprobe`` is its version, if there is one."""
+
+    version: str
+    ffprobe: str | None
+    settings: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsNotice(DaemonMoment):
+    notice: str
+
+
+@dataclass(frozen=True, slots=True)
+class FfprobeMissing(DaemonMoment):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStopped(DaemonMoment):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveStreams(DaemonMoment):
+    """No line."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailedStreams(DaemonMoment):
+    """How many are kept as failed now. No line."""
+
+    counts: Mapping[FailedFor, int]
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyFile(DaemonMoment):
+    file_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamsRecovered(DaemonMoment):
+    streams: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draining(DaemonMoment):
+    streams: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drained(DaemonMoment):
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unexpected(DaemonMoment):
+    """A bug or a rarity: told with its traceback, since nobody foresaw it. ``stream_id`` where there is one already."""
+
+    file_path: str
+    error: BaseException
+    retry_seconds: float
+    stream_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanAborted(DaemonMoment):
+    key: str
+    upload_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrphansLeft(DaemonMoment):
+    """``keys`` are a few of theirs. Told when the number changes."""
+
+    count: int
+    keys: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectsGone(DaemonMoment):
+    """``keys`` are a few of theirs. Told when the number changes."""
+
+    count: int
+    keys: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class UploadsExpire(DaemonMoment):
+    days: int
+
+
+# -- watching ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FileSkipped(DaemonMoment):
+    """Once for each path, until it is something else."""
+
+    file_path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WatcherRestarted(DaemonMoment):
+    """Notifications ended; they are tried again after so many seconds. The scan goes on."""
+
+    retry_in_seconds: float
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut(DaemonMoment):
+    """How many files are left out now. No line."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class OldFilesLeftOut(DaemonMoment):
+    """``file_path`` is the newest of them, and ``changed_at`` when it changed last."""
+
+    count: int
+    file_path: str
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ExcludedStreams(DaemonMoment):
+    """``paths`` are a few of theirs."""
+
+    count: int
+    paths: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class FilmUnmatched(DaemonMoment):
+    """A file that looks like a film matches no pattern; ``pattern`` would take it. Once for each pattern."""
+
+    file_path: str
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class FolderMissing(DaemonMoment):
+    """The watched folder is away, empty at once, or on another device than before: nothing counts as deleted."""
+
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class FolderBack(DaemonMoment):
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class FolderScanned(DaemonMoment):
+    """A whole scan of a folder that is there; ``files``: recordings in it."""
+
+    files: int
+    seconds: float
+
+
+# -- Redis and the store -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSetAside(DaemonMoment):
+    """Something under ``key`` could not be used; where it was moved, ``reason`` says where to."""
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RedisMayLose(DaemonMoment):
+    """Redis is configured so that it can lose records."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RedisForgot(DaemonMoment):
+    """Redis no longer knew so many streams of this process; they were written anew."""
+
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class AbilityLearnt(DaemonMoment):
+    ability: str
+    able: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AbilityLost(DaemonMoment):
+    """The store could do this and no longer does."""
+
+    ability: str
+
+
+@dataclass(frozen=True, slots=True)
+class AbilitiesUnknown(DaemonMoment):
+    """What cannot be learnt; once."""
+
+    abilities: Collection[str]
+    error: BaseException | None
+
+
+# -- requests and outages ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RequestEnded(DaemonMoment):
+    """A single request. ``operation`` is one of few names, ``error_class`` None after a success; ``answered``: the
+    service said what it was asked, be it that a key is free. No line."""
+
+    service: str
+    operation: str
+    seconds: float
+    error_class: StrEnum | None
+    answered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OperationFailed(DaemonMoment):
+    """An attempt has failed. ``wait_seconds`` is 0 when it will not be tried again. Which line comes of it depends on
+    what failed before: ``ServiceAway``, ``AnswerNotUnderstood`` or none."""
+
+    operation: str
+    error: BaseException
+    attempt: int
+    wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRecovered(DaemonMoment):
+    """An operation that had failed works. No line of its own: ``ServiceBack`` comes of it, if there was an outage."""
+
+    operation: str
+    failures: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class OperationGivenUp(DaemonMoment):
+    """Nobody waits for it any longer. No line."""
+
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutageBegan(DaemonMoment):
+    """``since`` is Unix time. No line: the first attempt that failed has one."""
+
+    service: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class OutageEnded(DaemonMoment):
+    """Somebody was answered, or nobody asks any more. No line."""
+
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAway(DaemonMoment):
+    """An attempt failed: the service is away or refuses. ``away_seconds`` None: a refusal for good, no outage."""
+
+    service: str
+    operation: str
+    attempt: int
+    away_seconds: float | None
+    wait_seconds: float
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerNotUnderstood(DaemonMoment):
+    """An attempt failed because of what the service answers; it is there."""
+
+    operation: str
+    attempt: int
+    wait_seconds: float
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceBack(DaemonMoment):
+    """The end of an outage that the log has a line of, with all failures in it."""
+
+    service: str
+    failures: int
+    seconds: float
+
+
+# -- the process ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ReadinessLooked(DaemonMoment):
+    """Which parts are there. No line."""
+
+    parts: Mapping[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class NotReady(DaemonMoment):
+    """A part stays missing, for so many seconds by now."""
+
+    service: str
+    seconds: float
+    reason: str
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyAgain(DaemonMoment):
+    service: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoopLagged(DaemonMoment):
+    """How late the event loop came to a task, and the longest such delay of the last minute. No line."""
+
+    seconds: float
+    longest: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoopHangs(DaemonMoment):
+    """The process ends now."""
+
+    seconds: float
+    stack: str

@@ -1,0 +1,149 @@
+"""Takes the moments: each becomes its log line and counts what it counts, as ``told`` says, and listeners hear of it.
+
+The number of series is bounded: a stream has series of its own from its first part until some time after its end,
+and never more than so many streams have any; totals without a stream stay. Trouble that repeats is logged at once,
+then at most once a minute for each operation, and its end is logged once.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import Context, ContextVar
+from functools import partial
+
+import structlog
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
+
+from ..domain import moments
+from .instruments import BUILD, Instruments
+from .outages import Outages
+from .series import Roll, Series, Shared
+from .told import TOLD, Told
+from .trouble import Quiet
+
+Listener = Callable[[moments.Moment], None]
+
+_NOBODY: Mapping[str, str] = {}
+#: The stream whose work is being done, so that the edges' failures are counted as its own.
+_at_work: ContextVar[Series | None] = ContextVar("stream_at_work", default=None)
+
+
+def _logger(room: str) -> structlog.stdlib.BoundLogger:
+    found: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(f"{__name__.partition('.')[0]}.{room}")
+    return found
+
+
+class Emitter:
+    """The port ``Telemetry``. ``now`` gives monotonic seconds, ``wall_clock`` Unix time."""
+
+    def __init__(
+        self,
+        *,
+        version: str,
+        stream_max: int = 200,
+        retention_seconds: float = 600.0,
+        registry: CollectorRegistry | None = None,
+        now: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call] # else every counter has a second series
+        self.registry = CollectorRegistry() if registry is None else registry
+        ProcessCollector(registry=self.registry)
+        instruments = Instruments(self.registry)
+        instruments(BUILD).labels(version, platform.python_version()).set(1)
+        self._version = version
+        self._now = now
+        self._retention_seconds = retention_seconds
+        self._roll = Roll(stream_max, instruments.remove)
+        self._shared = Shared(instruments, self._roll, now, began=now())
+        self._of_no_stream = Series(self._shared)
+        self._quiet = Quiet()
+        self._last: dict[type[moments.Moment], object] = {}
+        self._outages = Outages(self.tell, now=now, wall_clock=wall_clock)
+        self._listeners: list[Listener] = [self._outages.hear]
+
+    def listen(self, listener: Listener) -> None:
+        """Let it hear of every moment from now on, after its line is written. It must neither wait nor raise."""
+        self._listeners.append(listener)
+
+    def emit(self, moment: moments.DaemonMoment) -> None:
+        self.tell(moment)
+
+    def stream(self, stream_id: str, path: str) -> StreamEmitter:
+        return StreamEmitter(self, self._series_of(stream_id), stream_id, path)
+
+    def expire(self, now: float) -> None:
+        """Let go of the series of streams that ended long ago, and of old trouble; to be called now and then."""
+        self._roll.leave_ended_before(now - self._retention_seconds)
+        self._quiet.forget(now)
+        self._outages.expire(now)
+
+    def tell(self, moment: moments.Moment, series: Series | None = None, who: Mapping[str, str] = _NOBODY) -> bool:
+        """Whether it became a line. ``series`` and ``who`` are those of the stream whose moment it is; what fails
+        elsewhere counts for the stream at work."""
+        told = TOLD[type(moment)]
+        if told.metrics is not None:
+            told.metrics(series or _at_work.get() or self._of_no_stream, moment)
+        is_said = self._write(told, moment, who)
+        for listener in self._listeners:
+            listener(moment)
+        return is_said
+
+    def _series_of(self, stream_id: str) -> Series:
+        return Series(self._shared, stream_id)
+
+    def _write(self, told: Told[moments.Moment], moment: moments.Moment, who: Mapping[str, str]) -> bool:
+        if told.line is None or not self._is_news(told, moment):
+            return False
+        counted: dict[str, object] = {}
+        if told.limited is not None:
+            kind, subject = told.limited(moment)
+            counted["failures"] = self._quiet.worth_a_line((kind, subject or _any_of(who)), self._now())
+            if not counted["failures"]:
+                return False
+        fields = told.fields_of(moment) | counted
+        event = told.line.event.format(service=getattr(moment, "service", ""))
+        write = partial(getattr(_logger(told.line.room), told.line.level), event, **who, **fields)
+        if told.accounts_for is None:
+            write()
+        else:
+            self._quiet.told(told.accounts_for(moment))
+            Context().run(write)
+        return True
+
+    def _is_news(self, told: Told[moments.Moment], moment: moments.Moment) -> bool:
+        if told.when_changed is None:
+            return True
+        found, before = told.when_changed(moment), self._last.get(type(moment))
+        self._last[type(moment)] = found
+        return bool(found) and found != before
+
+
+class StreamEmitter:
+    """The port ``StreamTelemetry``."""
+
+    def __init__(self, emitter: Emitter, series: Series, stream_id: str, path: str) -> None:
+        self._emitter = emitter
+        self._series = series
+        self._who = {"stream_id": stream_id, "file_path": path}
+
+    def emit(self, moment: moments.StreamMoment) -> None:
+        self._emitter.tell(moment, self._series, self._who)
+
+    @contextmanager
+    def bind(self) -> Iterator[None]:
+        token = _at_work.set(self._series)
+        try:
+            with structlog.contextvars.bound_contextvars(**self._who):
+                yield
+        finally:
+            _at_work.reset(token)
+            self._series.leave()
+
+
+def _any_of(who: Mapping[str, str]) -> str:
+    """What names the stream: its id, if it has one, else its path."""
+    return next(filter(None, who.values()), "")
