@@ -26,12 +26,15 @@ PHASES: Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
         ("example.env", (), "every setting with its default; generated"),
     ),
     "02_file_watching_mechanism": (
-        ("src/watcher/watcher.py", ("Watcher", "Tree", "Globs"), "notifications, and the scan that is the truth"),
+        ("src/watcher/watcher.py", ("Watcher",), "notifications, and the scan that is the truth"),
+        ("src/watcher/tree.py", ("Tree",), "what is remembered of the folder, and what a look finds changed"),
+        ("src/watcher/globs.py", ("Globs",), "which names are recordings"),
         ("src/events.py", ("StreamEvent", "WatcherChangeType"), "the hints"),
         ("src/dispatcher/sightings.py", ("decide",), "what a hint is worth: numbered cases"),
         ("src/dispatcher/hints.py", ("Hints",), "looks at each hinted file, and does what its case asks for"),
         ("src/dispatcher/dispatcher.py", ("Dispatcher",), "turns hints into streams, one for each file"),
-        ("src/watcher/recording_file.py", ("RecordingFiles",), "stat, open and read, inside the watched folder only"),
+        ("src/watcher/recording_file.py", ("RecordingFiles",), "stat, bytes and writers, off the event loop"),
+        ("src/watcher/opening.py", ("open_file",), "the way to a file, inside the watched folder only"),
     ),
     "03_stream_state_s3_init": (
         ("src/domain/recording.py", ("Checkpoint", "Status", "Identity"), "what is known of a stream"),

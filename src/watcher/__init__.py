@@ -4,8 +4,11 @@ The only room that touches the disk where recordings lie. It reads and never wri
 from a scan; what a file is, its stat, its bytes and its writers, ``RecordingFiles`` tells.
 """
 
-from .recording_file import RecordingFiles, identity_of
-from .watcher import Globs, Tree, Watcher
+from .globs import Globs
+from .recording_file import RecordingFiles
+from .stats import identity_of
+from .tree import Tree
+from .watcher import Watcher
 
 __all__ = [
     "Globs",

@@ -27,8 +27,10 @@ import pytest
 from src.domain import MIB, Chunk, ChunkBody, Hashes, Identity, Snapshot, Writers
 from src.domain.ports import Recordings
 from src.exceptions import ChunkProcessingError, FileChanged
-from src.watcher import RecordingFiles, recording_file
-from src.watcher.recording_file import BUFFERS_KEPT, PIECE, TURN
+from src.watcher import RecordingFiles, leases, stats
+from src.watcher.chunk_bodies import BUFFERS_KEPT
+from src.watcher.reading import PIECE
+from src.watcher.recording_file import TURN
 from tests.corpus.names import RECORDINGS, Odd
 
 LIMIT = 4 * MIB
@@ -284,7 +286,7 @@ class TestWhereStatxIsMissing:
     ) -> None:
         (tmp_path / "a.mp4").write_bytes(b"abc")
         full = await seen(files, "a.mp4")
-        monkeypatch.setattr(recording_file, "_statx", None)
+        monkeypatch.setattr(stats, "_statx", None)
         plain = await seen(files, "a.mp4")
         assert plain.identity == Identity(full.identity.inode, 0)
         assert (plain.size, plain.mtime_ns, plain.ctime_ns) == (full.size, full.mtime_ns, full.ctime_ns)
@@ -301,7 +303,7 @@ class TestWhereStatxIsMissing:
             return -1
 
         (tmp_path / "a.mp4").write_bytes(b"abc")
-        monkeypatch.setattr(recording_file, "_statx", refused)
+        monkeypatch.setattr(stats, "_statx", refused)
         assert (await seen(files, "a.mp4")).identity.birth_ns == 0
 
     @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
@@ -314,7 +316,7 @@ class TestWhereStatxIsMissing:
 
         (tmp_path / "a.mp4").write_bytes(b"abc")
         with monkeypatch.context() as patched:
-            patched.setattr(recording_file, "_statx", broken)
+            patched.setattr(stats, "_statx", broken)
             with pytest.raises(ChunkProcessingError, match=os.strerror(number)):
                 await files.digest("a.mp4", Identity(1, 1), Chunk(1, 0, 1), NO_HASHES)
         identity = await identity_of(files, "a.mp4")
@@ -687,7 +689,7 @@ class TestWriters:
         for place in (tmp_path, Path("/dev/shm")):
             folder = Path(tempfile.mkdtemp(dir=place))
             fd = os.open(folder, os.O_RDONLY)
-            known = recording_file._file_system(fd) in recording_file._LOCAL_FILE_SYSTEMS
+            known = leases.is_local(fd)
             os.close(fd)
             if known:
                 (folder / "a.mp4").write_bytes(bytes(8192))

@@ -21,7 +21,7 @@ from src.config import Settings
 from src.domain import Snapshot
 from src.events import StreamEvent, WatcherChangeType
 from src.watcher import Globs, RecordingFiles, Tree, Watcher, watcher
-from src.watcher.watcher import BATCH, Findings
+from src.watcher.tree import BATCH, Findings
 from tests.corpus.names import RECORDINGS, Odd
 
 CREATE, WRITE, DELETE = WatcherChangeType.CREATE, WatcherChangeType.WRITE, WatcherChangeType.DELETE

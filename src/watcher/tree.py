@@ -1,0 +1,300 @@
+"""The memory of the watched folder: what a look at it, whole or at a few paths, finds changed.
+
+Files vanish, mounts vanish too: when the folder itself is away, is empty at once, or is suddenly on another device,
+no file is reported as deleted. The folder is then reported once, and scanned on.
+
+Recordings are regular files whose name matches a glob. Symbolic links are not followed, neither to files nor to
+folders; what matches a glob and is no recording is reported once.
+"""
+
+from __future__ import annotations
+
+import os
+import stat as modes
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..domain import Snapshot
+from ..events import StreamEvent, WatcherChangeType
+from ..exceptions import ChunkProcessingError
+from .globs import Globs, pattern_of_a_film
+
+#: Entries of folders that are looked at before their events are published; events that are published at once.
+BATCH = 500
+#: Size, mtime_ns, ctime_ns, inode.
+Facts = tuple[int, int, int, int]
+
+
+_NEVER_SEEN: Facts = (-1, -1, -1, -1)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What is remembered of a file, and in which scan it was seen last."""
+
+    facts: Facts
+    scan: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Root:
+    """The watched folder itself."""
+
+    device: int
+    inode: int
+    empty: bool
+
+
+@dataclass(slots=True)
+class Findings:
+    """What one step of looking has found; told in the event loop's thread."""
+
+    events: list[StreamEvent] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    unmatched: list[tuple[str, str]] = field(default_factory=list)
+    entries: int = 0
+    missing: bool | None = None  # True: the watched folder went away, False: it is back
+    other_root: bool = False  # notifications still come from a folder that is not there any more
+
+
+class Tree:
+    """The memory of the watched folder. Blocks: for one thread at a time, which is never the event loop's."""
+
+    def __init__(
+        self,
+        root: Path,
+        globs: Globs,
+        stat: Callable[[str], Snapshot | None],
+        *,
+        hints_of_deletion_are_proof: bool,
+        old_seconds: float | None = None,
+    ) -> None:
+        self._began_ns = time.time_ns()
+        self._old_ns = None if old_seconds is None else self._began_ns - int(old_seconds * 1e9)
+        self._root = root
+        self._globs = globs
+        self._stat = stat
+        self._hints_of_deletion_are_proof = hints_of_deletion_are_proof
+        self._seen: dict[str, _Seen] = {}
+        self._skipped: dict[str, int] = {}  # reported path -> scan that met it last
+        self._unmatched: set[str] = set()  # patterns that were named; capitals are all that makes them many
+        self._unreadable: set[str] = set()  # folders of which this scan knows nothing
+        self._scan = 0
+        self._known_root: _Root | None = None
+        self.missing = False  # the watched folder; nothing counts as deleted
+
+    @property
+    def files(self) -> int:
+        """Recordings that are remembered."""
+        return len(self._seen)
+
+    def scan(self) -> Iterator[Findings]:
+        """Look at everything, one batch of entries at a time."""
+        root = self._look_at_root()
+        if root is None or (root.empty and self._seen):
+            yield self._folder_is(missing=True)
+            return
+        before = self._known_root
+        other_device = before is not None and before.device != root.device
+        if other_device:
+            yield self._folder_is(missing=True)
+        found = self._folder_is(missing=False)
+        if found.missing is False:
+            # Whoever follows a file saw it gone meanwhile: every one of them deserves a look, changed or not.
+            for seen in self._seen.values():
+                seen.facts = _NEVER_SEEN
+        found.other_root |= before is not None and (before.device, before.inode) != (root.device, root.inode)
+        yield found
+        self._scan += 1
+        self._unreadable.clear()
+        yield from self._walk("")
+        if self._look_at_root() == root:  # else it went away meanwhile, and what was not met may be there
+            self._known_root = root
+            yield self._end_scan(silently=other_device)
+
+    def look_at(self, paths: Iterable[str]) -> Iterator[Findings]:
+        """Look at what notifications named."""
+        found = Findings()
+        gone: set[str] = set()
+        folders: list[str] = []
+        for path in paths:
+            try:
+                self._look_at_path(path, found, gone, folders)
+            except (OSError, ChunkProcessingError):
+                continue  # the scan meets it too, and reports it
+        yield found
+        for folder in folders:
+            yield from self._walk(folder)
+        if gone and self._deletions_count():
+            yield self._forget([path for path in self._seen if path in gone or _is_below(path, gone)])
+
+    def _look_at_path(self, path: str, found: Findings, gone: set[str], folders: list[str]) -> None:
+        snapshot = self._stat(path)
+        if snapshot is not None:
+            if self._globs.match(path):
+                facts = (snapshot.size, snapshot.mtime_ns, snapshot.ctime_ns, snapshot.identity.inode)
+                self._compare(path, facts, found)
+            return
+        try:
+            mode = os.lstat(self._root / path).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            gone.add(path)
+            return
+        if any((self._root / folder).is_symlink() for folder in _folders_of(path)):
+            return  # behind a link; the scan reports the link
+        if modes.S_ISDIR(mode) and not self._globs.excludes(path):
+            folders.append(path)  # its files may be as new as itself
+        if self._globs.match(path):
+            self._skip(path, _kind(mode), found)
+
+    def _deletions_count(self) -> bool:
+        """Whether a file that is not there was deleted, rather than gone with its mount."""
+        root, known = self._look_at_root(), self._known_root
+        if root is None or known is None or root.device != known.device:
+            return False
+        return self._hints_of_deletion_are_proof or not root.empty
+
+    def _look_at_root(self) -> _Root | None:
+        try:
+            with os.scandir(self._root) as entries:
+                status = self._root.stat()
+                return _Root(status.st_dev, status.st_ino, next(entries, None) is None)
+        except OSError:
+            return None
+
+    def _folder_is(self, *, missing: bool) -> Findings:
+        if missing == self.missing:
+            return Findings()
+        self.missing = missing
+        return Findings(missing=missing, other_root=not missing)
+
+    def _walk(self, top: str) -> Iterator[Findings]:
+        """Everything below the folder ``top``; the memory that it takes grows with the folders, not the files."""
+        found = Findings()
+        waiting = [top]
+        while waiting:
+            folder = waiting.pop()
+            for entry in self._entries(folder, found):
+                path = f"{folder}/{entry.name}" if folder else entry.name
+                self._meet(entry, path, waiting, found)
+                found.entries += 1
+                if found.entries >= BATCH:
+                    yield found
+                    found = Findings()
+        yield found
+
+    def _entries(self, folder: str, found: Findings) -> Iterator[os.DirEntry[str]]:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (os.O_NOFOLLOW if folder else 0)
+        try:
+            fd = os.open(self._root / folder, flags)
+        except (FileNotFoundError, NotADirectoryError):
+            return  # gone meanwhile
+        except OSError as error:
+            self._cannot_list(folder, error, found)
+            return
+        try:
+            with os.scandir(fd) as entries:
+                yield from entries
+        except OSError as error:
+            self._cannot_list(folder, error, found)
+        finally:
+            os.close(fd)
+
+    def _cannot_list(self, folder: str, error: OSError, found: Findings) -> None:
+        self._unreadable.add(folder)
+        self._skip(folder or ".", f"the folder cannot be listed: {error.strerror}", found)
+
+    def _meet(self, entry: os.DirEntry[str], path: str, waiting: list[str], found: Findings) -> None:
+        try:
+            self._sort(entry, path, waiting, found)
+        except FileNotFoundError:
+            return  # gone meanwhile
+        except OSError as error:
+            self._unreadable.add(path)
+            self._skip(path, f"cannot be looked at: {error.strerror}", found)
+
+    def _sort(self, entry: os.DirEntry[str], path: str, waiting: list[str], found: Findings) -> None:
+        if entry.is_dir(follow_symlinks=False) and not self._globs.excludes(path):
+            waiting.append(path)
+        if not self._globs.match(path):
+            if entry.is_symlink() and (path in self._skipped or entry.is_dir()):
+                self._skip(path, "a symbolic link to a folder, which is not followed", found)
+            elif (pattern := pattern_of_a_film(entry.name)) is not None and entry.is_file(follow_symlinks=False):
+                self._name_pattern(path, pattern, found)
+            return
+        status = entry.stat(follow_symlinks=False)
+        if modes.S_ISREG(status.st_mode):
+            self._compare(path, (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino), found)
+        else:
+            self._skip(path, _kind(status.st_mode), found)
+
+    def _name_pattern(self, path: str, pattern: str, found: Findings) -> None:
+        if pattern not in self._unmatched and not self._globs.excludes(path):
+            self._unmatched.add(pattern)
+            found.unmatched.append((path, pattern))
+
+    def _compare(self, path: str, facts: Facts, found: Findings) -> None:
+        seen = self._seen.get(path)
+        if seen is None:
+            self._seen[path] = _Seen(facts, self._scan)
+            found.events.append(StreamEvent(WatcherChangeType.CREATE, path, self._is_old(facts)))
+            return
+        if seen.facts != facts:
+            seen.facts = facts
+            found.events.append(StreamEvent(WatcherChangeType.WRITE, path))
+        seen.scan = self._scan
+
+    def _is_old(self, facts: Facts) -> bool:
+        """Only in the first scan; and what was copied here meanwhile has an old mtime perhaps, but no old ctime."""
+        _, mtime_ns, ctime_ns, _ = facts
+        first = self._known_root is None
+        return first and self._old_ns is not None and mtime_ns < self._old_ns and ctime_ns < self._began_ns
+
+    def _skip(self, path: str, reason: str, found: Findings) -> None:
+        if path not in self._skipped:
+            found.skipped.append((path, reason))
+        self._skipped[path] = self._scan
+
+    def _end_scan(self, *, silently: bool) -> Findings:
+        """What this scan did not meet is forgotten, except where it could not look."""
+        self._skipped = {path: scan for path, scan in self._skipped.items() if scan == self._scan}
+        vanished = [path for path, seen in self._seen.items() if seen.scan != self._scan]
+        if self._unreadable:
+            vanished = [path for path in vanished if not self._is_unknown(path)]
+        found = self._forget(vanished)
+        return Findings() if silently else found
+
+    def _is_unknown(self, path: str) -> bool:
+        unreadable = self._unreadable
+        return "" in unreadable or path in unreadable or _is_below(path, unreadable)
+
+    def _forget(self, paths: Sequence[str]) -> Findings:
+        """All in one step: between two steps a hint may find one of them again."""
+        for path in paths:
+            del self._seen[path]
+        return Findings([StreamEvent(WatcherChangeType.DELETE, path) for path in paths])
+
+
+def _folders_of(path: str) -> Iterator[str]:
+    """The relative folders above ``path``, the nearest first."""
+    folder = path.rpartition("/")[0]
+    while folder:
+        yield folder
+        folder = folder.rpartition("/")[0]
+
+
+def _is_below(path: str, folders: Collection[str]) -> bool:
+    return any(folder in folders for folder in _folders_of(path))
+
+
+def _kind(mode: int) -> str:
+    """Why something with a recording's name is none."""
+    if modes.S_ISDIR(mode):
+        return "a folder; only what is inside it is looked at"
+    if modes.S_ISLNK(mode):
+        return "a symbolic link, which is not followed"
+    if modes.S_ISFIFO(mode):
+        return "a FIFO, not a file"
+    return "a socket or a device, not a file"
