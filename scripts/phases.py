@@ -45,7 +45,8 @@ PHASES: Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
         ("src/redis_client/checkpoints.py", ("RedisCheckpoints",), "the records in Redis, and the markers"),
         ("src/redis_client/names.py", ("Names",), "the keys and sets in Redis"),
         ("src/redis_client/writer.py", ("RedisWriter",), "a record is written whole, in one transaction"),
-        ("src/s3_client/client.py", ("S3Client", "open_store"), "the bucket, uploads, objects"),
+        ("src/s3_client/client.py", ("S3Client", "open_store"), "the store: its uploads, and all that it can be asked"),
+        ("src/s3_client/bucket.py", ("Bucket",), "the bucket, made where it is missing"),
     ),
     "04_chunk_processing_s3_upload": (
         ("src/domain/part_plan.py", ("Limits", "to_send", "part_size"), "S3's limits, part sizes, what to send next"),

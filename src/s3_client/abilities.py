@@ -9,10 +9,10 @@ an upload that vanished, two answers that differ. It is asked again later, and n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..exceptions import (
     S3NotAble,
@@ -213,6 +213,23 @@ class Learner:
         """A header was refused elsewhere. That teaches nothing; it is a reason to ask."""
         if self._ended_at is None or self._now() - self._ended_at >= _SUSPICION_SECONDS:
             self._start(self.asked)
+
+    async def without_if_refused(
+        self, call: Callable[..., Awaitable[dict[str, Any]]], arguments: Mapping[str, Any], plain: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], bool]:
+        """The answer, and whether it is to the whole request. ``plain`` lacks headers that nothing depends on.
+
+        Refused with them, it is asked once without. That teaches nothing; it makes the probe ask.
+        """
+        try:
+            return await call(**arguments), True
+        except S3Unavailable as exc:
+            if self._settings.is_aws or said(exc) is not Said.NOT_KNOWN:
+                raise
+            self.suspect()
+            if arguments == plain or self._settings.checksum is Choice.ON:
+                raise
+        return await call(**plain), False
 
     async def keep(self) -> None:
         """Never ends: ask anew from time to time."""

@@ -15,38 +15,20 @@ What the operator should know of it:
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
-from urllib.parse import unquote_plus
 
 import aioboto3
-import aiohttp
 import botocore.handlers
 from aiobotocore.config import AioConfig
-from awscrt import checksums as crt
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError
 
-from ..domain import (
-    PROBE_KEY,
-    Answer,
-    Chunk,
-    ChunkBody,
-    Hashes,
-    ListedObject,
-    Manifest,
-    Need,
-    OpenUpload,
-    StoredObject,
-    StoredPart,
-    crc64_from_base64,
-    crc64_to_base64,
-)
+from ..domain import Answer, Chunk, ChunkBody, Hashes, Manifest, Need, StoredPart, crc64_to_base64
 from ..exceptions import (
     ConfigurationError,
     PartNotTaken,
@@ -54,62 +36,28 @@ from ..exceptions import (
     PartTooLarge,
     S3ConnectionCut,
     S3NotAble,
-    S3NotUnderstood,
     S3OperationError,
     S3Rejected,
     S3Unavailable,
     S3WrongContent,
     UploadGone,
 )
-from ..retry import RetryPolicy, ServiceObserver, observed
-from .abilities import CONDITIONS, PUT_CONDITIONS, AbilityObserver, Learner, Said, said
-from .answers import (
-    HARMLESS,
-    SAID,
-    bare,
-    check_answer,
-    completion_answer,
-    completion_arguments,
-    content_md5,
-    is_said,
-    listed_object,
-    listed_part,
-    newer_part,
-    stored_part,
-    whole_size,
-)
+from ..retry import RetryPolicy, ServiceObserver
+from .abilities import CONDITIONS, PUT_CONDITIONS, AbilityObserver, Learner
+from .answers import HARMLESS, check_answer, completion_answer, completion_arguments, content_md5, stored_part
+from .bucket import PING_SECONDS, Bucket
 from .credentials import RenewableCredentials
-from .errors import (
-    NONSENSE,
-    NotUnderstood,
-    error_class,
-    is_silent_about_missing,
-    no_sense,
-    reading,
-    refuses_credentials,
-    translate,
-)
-from .outcomes import SILENT
+from .errors import reading
+from .listings import Listings
+from .objects import Objects
 from .probe import NoNotes, Probe, ProbeNotes
+from .requests import Requests
 from .settings import Abilities, Choice, Deadlines, StoreSettings, addressing
-from .transport import SIGNER, BodyFile, NeverElsewhere, moving, timestamp
+from .transport import SIGNER, BodyFile, NeverElsewhere, timestamp
 from .uploads import KnownUploads
 
-_PARTS_A_PAGE = 200  # a page of 1,000 keeps the event loop busy for 50 ms
 _LONGEST_PROBE = timedelta(minutes=15)
-_PING_SECONDS = 2.5  # less than whoever asks for readiness waits, so that the silence is told
-_DOCUMENT_LIMIT = 64 * 1024 * 1024
-#: For each listing: where the next page begins, in the request and in the answer before it.
-_MARKERS = {
-    "list_multipart_uploads": {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"},
-    "list_objects_v2": {"ContinuationToken": "NextContinuationToken"},
-    "list_parts": {"PartNumberMarker": "NextPartNumberMarker"},
-}
-#: A body that the store calls another one so often was changed after its checksum was made: it is read again.
-_MOST_REFUSED_SUMS = 3
 _MEMORY = "if it goes on, something changes the bytes on their way, or this machine's memory does"
-#: What a store answers where a condition of ``put_document`` does not hold.
-_UNMET = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "404", "409", "412"})
 
 
 class StoreObserver(ServiceObserver, AbilityObserver, Protocol):
@@ -130,28 +78,46 @@ class S3Client:
         deadlines: Deadlines | None = None,
         notes: ProbeNotes | None = None,
     ) -> None:
-        self._client = client
-        self._credentials = credentials
         self._settings = settings
         self._policy = policy
         self._observer = observer
         self._deadlines = deadlines or Deadlines()
-        self._bucket_seen = False
-        self._preparing = asyncio.Lock()
         self._notes = notes or NoNotes()
+        self._speed: float | None = None
+        self._uploads = KnownUploads()
+        self._requests = Requests(
+            client,
+            settings,
+            observer=observer,
+            credentials=credentials,
+            deadlines=self._deadlines,
+            uploads=self._uploads,
+        )
+        self._call = self._requests.call
+        self._bucket = Bucket(self._requests, settings, observer)
         known = True if settings.checksum is Choice.ON else None
-        self._probe = Probe(self._call, settings.bucket, self._probe_key, self._notes, checksums=known)
+        self._probe = Probe(self._call, settings.bucket, settings.probe_key, self._notes, checksums=known)
         self._learner = Learner(
             settings,
-            ready=self._prepare,
+            ready=self._bucket.prepare,
             ask=self._probe.ask,
             policy=policy,
             observer=observer,
             now=time.monotonic,
         )
-        self._uploads = KnownUploads()
-        self._speed: float | None = None
-        self._not_understood = NotUnderstood()
+        # What they know is the port's as it is: a method for each would say no more than this.
+        self.ping = self._bucket.ping
+        self.days_of_an_upload = self._bucket.days_of_an_upload
+        objects = Objects(self._requests, self._bucket, self._learner, self._deadlines)
+        self.head = objects.head
+        self.object_crc64 = objects.object_crc64
+        self.put_document = objects.put_document
+        self.get_document = objects.get_document
+        listings = Listings(self._requests, settings, self._uploads)
+        self.list_parts = listings.list_parts
+        self.list_uploads = listings.list_uploads
+        self.list_uploads_under = listings.list_uploads_under
+        self.list_objects = listings.list_objects
 
     @property
     def bucket(self) -> str:
@@ -178,7 +144,7 @@ class S3Client:
         self._uploads.begun(upload_id, checksums=False)
 
     async def learn(self, need: Need) -> None:
-        await self._prepare()
+        await self._bucket.prepare()
         match need:
             case Need.CREATE:
                 await self._learner.for_create()
@@ -189,7 +155,7 @@ class S3Client:
 
     async def abilities(self) -> Abilities:
         """What the store can do: set, known, or learnt with the probe's key, as far as it can be learnt."""
-        await self._prepare()
+        await self._bucket.prepare()
         return await self._learner.everything()
 
     async def keep_abilities(self) -> None:
@@ -207,53 +173,17 @@ class S3Client:
         machine is forgotten when the upload is there no more: that machine may never come back.
         """
         for upload_id in await self._notes.left_behind():
-            await self.abort_upload(self._probe_key, upload_id)
+            await self.abort_upload(self._settings.probe_key, upload_id)
             await self._notes.forget(upload_id)
         elsewhere = set(await self._notes.from_elsewhere())  # before the listing, which has all of them
         before = datetime.now(UTC) - _LONGEST_PROBE
-        for upload in await self.list_uploads(self._probe_key):
+        for upload in await self.list_uploads(self._settings.probe_key):
             if upload.initiated_at is not None and upload.initiated_at < before:
                 await self.abort_upload(upload.key, upload.upload_id)
             else:
                 elsewhere.discard(upload.upload_id)
         for upload_id in elsewhere:
             await self._notes.forget(upload_id)
-
-    async def days_of_an_upload(self) -> int | None:
-        """After how many days a rule of the bucket aborts unfinished uploads; None: no rule, or it is not told."""
-        try:
-            answer = await self._call("get_bucket_lifecycle_configuration")
-        except (S3Rejected, S3NotAble):
-            return None  # no rules, or no such ability
-        except S3Unavailable as exc:
-            if not exc.misconfigured:
-                raise
-            return None  # no right to see them: nothing depends on it
-        with reading("get_bucket_lifecycle_configuration"):
-            rules = [rule for rule in answer.get("Rules", []) if self._concerns_recordings(rule)]
-            days = [rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation") for rule in rules]
-            return min((int(each) for each in days if each is not None), default=None)
-
-    def _concerns_recordings(self, rule: Mapping[str, Any]) -> bool:
-        """Whether an enabled rule can meet uploads behind our prefix. S3 allows no tag or size beside this action."""
-        scope = rule.get("Filter", {})
-        prefix = scope.get("Prefix", scope.get("And", {}).get("Prefix", rule.get("Prefix", "")))
-        ours = self._settings.key_prefix
-        return rule.get("Status") == "Enabled" and (ours.startswith(prefix) or prefix.startswith(ours))
-
-    @property
-    def _probe_key(self) -> str:
-        return f"{self._settings.key_prefix}{PROBE_KEY}"
-
-    async def ping(self) -> None:
-        """Raise ``S3Unavailable`` unless the bucket answers now."""
-        try:
-            await self._call("head_bucket", deadline=_PING_SECONDS)
-        except S3Unavailable as exc:
-            # Until the bucket was there once, whoever makes it tells what is in its way.
-            if self._bucket_seen or not _is_no_bucket(exc):
-                self._observer.operation_failed(operation="s3.ping", error=exc, attempt=1, wait_seconds=0.0)
-            raise
 
     # -- uploads ----------------------------------------------------------------------------------------------
 
@@ -265,7 +195,7 @@ class S3Client:
 
     async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
         async def send() -> StoredPart:
-            await self._prepare()
+            await self._bucket.prepare()
             try:
                 return await self._send_part(key, upload_id, number, body)
             except S3Unavailable as exc:
@@ -273,7 +203,7 @@ class S3Client:
                     exc.hint = _MEMORY
                 # A refusal can be lost when it comes in mid-body and the line is cut: ask in a way that is heard.
                 with suppress(S3Unavailable, S3Rejected):
-                    await self._call("list_parts", Key=key, UploadId=upload_id, MaxParts=1, deadline=_PING_SECONDS)
+                    await self._call("list_parts", Key=key, UploadId=upload_id, MaxParts=1, deadline=PING_SECONDS)
                 raise
 
         return await send()
@@ -282,7 +212,7 @@ class S3Client:
         self, key: str, upload_id: str, chunk: Chunk, *, source_key: str, source_etag: str
     ) -> StoredPart | None:
         async def copy() -> StoredPart | None:
-            await self._prepare()
+            await self._bucket.prepare()
             if not self._learner.current().part_copy:
                 return None
             try:
@@ -306,25 +236,10 @@ class S3Client:
 
         return await copy()
 
-    async def list_parts(self, key: str, upload_id: str) -> dict[int, StoredPart]:
-        async def list_all() -> dict[int, StoredPart]:
-            found: dict[int, StoredPart] = {}
-            async for page in self._pages("list_parts", Key=key, UploadId=upload_id, MaxParts=_PARTS_A_PAGE):
-                with reading("list_parts"):
-                    if page.get("UploadId", upload_id) != upload_id:
-                        raise ValueError("it is about another upload")
-                    # Amazon says it of an upload without parts, too.
-                    self._uploads.listed(upload_id, page, always_said=self._settings.is_aws)
-                    for part in map(listed_part, page.get("Parts", [])):
-                        found[part.number] = newer_part(part, found.get(part.number))
-            return found
-
-        return await list_all()
-
     async def complete_upload(
         self, key: str, upload_id: str, manifest: Manifest, parts: Sequence[StoredPart]
     ) -> Answer:
-        await self._prepare()
+        await self._bucket.prepare()
         abilities = await self._learner.for_conditions(CONDITIONS)
         conditional = abilities.if_none_match if manifest.replaces is None else abilities.if_match
         # Whether the store heeds a condition that nobody could ask about, nobody knows either.
@@ -356,7 +271,7 @@ class S3Client:
         """What the store answers. Raises ``S3ConnectionCut`` where the connection ended before that."""
         plain = {name: value for name, value in arguments.items() if name not in HARMLESS}
         try:
-            await self._without_if_refused(call, arguments, plain)
+            await self._learner.without_if_refused(call, arguments, plain)
         except S3ConnectionCut:
             raise
         except UploadGone:
@@ -391,221 +306,16 @@ class S3Client:
 
         await abort()
 
-    async def list_uploads(self, key: str) -> list[OpenUpload]:
-        # Some stores encode keys as they were asked to without saying so.
-        listed = await self.list_uploads_under(key)
-        return [replace(upload, key=key) for upload in listed if key in (upload.key, unquote_plus(upload.key))]
-
-    async def list_uploads_under(self, prefix: str) -> list[OpenUpload]:
-        async def list_all() -> list[OpenUpload]:
-            found: list[OpenUpload] = []
-            try:
-                async for page in self._pages("list_multipart_uploads", Prefix=prefix, EncodingType="url"):
-                    decoded = unquote_plus if page.get("EncodingType") == "url" else str
-                    with reading("list_multipart_uploads"):
-                        found += [
-                            OpenUpload(decoded(entry["Key"]), entry["UploadId"], entry.get("Initiated"))
-                            for entry in page.get("Uploads", [])
-                        ]
-            except (S3Rejected, S3NotAble):
-                return []  # a store that cannot list them: nothing is found, and nothing aborted
-            return found
-
-        return await list_all()
-
-    # -- objects ----------------------------------------------------------------------------------------------
-
-    async def head(self, key: str) -> StoredObject | None:
-        return await self._head(key)
-
-    async def list_objects(self, prefix: str, wanted: Callable[[ListedObject], bool]) -> list[ListedObject]:
-        async def list_all() -> list[ListedObject]:
-            found: list[ListedObject] = []
-            async for page in self._pages("list_objects_v2", Prefix=prefix):
-                with reading("list_objects_v2"):
-                    found += filter(wanted, map(listed_object, page.get("Contents", [])))
-            return found
-
-        return await list_all()
-
-    async def object_crc64(self, key: str, etag: str) -> int | None:
-        async def fetch() -> int | None:
-            try:
-                answer = await self._get(key, IfMatch=f'"{etag}"')
-            except S3Rejected:
-                return None
-            if bare(answer["ETag"]) != etag:
-                answer["Body"].close()
-                return None
-            crc = 0
-            async for piece in self._pieces(answer["Body"]):
-                crc = crt.crc64nvme(piece, crc)
-            return crc
-
-        return await fetch()
-
-    async def put_document(self, key: str, body: bytes, *, replaces: str | None) -> bool:
-        async def put() -> bool:
-            await self._prepare()
-            abilities = await self._learner.for_conditions(PUT_CONDITIONS)
-            arguments: dict[str, Any] = {"Body": body, "ContentType": "application/json"}
-            if replaces is None and abilities.put_if_none_match:
-                arguments["IfNoneMatch"] = "*"
-            elif replaces is None and (there := await self._get_document(key)) is not None:
-                return there[0] == body
-            if replaces is not None and abilities.put_if_match:
-                arguments["IfMatch"] = f'"{replaces}"'
-            plain = {**arguments, "ContentMD5": content_md5(hashlib.md5(body, usedforsecurity=False).hexdigest())}
-            summed = {**arguments, "ChecksumCRC64NVME": crc64_to_base64(crt.crc64nvme(body))}
-            try:
-                call = partial(self._call, "put_object", Key=key)
-                await self._without_if_refused(call, summed if abilities.checksum else plain, plain)
-            except S3Rejected as exc:
-                if exc.code not in _UNMET:
-                    raise
-                # Our own earlier attempt may have got through and lost its answer.
-                stored = await self._get_document(key)
-                return stored is not None and stored[0] == body
-            return True
-
-        return await put()
-
-    async def get_document(self, key: str) -> tuple[bytes, str] | None:
-        return await self._get_document(key)
-
-    # -- how a call is made -----------------------------------------------------------------------------------
-
-    async def _call(self, operation: str, *, deadline: float | None = None, **arguments: Any) -> dict[str, Any]:
-        try:
-            with observed(self._observer, "s3", operation, error_class):
-                answer = await self._ask(operation, deadline=deadline, **arguments)
-        except S3NotUnderstood as exc:
-            self._not_understood.met(exc)
-            raise
-        except S3OperationError as exc:
-            self._not_understood.answered(operation)
-            if isinstance(exc, UploadGone) and "UploadId" in arguments:
-                self._uploads.ended(arguments["UploadId"])
-            if not self._settings.is_aws and is_silent_about_missing(exc.__cause__):
-                await self._confirm_missing(operation, arguments, deadline)
-            raise
-        self._not_understood.answered(operation)
-        return answer
-
-    async def _confirm_missing(self, operation: str, arguments: Mapping[str, Any], deadline: float | None) -> None:
-        """Raise what is in the way where a HEAD's bare 404 does not mean that there is nothing.
-
-        VersityGW answers an access key id that it does not know so, and an object that nobody may see is not gone.
-        A request whose refusal has a body says which it is.
-        """
-        try:
-            if operation == "head_bucket":
-                await self._call("list_objects_v2", MaxKeys=1, deadline=deadline)
-            else:
-                answer = await self._call("get_object", Key=arguments["Key"], Range="bytes=0-0", deadline=deadline)
-                answer["Body"].close()
-        except S3Rejected:
-            return
-        except S3Unavailable as exc:
-            if _is_no_bucket(exc) and operation == "head_bucket":
-                return
-            raise
-        raise S3Unavailable(f"{operation}: it is there now", operation=operation)
-
-    async def _ask(self, operation: str, *, deadline: float | None, **arguments: Any) -> dict[str, Any]:
-        seconds = deadline or self._deadlines.call
-        try:
-            async with asyncio.timeout(seconds), moving(arguments.get("Body"), self._deadlines.call) as stalled:
-                answer: dict[str, Any] = await getattr(self._client, operation)(Bucket=self.bucket, **arguments)
-        except TimeoutError:
-            message = f"{operation}: no answer within {seconds:g} s"
-            if stalled():
-                message = f"{operation}: no byte was accepted for {self._deadlines.call:g} s"
-            raise S3Unavailable(message, operation=operation, hint=SILENT) from None
-        except (ClientError, BotoCoreError, OSError, aiohttp.ClientError) as exc:
-            # A trial of the probe may be answered so for what it asks (GCS: a checksum): that is nothing of the keys'.
-            if refuses_credentials(exc) and arguments.get("Key") != self._probe_key:
-                self._credentials.refused()
-            raise translate(exc, operation=operation) from exc
-        except NONSENSE as exc:
-            raise no_sense(operation, repr(exc)) from exc
-        if operation in SAID and not any(is_said(answer.get(name)) for name in SAID[operation]):
-            if "Body" in answer:
-                answer["Body"].close()
-            raise no_sense(operation, f"it has no {SAID[operation][0]}")
-        return answer
-
-    async def _pages(self, operation: str, **arguments: Any) -> AsyncIterator[dict[str, Any]]:
-        """The pages of a listing. One that leads back to a page that was seen would have no end."""
-        markers: list[dict[str, Any]] = [{}]
-        while True:
-            page = await self._call(operation, **arguments, **markers[-1])
-            yield page
-            if not page["IsTruncated"]:
-                return
-            with reading(operation):
-                marker = {ours: page[theirs] for ours, theirs in _MARKERS[operation].items()}
-                if page.get("EncodingType") == "url" and "KeyMarker" in marker:
-                    marker["KeyMarker"] = unquote_plus(marker["KeyMarker"])
-                if marker in markers:
-                    raise ValueError("the listing has no end")
-            markers.append(marker)
-
-    async def _pieces(self, body: Any) -> AsyncGenerator[bytes, None]:
-        """An answer's body in pieces, each of which must come within the deadline of a call."""
-        try:
-            while True:
-                async with asyncio.timeout(self._deadlines.call):
-                    piece = await body.read(1024 * 1024)
-                if not piece:
-                    return
-                yield piece
-        except (TimeoutError, BotoCoreError, OSError, aiohttp.ClientError) as exc:
-            raise translate(exc, operation="get_object") from exc
-        finally:
-            body.close()
-
-    async def _get(self, key: str, **arguments: Any) -> dict[str, Any]:
-        """An object as it is stored, not as somebody on the way has packed it."""
-        answer = await self._call("get_object", Key=key, **arguments)
-        packed = answer.get("ContentEncoding", "")
-        if packed.removeprefix("aws-chunked").strip(", ") in ("", "identity"):
-            return answer
-        try:
-            head = await self._call("head_object", Key=key)
-            if (head.get("ContentEncoding"), head.get("ContentLength")) == (packed, answer.get("ContentLength")):
-                return answer  # it is stored so
-            raise no_sense("get_object", f"the object came packed with {packed}")
-        except BaseException:
-            answer["Body"].close()
-            raise
-
-    async def _get_document(self, key: str) -> tuple[bytes, str] | None:
-        try:
-            answer = await self._get(key)
-        except S3Rejected as exc:
-            if exc.code == "NoSuchKey":
-                return None
-            raise
-        size, pieces = 0, []
-        async with aclosing(self._pieces(answer["Body"])) as body:
-            async for piece in body:
-                pieces.append(piece)
-                size += len(piece)
-                if max(size, answer.get("ContentLength", 0)) > _DOCUMENT_LIMIT:
-                    return b"", bare(answer["ETag"])
-        return b"".join(pieces), bare(answer["ETag"])
-
     async def _create(self, key: str, metadata: Mapping[str, str], *, checksum: bool) -> str:
         plain: dict[str, Any] = {"Metadata": dict(metadata), "ContentType": "video/mp4"}
         declared = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"} if checksum else {}
         call = partial(self._call, "create_multipart_upload", Key=key)
         try:
-            answer, whole = await self._without_if_refused(call, {**plain, **declared}, plain)
+            answer, whole = await self._learner.without_if_refused(call, {**plain, **declared}, plain)
         except S3ConnectionCut:
             # A kept connection that was closed meanwhile: aiohttp itself repeats only what is idempotent. At worst an
             # upload without parts is left, which goes when this one is completed.
-            answer, whole = await self._without_if_refused(call, {**plain, **declared}, plain)
+            answer, whole = await self._learner.without_if_refused(call, {**plain, **declared}, plain)
         upload_id = str(answer["UploadId"])
         self._uploads.begun(upload_id, checksums=checksum and whole)
         return upload_id
@@ -630,7 +340,7 @@ class S3Client:
                 PartNumber=number,
                 deadline=self._deadlines.for_body(body.size, self._speed, self._uploads.patience(upload_id)),
             )
-            answer, _ = await self._without_if_refused(call, arguments, plain)
+            answer, _ = await self._learner.without_if_refused(call, arguments, plain)
         except PartNumberRefused as exc:
             exc.number = number
             raise
@@ -658,32 +368,6 @@ class S3Client:
         speed = size / max(seconds, 1e-6)
         self._speed = speed if self._speed is None else 0.8 * self._speed + 0.2 * speed
 
-    async def _head(self, key: str) -> StoredObject | None:
-        try:
-            mode = {"ChecksumMode": "ENABLED"} if self._learner.current().checksum_mode else {}
-            answer, _ = await self._without_if_refused(partial(self._call, "head_object", Key=key), mode, {})
-        except S3Rejected as exc:
-            if exc.code in ("404", "NoSuchKey", "NotFound"):
-                return None
-            raise
-        whole = answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
-        crc = answer.get("ChecksumCRC64NVME") if whole else None
-        metadata = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
-        length = answer["ContentLength"] if "ContentLength" in answer else await self._length(key, answer["ETag"])
-        with reading("head_object"):
-            size, etag = whole_size(length), bare(answer["ETag"])
-            return StoredObject(size, etag, crc64_from_base64(crc) if crc else None, metadata)
-
-    async def _length(self, key: str, etag: str) -> int:
-        """Of an object whose HEAD had lost it on the way: a byte of it comes with the length of the whole."""
-        try:
-            answer = await self._call("get_object", Key=key, IfMatch=f'"{bare(etag)}"', Range="bytes=0-0")
-        except S3Rejected as exc:
-            raise no_sense("head_object", "it has no length") from exc
-        answer["Body"].close()
-        with reading("get_object"):
-            return int(answer["ContentRange"].rpartition("/")[2])
-
     async def _condition_holds(self, key: str, manifest: Manifest) -> bool:
         """For stores without conditional completion: the closest that can be had, with a small window."""
         stored = await self.head(key)
@@ -691,67 +375,12 @@ class S3Client:
 
     # -- what the store can do --------------------------------------------------------------------------------
 
-    async def _without_if_refused(
-        self, call: Callable[..., Awaitable[dict[str, Any]]], arguments: Mapping[str, Any], plain: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], bool]:
-        """The answer, and whether it is to the whole request. ``plain`` lacks headers that nothing depends on.
-
-        Refused with them, it is asked once without. That teaches nothing; it makes the probe ask.
-        """
-        try:
-            return await call(**arguments), True
-        except S3Unavailable as exc:
-            if self._settings.is_aws or said(exc) is not Said.NOT_KNOWN:
-                raise
-            self._learner.suspect()
-            if arguments == plain or self._settings.checksum is Choice.ON:
-                raise
-        return await call(**plain), False
-
     def _sends_checksums(self, upload_id: str) -> bool:
         """Whether parts of this upload, and its completion, carry checksums; of an unknown one as of a new one."""
         if self._settings.checksum is Choice.OFF:
             return False
         known = self._uploads.with_checksums(upload_id)
         return self._learner.current().checksum if known is None else known
-
-    async def _prepare(self) -> None:
-        """The bucket, made sure of once; a single attempt, so that callers retry as a whole."""
-        if not self._bucket_seen:
-            async with self._preparing:
-                if not self._bucket_seen:
-                    await self._ensure_bucket()
-                    self._bucket_seen = True
-
-    async def _ensure_bucket(self) -> None:
-        try:
-            await self._call("head_bucket")
-            return
-        except S3Unavailable as exc:
-            if not _is_no_bucket(exc):
-                raise
-        try:
-            await self._create_bucket()
-        except S3Rejected as exc:
-            if exc.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
-                hint = "create the bucket, or check S3_ENDPOINT_URL, S3_BUCKET_NAME and S3_REGION_NAME"
-                raise S3Unavailable(str(exc), operation="create_bucket", hint=hint, misconfigured=True) from exc
-
-    async def _create_bucket(self) -> None:
-        region = self._client.meta.region_name
-        if region == "us-east-1":
-            await self._call("create_bucket")
-            return
-        try:
-            await self._call("create_bucket", CreateBucketConfiguration={"LocationConstraint": region})
-        except (S3Rejected, S3NotAble) as exc:
-            if exc.code not in ("InvalidLocationConstraint", "MalformedXML", "NotImplemented", "501"):
-                raise
-            await self._call("create_bucket")  # a store of one region that knows no others
-
-
-def _is_no_bucket(exc: S3Unavailable) -> bool:
-    return "NoSuchBucket" in str(exc)
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from ..domain import PROBE_KEY
 from .credentials import KeySettings
 
 _AMAZON_PARTS = 10_000  # Cloudflare R2's number, too
@@ -37,6 +38,11 @@ class StoreSettings:
     payload_signing: Choice = Choice.AUTO
     max_parts: int | None = None
     connections: int = 32
+
+    @property
+    def probe_key(self) -> str:
+        """Where the probe tries out what the store can do."""
+        return f"{self.key_prefix}{PROBE_KEY}"
 
     @property
     def is_aws(self) -> bool:

@@ -63,7 +63,7 @@ async def test_a_strangers_object_is_kept_where_nobody_could_learn_whether_condi
             client._learner._began -= 100.0  # the store was away for the first minute
             film = os.urandom(5 * MIB)
             upload_id, parts = await uploaded(client, "k", film)
-            await client._call("put_object", Key="k", Body=b"a stranger's")
+            await client._requests.call("put_object", Key="k", Body=b"a stranger's")
             answer = await client.complete_upload("k", upload_id, manifest_of(film), parts)
             there = await client.head("k")
             assert answer is Answer.PRECONDITION_FAILED

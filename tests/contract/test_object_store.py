@@ -296,7 +296,7 @@ async def test_the_shortest_rule_that_aborts_uploads_is_known(moto: S3Server) ->
         await client.abilities()
         assert await client.days_of_an_upload() is None
         rules = [_rule("long", 30), _rule("short", 3), _rule("off", 1, status="Disabled"), _rule("other", None)]
-        await client._client.put_bucket_lifecycle_configuration(
+        await client._requests._client.put_bucket_lifecycle_configuration(
             Bucket=client.bucket, LifecycleConfiguration={"Rules": rules}
         )
         assert await client.days_of_an_upload() == 3
@@ -322,7 +322,7 @@ async def test_only_rules_that_can_meet_our_uploads_count(
     async with opened(moto, key_prefix="rec/cam/") as client:
         await client.abilities()
         rule = {key: value for key, value in _rule("one", 2).items() if key != "Filter"} | where
-        await client._client.put_bucket_lifecycle_configuration(
+        await client._requests._client.put_bucket_lifecycle_configuration(
             Bucket=client.bucket, LifecycleConfiguration={"Rules": [rule]}
         )
         assert await client.days_of_an_upload() == (2 if meets else None)

@@ -342,8 +342,8 @@ def _texts(node: ast.expr) -> set[str]:
 def _operations() -> set[str]:
     """What the client asks of the store: the first argument wherever it asks."""
     trees = [
-        ast.parse((ROOT / "src" / name).read_text(encoding="utf-8"))
-        for name in ("s3_client/client.py", "s3_client/probe.py")
+        ast.parse((ROOT / "src" / "s3_client" / f"{name}.py").read_text(encoding="utf-8"))
+        for name in ("bucket", "client", "listings", "objects", "probe", "requests")
     ]
     calls = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args)
     named: set[str] = set()

@@ -1,0 +1,150 @@
+"""Objects and documents: looked at, fetched to be hashed, and small documents written on a condition."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from functools import partial
+from typing import Any
+
+import aiohttp
+from awscrt import checksums as crt
+from botocore.exceptions import BotoCoreError
+
+from ..domain import StoredObject, crc64_from_base64, crc64_to_base64
+from ..exceptions import S3Rejected
+from .abilities import PUT_CONDITIONS, Learner
+from .answers import bare, content_md5, whole_size
+from .bucket import Bucket
+from .errors import no_sense, reading, translate
+from .requests import Requests
+from .settings import Deadlines
+
+_DOCUMENT_LIMIT = 64 * 1024 * 1024
+#: What a store answers where a condition of ``put_document`` does not hold.
+_UNMET = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "404", "409", "412"})
+
+
+class Objects:
+    """Objects and documents in one bucket; each call is one attempt."""
+
+    def __init__(self, requests: Requests, bucket: Bucket, learner: Learner, deadlines: Deadlines) -> None:
+        self._call = requests.call
+        self._bucket = bucket
+        self._learner = learner
+        self._deadlines = deadlines
+
+    async def head(self, key: str) -> StoredObject | None:
+        try:
+            mode = {"ChecksumMode": "ENABLED"} if self._learner.current().checksum_mode else {}
+            answer, _ = await self._learner.without_if_refused(partial(self._call, "head_object", Key=key), mode, {})
+        except S3Rejected as exc:
+            if exc.code in ("404", "NoSuchKey", "NotFound"):
+                return None
+            raise
+        whole = answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
+        crc = answer.get("ChecksumCRC64NVME") if whole else None
+        metadata = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
+        length = answer["ContentLength"] if "ContentLength" in answer else await self._length(key, answer["ETag"])
+        with reading("head_object"):
+            size, etag = whole_size(length), bare(answer["ETag"])
+            return StoredObject(size, etag, crc64_from_base64(crc) if crc else None, metadata)
+
+    async def _length(self, key: str, etag: str) -> int:
+        """Of an object whose HEAD had lost it on the way: a byte of it comes with the length of the whole."""
+        try:
+            answer = await self._call("get_object", Key=key, IfMatch=f'"{bare(etag)}"', Range="bytes=0-0")
+        except S3Rejected as exc:
+            raise no_sense("head_object", "it has no length") from exc
+        answer["Body"].close()
+        with reading("get_object"):
+            return int(answer["ContentRange"].rpartition("/")[2])
+
+    async def object_crc64(self, key: str, etag: str) -> int | None:
+        async def fetch() -> int | None:
+            try:
+                answer = await self._get(key, IfMatch=f'"{etag}"')
+            except S3Rejected:
+                return None
+            if bare(answer["ETag"]) != etag:
+                answer["Body"].close()
+                return None
+            crc = 0
+            async for piece in self._pieces(answer["Body"]):
+                crc = crt.crc64nvme(piece, crc)
+            return crc
+
+        return await fetch()
+
+    async def put_document(self, key: str, body: bytes, *, replaces: str | None) -> bool:
+        async def put() -> bool:
+            await self._bucket.prepare()
+            abilities = await self._learner.for_conditions(PUT_CONDITIONS)
+            arguments: dict[str, Any] = {"Body": body, "ContentType": "application/json"}
+            if replaces is None and abilities.put_if_none_match:
+                arguments["IfNoneMatch"] = "*"
+            elif replaces is None and (there := await self.get_document(key)) is not None:
+                return there[0] == body
+            if replaces is not None and abilities.put_if_match:
+                arguments["IfMatch"] = f'"{replaces}"'
+            plain = {**arguments, "ContentMD5": content_md5(hashlib.md5(body, usedforsecurity=False).hexdigest())}
+            summed = {**arguments, "ChecksumCRC64NVME": crc64_to_base64(crt.crc64nvme(body))}
+            try:
+                call = partial(self._call, "put_object", Key=key)
+                await self._learner.without_if_refused(call, summed if abilities.checksum else plain, plain)
+            except S3Rejected as exc:
+                if exc.code not in _UNMET:
+                    raise
+                # Our own earlier attempt may have got through and lost its answer.
+                stored = await self.get_document(key)
+                return stored is not None and stored[0] == body
+            return True
+
+        return await put()
+
+    async def get_document(self, key: str) -> tuple[bytes, str] | None:
+        try:
+            answer = await self._get(key)
+        except S3Rejected as exc:
+            if exc.code == "NoSuchKey":
+                return None
+            raise
+        size, pieces = 0, []
+        async with aclosing(self._pieces(answer["Body"])) as body:
+            async for piece in body:
+                pieces.append(piece)
+                size += len(piece)
+                if max(size, answer.get("ContentLength", 0)) > _DOCUMENT_LIMIT:
+                    return b"", bare(answer["ETag"])
+        return b"".join(pieces), bare(answer["ETag"])
+
+    async def _get(self, key: str, **arguments: Any) -> dict[str, Any]:
+        """An object as it is stored, not as somebody on the way has packed it."""
+        answer = await self._call("get_object", Key=key, **arguments)
+        packed = answer.get("ContentEncoding", "")
+        if packed.removeprefix("aws-chunked").strip(", ") in ("", "identity"):
+            return answer
+        try:
+            head = await self._call("head_object", Key=key)
+            if (head.get("ContentEncoding"), head.get("ContentLength")) == (packed, answer.get("ContentLength")):
+                return answer  # it is stored so
+            raise no_sense("get_object", f"the object came packed with {packed}")
+        except BaseException:
+            answer["Body"].close()
+            raise
+
+    async def _pieces(self, body: Any) -> AsyncGenerator[bytes, None]:
+        """An answer's body in pieces, each of which must come within the deadline of a call."""
+        try:
+            while True:
+                async with asyncio.timeout(self._deadlines.call):
+                    piece = await body.read(1024 * 1024)
+                if not piece:
+                    return
+                yield piece
+        except (TimeoutError, BotoCoreError, OSError, aiohttp.ClientError) as exc:
+            raise translate(exc, operation="get_object") from exc
+        finally:
+            body.close()

@@ -1,0 +1,126 @@
+"""One request to the store: its deadline, its failure in our own words, and whether its answer is one at all.
+
+Nothing is repeated here. Neither botocore nor aiohttp runs a timer while a body is written, so each request has one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ..exceptions import S3NotUnderstood, S3OperationError, S3Rejected, S3Unavailable, UploadGone
+from ..retry import ServiceObserver, observed
+from .answers import SAID, is_said
+from .credentials import RenewableCredentials
+from .errors import (
+    NONSENSE,
+    NotUnderstood,
+    error_class,
+    is_silent_about_missing,
+    no_sense,
+    refuses_credentials,
+    translate,
+)
+from .outcomes import SILENT
+from .settings import Deadlines, StoreSettings
+from .transport import moving
+from .uploads import KnownUploads
+
+
+class Requests:
+    """Requests about one bucket. What the store says of uploads that are gone, ``uploads`` hears."""
+
+    def __init__(
+        self,
+        client: Any,
+        settings: StoreSettings,
+        *,
+        observer: ServiceObserver,
+        credentials: RenewableCredentials,
+        deadlines: Deadlines,
+        uploads: KnownUploads,
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._observer = observer
+        self._credentials = credentials
+        self._deadlines = deadlines
+        self._uploads = uploads
+        self._not_understood = NotUnderstood()
+
+    @property
+    def region(self) -> str:
+        """Of the bucket, as far as the settings and profiles of AWS say."""
+        return str(self._client.meta.region_name)
+
+    async def call(self, operation: str, *, deadline: float | None = None, **arguments: Any) -> dict[str, Any]:
+        """The answer to one attempt. Raises what ``errors`` makes of a failure."""
+        try:
+            with observed(self._observer, "s3", operation, error_class):
+                answer = await self._ask(operation, deadline=deadline, **arguments)
+        except S3NotUnderstood as exc:
+            self._not_understood.met(exc)
+            raise
+        except S3OperationError as exc:
+            self._not_understood.answered(operation)
+            if isinstance(exc, UploadGone) and "UploadId" in arguments:
+                self._uploads.ended(arguments["UploadId"])
+            if not self._settings.is_aws and is_silent_about_missing(exc.__cause__):
+                await self._confirm_missing(operation, arguments, deadline)
+            raise
+        self._not_understood.answered(operation)
+        return answer
+
+    async def _confirm_missing(self, operation: str, arguments: Mapping[str, Any], deadline: float | None) -> None:
+        """Raise what is in the way where a HEAD's bare 404 does not mean that there is nothing.
+
+        VersityGW answers an access key id that it does not know so, and an object that nobody may see is not gone.
+        A request whose refusal has a body says which it is.
+        """
+        try:
+            if operation == "head_bucket":
+                await self.call("list_objects_v2", MaxKeys=1, deadline=deadline)
+            else:
+                answer = await self.call("get_object", Key=arguments["Key"], Range="bytes=0-0", deadline=deadline)
+                answer["Body"].close()
+        except S3Rejected:
+            return
+        except S3Unavailable as exc:
+            if is_no_bucket(exc) and operation == "head_bucket":
+                return
+            raise
+        raise S3Unavailable(f"{operation}: it is there now", operation=operation)
+
+    async def _ask(self, operation: str, *, deadline: float | None, **arguments: Any) -> dict[str, Any]:
+        seconds = deadline or self._deadlines.call
+        try:
+            async with asyncio.timeout(seconds), moving(arguments.get("Body"), self._deadlines.call) as stalled:
+                answer: dict[str, Any] = await getattr(self._client, operation)(
+                    Bucket=self._settings.bucket, **arguments
+                )
+        except TimeoutError:
+            message = f"{operation}: no answer within {seconds:g} s"
+            if stalled():
+                message = f"{operation}: no byte was accepted for {self._deadlines.call:g} s"
+            raise S3Unavailable(message, operation=operation, hint=SILENT) from None
+        except (ClientError, BotoCoreError, OSError, aiohttp.ClientError) as exc:
+            # A trial of the probe may be answered so for what it asks (GCS: a checksum): that is nothing of the keys'.
+            if refuses_credentials(exc) and arguments.get("Key") != self._settings.probe_key:
+                self._credentials.refused()
+            raise translate(exc, operation=operation) from exc
+        except NONSENSE as exc:
+            raise no_sense(operation, repr(exc)) from exc
+        if operation in SAID and not any(is_said(answer.get(name)) for name in SAID[operation]):
+            if "Body" in answer:
+                answer["Body"].close()
+            raise no_sense(operation, f"it has no {SAID[operation][0]}")
+        return answer
+
+
+def is_no_bucket(exc: S3Unavailable) -> bool:
+    """Whether it is the bucket itself that is not there."""
+    return "NoSuchBucket" in str(exc)
