@@ -50,13 +50,14 @@ PHASES: Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
     ),
     "04_chunk_processing_s3_upload": (
         ("src/domain/part_plan.py", ("Limits", "to_send", "part_size"), "S3's limits, part sizes, what to send next"),
-        ("src/stream_processor/upload.py", ("Upload", "Pacing"), "sends chunks, compares, proves"),
+        ("src/stream_processor/upload.py", ("Upload",), "sends chunks, compares, proves"),
         ("src/domain/checksums.py", ("combine", "multipart_etag"), "CRC64NVME and ETags as S3 writes them"),
         ("src/s3_client/transport.py", ("BodyFile",), "how a chunk is written, signed and sent"),
         ("src/slots.py", ("FairSlots",), "turns: at most MAX_CONCURRENT_STREAMS send"),
     ),
     "05_stream_finalization_s3_complete": (
         ("src/stream_processor/processor.py", ("StreamProcessor",), "one recording from new to done"),
+        ("src/stream_processor/sight.py", ("Sight",), "whether the file has changed, is quiet, is closed"),
         ("src/domain/early_end.py", ("EarlyEnd",), "when the end is proved, and waiting can be short"),
         ("src/containers/boxes.py", ("is_whole",), "whether the structure of an MP4 proves its end"),
         ("src/stream_processor/completion.py", ("Completion",), "completes, and finds out what came of it"),

@@ -12,7 +12,7 @@ from dataclasses import replace
 from ..domain import Answer, CompletionFacts, Manifest, Step, StoredObject, StoredPart, World, completion
 from ..exceptions import S3Unavailable, UploadGone
 from .ledger import Ledger
-from .upload import Pacing
+from .pacing import Pacing
 
 
 class Completion:

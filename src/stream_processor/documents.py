@@ -9,7 +9,7 @@ from dataclasses import replace
 from ..domain import Checkpoint, Limits, Part, Probe, StreamTelemetry, World, part_plan
 from ..exceptions import S3Unavailable
 from ..metadata_generator import StoredDescription, document_key, encode_document, metadata_document, read_document
-from .upload import Pacing
+from .pacing import Pacing
 
 
 class Documents:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 
 from ..domain import (
@@ -20,7 +18,6 @@ from ..domain import (
     Answer,
     Care,
     Checkpoint,
-    EarlyEnd,
     Fact,
     Holding,
     Manifest,
@@ -33,12 +30,8 @@ from ..domain import (
     Status,
     Step,
     StoredObject,
-    StoredPart,
     Superseded,
     World,
-    Writers,
-    current_errand,
-    is_md5,
     lifecycle,
     metadata_value,
     part_plan,
@@ -54,19 +47,18 @@ from ..exceptions import (
     Permanent,
     S3Unavailable,
     SourceMissing,
-    Stopped,
     StreamInitializationError,
     UploadGone,
 )
 from ..ownership import Claims
+from .cleanup import Cleanup
 from .completion import Completion
 from .documents import Documents
 from .ledger import Ledger
+from .pacing import Pacing
+from .sight import Sight
 from .source_missing import Remains
 from .upload import Sealed, Upload
-
-#: The store's clock and ours may differ, and it gives whole seconds.
-_CLOCK_SKEW = timedelta(minutes=1)
 
 #: A store that goes on refusing is sent the whole file again this rarely.
 _LONGEST_REFUSAL_SECONDS = 4 * 3600.0
@@ -99,22 +91,15 @@ class StreamProcessor:
         self._claims = claims
         self._telemetry = world.telemetry.stream(checkpoint.stream_id, checkpoint.path)
         self._ledger = Ledger(checkpoint, world.checkpoints, self._telemetry)
-        self._upload = Upload(world, self._ledger, self._telemetry, self)
-        self._completion = Completion(world, self._ledger, self)
-        self._documents = Documents(world, self._telemetry, self)
+        self._pacing = Pacing(world.rhythm, self._telemetry)
+        self._sight = Sight(world, self._ledger, self._telemetry, self._pacing)
+        self._upload = Upload(world, self._ledger, self._telemetry, self._pacing)
+        self._completion = Completion(world, self._ledger, self._pacing)
+        self._documents = Documents(world, self._telemetry, self._pacing)
+        self._cleanup = Cleanup(world, self._ledger)
         self._remains = Remains(world, self._ledger, self._telemetry, self._completion, self._documents)
-        self._hint = asyncio.Event()
-        self._stopping = asyncio.Event()
         self._refusals = self._losses = self._misfits = 0
         self._refused: set[str | None] = set()
-        self._first_seen_at = self._changed_at = world.clock.monotonic()
-        self._idle_since: float | None = None
-        self._seen: Snapshot | None = None
-        self._idle_told: Snapshot | None = None
-        self._seen_in_vain: Snapshot | None = None
-        self._in_vain = 0
-        self._nobody_wrote = False
-        self._early_end = EarlyEnd(world.rhythm.finish_early)
         self._warned_of_capacity = False
         self._replaced_parts: Mapping[int, Part] = {}
         self._replaced_size = 0
@@ -142,17 +127,16 @@ class StreamProcessor:
 
     def hint(self) -> None:
         """The file deserves a look."""
-        self._hint.set()
+        self._pacing.hint()
 
     def renamed(self, path: str) -> None:
         """The recording is at another path now."""
         self._ledger.renamed(path)
-        self._hint.set()
+        self._pacing.hint()
 
     def stop(self) -> None:
         """Come to an end at the next boundary: ``run`` raises ``Stopped``."""
-        self._stopping.set()
-        self._hint.set()
+        self._pacing.stop()
 
     async def run(self) -> Marker | None:
         """Until the recording is done (its marker) or has failed (None). Raises ``Stopped`` when asked to stop."""
@@ -191,11 +175,11 @@ class StreamProcessor:
             try:
                 return await step()
             except FileChanged as exc:
-                await self._pause_unless_changed(exc)
+                await self._pacing.pause_unless_changed(self._sight.seen, exc)
                 return False
             except ChunkProcessingError as exc:
                 failures += 1
-                await self.pause(failures, operation="file_read", error=exc)
+                await self._pacing.pause(failures, operation="file_read", error=exc)
             except UploadGone:
                 step = self._upload_is_gone
             except OverCapacity:
@@ -206,13 +190,6 @@ class StreamProcessor:
                 step = partial(self._anew_with_smaller_parts, exc)
             except PartNotTaken as exc:
                 step = partial(self._anew_with_this_part, exc)
-
-    async def _pause_unless_changed(self, error: FileChanged) -> None:
-        """A file that reads as changed while every look at it says the same (a stale network mount) is not hurried."""
-        self._in_vain = self._in_vain + 1 if self._seen == self._seen_in_vain else 0
-        self._seen_in_vain = self._seen
-        if self._in_vain:
-            await self.pause(self._in_vain, operation="file_read", error=error)
 
     async def _record_and_finish(self) -> bool:
         """Send while the recording grows, then finish; False when it has to go on. True: the object is proved."""
@@ -246,7 +223,7 @@ class StreamProcessor:
         match where:
             case Resume.BEGIN:
                 await self._ledger.write()  # the intent, before anything is created
-                await self._look()  # the file may have got another name while nobody looked
+                await self._sight.look()  # the file may have got another name while nobody looked
                 await self._adopt_upload()
                 return False
             case Resume.UPLOAD:
@@ -262,7 +239,7 @@ class StreamProcessor:
         record = self._ledger.record
         later = await self._world.checkpoints.marker(record.identity)
         if later is not None and later.started_at > record.started_at:
-            await self._clean_up(_with_own_upload_superseded(record))
+            await self._cleanup.after_another(record)
             await self._world.checkpoints.forget(record.stream_id)
             raise _BegunAnew(later)
 
@@ -305,7 +282,7 @@ class StreamProcessor:
 
     async def _is_mostly_there(self) -> bool:
         """Whether half of the file or more may be copied from the object that is to be replaced, by their sizes."""
-        record, size = self._ledger.record, self._seen.size if self._seen else 0
+        record, size = self._ledger.record, self._sight.seen.size if self._sight.seen else 0
         if record.replaces is None or self._copied or self._never_copies:
             return False
         stored = await self._world.store.head(record.key)
@@ -324,7 +301,7 @@ class StreamProcessor:
             await self._to_another_key()
             raise FileChanged("the object that was to be replaced is another recording's")
         self._replaced_size = 0 if self._claims.replacing.has_but_the_name(record, stored) else stored.size
-        snapshot = await self._look()
+        snapshot = await self._sight.look()
         chunks = await self._chunks_of_replaced(etag)
         self._copies_in_vain = not await self._upload.copy_unchanged(snapshot.size, chunks, etag)
 
@@ -344,7 +321,7 @@ class StreamProcessor:
             await self._to_another_key()
             self._replaced_size = 0
             raise FileChanged("another recording is in the file")
-        await self._clean_up(_with_own_upload_superseded(record))
+        await self._cleanup.after_another(record)
         marker = described.marker(record.path)
         await self._world.checkpoints.finish(replace(record, status=Status.COMPLETED), marker)
         raise _BegunAnew(marker)
@@ -354,92 +331,17 @@ class StreamProcessor:
     async def _grow(self) -> Snapshot:
         """Send what is whole on disk until the recording has been quiet for its time."""
         while True:
-            snapshot = await self._look()
+            snapshot = await self._sight.look()
             if snapshot.size < self._replaced_size:
                 await self._leave_to_another_recording()
             self._check_capacity(snapshot)
             if await self._upload.send_whole_chunks(snapshot):
                 continue
-            idle_at = lifecycle.idle_at(
-                self._changed_at,
-                self._first_seen_at,
-                quiet_for=self._quiet_seconds(),
-                min_age=self._world.rhythm.min_age,
-            )
-            now = self._world.clock.monotonic()
-            if snapshot.size and (now >= idle_at or await self._is_closed(snapshot, now)):
+            idle_at, now = self._sight.idle_at(), self._world.clock.monotonic()
+            if snapshot.size and (now >= idle_at or await self._sight.is_closed(snapshot, now)):
                 return snapshot
-            await self._wait(min(idle_at - now, self._early_end.look_again_seconds) if snapshot.size else None)
-
-    async def _is_closed(self, snapshot: Snapshot, now: float) -> bool:
-        """Proof that the recorder is done, so that the quiet time need not pass: nobody has the file open for writing,
-        its structure proves its end, and it has not changed for ``finish_early`` seconds.
-
-        Not for a recording that went on after its completion, nor for one that was written to after it had been closed
-        and quiet: whoever opens it again once may do so every minute.
-        """
-        quiet, record = now - self._changed_at, self._ledger.record
-        if record.replacements or not self._early_end.is_due(quiet):
-            return False
-        if not self._early_end.is_closed(snapshot, await self._writers()):
-            return False
-        if now - self._first_seen_at < self._world.rhythm.min_age:
-            return False
-        return await self._world.recordings.is_whole(record.path, record.identity, snapshot.size)
-
-    async def _look(self) -> Snapshot:
-        """The file as it is now; waits for a file that is gone. Raises ``SourceMissing`` when it does not come back."""
-        missing_since: float | None = None
-        while True:
-            self.check_stop()
-            record = self._ledger.record
-            snapshot = await self._world.recordings.snapshot(record.path)
-            now = self._world.clock.monotonic()
-            if snapshot is not None and snapshot.identity == record.identity:
-                if snapshot != self._seen:
-                    if self._seen is not None:
-                        current_errand().make_room()
-                    self._early_end.changed(snapshot)
-                    self._seen, self._changed_at = snapshot, now
-                return snapshot
-            missing_since = now if missing_since is None else missing_since
-            remaining = missing_since + self._world.rhythm.missing_grace - now
-            if remaining <= 0:
-                raise SourceMissing(f"{record.path!r} is gone")
-            await self._wait(remaining)
-
-    async def _wait(self, seconds: float | None) -> None:
-        """Until somebody hints at a change, at most so long."""
-        self.check_stop()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._hint.wait()
-        except TimeoutError:
-            return
-        self._hint.clear()
-        self.check_stop()
-
-    def check_stop(self) -> None:
-        """Raises ``Stopped`` when the stream was asked to stop."""
-        if self._stopping.is_set():
-            raise Stopped
-
-    async def pause(
-        self, failures: int, *, operation: str, error: BaseException | None = None, longest: float | None = None
-    ) -> None:
-        """Wait, longer with each failure in a row, but no longer than ``longest`` seconds, and only until a stop."""
-        current_errand().make_room()
-        rhythm = self._world.rhythm
-        seconds = min(longest or rhythm.longest_pause, rhythm.first_pause * 2.0 ** min(failures - 1, 16))
-        if error is not None:
-            self._telemetry.trouble(operation=operation, error=error, retry_seconds=seconds)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        self.check_stop()
-
-    def _quiet_seconds(self) -> float:
-        return lifecycle.quiet_seconds(self._world.rhythm.timeout, self._ledger.record.replacements)
+            seconds = min(idle_at - now, self._sight.look_again_seconds)
+            await self._pacing.wait(seconds if snapshot.size else None)
 
     def _check_capacity(self, snapshot: Snapshot) -> None:
         """Raises ``StreamInitializationError`` for what no object can hold, before any of it is sent."""
@@ -455,49 +357,23 @@ class StreamProcessor:
 
     async def _finish(self, snapshot: Snapshot) -> bool:
         clock = self._world.clock
-        started = self._idle_since = clock.monotonic()
-        if self._idle_told != snapshot:  # once, however often the file cannot be read then
-            self._idle_told = snapshot
-            self._telemetry.went_idle(quiet_seconds=started - self._changed_at)
+        started = clock.monotonic()
+        self._sight.went_idle(snapshot)
         await self._ledger.write(Fact.WENT_IDLE)
-        self._nobody_wrote = await self._writers() is Writers.NONE
+        await self._sight.ask_before_the_pass()
         sealed = await self._upload.seal(snapshot)
-        if sealed is None or not await self._may_complete(snapshot):
+        if sealed is None or not await self._sight.may_complete():
             self._telemetry.grew_again()
             return False
-        self.check_stop()
+        self._pacing.check_stop()
         self._losses = self._misfits = 0
         self._telemetry.sealed(size=snapshot.size, seconds=clock.monotonic() - started, sent_again=sealed.sent_again)
         if self._refused:
-            await self._drop_refused()
+            # Uploads whose completion was refused stay until an object is proved, like any other; but a store that
+            # refuses for good is not to collect the file without end. The one that was just sealed holds all of it.
+            await self._cleanup.drop(self._refused)
+            self._refused.clear()
         return await self._complete(sealed)
-
-    async def _drop_refused(self) -> None:
-        """Uploads whose completion was refused stay until an object is proved, like any other; but a store that
-        refuses for good is not to collect the file without end. The one that was just sealed holds all of it."""
-        await self._drop(self._refused)
-        self._refused.clear()
-
-    async def _drop(self, upload_ids: Collection[str | None]) -> None:
-        record = self._ledger.record
-        own = [old for old in record.superseded if old.upload_id in upload_ids]
-        for old in own:
-            await self._world.store.abort_upload(old.key, str(old.upload_id))
-        await self._ledger.write(superseded=tuple(old for old in record.superseded if old not in own))
-
-    async def _may_complete(self, snapshot: Snapshot) -> bool:
-        """Before its quiet time has passed a recording is completed only while still nobody writes."""
-        if self._world.clock.monotonic() >= self._changed_at + self._quiet_seconds():  # as ``idle_at`` rounds
-            return True
-        return await self._writers() is Writers.NONE
-
-    async def _is_still_open(self) -> bool:
-        """Whether somebody may have written during the last pass, or may yet: then no stat is a proof."""
-        writers = await self._writers()
-        return writers is Writers.PRESENT or (writers is Writers.NONE and not self._nobody_wrote)
-
-    async def _writers(self) -> Writers:
-        return await self._world.recordings.writers(self._ledger.record.path)
 
     async def _complete(self, sealed: Sealed) -> bool:
         manifest = sealed.manifest(self._ledger.record.replaces)
@@ -516,7 +392,9 @@ class StreamProcessor:
         """Back to growing, with the same upload or with another; more slowly each time the store refuses."""
         self._refusals += 1
         refused = S3Unavailable(f"the completion was refused: {step}", operation="complete_upload")
-        await self.pause(self._refusals, operation="complete_upload", error=refused, longest=_LONGEST_REFUSAL_SECONDS)
+        await self._pacing.pause(
+            self._refusals, operation="complete_upload", error=refused, longest=_LONGEST_REFUSAL_SECONDS
+        )
         if step is Step.SEAL_AGAIN and self._refusals > 1:
             step = Step.UPLOAD_ANEW  # the file was read again whole and the store still objects: it is the upload
         match step:
@@ -545,14 +423,16 @@ class StreamProcessor:
         self._losses += 1
         if self._losses > 1:
             lost = S3Unavailable("the store loses uploads as soon as they are begun", operation="upload_part")
-            await self.pause(self._losses - 1, operation="upload_part", error=lost, longest=_LONGEST_REFUSAL_SECONDS)
+            await self._pacing.pause(
+                self._losses - 1, operation="upload_part", error=lost, longest=_LONGEST_REFUSAL_SECONDS
+            )
         stored = await self._world.store.head(record.key)
         if stored is None or stored.etag == record.replaces:
             await self._upload_anew(Fact.UPLOAD_LOST, replaces=stored.etag if stored else None)
             return False
         if await self._is_this_recording(stored):
             return await self._record_and_finish()
-        size = self._seen.size if self._seen else 0
+        size = self._sight.seen.size if self._sight.seen else 0
         if not whose.is_ours(stored, record.stream_id, record.identity, size):
             await self._to_another_key()
             return False
@@ -562,7 +442,7 @@ class StreamProcessor:
     async def _is_this_recording(self, stored: StoredObject) -> bool:
         """Whether the object is the file, byte for byte, whoever completed it; then it is recorded as proved."""
         record = self._ledger.record
-        snapshot = await self._look()
+        snapshot = await self._sight.look()
         if stored.size != snapshot.size:
             return False
         crc64, read = await self._claims.reading.whole(record.path, snapshot, record.schedule)
@@ -581,7 +461,7 @@ class StreamProcessor:
             manifest=manifest,
             etag=stored.etag,
             completed_at=self._world.clock.utc_now(),
-            still_open=await self._is_still_open(),
+            still_open=await self._sight.is_still_open(),
         )
         self._telemetry.object_proved(
             key=record.key,
@@ -613,7 +493,7 @@ class StreamProcessor:
 
     async def _anew_with_larger_parts(self) -> bool:
         """Equal parts are used up: upload the file again with larger ones, once it is closed."""
-        snapshot = await self._look()
+        snapshot = await self._sight.look()
         self._check_capacity(snapshot)
         schedule = part_plan.schedule_for(snapshot.size, self._ledger.record.schedule, self._world.naming.limits)
         await self._upload_anew(Fact.UPLOAD_LOST, replaces=self._ledger.record.replaces, schedule=schedule)
@@ -630,8 +510,8 @@ class StreamProcessor:
             self._telemetry.trouble(operation="upload_part", error=refused, retry_seconds=0.0)
         else:  # what fits by its own words does not fit
             longest = _LONGEST_REFUSAL_SECONDS
-            await self.pause(self._misfits - 1, operation="upload_part", error=refused, longest=longest)
-        snapshot, old = await self._look(), self._ledger.record.schedule
+            await self._pacing.pause(self._misfits - 1, operation="upload_part", error=refused, longest=longest)
+        snapshot, old = await self._sight.look(), self._ledger.record.schedule
         # Several parts were on their way: where the store does not say its limit, the last that it took does.
         stored = [number for number in self._ledger.parts if number < refused.number]
         most = refused.most or max(stored, default=max(1, refused.number - 1))
@@ -643,11 +523,11 @@ class StreamProcessor:
 
     async def _anew_with_smaller_parts(self, refused: PartTooLarge) -> bool:
         """Something on the way refuses a body for its size: upload the file again in smaller ones, or wait."""
-        snapshot = await self._look()
+        snapshot = await self._sight.look()
         schedule = part_plan.smaller_parts(snapshot.size, refused.size, self._world.naming.limits)
         if schedule is None:
             self._misfits += 1
-            await self.pause(self._misfits, operation="upload_part", error=refused)
+            await self._pacing.pause(self._misfits, operation="upload_part", error=refused)
             return False
         self._telemetry.trouble(operation="upload_part", error=refused, retry_seconds=0.0)
         await self._upload_anew(Fact.UPLOAD_LOST, replaces=self._ledger.record.replaces, schedule=schedule)
@@ -660,7 +540,7 @@ class StreamProcessor:
             self._telemetry.trouble(operation="upload_part", error=refused, retry_seconds=0.0)
         else:
             longest = _LONGEST_REFUSAL_SECONDS if self._ledger.parts else None
-            await self.pause(self._misfits - 1, operation="upload_part", error=refused, longest=longest)
+            await self._pacing.pause(self._misfits - 1, operation="upload_part", error=refused, longest=longest)
         # What was copied otherwise than it should may be what cannot be replaced.
         self._never_copies = self._copies_in_vain
         await self._leave_for_a_part()
@@ -677,7 +557,7 @@ class StreamProcessor:
             self._copied = False
             return
         if left is not None:
-            await self._drop({left})
+            await self._cleanup.drop({left})
         self._left = record.upload_id, held
         await self._upload_anew(Fact.UPLOAD_LOST, replaces=record.replaces, **changes)
 
@@ -692,7 +572,7 @@ class StreamProcessor:
         self._telemetry.object_proved(
             key=record.key, size=stored.size, etag=stored.etag, seconds_since_change=since_change
         )
-        still_open = await self._is_still_open()
+        still_open = await self._sight.is_still_open()
         await self._ledger.write(
             Fact.OBJECT_PROVED, etag=stored.etag, unanswered=False, completed_at=now, still_open=still_open
         )
@@ -716,18 +596,24 @@ class StreamProcessor:
             self._telemetry.probe_failed(error=probe.error)
         record = self._ledger.snapshot()
         await self._documents.put(record, probe)
-        await self._clean_up(record)
+        await self._cleanup.after_the_proof(record)
         marker = _marker(record)
         finished = replace(record, status=lifecycle.after(record.status, Fact.METADATA_STORED))
         await self._world.checkpoints.finish(finished, marker)
-        self._report_completed(record, marker, probe.duration_seconds)
+        self._telemetry.completed(
+            key=record.key,
+            size=marker.snapshot.size,
+            duration_seconds=probe.duration_seconds,
+            stream_seconds=max(0.0, (self._world.clock.utc_now() - record.started_at).total_seconds()),
+            processing_seconds=self._sight.idle_seconds,
+        )
         return marker
 
     async def _probe(self, proved: Snapshot) -> Probe:
         """What is known of the film that the object holds. A change of the file ends the asking: it would be told of
         another film. Where only its times have changed, its bytes tell that it is the same, and it is asked again."""
         try:
-            await self._look()  # it may just have got another name
+            await self._sight.look()  # it may just have got another name
             for times in range(_ASK_AT_MOST):
                 if times > 0:
                     proved = await self._same_film(proved)
@@ -745,16 +631,10 @@ class StreamProcessor:
         asking = asyncio.create_task(self._world.prober.probe(self._ledger.record.path, proved.identity), name="probe")
         try:
             while not asking.done():
-                hinted = asyncio.create_task(self._hint.wait(), name="probe-hint")
-                try:
-                    await asyncio.wait((asking, hinted), return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    hinted.cancel()
-                self._hint.clear()
-                self.check_stop()
-                if not await self._holds(proved):
+                await self._pacing.wait_beside(asking)
+                if not await self._sight.holds(proved):
                     return None
-            return asking.result() if await self._holds(proved) else None
+            return asking.result() if await self._sight.holds(proved) else None
         finally:
             asking.cancel()
 
@@ -763,7 +643,7 @@ class StreamProcessor:
         nobody can say."""
         record = self._ledger.record
         try:
-            now = await self._look()
+            now = await self._sight.look()
             if (now.identity, now.size) != (proved.identity, proved.size):
                 raise FileChanged(f"{record.path!r} is another film", operation="probe")
             crc64, _ = await self._claims.reading.whole(record.path, now, record.schedule)
@@ -772,71 +652,6 @@ class StreamProcessor:
         if crc64 != _manifest(record).crc64:
             raise FileChanged(f"{record.path!r} holds other bytes", operation="probe")
         return now
-
-    async def _holds(self, proved: Snapshot) -> bool:
-        """Whether the file is as it was, as far as a stat tells; under whatever name and with whatever rights."""
-        try:
-            now = await self._look()  # under another name, its own may be heard of only in a moment
-        except ChunkProcessingError:
-            return True  # nobody can say
-        except SourceMissing:
-            return False
-        return replace(now, ctime_ns=proved.ctime_ns) == proved
-
-    async def _clean_up(self, record: Checkpoint) -> None:
-        """Abort uploads that the record names and nothing needs, and those that lost answers left at this key.
-
-        The stream's own is among the latter when somebody else's completion has won. After a loss of Redis nobody
-        knows when the stream began; no upload of this file is older than the file.
-        """
-        store = self._world.store
-        for old in record.superseded:
-            if old.upload_id is not None:
-                await store.abort_upload(old.key, old.upload_id)
-        began = [record.started_at, *(old.since for old in record.superseded)]
-        since = min([*began, record.identity.born_at or record.started_at]) - _CLOCK_SKEW
-        # A part that was on its way when an upload ended may bring it back, with bytes that were patched since.
-        named = {record.upload_id, *(old.upload_id for old in record.superseded)}
-        for upload in await store.list_uploads(record.key):
-            recent = upload.initiated_at is not None and upload.initiated_at >= since
-            if upload.upload_id in named or (recent and await self._is_ours(record, upload.upload_id)):
-                await store.abort_upload(record.key, upload.upload_id)
-
-        for stream_id in {old.stream_id for old in record.superseded} - {record.stream_id}:
-            await self._world.checkpoints.forget(stream_id)
-
-    async def _is_ours(self, record: Checkpoint, upload_id: str) -> bool:
-        """Whether an upload at our key holds nothing but bytes of our file (or nothing)."""
-        try:
-            listed = await self._world.store.list_parts(record.key, upload_id)
-        except UploadGone:
-            return False
-        return all(number in record.parts and _are_alike(part, record.parts[number]) for number, part in listed.items())
-
-    def _report_completed(self, record: Checkpoint, marker: Marker, duration_seconds: float | None) -> None:
-        now = self._world.clock.utc_now()
-        idle_since = self._idle_since
-        self._telemetry.completed(
-            key=record.key,
-            size=marker.snapshot.size,
-            duration_seconds=duration_seconds,
-            stream_seconds=max(0.0, (now - record.started_at).total_seconds()),
-            processing_seconds=0.0 if idle_since is None else self._world.clock.monotonic() - idle_since,
-        )
-
-
-def _are_alike(stored: StoredPart, ours: Part) -> bool:
-    """Whether the store holds these bytes of ours; without a checksum, where their ETag is an MD5."""
-    if stored.size != ours.size:
-        return False
-    if stored.crc64 is not None:
-        return stored.crc64 == ours.crc64
-    return stored.etag == ours.etag and is_md5(stored.etag)
-
-
-def _with_own_upload_superseded(record: Checkpoint) -> Checkpoint:
-    own = Superseded(record.key, record.upload_id, record.stream_id, record.started_at)
-    return replace(record, superseded=(*record.superseded, own))
 
 
 def _manifest(record: Checkpoint) -> Manifest:

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
 
 from ..domain import (
     Chunk,
@@ -31,6 +30,7 @@ from ..domain import (
 )
 from ..exceptions import ChunkProcessingError, FileChanged, S3Unavailable
 from .ledger import Ledger
+from .pacing import Pacing
 
 #: Chunks that a pass reads before it looks whether the file has changed meanwhile, which would make it worthless.
 _CHUNKS_BETWEEN_LOOKS = 64
@@ -57,16 +57,6 @@ class Sealed:
             replaces=replaces,
             etag_md5=multipart_etag(md5s) if len(md5s) == len(digests) else None,
         )
-
-
-class Pacing(Protocol):
-    """Whoever carries the stream decides when it stops and how it waits."""
-
-    def check_stop(self) -> None:
-        """Raises ``Stopped`` when the stream was asked to stop."""
-
-    async def pause(self, failures: int, *, operation: str, error: BaseException | None = None) -> None:
-        """Wait, longer with each failure in a row; raises ``Stopped`` at once when asked to stop."""
 
 
 class Upload:

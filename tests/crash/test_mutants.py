@@ -40,6 +40,7 @@ from src.stream_processor import StreamProcessor, processor
 from src.stream_processor.completion import Completion
 from src.stream_processor.documents import Documents
 from src.stream_processor.ledger import Ledger
+from src.stream_processor.sight import Sight
 from src.stream_processor.upload import Sealed, Upload
 from tests.harness.crash import cases, scenes
 from tests.harness.crash.cases import Case
@@ -188,7 +189,7 @@ def believe_that_a_gone_upload_was_completed(patch: pytest.MonkeyPatch) -> None:
     """NoSuchUpload: somebody must have completed it."""
 
     async def believe(self: StreamProcessor) -> bool:
-        snapshot = await self._look()
+        snapshot = await self._sight.look()
         crc64, read = await self._claims.reading.whole(self._ledger.record.path, snapshot, self._ledger.record.schedule)
         await self._ledger.object_found(
             {part.number: replace(part, etag="gone") for part in read},
@@ -323,7 +324,7 @@ def clean_up_before_the_proof(patch: pytest.MonkeyPatch) -> None:
     complete = StreamProcessor._complete
 
     async def tidy(self: StreamProcessor, sealed: Sealed) -> bool:
-        await self._clean_up(self.checkpoint)
+        await self._cleanup.after_the_proof(self.checkpoint)
         return await complete(self, sealed)
 
     patch.setattr(StreamProcessor, "_complete", tidy)
@@ -370,15 +371,15 @@ def look_no_more_after_the_end(patch: pytest.MonkeyPatch) -> None:
 
 def tell_idleness_by_the_files_times(patch: pytest.MonkeyPatch) -> None:
     """Quiet is what was not modified for so long, by the wall clock."""
-    look = StreamProcessor._look
+    look = Sight.look
 
-    async def by_mtime(self: StreamProcessor) -> Snapshot:
+    async def by_mtime(self: Sight) -> Snapshot:
         snapshot = await look(self)
         age = self._world.clock.utc_now().timestamp() - snapshot.mtime_ns / 1e9
         self._changed_at = self._world.clock.monotonic() - age
         return snapshot
 
-    patch.setattr(StreamProcessor, "_look", by_mtime)
+    patch.setattr(Sight, "look", by_mtime)
 
 
 def take_the_path_for_the_file(patch: pytest.MonkeyPatch) -> None:
