@@ -28,12 +28,15 @@ from ..domain import (
     multipart_etag,
     part_plan,
 )
-from ..exceptions import ChunkProcessingError, FileChanged, S3Unavailable
+from ..exceptions import ChunkProcessingError, FileChanged, S3Unavailable, StreamInitializationError
 from .ledger import Ledger
 from .pacing import Pacing
 
 #: Chunks that a pass reads before it looks whether the file has changed meanwhile, which would make it worthless.
 _CHUNKS_BETWEEN_LOOKS = 64
+
+#: A schedule of equal parts is reported as nearly full from this share of its capacity on.
+_NEARLY_FULL = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,17 @@ class Upload:
         self._world = world
         self._ledger = ledger
         self._telemetry = telemetry
+        self._warned_of_capacity = False
+
+    def check_capacity(self, snapshot: Snapshot) -> None:
+        """Raises ``StreamInitializationError`` for what no object can hold, before any of it is sent."""
+        if snapshot.size > part_plan.largest_object(self._world.naming.limits):
+            raise StreamInitializationError(f"{snapshot.size} bytes are more than S3 can hold in one object")
+        most = part_plan.capacity(self._ledger.record.schedule, self._world.naming.limits)
+        self._telemetry.capacity_used(ratio=snapshot.size / most)
+        if snapshot.size > _NEARLY_FULL * most and not self._warned_of_capacity:
+            self._warned_of_capacity = True
+            self._telemetry.near_capacity(size=snapshot.size, capacity=most)
 
     async def send_whole_chunks(self, snapshot: Snapshot) -> bool:
         """Send what is whole on disk and not in S3, for one turn; False when there is nothing to send."""

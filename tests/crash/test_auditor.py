@@ -18,7 +18,7 @@ import pytest
 from src.dispatcher import Dispatcher
 from src.domain import METADATA_SUFFIX, Checkpoint, Identity, Marker, Probe, Snapshot, Status
 from src.ownership import Keys
-from src.stream_processor import processor
+from src.stream_processor.describing import Describing
 from src.stream_processor.documents import Documents
 from tests.harness.audit_view import Body, Document, Held, Limits, Record, World, Write
 from tests.harness.auditor import Check, Excuse, Finding, audit
@@ -70,14 +70,14 @@ def keep_keys_that_were_passed_by(patch: pytest.MonkeyPatch) -> None:
 def ask_about_the_film_by_its_path(patch: pytest.MonkeyPatch) -> None:
     """Whatever file has the name now is asked about."""
 
-    async def by_path(self: processor.StreamProcessor, proved: Snapshot) -> Probe:
+    async def by_path(self: Describing, proved: Snapshot) -> Probe:
         return await self._world.prober.probe(self._ledger.record.path, proved.identity)
 
     async def whatever_it_is(self: ReadingProber, path: str, identity: Identity) -> Probe:
         await asyncio.sleep(0)
         return film_in(bytes(self.folder.files[path].data))
 
-    patch.setattr(processor.StreamProcessor, "_probe", by_path)
+    patch.setattr(Describing, "_probe", by_path)
     patch.setattr(ReadingProber, "probe", whatever_it_is)
 
 
@@ -92,13 +92,13 @@ def give_no_room_back(patch: pytest.MonkeyPatch) -> None:
 
 def keep_the_turn_while_waiting_for_the_film(patch: pytest.MonkeyPatch) -> None:
     """What ffprobe says is waited for with a turn at the store held."""
-    ask = processor.StreamProcessor._probe
+    ask = Describing._probe
 
-    async def with_a_turn(self: processor.StreamProcessor, proved: Any) -> Probe:
+    async def with_a_turn(self: Describing, proved: Any) -> Probe:
         async with self._world.slots.sending():
             return await ask(self, proved)
 
-    patch.setattr(processor.StreamProcessor, "_probe", with_a_turn)
+    patch.setattr(Describing, "_probe", with_a_turn)
 
 
 def raise_at_the_first_document(patch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,6 @@ from src.domain import (
     Checkpoint,
     Chunk,
     Digest,
-    Fact,
     Manifest,
     Marker,
     Part,
@@ -36,8 +35,9 @@ from src.domain import (
 from src.domain.part_plan import whole_chunks
 from src.ownership import Claims, uploads
 from src.ownership.replacing import Replacing
-from src.stream_processor import StreamProcessor, processor
+from src.stream_processor import StreamProcessor
 from src.stream_processor.completion import Completion
+from src.stream_processor.describing import Describing, marker_of
 from src.stream_processor.documents import Documents
 from src.stream_processor.ledger import Ledger
 from src.stream_processor.sight import Sight
@@ -206,7 +206,7 @@ def upload_anew_whenever_an_upload_is_gone(patch: pytest.MonkeyPatch) -> None:
     """NoSuchUpload: it was lost. Nobody looks whether the object is there."""
 
     async def anew(self: StreamProcessor) -> bool:
-        await self._upload_anew(Fact.UPLOAD_LOST, replaces=None)
+        await self._anew.begin(replaces=None)
         return False
 
     patch.setattr(StreamProcessor, "_upload_is_gone", anew)
@@ -295,7 +295,7 @@ def mark_before_the_proof(patch: pytest.MonkeyPatch) -> None:
     async def done_already(self: StreamProcessor, sealed: Sealed) -> bool:
         now = self._world.clock.utc_now()
         record = replace(self._ledger.record, manifest=sealed.manifest(None), etag="to come", completed_at=now)
-        await self._world.checkpoints.finish(replace(record, status=Status.COMPLETED), processor._marker(record))
+        await self._world.checkpoints.finish(replace(record, status=Status.COMPLETED), marker_of(record))
         return await complete(self, sealed)
 
     patch.setattr(StreamProcessor, "_complete", done_already)
@@ -303,20 +303,20 @@ def mark_before_the_proof(patch: pytest.MonkeyPatch) -> None:
 
 def mark_before_the_document(patch: pytest.MonkeyPatch) -> None:
     """Redis is told that the recording is done, and then the object is described."""
-    describe, put = StreamProcessor._describe, Documents.put
+    describe, put = Describing.describe, Documents.put
     documents: list[tuple[Any, ...]] = []
 
     async def remember(*document: Any) -> None:
         documents.append(document)
 
-    async def late(self: StreamProcessor) -> Marker:
+    async def late(self: Describing) -> Marker:
         marker = await describe(self)
         while documents:
             await put(*documents.pop())
         return marker
 
     patch.setattr(Documents, "put", remember)
-    patch.setattr(StreamProcessor, "_describe", late)
+    patch.setattr(Describing, "describe", late)
 
 
 def clean_up_before_the_proof(patch: pytest.MonkeyPatch) -> None:

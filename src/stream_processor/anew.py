@@ -1,0 +1,203 @@
+"""Leaving an upload for another one: what of the old one stays, under which key and in which parts the next one is.
+
+What was uploaded is thrown away only when the new object is proved. And a store that refuses again and again is asked
+more and more rarely: each time the file is sent whole.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+
+from ..domain import Fact, Marker, Status, Step, StreamTelemetry, Superseded, World, part_plan
+from ..exceptions import PartNotTaken, PartNumberRefused, PartTooLarge, S3Unavailable, StreamInitializationError
+from ..ownership import Claims
+from .cleanup import Cleanup
+from .ledger import Ledger
+from .pacing import Pacing
+from .replaced import Replaced
+from .sight import Sight
+from .upload import Upload
+
+#: A store that goes on refusing is sent the whole file again this rarely.
+_LONGEST_REFUSAL_SECONDS = 4 * 3600.0
+
+
+class Anew:
+    """The uploads that one stream has left, and how often it had to: ``_refusals`` of the completion, ``_losses`` of
+    an upload as soon as it was begun, ``_misfits`` of a part."""
+
+    def __init__(
+        self,
+        world: World,
+        claims: Claims,
+        ledger: Ledger,
+        telemetry: StreamTelemetry,
+        pacing: Pacing,
+        sight: Sight,
+        cleanup: Cleanup,
+        upload: Upload,
+        replaced: Replaced,
+    ) -> None:
+        self._world = world
+        self._claims = claims
+        self._ledger = ledger
+        self._telemetry = telemetry
+        self._pacing = pacing
+        self._sight = sight
+        self._cleanup = cleanup
+        self._upload = upload
+        self._replaced = replaced
+        self._refusals = self._losses = self._misfits = 0
+        self._refused: set[str | None] = set()
+        self._left: tuple[str | None, int] = (None, 0)  # the upload that was left for a part, and its bytes
+
+    async def begin(self, *, replaces: str | None, **changes: object) -> None:
+        """Leave the upload for another one. What it holds is thrown away only when the new object is proved."""
+        self._replaced.not_copied()
+        record = self._ledger.record
+        superseded = record.superseded
+        if record.upload_id is not None:
+            superseded += (Superseded(record.key, record.upload_id, record.stream_id, record.started_at),)
+        await self._ledger.begin_upload(
+            Fact.UPLOAD_LOST,
+            None,
+            self._ledger.parts if replaces else {},
+            replaces=replaces,
+            superseded=superseded,
+            completed_at=None,
+            processed_at=None,
+            probe=None,
+            **changes,
+        )
+
+    async def at_another_key(self) -> None:
+        """The key is somebody else's."""
+        taken = self._ledger.record.key
+        free, etag = await self._claims.replacing.another_key(self._ledger.record)
+        self._telemetry.next_key(taken=taken, key=free.key)
+        await self.begin(replaces=etag, key=free.key, number=free.number)
+        self._claims.replacing.leave_key(self._ledger.record, taken)
+
+    async def for_another_recording(self) -> Marker | None:
+        """Another recording is in the file: it became shorter than the object that was to be brought up to date, which
+        stays what it is. Its marker: the stream has ended with it, and the file is taken up anew, under the next key.
+        None: nobody knows enough of the object for a marker; this stream goes on at another key."""
+        record = self._ledger.record
+        described = (await self._claims.replacing.description(record.key)).description
+        if described is None or described.etag != record.replaces:
+            await self._ledger.take_id(secrets.token_hex(16))  # the earlier recording's object keeps the old one
+            await self.at_another_key()
+            self._replaced.is_none()
+            return None
+        await self._cleanup.after_another(record)
+        marker = described.marker(record.path)
+        await self._world.checkpoints.finish(replace(record, status=Status.COMPLETED), marker)
+        return marker
+
+    # -- after a completion that was refused ------------------------------------------------------------------
+
+    async def after_completion(self, step: Step, etag: str) -> None:
+        """Back to growing, with the same upload or with another; more slowly each time the store refuses."""
+        self._refusals += 1
+        refused = S3Unavailable(f"the completion was refused: {step}", operation="complete_upload")
+        longest = _LONGEST_REFUSAL_SECONDS
+        await self._pacing.pause(self._refusals, operation="complete_upload", error=refused, longest=longest)
+        if step is Step.SEAL_AGAIN and self._refusals > 1:
+            step = Step.UPLOAD_ANEW  # the file was read again whole and the store still objects: it is the upload
+        match step:
+            case Step.PROVE_AGAIN | Step.SEAL_AGAIN:
+                fact = Fact.GREW if self._ledger.record.status is Status.PENDING_COMPLETION else None
+                await self._ledger.write(fact, manifest=None, unanswered=False)
+            case Step.UPLOAD_ANEW:
+                self._refused.add(self._ledger.record.upload_id)
+                await self.begin(replaces=self._ledger.record.replaces)
+            case Step.BRING_UP_TO_DATE:
+                await self.begin(replaces=etag)
+            case Step.NEXT_KEY:
+                await self.at_another_key()
+
+    async def is_sealed(self) -> None:
+        """The upload holds the whole file: the store has kept it, and takes its parts."""
+        self._losses = self._misfits = 0
+        if self._refused:
+            # Uploads whose completion was refused stay until an object is proved, like any other; but a store that
+            # refuses for good is not to collect the file without end. The one that was just sealed holds all of it.
+            await self._cleanup.drop(self._refused)
+            self._refused.clear()
+
+    # -- while it is sent -------------------------------------------------------------------------------------
+
+    async def pause_if_lost_again(self) -> None:
+        """The store does not know the upload. A store that loses each of them is not sent the file again at once."""
+        self._telemetry.upload_lost(upload_id=str(self._ledger.record.upload_id))
+        self._losses += 1
+        if self._losses > 1:
+            lost = S3Unavailable("the store loses uploads as soon as they are begun", operation="upload_part")
+            longest = _LONGEST_REFUSAL_SECONDS
+            await self._pacing.pause(self._losses - 1, operation="upload_part", error=lost, longest=longest)
+
+    async def with_larger_parts(self) -> None:
+        """Equal parts are used up: upload the file again with larger ones, once it is closed."""
+        snapshot = await self._sight.look()
+        self._upload.check_capacity(snapshot)
+        schedule = part_plan.schedule_for(snapshot.size, self._ledger.record.schedule, self._world.naming.limits)
+        await self.begin(replaces=self._ledger.record.replaces, schedule=schedule)
+
+    async def with_fewer_parts(self, refused: PartNumberRefused) -> None:
+        """The store takes fewer parts than it was thought to: upload the file again in as many as it takes.
+
+        What an object that is replaced has is copied. Parts of an upload that is not complete cannot be copied into
+        another one; they are sent again.
+        """
+        self._misfits += 1
+        if self._misfits == 1:
+            self._telemetry.trouble(operation="upload_part", error=refused, retry_seconds=0.0)
+        else:  # what fits by its own words does not fit
+            longest = _LONGEST_REFUSAL_SECONDS
+            await self._pacing.pause(self._misfits - 1, operation="upload_part", error=refused, longest=longest)
+        snapshot, old = await self._sight.look(), self._ledger.record.schedule
+        # Several parts were on their way: where the store does not say its limit, the last that it took does.
+        stored = [number for number in self._ledger.parts if number < refused.number]
+        most = refused.most or max(stored, default=max(1, refused.number - 1))
+        schedule = part_plan.schedule_within(snapshot.size, old, most, self._world.naming.limits)
+        if schedule is None:
+            raise StreamInitializationError(f"{snapshot.size} bytes do not fit into {most} parts", hint=refused.hint)
+        await self._leave_for_a_part(schedule=schedule)
+
+    async def with_smaller_parts(self, refused: PartTooLarge) -> None:
+        """Something on the way refuses a body for its size: upload the file again in smaller ones, or wait."""
+        snapshot = await self._sight.look()
+        schedule = part_plan.smaller_parts(snapshot.size, refused.size, self._world.naming.limits)
+        if schedule is None:
+            self._misfits += 1
+            await self._pacing.pause(self._misfits, operation="upload_part", error=refused)
+            return
+        self._telemetry.trouble(operation="upload_part", error=refused, retry_seconds=0.0)
+        await self.begin(replaces=self._ledger.record.replaces, schedule=schedule)
+
+    async def with_this_part(self, refused: PartNotTaken) -> None:
+        """The store cannot put a part in place of what it has already: upload the file again."""
+        self._misfits += 1
+        if self._misfits == 1:
+            self._telemetry.trouble(operation="upload_part", error=refused, retry_seconds=0.0)
+        else:
+            longest = _LONGEST_REFUSAL_SECONDS if self._ledger.parts else None
+            await self._pacing.pause(self._misfits - 1, operation="upload_part", error=refused, longest=longest)
+        self._replaced.never_copy_what_was_in_vain()
+        await self._leave_for_a_part()
+
+    async def _leave_for_a_part(self, **changes: object) -> None:
+        """Leave the upload because of one part. A store that refuses it for good is not to collect the file without
+        end: of the uploads that were left so only that with the most bytes stays until the new object is proved."""
+        record, held = self._ledger.record, self._ledger.stored_bytes
+        left, most = self._left
+        if not held or held < most:
+            await self._world.store.abort_upload(record.key, str(record.upload_id))
+            await self._ledger.begin_upload(Fact.UPLOAD_LOST, None, {}, **changes)
+            self._replaced.not_copied()
+            return
+        if left is not None:
+            await self._cleanup.drop({left})
+        self._left = record.upload_id, held
+        await self.begin(replaces=record.replaces, **changes)

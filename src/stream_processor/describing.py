@@ -1,0 +1,139 @@
+"""From a proved object to its marker: ask what film it is, put the document beside it, clean up, and be done."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from ..domain import Checkpoint, Fact, Manifest, Marker, Probe, Snapshot, StreamTelemetry, World, lifecycle
+from ..exceptions import ChunkProcessingError, FileChanged, SourceMissing
+from ..ownership import Claims
+from .cleanup import Cleanup
+from .documents import Documents
+from .ledger import Ledger
+from .pacing import Pacing
+from .sight import Sight
+
+#: Whoever touches the file each time that it is asked about is not waited for.
+_ASK_AT_MOST = 3
+_FILM_CHANGED = "the file has changed since: it is described when its object is brought up to date"
+
+
+class Describing:
+    """The last part of one stream's way. It may be walked twice: what is written again has the same bytes."""
+
+    def __init__(
+        self,
+        world: World,
+        claims: Claims,
+        ledger: Ledger,
+        telemetry: StreamTelemetry,
+        pacing: Pacing,
+        sight: Sight,
+        cleanup: Cleanup,
+        documents: Documents,
+    ) -> None:
+        self._world = world
+        self._claims = claims
+        self._ledger = ledger
+        self._telemetry = telemetry
+        self._pacing = pacing
+        self._sight = sight
+        self._cleanup = cleanup
+        self._documents = documents
+
+    async def describe(self) -> Marker:
+        """Write the document beside the object, clean up, and leave a marker."""
+        probe = self._ledger.record.probe
+        if probe is None or self._ledger.record.processed_at is None:
+            probe = await self._probe(manifest_of(self._ledger.record).snapshot)
+            # The intent, before the document: what is written again has the same bytes.
+            await self._ledger.write(processed_at=self._world.clock.utc_now(), probe=probe)
+        if probe.error is not None:
+            self._telemetry.probe_failed(error=probe.error)
+        record = self._ledger.snapshot()
+        await self._documents.put(record, probe)
+        await self._cleanup.after_the_proof(record)
+        marker = marker_of(record)
+        finished = replace(record, status=lifecycle.after(record.status, Fact.METADATA_STORED))
+        await self._world.checkpoints.finish(finished, marker)
+        self._telemetry.completed(
+            key=record.key,
+            size=marker.snapshot.size,
+            duration_seconds=probe.duration_seconds,
+            stream_seconds=max(0.0, (self._world.clock.utc_now() - record.started_at).total_seconds()),
+            processing_seconds=self._sight.idle_seconds,
+        )
+        return marker
+
+    async def _probe(self, proved: Snapshot) -> Probe:
+        """What is known of the film that the object holds. A change of the file ends the asking: it would be told of
+        another film. Where only its times have changed, its bytes tell that it is the same, and it is asked again."""
+        try:
+            await self._sight.look()  # it may just have got another name
+            for times in range(_ASK_AT_MOST):
+                if times > 0:
+                    proved = await self._same_film(proved)
+                probe = await self._ask_about(proved)
+                if probe is not None:
+                    return probe
+        except SourceMissing:
+            return Probe(error="the file is gone")
+        except FileChanged:
+            pass
+        return Probe(error=_FILM_CHANGED)
+
+    async def _ask_about(self, proved: Snapshot) -> Probe | None:
+        """None: the file was changed meanwhile, or touched."""
+        asking = asyncio.create_task(self._world.prober.probe(self._ledger.record.path, proved.identity), name="probe")
+        try:
+            while not asking.done():
+                await self._pacing.wait_beside(asking)
+                if not await self._sight.holds(proved):
+                    return None
+            return asking.result() if await self._sight.holds(proved) else None
+        finally:
+            asking.cancel()
+
+    async def _same_film(self, proved: Snapshot) -> Snapshot:
+        """The file as it is now, when it holds the object's bytes still. Raises ``FileChanged`` when it does not, or
+        nobody can say."""
+        record = self._ledger.record
+        try:
+            now = await self._sight.look()
+            if (now.identity, now.size) != (proved.identity, proved.size):
+                raise FileChanged(f"{record.path!r} is another film", operation="probe")
+            crc64, _ = await self._claims.reading.whole(record.path, now, record.schedule)
+        except ChunkProcessingError as exc:
+            raise FileChanged(f"{record.path!r} cannot be read", operation="probe") from exc
+        if crc64 != manifest_of(record).crc64:
+            raise FileChanged(f"{record.path!r} holds other bytes", operation="probe")
+        return now
+
+
+def manifest_of(record: Checkpoint) -> Manifest:
+    """What was to be made of the recording. A record without it cannot have come here."""
+    if record.manifest is None:
+        raise AssertionError("a completion without a manifest")
+    return record.manifest
+
+
+def marker_of(record: Checkpoint) -> Marker:
+    """What stays of a record whose object is proved."""
+    manifest = manifest_of(record)
+    if record.etag is None or record.completed_at is None:
+        raise AssertionError("a marker of an object that was not proved")
+    return Marker(
+        stream_id=record.stream_id,
+        path=record.path,
+        bucket=record.bucket,
+        key=record.key,
+        snapshot=manifest.snapshot,
+        crc64=manifest.crc64,
+        etag=record.etag,
+        schedule=record.schedule,
+        started_at=record.started_at,
+        completed_at=record.completed_at,
+        replacements=record.replacements,
+        still_open=record.still_open,
+    )

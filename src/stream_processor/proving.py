@@ -1,0 +1,93 @@
+"""Whether the object at the key is the recording, and what is noted when it is.
+
+Nothing is believed because it was sent: an object counts as this recording's because the store was asked for it after
+the completion, or because its bytes and the file's were compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..domain import Fact, Manifest, Status, StoredObject, StreamTelemetry, World, resuming, whose
+from ..ownership import Claims
+from .describing import manifest_of
+from .ledger import Ledger
+from .sight import Sight
+
+
+class Proving:
+    """The object of one stream. Each method that finds it proved has written so when it returns."""
+
+    def __init__(self, world: World, claims: Claims, ledger: Ledger, telemetry: StreamTelemetry, sight: Sight) -> None:
+        self._world = world
+        self._claims = claims
+        self._ledger = ledger
+        self._telemetry = telemetry
+        self._sight = sight
+
+    async def is_completed(self, stored: StoredObject) -> None:
+        """Our completion has made the object. What has changed in the file meanwhile is found when the stream has
+        ended."""
+        record = self._ledger.record
+        now = self._world.clock.utc_now()
+        # The ctime: the mtime of a copy may be that of its original.
+        since_change = max(0.0, now.timestamp() - manifest_of(record).snapshot.ctime_ns / 1e9)
+        self._telemetry.object_proved(
+            key=record.key, size=stored.size, etag=stored.etag, seconds_since_change=since_change
+        )
+        still_open = await self._sight.is_still_open()
+        await self._ledger.write(
+            Fact.OBJECT_PROVED, etag=stored.etag, unanswered=False, completed_at=now, still_open=still_open
+        )
+        await self._take_id_of(stored)
+
+    async def is_still_there(self) -> bool:
+        """Whether the object is there that the record says was proved."""
+        record = self._ledger.record
+        stored = await self._world.store.head(record.key)
+        if stored is None or not resuming.is_still_described(stored, record):
+            return False
+        if record.status is not Status.S3_COMPLETED:  # it had failed after its object was proved
+            await self._ledger.write(Fact.OBJECT_PROVED)
+        await self._take_id_of(stored)  # a kill may have come in between
+        return True
+
+    async def is_the_file(self, stored: StoredObject) -> bool:
+        """Whether the object is the file, byte for byte, whoever completed it; then it is recorded as proved."""
+        record = self._ledger.record
+        snapshot = await self._sight.look()
+        if stored.size != snapshot.size:
+            return False
+        crc64, read = await self._claims.reading.whole(record.path, snapshot, record.schedule)
+        if await self._claims.reading.object_crc64(record.key, stored) != crc64:
+            return False
+        known = self._ledger.parts
+        parts = {
+            part.number: known[part.number]
+            if part.number in known and known[part.number].crc64 == part.crc64
+            else replace(part, etag=stored.etag)
+            for part in read
+        }
+        manifest = Manifest(snapshot.size, crc64, len(parts), snapshot, record.replaces)
+        await self._ledger.object_found(
+            parts,
+            manifest=manifest,
+            etag=stored.etag,
+            completed_at=self._world.clock.utc_now(),
+            still_open=await self._sight.is_still_open(),
+        )
+        self._telemetry.object_proved(
+            key=record.key,
+            size=snapshot.size,
+            etag=stored.etag,
+            seconds_since_change=None,  # it may have been there for long
+        )
+        await self._take_id_of(stored)
+        return True
+
+    async def _take_id_of(self, stored: StoredObject) -> None:
+        """An adopted upload, or another's completion, has the id of the stream that began it in its metadata."""
+        origin = whose.origin_of(stored.metadata)
+        if origin is not None and origin.stream_id != self._ledger.record.stream_id:
+            await self._ledger.take_id(origin.stream_id)
+            self._telemetry.took_id(stream_id=origin.stream_id)
