@@ -57,6 +57,7 @@ PHASES: Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
     ),
     "05_stream_finalization_s3_complete": (
         ("src/stream_processor/processor.py", ("StreamProcessor",), "one recording from new to done"),
+        ("src/stream_processor/next_step.py", ("Case", "decide"), "what a stream does next, case by case"),
         ("src/stream_processor/sight.py", ("Sight",), "whether the file has changed, is quiet, is closed"),
         ("src/domain/early_end.py", ("EarlyEnd",), "when the end is proved, and waiting can be short"),
         ("src/containers/boxes.py", ("is_whole",), "whether the structure of an MP4 proves its end"),

@@ -17,7 +17,7 @@ from .ledger import Ledger
 from .pacing import Pacing
 from .replaced import Replaced
 from .sight import Sight
-from .upload import Upload
+from .upload import Upload, too_long
 
 #: A store that goes on refusing is sent the whole file again this rarely.
 _LONGEST_REFUSAL_SECONDS = 4 * 3600.0
@@ -140,7 +140,9 @@ class Anew:
     async def with_larger_parts(self) -> None:
         """Equal parts are used up: upload the file again with larger ones, once it is closed."""
         snapshot = await self._sight.look()
-        self._upload.check_capacity(snapshot)
+        if snapshot.size > part_plan.largest_object(self._world.naming.limits):
+            raise too_long(snapshot.size)
+        self._upload.report_capacity(snapshot.size)
         schedule = part_plan.schedule_for(snapshot.size, self._ledger.record.schedule, self._world.naming.limits)
         await self.begin(replaces=self._ledger.record.replaces, schedule=schedule)
 

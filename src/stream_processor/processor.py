@@ -7,6 +7,7 @@ do it, say what came of it. Whatever is killed between two lines, the next start
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 
 from ..domain import (
@@ -19,7 +20,6 @@ from ..domain import (
     Holding,
     Marker,
     OverCapacity,
-    Resume,
     Snapshot,
     Status,
     Step,
@@ -30,35 +30,36 @@ from ..domain import (
     whose,
 )
 from ..exceptions import (
-    ChunkProcessingError,
     FileChanged,
     PartNotTaken,
     PartNumberRefused,
     PartTooLarge,
     Permanent,
     SourceMissing,
-    UploadGone,
+    StreamProcessorError,
 )
 from ..ownership import Claims
+from . import next_step
 from .anew import Anew
 from .cleanup import Cleanup
 from .completion import Completion
 from .describing import Describing
 from .documents import Documents
 from .ledger import Ledger
+from .next_step import Case, Facts, Refusal
 from .pacing import Pacing
 from .proving import Proving
 from .replaced import Replaced
 from .sight import Sight
 from .source_missing import Remains
-from .upload import Sealed, Upload
+from .upload import Sealed, Upload, too_long
 
 _Way = Callable[[], Awaitable[bool]]
 
 
-class _BegunAnew(Exception):
+class _LeftTo(Exception):
     """Another recording is in the file: it became shorter than the object that was to be brought up to date, or Redis
-    had lost that this stream was done. ``marker`` is what is done of the file."""
+    had lost that this stream was done. The stream ends with ``marker``, which is what is done of the file."""
 
     def __init__(self, marker: Marker) -> None:
         super().__init__()
@@ -150,7 +151,7 @@ class StreamProcessor:
     async def _carry_or_leave(self) -> Marker | None:
         try:
             return await self._carry()
-        except _BegunAnew as exc:
+        except _LeftTo as exc:
             return exc.marker
         except SourceMissing:
             hint = await self._remains.dispose()
@@ -160,94 +161,133 @@ class StreamProcessor:
     # -- the whole way ----------------------------------------------------------------------------------------
 
     async def _carry(self) -> Marker:
-        proved = await self._patiently(self._resume)
+        proved = await self._patiently(self._take_up)
         while not proved:
             proved = await self._patiently(self._record_and_finish)
         return await self._describing.describe()
 
-    async def _patiently(self, step: _Way) -> bool:
-        """One step of the way; what the file or the upload did meanwhile leads to another one, or back."""
+    async def _patiently(self, way: _Way) -> bool:
+        """A piece of the way; what the file, the upload or the store refused meanwhile leads to another one, or back.
+
+        What leads to another one may be refused itself, and is then tried again: the first way is not gone any more.
+        """
         failures = 0
         while True:
             try:
-                return await step()
-            except FileChanged as exc:
-                await self._pacing.pause_unless_changed(self._sight.seen, exc)
-                return False
-            except ChunkProcessingError as exc:
-                failures += 1
-                await self._pacing.pause(failures, operation="file_read", error=exc)
-            except UploadGone:
-                step = self._upload_is_gone
-            except OverCapacity:
-                step = partial(self._back, self._anew.with_larger_parts)
-            except PartNumberRefused as exc:
-                step = partial(self._back, partial(self._anew.with_fewer_parts, exc))
-            except PartTooLarge as exc:
-                step = partial(self._back, partial(self._anew.with_smaller_parts, exc))
-            except PartNotTaken as exc:
-                step = partial(self._back, partial(self._anew.with_this_part, exc))
+                return await way()
+            except (StreamProcessorError, OverCapacity) as error:
+                match next_step.after_refusal(error), error:
+                    case Refusal.BACK, FileChanged() as changed:
+                        await self._pacing.pause_unless_changed(self._sight.seen, changed)
+                        return False
+                    case Refusal.PAUSE, _:
+                        failures += 1
+                        await self._pacing.pause(failures, operation="file_read", error=error)
+                    case Refusal.LOOK_AT_OBJECT, _:
+                        way = self._upload_is_gone
+                    case Refusal.LARGER_PARTS, _:
+                        way = partial(self._back, self._anew.with_larger_parts)
+                    case Refusal.FEWER_PARTS, PartNumberRefused() as refused:
+                        way = partial(self._back, partial(self._anew.with_fewer_parts, refused))
+                    case Refusal.SMALLER_PARTS, PartTooLarge() as refused:
+                        way = partial(self._back, partial(self._anew.with_smaller_parts, refused))
+                    case Refusal.ANOTHER_UPLOAD, PartNotTaken() as refused:
+                        way = partial(self._back, partial(self._anew.with_this_part, refused))
+                    case _:
+                        raise
 
     @staticmethod
     async def _back(leave: Callable[[], Awaitable[None]]) -> bool:
         await leave()
         return False
 
-    async def _record_and_finish(self) -> bool:
-        """Send while the recording grows, then finish; False when it has to go on. True: the object is proved."""
-        if self._ledger.record.status is Status.S3_COMPLETED:
-            return True
-        if self._ledger.record.status is Status.PENDING_COMPLETION:
-            await self._ledger.write(Fact.GREW, manifest=None, unanswered=False)
-        if self._ledger.record.upload_id is None:
-            await self._open_upload()
-        replaces = self._ledger.record.replaces
-        if replaces is not None and not self._replaced.is_copied and not await self._replaced.copy_unchanged(replaces):
-            await self._anew.at_another_key()
-            raise FileChanged("the object that was to be replaced is another recording's")
-        snapshot = await self._grow()
-        return await self._finish(snapshot)
-
-    # -- beginning and resuming -------------------------------------------------------------------------------
-
-    async def _resume(self) -> bool:
-        await self._leave_to_later_recording()
+    async def _take_up(self) -> bool:
+        """What the record says is not believed before the store was asked. True: the object is proved."""
         record = self._ledger.record
+        later = await self._world.checkpoints.marker(record.identity)
+        case = next_step.taking_up(record, later)
+        if case is Case.LEAVE_TO_LATER and later is not None:
+            await self._cleanup.after_another(record)
+            await self._world.checkpoints.forget(record.stream_id)
+            raise _LeftTo(later)
+
         if record.upload_id is not None and record.without_checksums:
             self._world.store.begun_without_checksums(record.upload_id)
-        where = resuming.where_to_resume(record)
         if STATUSES[record.status].care is Care.KEPT:
             await self._ledger.write(Fact.SEEN_AGAIN, failure=None)
-        self._telemetry.started(key=record.key, resumed=where is not Resume.BEGIN)
-        if self._remains.are_being_completed():
+        self._telemetry.started(key=record.key, resumed=case is not Case.ADOPT)
+        if case is Case.FINISH_REMAINS:
             raise SourceMissing(f"{record.path!r} was gone")
         if record.replaces is not None:
             self._telemetry.replacing(key=record.key, etag=record.replaces)
-        match where:
-            case Resume.BEGIN:
-                await self._ledger.write()  # the intent, before anything is created
-                await self._sight.look()  # the file may have got another name while nobody looked
-                await self._adopt_upload()
-                return False
-            case Resume.UPLOAD:
-                await self._rejoin_upload()
-                return False
-            case Resume.RESOLVE_COMPLETION:
-                return await self._resolve(Answer.NONE)
-            case Resume.DESCRIBE:
+
+        match case:
+            case Case.LOOK_AT_OBJECT:
                 if await self._proving.is_still_there():
                     return True
                 await self._anew.begin(replaces=None)
-                return False
+            case Case.SETTLE:
+                return await self._resolve(Answer.NONE)
+            case Case.REJOIN:
+                await self._rejoin_upload()
+            case Case.ADOPT:
+                await self._ledger.write()  # the intent, before anything is created
+                await self._sight.look()  # the file may have got another name while nobody looked
+                await self._adopt_upload()
+        return False
 
-    async def _leave_to_later_recording(self) -> None:
-        """A record whose end Redis has lost: its file has become another recording since, and that one is done."""
-        record = self._ledger.record
-        later = await self._world.checkpoints.marker(record.identity)
-        if later is not None and later.started_at > record.started_at:
-            await self._cleanup.after_another(record)
-            await self._world.checkpoints.forget(record.stream_id)
-            raise _BegunAnew(later)
+    async def _record_and_finish(self) -> bool:
+        """Send while the recording grows, then finish; False when it has to go on. True: the object is proved."""
+        facts = self._facts()
+        while True:
+            case, seen = next_step.decide(facts), facts.seen
+            match case, seen:
+                case Case.PROVED, _:
+                    return True
+                case Case.GO_ON, _:
+                    await self._ledger.write(Fact.GREW, manifest=None, unanswered=False)
+                    facts = self._facts()
+                case Case.OPEN, _:
+                    await self._open_upload()
+                    facts = self._facts()
+                case Case.COPY, _:
+                    await self._copy_unchanged()
+                    facts = self._facts()
+                case Case.LOOK, _:
+                    facts = self._facts(seen=await self._sight.look())
+                case Case.LEAVE_OBJECT, _:
+                    marker = await self._anew.for_another_recording()
+                    raise FileChanged("another recording is in the file") if marker is None else _LeftTo(marker)
+                case Case.TOO_LONG, Snapshot():
+                    raise too_long(seen.size)
+                case Case.SEND, Snapshot():
+                    self._upload.report_capacity(seen.size)
+                    if await self._upload.send_whole_chunks(seen):
+                        facts = self._facts()
+                    else:
+                        facts = replace(facts, all_sent=True, now=self._now(), idle_at=self._sight.idle_at())
+                case Case.EMPTY, _:
+                    await self._pacing.wait(None)
+                    facts = self._facts()
+                case Case.QUIET | Case.END_PROVED, Snapshot():
+                    return await self._finish(seen)
+                case Case.ASK_FOR_END, Snapshot():
+                    facts = replace(facts, end_is_proved=await self._sight.is_closed(seen, facts.now))
+                case Case.WAIT, _:
+                    await self._pacing.wait(min(facts.idle_at - facts.now, self._sight.look_again_seconds))
+                    facts = self._facts()
+                case _:
+                    raise AssertionError(f"{case!r} before the file was looked at")
+
+    def _facts(self, seen: Snapshot | None = None) -> Facts:
+        """After something was done: what was known of the file before is worth nothing."""
+        largest = part_plan.largest_object(self._world.naming.limits)
+        return Facts(self._ledger.record, self._replaced.is_copied, self._replaced.size, largest, seen)
+
+    def _now(self) -> float:
+        return self._world.clock.monotonic()
+
+    # -- its upload -------------------------------------------------------------------------------------------
 
     async def _adopt_upload(self) -> None:
         """Parts that are in S3 already, from before a loss of Redis, need not be sent again."""
@@ -275,29 +315,16 @@ class StreamProcessor:
         without = store.has_no_checksums(upload_id)
         await self._ledger.begin_upload(None, upload_id, {}, without_checksums=without)
 
-    # -- growing ----------------------------------------------------------------------------------------------
-
-    async def _grow(self) -> Snapshot:
-        """Send what is whole on disk until the recording has been quiet for its time."""
-        while True:
-            snapshot = await self._sight.look()
-            if snapshot.size < self._replaced.size:
-                marker = await self._anew.for_another_recording()
-                raise FileChanged("another recording is in the file") if marker is None else _BegunAnew(marker)
-            self._upload.check_capacity(snapshot)
-            if await self._upload.send_whole_chunks(snapshot):
-                continue
-            idle_at, now = self._sight.idle_at(), self._world.clock.monotonic()
-            if snapshot.size and (now >= idle_at or await self._sight.is_closed(snapshot, now)):
-                return snapshot
-            seconds = min(idle_at - now, self._sight.look_again_seconds)
-            await self._pacing.wait(seconds if snapshot.size else None)
+    async def _copy_unchanged(self) -> None:
+        """What the object that is replaced has already need not be sent."""
+        if not await self._replaced.copy_unchanged(str(self._ledger.record.replaces)):
+            await self._anew.at_another_key()
+            raise FileChanged("the object that was to be replaced is another recording's")
 
     # -- finishing --------------------------------------------------------------------------------------------
 
     async def _finish(self, snapshot: Snapshot) -> bool:
-        clock = self._world.clock
-        started = clock.monotonic()
+        started = self._now()
         self._sight.went_idle(snapshot)
         await self._ledger.write(Fact.WENT_IDLE)
         await self._sight.ask_before_the_pass()
@@ -306,7 +333,7 @@ class StreamProcessor:
             self._telemetry.grew_again()
             return False
         self._pacing.check_stop()
-        self._telemetry.sealed(size=snapshot.size, seconds=clock.monotonic() - started, sent_again=sealed.sent_again)
+        self._telemetry.sealed(size=snapshot.size, seconds=self._now() - started, sent_again=sealed.sent_again)
         await self._anew.is_sealed()
         return await self._complete(sealed)
 

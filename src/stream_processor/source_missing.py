@@ -33,6 +33,7 @@ from ..exceptions import UploadGone
 from .completion import Completion
 from .documents import Documents
 from .ledger import Ledger
+from .next_step import are_remains
 
 _KEPT = "what S3 holds of it is kept as an open upload; it goes on when the file is moved back (no copy)"
 _ABORTED = "what S3 held of it was thrown away (ON_SOURCE_MISSING=abort)"
@@ -51,14 +52,9 @@ class Remains:
         self._completion = completion
         self._documents = documents
 
-    def are_being_completed(self) -> bool:
-        """Whether the daemon was killed while it made an object of them."""
-        record = self._ledger.record
-        return record.status is Status.PENDING_COMPLETION and record.failure == SOURCE_MISSING
-
     async def dispose(self) -> str:
         """Do what was chosen and let the stream fail; a hint for the operator. May be called again after a kill."""
-        if self.are_being_completed():
+        if are_remains(self._ledger.record):  # killed while it made an object of them
             return await self._settle(Answer.NONE)
         match self._world.when_missing:
             case WhenMissing.ABORT:

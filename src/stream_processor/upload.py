@@ -72,15 +72,13 @@ class Upload:
         self._telemetry = telemetry
         self._warned_of_capacity = False
 
-    def check_capacity(self, snapshot: Snapshot) -> None:
-        """Raises ``StreamInitializationError`` for what no object can hold, before any of it is sent."""
-        if snapshot.size > part_plan.largest_object(self._world.naming.limits):
-            raise StreamInitializationError(f"{snapshot.size} bytes are more than S3 can hold in one object")
+    def report_capacity(self, size: int) -> None:
+        """How much of what the schedule can hold a file of ``size`` bytes takes."""
         most = part_plan.capacity(self._ledger.record.schedule, self._world.naming.limits)
-        self._telemetry.capacity_used(ratio=snapshot.size / most)
-        if snapshot.size > _NEARLY_FULL * most and not self._warned_of_capacity:
+        self._telemetry.capacity_used(ratio=size / most)
+        if size > _NEARLY_FULL * most and not self._warned_of_capacity:
             self._warned_of_capacity = True
-            self._telemetry.near_capacity(size=snapshot.size, capacity=most)
+            self._telemetry.near_capacity(size=size, capacity=most)
 
     async def send_whole_chunks(self, snapshot: Snapshot) -> bool:
         """Send what is whole on disk and not in S3, for one turn; False when there is nothing to send."""
@@ -318,6 +316,11 @@ class Upload:
         self._world.slots.part_stored(chunk.size, seconds)
         stored_at_store()
         await self._ledger.part_stored(part)  # Redis may take its time: that says nothing of the store
+
+
+def too_long(size: int) -> StreamInitializationError:
+    """Of a file that no object can hold."""
+    return StreamInitializationError(f"{size} bytes are more than S3 can hold in one object")
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

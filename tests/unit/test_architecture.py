@@ -67,7 +67,13 @@ LIBRARIES: dict[str, frozenset[str]] = {
 #: Rooms, and modules of other rooms, that hold nothing but words and rules.
 PURE_ROOMS = frozenset({"domain", "containers", "events", "exceptions", "typed_values"})
 PURE_MODULES = frozenset(
-    {"metadata_generator.document", "metadata_generator.media", "redis_client.format", "redis_client.names"}
+    {
+        "metadata_generator.document",
+        "metadata_generator.media",
+        "redis_client.format",
+        "redis_client.names",
+        "stream_processor.next_step",
+    }
 )
 #: Promises of what others await.
 PROMISES = frozenset({"domain.ports"})
