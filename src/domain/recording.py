@@ -214,36 +214,77 @@ class Superseded:
 class Checkpoint:
     """What Redis knows of a stream: a hint, a lock and a log of intent; provable again from the file and S3.
 
-    ``replaces`` is the ETag of our own object that this upload brings up to date. ``replacements`` counts how
-    often that happened, which lengthens the quiet time. ``unanswered`` is true from before a completion is sent
-    until its answer is understood. ``without_checksums``: the upload was begun so, and the store may not tell.
-    ``still_open``: as in the marker. ``probe`` is there from before the document is written, so that it is the same
-    whenever it is written again. ``number``: which recording of its name a new one is, by the number in its key (1:
-    none); None where nobody knows any more.
+    Written whole each time. What is here is here because it cannot be asked for later: who began the upload, how its
+    parts were cut, and what was about to be done when the process ended.
     """
 
+    # -- which stream, which file, which key ------------------------------------------------------------------
+
+    #: Random, 128 bits. The object's metadata have it from the beginning of the upload, so that after a lost answer our
+    #: own object can be told from a stranger's.
     stream_id: str
+    #: Where it stands; which Redis set names it, and what may be done with it, follow from this alone.
     status: Status
+    #: The file's last known name, for reading, logs and the document. It may change at any time; the key does not.
     path: str
+    #: A record is worth nothing for another bucket than the one in which its upload is.
     bucket: str
+    #: Fixed at first sight and written before anything is created, so that a rename or a changed prefix leads no
+    #: further process to a second key.
     key: str
+    #: Which file this is, whatever its name. A path that has another identity now is another recording.
     identity: Identity
+    #: How the file is cut. Pinned: today's chunk size must not move the offsets of parts that are in S3 already.
     schedule: PartSchedule
+    #: When the stream began. Of two streams of one file the later one counts; uploads at the key that began after this
+    #: may be ours, from a creation whose answer was lost.
     started_at: datetime
+
+    # -- its upload -------------------------------------------------------------------------------------------
+
+    #: None until the store has begun one: written right after, since nothing else finds an upload again.
     upload_id: str | None = None
+    #: The ETag of our own object that this upload brings up to date, which is the completion's condition (If-Match).
+    #: None: the key must be free.
     replaces: str | None = None
+    #: How often an object of this recording was replaced. Each time doubles the quiet time, so that a recorder that
+    #: pauses again and again does not have it replaced as often.
     replacements: int = 0
+    #: What the completion is to make; from before it is sent until the recording has gone on or is done. With it an
+    #: object that is found later can be recognised as the one that was meant.
     manifest: Manifest | None = None
+    #: True from before a completion is sent until its answer is understood. Then an upload that is gone proves nothing:
+    #: the store may still be assembling.
     unanswered: bool = False
+
+    # -- the object is there ----------------------------------------------------------------------------------
+
+    #: Of the object, since it was proved. None: nothing is proved.
     etag: str | None = None
+    #: When it was proved. Fixed here before the document is written, which is the same however often it is written.
     completed_at: datetime | None = None
+    #: When it was described; fixed for the same reason.
     processed_at: datetime | None = None
+    #: What is known of the film; fixed for the same reason, and since asking again costs a process.
     probe: Probe | None = None
+    #: As in the marker: somebody may have written during the last pass, and the file is to be read once more.
     still_open: bool = False
+    #: The upload was begun without checksums. Not every store tells that of an upload, and a part that is sent with one
+    #: is refused.
     without_checksums: bool = False
+
+    # -- when it cannot go on, and what it leaves behind ------------------------------------------------------
+
+    #: Why it failed, for the operator; ``SOURCE_MISSING`` also for ourselves: such a stream goes on when its file is
+    #: seen again. A stream that is pending completion with it makes an object of what was sent of the file.
     failure: str | None = None
+    #: Uploads that were left for another one. They are thrown away when the new object is proved, not before: until
+    #: then they may hold the only copy of the recording.
     superseded: tuple[Superseded, ...] = ()
+    #: Which recording of its name a new one is, by the number in its key (1: none). Redis remembers the highest one, so
+    #: that the next recording need not try all keys. None where nobody knows any more.
     number: int | None = None
+    #: What S3 holds, with the checksums of the bytes that were sent: what the seal compares with the file.
     parts: Mapping[int, Part] = field(default_factory=lambda: MappingProxyType({}))
 
 
