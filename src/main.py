@@ -36,7 +36,7 @@ if find_spec("aioboto3") is None:
 from . import __version__
 from .config import Loaded, Settings, load_settings, without_user_info
 from .dispatcher import Dispatcher
-from .domain import S3_LIMITS, Naming, PartSchedule, Rhythm, WhenMissing, World, usual_step
+from .domain import S3_LIMITS, Naming, PartSchedule, Rhythm, WhenMissing, World, moments, usual_step
 from .embedded import AWS_CONFIG_NAME, EmbeddedServiceError, embedded_redis, embedded_s3, find_versitygw
 from .exceptions import ConfigurationError, S3Unavailable, Stopped
 from .logging_config import configure_logging, mask
@@ -147,7 +147,7 @@ async def _run(loaded: Loaded) -> None:
     code = 1
     try:
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(watched_loop(loaded.settings.watchdog_seconds, metrics.health))
+            await stack.enter_async_context(watched_loop(loaded.settings.watchdog_seconds, metrics.emit))
             place = await _embed(loaded.settings, stack)
             _log(place.settings)  # once more: an embedded store has a secret of its own
             await _serve_until(stop, place, loaded.notices, metrics, stack)
@@ -217,12 +217,13 @@ async def _serve_until(
     globs = Globs(settings.watch_filter_globs, settings.watch_exclude_globs)
     left_out = LeftOut(world, dispatcher.remembered, globs.match, passes_on=dispatcher.publish, telemetry=metrics)
     watcher = _watcher(settings, globs, recordings, left_out, metrics)
+    lookout = _lookout(settings, metrics, recordings, dispatcher)
     checks = {"s3": asked.ping, "redis": checkpoints.ping, "watched_folder": watcher.ping}
-    readiness = Readiness(checks, telemetry=metrics.health)
+    readiness = Readiness(checks, emit=metrics.emit)
     port = await stack.enter_async_context(
         serve(settings.prom_host, settings.prom_port, registry=metrics.registry, readiness=readiness)
     )
-    metrics.daemon_started(settings=settings.summary(), notices=notices, ffprobe=await prober.available())
+    _tell_of_the_start(settings, notices, await prober.available(), metrics.emit)
     _tell(place, port)
     _freeze_what_is_built()
     async with asyncio.TaskGroup() as group:
@@ -232,7 +233,7 @@ async def _serve_until(
             group.create_task(dispatcher.run(), name="dispatcher"),
             group.create_task(_expire(metrics), name="metrics"),
             group.create_task(_look(readiness, metrics), name="readiness"),
-            group.create_task(_look_out(settings, metrics, recordings, dispatcher), name="at-risk"),
+            group.create_task(lookout.run(), name="at-risk"),
             group.create_task(_once(checkpoints.warn_about_configuration, metrics), name="redis-check"),
             group.create_task(_once(checkpoints.keep_records, metrics), name="redis-records"),
             group.create_task(_prepare(store, asked, metrics), name="bucket"),  # created before the first recording
@@ -244,7 +245,7 @@ async def _serve_until(
         await dispatcher.drain(settings.shutdown_grace_seconds)
         for task in running:
             task.cancel()
-    metrics.daemon_stopped()
+    metrics.emit(moments.DaemonStopped())
 
 
 def _store(
@@ -265,16 +266,25 @@ def _freeze_what_is_built() -> None:
     gc.freeze()
 
 
-async def _look_out(settings: Settings, metrics: Metrics, recordings: RecordingFiles, dispatcher: Dispatcher) -> None:
+def _lookout(settings: Settings, metrics: Metrics, recordings: RecordingFiles, dispatcher: Dispatcher) -> Lookout:
     collector = AtRiskCollector(metrics.registry, stream_max=settings.metrics_stream_max)
-    await Lookout(
+    lookout = Lookout(
         collector,
-        metrics.registry,
         holdings=dispatcher.holdings,
         files=recordings,
         folder=settings.watch_dir,
-        telemetry=metrics,
-    ).run()
+        emit=metrics.emit,
+    )
+    metrics.listen(lookout.hear)
+    return lookout
+
+
+def _tell_of_the_start(settings: Settings, notices: Sequence[str], ffprobe: str | None, emit: moments.Emit) -> None:
+    emit(moments.DaemonStarted(__version__, ffprobe, settings.summary()))
+    for notice in notices:
+        emit(moments.SettingsNotice(notice))
+    if not ffprobe:
+        emit(moments.FfprobeMissing())
 
 
 def _tell(place: _Place, port: int) -> None:
@@ -300,7 +310,7 @@ async def _once(work: Callable[[], Awaitable[object]], metrics: Metrics) -> None
             except Stopped:
                 raise
             except Exception as exc:  # noqa: BLE001 - nothing that is done beside the recordings ends them
-                metrics.unexpected(path="", error=exc, retry_seconds=_REFUSED_SECONDS)
+                metrics.emit(moments.Unexpected(file_path="", error=exc, retry_seconds=_REFUSED_SECONDS))
             await asyncio.sleep(_REFUSED_SECONDS)
 
 
@@ -327,7 +337,7 @@ async def _tell_when_uploads_expire(store: S3Client, metrics: Metrics) -> None:
             await asyncio.sleep(_REFUSED_SECONDS)
             continue
         if days is not None and days < _ENOUGH_DAYS:
-            metrics.uploads_expire(days=days)
+            metrics.emit(moments.UploadsExpire(days))
         return
 
 
@@ -343,7 +353,7 @@ async def _look(readiness: Readiness, metrics: Metrics) -> None:
         try:
             await readiness.answer(not_older_than=_LOOK_SECONDS / 2)
         except Exception as error:  # noqa: BLE001 - looking whether all is there never stops a recording
-            metrics.unexpected(path="", error=error, retry_seconds=_LOOK_SECONDS)
+            metrics.emit(moments.Unexpected(file_path="", error=error, retry_seconds=_LOOK_SECONDS))
         await asyncio.sleep(_LOOK_SECONDS)
 
 

@@ -21,7 +21,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from ..containers import FragmentClock, Read
-from ..domain import Figures, Holding, Identity, Look, Risk, Waiting, Watch
+from ..domain import Figures, Holding, Identity, Look, Risk, Waiting, Watch, moments
 from ..exceptions import StreamProcessorError
 
 T = TypeVar("T")
@@ -29,8 +29,6 @@ T = TypeVar("T")
 LOOK_SECONDS = 5.0
 #: How long a look waits for a disk.
 _PATIENCE_SECONDS = 2.0
-_SENT = "cefmp4_bytes_uploaded_total"
-_OUTAGE = "cefmp4_outage"
 
 
 class Files(Protocol):
@@ -38,10 +36,6 @@ class Files(Protocol):
 
     async def examine(self, path: str, identity: Identity, work: Callable[[Read], None]) -> None:
         """Run ``work`` in a thread on this very file. Raises as ``Recordings.read`` does, or OSError."""
-
-
-class Telemetry(Protocol):
-    def unexpected(self, *, path: str, error: BaseException, retry_seconds: float) -> None: ...
 
 
 class AtRiskCollector(Collector):
@@ -214,25 +208,37 @@ class MediaClocks:
 
 
 class Lookout:
-    """Looks, and keeps the collector's figures new. ``holdings`` gives what is not finished at this moment."""
+    """Looks, and keeps the collector's figures new. ``holdings`` gives what is not finished at this moment.
+
+    It is to ``hear`` the moments from before the first part is sent: how much has been sent since, and whether the
+    store is away, decides how fast the uplink is.
+    """
 
     def __init__(
         self,
         collector: AtRiskCollector,
-        registry: CollectorRegistry,
         holdings: Callable[[], tuple[list[Holding], Waiting]],
         files: Files,
         folder: Path,
-        telemetry: Telemetry,
+        emit: moments.Emit,
     ) -> None:
         self._collector = collector
-        self._sent = registry.restricted_registry([_SENT])
-        self._outages = registry.restricted_registry([_OUTAGE])
         self._holdings = holdings
         self._media_seconds = _Patience(MediaClocks(files).seconds)
         self._free = _Patience(partial(asyncio.to_thread, _free_bytes, folder))
-        self._telemetry = telemetry
+        self._emit = emit
         self._watch = Watch()
+        self._bytes_sent = 0
+        self._is_away = False
+
+    def hear(self, moment: moments.Moment) -> None:
+        match moment:
+            case moments.PartStored(size=size):
+                self._bytes_sent += size
+            case moments.OutageBegan(service="s3"):
+                self._is_away = True
+            case moments.OutageEnded(service="s3"):
+                self._is_away = False
 
     async def run(self) -> None:
         """For ever."""
@@ -241,7 +247,7 @@ class Lookout:
                 try:
                     await self._look()
                 except Exception as exc:  # noqa: BLE001 - figures are never worth a recording
-                    self._telemetry.unexpected(path="", error=exc, retry_seconds=LOOK_SECONDS)
+                    self._emit(moments.Unexpected(file_path="", error=exc, retry_seconds=LOOK_SECONDS))
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
             await self._media_seconds.close()
@@ -252,16 +258,8 @@ class Lookout:
         seconds = await self._media_seconds.result(holdings)
         free = await self._free.result()
         free = math.nan if free is None else free
-        look = Look(time.monotonic(), time.time(), holdings, waiting, self._bytes_sent(), free, self._is_away())
+        look = Look(time.monotonic(), time.time(), holdings, waiting, self._bytes_sent, free, self._is_away)
         self._collector.figures = await asyncio.to_thread(self._watch.look, look, seconds or {})
-
-    def _bytes_sent(self) -> float:
-        samples = (sample for family in self._sent.collect() for sample in family.samples)
-        return sum(sample.value for sample in samples if sample.name == _SENT)
-
-    def _is_away(self) -> bool:
-        samples = (sample for family in self._outages.collect() for sample in family.samples)
-        return any(sample.value for sample in samples if sample.labels["service"] == "s3")
 
 
 def _free_bytes(folder: Path) -> float:

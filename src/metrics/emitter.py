@@ -54,7 +54,6 @@ class Emitter:
         ProcessCollector(registry=self.registry)
         instruments = Instruments(self.registry)
         instruments(BUILD).labels(version, platform.python_version()).set(1)
-        self._version = version
         self._now = now
         self._retention_seconds = retention_seconds
         self._roll = Roll(stream_max, instruments.remove)

@@ -82,47 +82,11 @@ class StreamMoments(StreamEmitter):
         self.emit(moments.Trouble(operation, error, retry_seconds))
 
 
-class Health:
-    """The ports ``ReadinessTelemetry`` and ``LoopTelemetry``."""
-
-    def __init__(self, emitter: Emitter) -> None:
-        self._emit = emitter.emit
-
-    def looked(self, parts: Mapping[str, bool]) -> None:
-        self._emit(moments.ReadinessLooked(parts))
-
-    def missing(self, *, part: str, seconds: float, reason: str, error: BaseException) -> None:
-        self._emit(moments.NotReady(part, seconds, reason, error))
-
-    def back(self, *, part: str, seconds: float) -> None:
-        self._emit(moments.ReadyAgain(part, seconds))
-
-    def loop_lagged(self, *, seconds: float, longest: float) -> None:
-        self._emit(moments.LoopLagged(seconds, longest))
-
-    def loop_hangs(self, *, seconds: float, stack: str) -> None:
-        self._emit(moments.LoopHangs(seconds, stack))
-
-
 class Metrics(Emitter):
     """The ports ``ports.Telemetry`` and ``ServiceObserver``, and what watcher, Redis and the store tell."""
 
-    @property
-    def health(self) -> Health:
-        return Health(self)
-
     def stream(self, stream_id: str, path: str) -> StreamMoments:
         return StreamMoments(self, self._series_of(stream_id), stream_id, path)
-
-    def daemon_started(self, *, settings: Mapping[str, object], notices: Sequence[str], ffprobe: str | None) -> None:
-        self.emit(moments.DaemonStarted(self._version, ffprobe, settings))
-        for notice in notices:
-            self.emit(moments.SettingsNotice(notice))
-        if not ffprobe:
-            self.emit(moments.FfprobeMissing())
-
-    def daemon_stopped(self) -> None:
-        self.emit(moments.DaemonStopped())
 
     def active_streams(self, count: int) -> None:
         self.emit(moments.ActiveStreams(count))
@@ -147,9 +111,6 @@ class Metrics(Emitter):
 
     def orphans_left(self, *, count: int, keys: Sequence[str]) -> None:
         self.emit(moments.OrphansLeft(count, list(keys)))
-
-    def uploads_expire(self, *, days: int) -> None:
-        self.emit(moments.UploadsExpire(days))
 
     def objects_gone(self, *, count: int, keys: Sequence[str]) -> None:
         self.emit(moments.ObjectsGone(count, list(keys)))

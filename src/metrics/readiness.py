@@ -11,8 +11,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Protocol
 
+from ..domain import moments
 from ..exceptions import Permanent, StreamProcessorError, Transient
 
 Check = Callable[[], Awaitable[None]]
@@ -31,14 +31,6 @@ class Condition:
     reason: str = ""
 
 
-class ReadinessTelemetry(Protocol):
-    """Hears of every look, and of each part that stays missing (so many seconds by now) or comes back."""
-
-    def looked(self, parts: Mapping[str, bool]) -> None: ...
-    def missing(self, *, part: str, seconds: float, reason: str, error: BaseException) -> None: ...
-    def back(self, *, part: str, seconds: float) -> None: ...
-
-
 class Readiness:
     """Runs the checks. Each raises when its part is missing, and has ``check_seconds`` to answer.
 
@@ -49,13 +41,13 @@ class Readiness:
         self,
         checks: Mapping[str, Check],
         *,
-        telemetry: ReadinessTelemetry,
+        emit: moments.Emit,
         check_seconds: float = CHECK_SECONDS,
         now: Callable[[], float] = time.monotonic,
         utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._checks = checks
-        self._telemetry = telemetry
+        self._emit = emit
         self._check_seconds = check_seconds
         self._now = now
         self._utc_now = utc_now
@@ -78,7 +70,7 @@ class Readiness:
         self._asked_at = self._now()
         for name, task in asked.items():
             self._learn(name, task.result())
-        self._telemetry.looked({name: part.ok for name, part in self._parts.items()})
+        self._emit(moments.ReadinessLooked({name: part.ok for name, part in self._parts.items()}))
 
     async def _trouble(self, check: Check) -> Exception | None:
         try:
@@ -97,7 +89,7 @@ class Readiness:
                 self._tell(name, now, reason, trouble)
             return
         if trouble is None and self._told_at.pop(name, None) is not None:
-            self._telemetry.back(part=name, seconds=now - self._changed_at[name])
+            self._emit(moments.ReadyAgain(name, now - self._changed_at[name]))
         self._changed_at[name] = now
         self._parts[name] = Condition(trouble is None, self._utc_now(), reason)
 
@@ -105,7 +97,7 @@ class Readiness:
         """From the second bad look on; one is no news: a bucket is made at the first start, a request may get lost."""
         if name not in self._told_at or now - self._told_at[name] >= TOLD_AGAIN_SECONDS:
             self._told_at[name] = now
-            self._telemetry.missing(part=name, seconds=now - self._changed_at[name], reason=reason, error=trouble)
+            self._emit(moments.NotReady(name, now - self._changed_at[name], reason, trouble))
 
 
 def _reason(error: Exception) -> str:

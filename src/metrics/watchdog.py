@@ -27,7 +27,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from types import CodeType, FrameType
-from typing import Any, Protocol
+from typing import Any
+
+from ..domain import moments
 
 #: The exit code of a process that ended itself because its event loop hung (EX_SOFTWARE of sysexits.h).
 HANGS_EXIT_CODE = os.EX_SOFTWARE
@@ -46,21 +48,14 @@ _DEBUGGERS = frozenset({"bdb", "pydevd"})
 _NAMES_TOLD = 5
 
 
-class LoopTelemetry(Protocol):
-    """Hears of each beat, and of the end."""
-
-    def loop_lagged(self, *, seconds: float, longest: float) -> None: ...
-    def loop_hangs(self, *, seconds: float, stack: str) -> None: ...
-
-
 @asynccontextmanager
-async def watched_loop(seconds: float, telemetry: LoopTelemetry) -> AsyncIterator[None]:
+async def watched_loop(seconds: float, emit: moments.Emit) -> AsyncIterator[None]:
     """Measure this thread's event loop and, unless ``seconds`` is 0, watch over it, until the block ends."""
     silence = Silence()
     ended = threading.Event()
-    beating = asyncio.create_task(_beat(silence, telemetry), name="event loop lag")
+    beating = asyncio.create_task(_beat(silence, emit), name="event loop lag")
     if seconds > 0:
-        watching = Watchdog(seconds, silence, telemetry, asyncio.get_running_loop(), threading.get_ident())
+        watching = Watchdog(seconds, silence, emit, asyncio.get_running_loop(), threading.get_ident())
         threading.Thread(target=watching.run, args=[ended], name="watchdog", daemon=True).start()
     try:
         yield
@@ -70,7 +65,7 @@ async def watched_loop(seconds: float, telemetry: LoopTelemetry) -> AsyncIterato
         await asyncio.wait([beating])
 
 
-async def _beat(silence: Silence, telemetry: LoopTelemetry) -> None:
+async def _beat(silence: Silence, emit: moments.Emit) -> None:
     longest = Longest(LAG_WINDOW_SECONDS)
     while True:
         due = time.monotonic() + BEAT_SECONDS
@@ -78,7 +73,7 @@ async def _beat(silence: Silence, telemetry: LoopTelemetry) -> None:
         now = time.monotonic()
         silence.broken()
         lag = max(0.0, now - due)
-        telemetry.loop_lagged(seconds=lag, longest=longest.add(now, lag))
+        emit(moments.LoopLagged(lag, longest.add(now, lag)))
 
 
 class Longest:
@@ -126,14 +121,14 @@ class Watchdog:
         self,
         seconds: float,
         silence: Silence,
-        telemetry: LoopTelemetry,
+        emit: moments.Emit,
         loop: asyncio.AbstractEventLoop,
         thread: int,
         end: Callable[[int], object] = os._exit,
     ) -> None:
         self._seconds = seconds
         self._silence = silence
-        self._telemetry = telemetry
+        self._emit = emit
         self._loop = loop
         self._thread = thread
         self._end = end
@@ -166,7 +161,7 @@ class Watchdog:
         last.daemon = True
         last.start()
         try:
-            self._telemetry.loop_hangs(seconds=silent, stack=where_everything_stands(self._loop, self._thread))
+            self._emit(moments.LoopHangs(silent, where_everything_stands(self._loop, self._thread)))
         finally:
             self._end(HANGS_EXIT_CODE)
 

@@ -52,12 +52,12 @@ class Table:
     async def looking(self) -> AsyncIterator[None]:
         lookout = Lookout(
             self.collector,
-            self.metrics.registry,
             holdings=lambda: self.source(),
             files=self.files,
             folder=self.folder,
-            telemetry=self.telemetry,
+            emit=self.telemetry.emit,
         )
+        self.metrics.listen(lookout.hear)
         task = asyncio.create_task(lookout.run())
         try:
             yield

@@ -31,7 +31,7 @@ async def silent() -> None:
 
 
 def ready_if(checks: Mapping[str, Check], check_seconds: float = 0.2) -> Readiness:
-    return Readiness(checks, telemetry=Metrics(version="test").health, check_seconds=check_seconds)
+    return Readiness(checks, emit=Metrics(version="test").emit, check_seconds=check_seconds)
 
 
 @asynccontextmanager

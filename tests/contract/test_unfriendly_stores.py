@@ -252,7 +252,7 @@ async def test_a_web_server_that_is_no_store_is_tried_again_and_the_setting_is_n
                 await asyncio.sleep(0.01)
             with pytest.raises(S3OperationError):
                 await client.ping()
-            readiness = Readiness({"s3": client.ping}, telemetry=Metrics(version="test").health)
+            readiness = Readiness({"s3": client.ping}, emit=Metrics(version="test").emit)
             assert (await readiness.answer())["s3"].reason.startswith("refused")
         finally:
             learning.cancel()

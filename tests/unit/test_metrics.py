@@ -253,11 +253,13 @@ DAEMON_EVENTS: list[tuple[Callable[[Metrics], None], str, str]] = [
     (lambda m: m.orphan_aborted(key="k", upload_id="u"), "orphan_upload_aborted", "info"),
     (lambda m: m.orphans_left(count=1, keys=["k"]), "orphan_uploads_found", "warning"),
     (lambda m: m.objects_gone(count=1, keys=["k"]), "objects_gone", "warning"),
-    (lambda m: m.uploads_expire(days=1), "uploads_expire", "warning"),
+    (lambda m: m.emit(moments.UploadsExpire(days=1)), "uploads_expire", "warning"),
     (lambda m: m.ability_learnt(ability="checksum", able=True), "store_ability", "debug"),
     (lambda m: m.ability_lost(ability="checksum"), "store_ability_lost", "warning"),
     (lambda m: m.abilities_unknown(abilities=["checksum"], error=None), "store_abilities_unknown", "warning"),
-    (lambda m: m.daemon_stopped(), "daemon_stopped", "info"),
+    (lambda m: m.emit(moments.SettingsNotice("CHUNK_SIZE_MB is older")), "settings_notice", "warning"),
+    (lambda m: m.emit(moments.FfprobeMissing()), "ffprobe_missing", "warning"),
+    (lambda m: m.emit(moments.DaemonStopped()), "daemon_stopped", "info"),
     (lambda m: m.file_skipped(path="a", reason="a FIFO"), "file_skipped", "warning"),
     (lambda m: m.watcher_restarted(error=OSError("x"), retry_seconds=1), "watcher_restarted", "warning"),
     (lambda m: m.folder_missing(path="/in"), "folder_missing", "error"),
@@ -307,23 +309,12 @@ def test_the_folder_and_its_scan_are_gauges() -> None:
     assert bench.value("cefmp4_watched_folder_present") == 1
 
 
-def test_the_start_is_one_line_with_the_settings_and_one_for_each_notice() -> None:
+def test_the_start_is_one_line_with_the_settings() -> None:
     with capture_logs() as logs:
-        Bench().metrics.daemon_started(settings={"prom_port": 8000}, notices=("CHUNK_SIZE_MB is older",), ffprobe="7.1")
-    start, notice = logs
-    assert (start["event"], start["prom_port"], start["version"], start["ffprobe"]) == (
-        "daemon_started",
-        8000,
-        "1.2.3",
-        "7.1",
-    )
-    assert (notice["event"], notice["notice"]) == ("settings_notice", "CHUNK_SIZE_MB is older")
-
-
-def test_a_missing_ffprobe_is_said_at_the_start() -> None:
-    with capture_logs() as logs:
-        Bench().metrics.daemon_started(settings={}, notices=(), ffprobe=None)
-    assert [log["event"] for log in logs] == ["daemon_started", "ffprobe_missing"]
+        Bench().metrics.emit(moments.DaemonStarted(version="1.2.3", ffprobe="7.1", settings={"prom_port": 8000}))
+    (start,) = logs
+    assert (start["event"], start["log_level"]) == ("daemon_started", "info")
+    assert (start["prom_port"], start["version"], start["ffprobe"]) == (8000, "1.2.3", "7.1")
 
 
 def test_inside_bind_everything_that_is_logged_names_the_stream() -> None:

@@ -31,7 +31,7 @@ class Bench:
     def of(self, checks: dict[str, Check]) -> Readiness:
         return Readiness(
             checks,
-            telemetry=self.metrics.health,
+            emit=self.metrics.emit,
             now=lambda: self.seconds,
             utc_now=lambda: NOON + timedelta(seconds=self.seconds),
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from src.config import Settings, load_settings
+from src.domain import moments
 from src.exceptions import ConfigurationError
 from src.logging_config import configure_logging
 from src.metrics import Metrics
@@ -464,7 +465,10 @@ def _told(environ: dict[str, str], env_file: Path | None = None) -> str:
     before = logging.getLogger().handlers[:]
     try:
         configure_logging("production", "DEBUG", settings.secrets(), stream=lines)
-        Metrics(version="test").daemon_started(settings=settings.summary(), notices=loaded.notices, ffprobe=None)
+        metrics = Metrics(version="test")
+        metrics.emit(moments.DaemonStarted("test", None, settings.summary()))
+        for notice in loaded.notices:
+            metrics.emit(moments.SettingsNotice(notice))
         logging.getLogger("redis").warning("connecting to %s", settings.redis_url)
     finally:
         logging.getLogger().handlers[:] = before

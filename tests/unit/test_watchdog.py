@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from src.domain import moments
 from src.metrics import Metrics, watched_loop
 from src.metrics.watchdog import (
     BEAT_SECONDS,
@@ -49,7 +50,7 @@ def test_the_longest_of_the_last_minute_is_forgotten_after_a_minute() -> None:
 
 async def test_a_block_of_the_loop_is_seen_in_both_metrics() -> None:
     metrics = Metrics(version="test")
-    async with watched_loop(0, metrics.health):
+    async with watched_loop(0, metrics.emit):
         await asyncio.sleep(BEAT_SECONDS / 2)
         time.sleep(BEAT_SECONDS * 4)  # noqa: ASYNC251 - to block the loop is the point
         await asyncio.sleep(BEAT_SECONDS)
@@ -63,7 +64,7 @@ async def test_nothing_is_left_when_the_block_ends_however_it_ends() -> None:
     tasks = asyncio.all_tasks()
 
     async def watched() -> None:
-        async with watched_loop(60, Metrics(version="test").health):
+        async with watched_loop(60, Metrics(version="test").emit):
             assert "watchdog" in {thread.name for thread in threading.enumerate()}
             raise KeyError("as it was raised")
 
@@ -74,7 +75,7 @@ async def test_nothing_is_left_when_the_block_ends_however_it_ends() -> None:
 
 
 async def test_zero_turns_the_watching_off() -> None:
-    async with watched_loop(0, Metrics(version="test").health):
+    async with watched_loop(0, Metrics(version="test").emit):
         assert "watchdog" not in {thread.name for thread in threading.enumerate()}
 
 
@@ -86,19 +87,17 @@ class Deaf:
         self.was_released = False
         self._hangs = hangs
 
-    def loop_lagged(self, *, seconds: float, longest: float) -> None:
-        """Nobody asks here."""
-
-    def loop_hangs(self, *, seconds: float, stack: str) -> None:
-        self.heard.append(stack)
-        if self._hangs:
-            self.was_released = self._hangs.wait(60)
+    def emit(self, moment: moments.DaemonMoment) -> None:
+        if isinstance(moment, moments.LoopHangs):
+            self.heard.append(moment.stack)
+            if self._hangs:
+                self.was_released = self._hangs.wait(60)
 
 
 async def _ends(telemetry: Deaf, end: Callable[[int], object], seconds: float = 0.2) -> None:
     """A watchdog over a loop that never gives a sign of life."""
     loop = asyncio.get_running_loop()
-    watchdog = Watchdog(seconds, Silence(), telemetry, loop, threading.get_ident(), end)
+    watchdog = Watchdog(seconds, Silence(), telemetry.emit, loop, threading.get_ident(), end)
     await asyncio.to_thread(watchdog.run, threading.Event())
 
 
@@ -172,7 +171,7 @@ async def test_at_a_breakpoint_the_watchdog_waits_for_as_long_as_it_takes() -> N
     telemetry, ended = Deaf(), threading.Event()
     with somebody_at_a_breakpoint() as thread:
         eventually(lambda: is_held_by_a_debugger(sys._current_frames().get(thread)), "the prompt is there")
-        watchdog = Watchdog(0.1, Silence(), telemetry, asyncio.get_running_loop(), thread, lambda _: None)
+        watchdog = Watchdog(0.1, Silence(), telemetry.emit, asyncio.get_running_loop(), thread, lambda _: None)
         watching = asyncio.create_task(asyncio.to_thread(watchdog.run, ended))
         await asyncio.sleep(1)  # ten times what it would take otherwise
         assert telemetry.heard == [] and not watching.done()

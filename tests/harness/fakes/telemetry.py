@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from src.domain import FailedFor, SendReason, Status
+from src.domain import FailedFor, SendReason, Status, moments
 from src.retry import ErrorClass
 
 Moment = tuple[str, dict[str, Any]]
@@ -141,6 +141,10 @@ class FakeTelemetry(_Remembering):
         yield from self.moments
         for stream in self.streams:
             yield from stream.moments
+
+    def emit(self, moment: moments.DaemonMoment) -> None:
+        if isinstance(moment, moments.Unexpected):
+            self._note("unexpected", error=moment.error)
 
     def active_streams(self, count: int) -> None:
         self._note("active_streams", count=count)
