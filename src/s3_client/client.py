@@ -194,36 +194,25 @@ class S3Client:
         return await self._create(key, metadata, checksum=checksum)
 
     async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
-        async def send() -> StoredPart:
-            await self._bucket.prepare()
-            try:
-                return await self._send_part(key, upload_id, number, body)
-            except S3Unavailable as exc:
-                if isinstance(exc, S3WrongContent):
-                    exc.hint = _MEMORY
-                # A refusal can be lost when it comes in mid-body and the line is cut: ask in a way that is heard.
-                with suppress(S3Unavailable, S3Rejected):
-                    await self._call("list_parts", Key=key, UploadId=upload_id, MaxParts=1, deadline=PING_SECONDS)
-                raise
-
-        return await send()
+        await self._bucket.prepare()
+        try:
+            return await self._send_part(key, upload_id, number, body)
+        except S3Unavailable as exc:
+            if isinstance(exc, S3WrongContent):
+                exc.hint = _MEMORY
+            # A refusal can be lost when it comes in mid-body and the line is cut: ask in a way that is heard.
+            with suppress(S3Unavailable, S3Rejected):
+                await self._call("list_parts", Key=key, UploadId=upload_id, MaxParts=1, deadline=PING_SECONDS)
+            raise
 
     async def copy_part(
         self, key: str, upload_id: str, chunk: Chunk, *, source_key: str, source_etag: str
     ) -> StoredPart | None:
-        async def copy() -> StoredPart | None:
-            await self._bucket.prepare()
-            if not self._learner.current().part_copy:
-                return None
-            try:
-                answer = await ask()
-            except (S3Rejected, S3NotAble, PartNumberRefused):
-                return None
-            with reading("upload_part_copy"):
-                return stored_part(chunk.number, chunk.size, answer["CopyPartResult"])
-
-        async def ask() -> dict[str, Any]:
-            return await self._call(
+        await self._bucket.prepare()
+        if not self._learner.current().part_copy:
+            return None
+        try:
+            answer = await self._call(
                 "upload_part_copy",
                 Key=key,
                 UploadId=upload_id,
@@ -233,8 +222,10 @@ class S3Client:
                 CopySourceRange=f"bytes={chunk.offset}-{chunk.offset + chunk.size - 1}",
                 deadline=self._deadlines.for_body(chunk.size, self._speed),
             )
-
-        return await copy()
+        except (S3Rejected, S3NotAble, PartNumberRefused):
+            return None
+        with reading("upload_part_copy"):
+            return stored_part(chunk.number, chunk.size, answer["CopyPartResult"])
 
     async def complete_upload(
         self, key: str, upload_id: str, manifest: Manifest, parts: Sequence[StoredPart]
@@ -292,19 +283,15 @@ class S3Client:
 
     async def abort_upload(self, key: str, upload_id: str) -> None:
         self._uploads.ended(upload_id)
-
-        async def abort() -> None:
-            try:
-                await self._call("abort_multipart_upload", Key=key, UploadId=upload_id)
-            except (UploadGone, S3Rejected, S3NotAble):
-                return
-            except S3Unavailable as exc:
-                if not exc.misconfigured:
-                    raise
-                # Tidying up is worth no waiting for a right that may never be given; a lifecycle rule does it too.
-                self._observer.operation_failed(operation="abort_upload", error=exc, attempt=1, wait_seconds=0.0)
-
-        await abort()
+        try:
+            await self._call("abort_multipart_upload", Key=key, UploadId=upload_id)
+        except (UploadGone, S3Rejected, S3NotAble):
+            return
+        except S3Unavailable as exc:
+            if not exc.misconfigured:
+                raise
+            # Tidying up is worth no waiting for a right that may never be given; a lifecycle rule does it too.
+            self._observer.operation_failed(operation="abort_upload", error=exc, attempt=1, wait_seconds=0.0)
 
     async def _create(self, key: str, metadata: Mapping[str, str], *, checksum: bool) -> str:
         plain: dict[str, Any] = {"Metadata": dict(metadata), "ContentType": "video/mp4"}

@@ -33,19 +33,16 @@ class Listings:
         self._uploads = uploads
 
     async def list_parts(self, key: str, upload_id: str) -> dict[int, StoredPart]:
-        async def list_all() -> dict[int, StoredPart]:
-            found: dict[int, StoredPart] = {}
-            async for page in self._pages("list_parts", Key=key, UploadId=upload_id, MaxParts=_PARTS_A_PAGE):
-                with reading("list_parts"):
-                    if page.get("UploadId", upload_id) != upload_id:
-                        raise ValueError("it is about another upload")
-                    # Amazon says it of an upload without parts, too.
-                    self._uploads.listed(upload_id, page, always_said=self._settings.is_aws)
-                    for part in map(listed_part, page.get("Parts", [])):
-                        found[part.number] = newer_part(part, found.get(part.number))
-            return found
-
-        return await list_all()
+        found: dict[int, StoredPart] = {}
+        async for page in self._pages("list_parts", Key=key, UploadId=upload_id, MaxParts=_PARTS_A_PAGE):
+            with reading("list_parts"):
+                if page.get("UploadId", upload_id) != upload_id:
+                    raise ValueError("it is about another upload")
+                # Amazon says it of an upload without parts, too.
+                self._uploads.listed(upload_id, page, always_said=self._settings.is_aws)
+                for part in map(listed_part, page.get("Parts", [])):
+                    found[part.number] = newer_part(part, found.get(part.number))
+        return found
 
     async def list_uploads(self, key: str) -> list[OpenUpload]:
         # Some stores encode keys as they were asked to without saying so.
@@ -53,31 +50,25 @@ class Listings:
         return [replace(upload, key=key) for upload in listed if key in (upload.key, unquote_plus(upload.key))]
 
     async def list_uploads_under(self, prefix: str) -> list[OpenUpload]:
-        async def list_all() -> list[OpenUpload]:
-            found: list[OpenUpload] = []
-            try:
-                async for page in self._pages("list_multipart_uploads", Prefix=prefix, EncodingType="url"):
-                    decoded = unquote_plus if page.get("EncodingType") == "url" else str
-                    with reading("list_multipart_uploads"):
-                        found += [
-                            OpenUpload(decoded(entry["Key"]), entry["UploadId"], entry.get("Initiated"))
-                            for entry in page.get("Uploads", [])
-                        ]
-            except (S3Rejected, S3NotAble):
-                return []  # a store that cannot list them: nothing is found, and nothing aborted
-            return found
-
-        return await list_all()
+        found: list[OpenUpload] = []
+        try:
+            async for page in self._pages("list_multipart_uploads", Prefix=prefix, EncodingType="url"):
+                decoded = unquote_plus if page.get("EncodingType") == "url" else str
+                with reading("list_multipart_uploads"):
+                    found += [
+                        OpenUpload(decoded(entry["Key"]), entry["UploadId"], entry.get("Initiated"))
+                        for entry in page.get("Uploads", [])
+                    ]
+        except (S3Rejected, S3NotAble):
+            return []  # a store that cannot list them: nothing is found, and nothing aborted
+        return found
 
     async def list_objects(self, prefix: str, wanted: Callable[[ListedObject], bool]) -> list[ListedObject]:
-        async def list_all() -> list[ListedObject]:
-            found: list[ListedObject] = []
-            async for page in self._pages("list_objects_v2", Prefix=prefix):
-                with reading("list_objects_v2"):
-                    found += filter(wanted, map(listed_object, page.get("Contents", [])))
-            return found
-
-        return await list_all()
+        found: list[ListedObject] = []
+        async for page in self._pages("list_objects_v2", Prefix=prefix):
+            with reading("list_objects_v2"):
+                found += filter(wanted, map(listed_object, page.get("Contents", [])))
+        return found
 
     async def _pages(self, operation: str, **arguments: Any) -> AsyncIterator[dict[str, Any]]:
         """The pages of a listing. One that leads back to a page that was seen would have no end."""

@@ -63,46 +63,40 @@ class Objects:
             return int(answer["ContentRange"].rpartition("/")[2])
 
     async def object_crc64(self, key: str, etag: str) -> int | None:
-        async def fetch() -> int | None:
-            try:
-                answer = await self._get(key, IfMatch=f'"{etag}"')
-            except S3Rejected:
-                return None
-            if bare(answer["ETag"]) != etag:
-                answer["Body"].close()
-                return None
-            crc = 0
-            async for piece in self._pieces(answer["Body"]):
-                crc = crt.crc64nvme(piece, crc)
-            return crc
-
-        return await fetch()
+        try:
+            answer = await self._get(key, IfMatch=f'"{etag}"')
+        except S3Rejected:
+            return None
+        if bare(answer["ETag"]) != etag:
+            answer["Body"].close()
+            return None
+        crc = 0
+        async for piece in self._pieces(answer["Body"]):
+            crc = crt.crc64nvme(piece, crc)
+        return crc
 
     async def put_document(self, key: str, body: bytes, *, replaces: str | None) -> bool:
-        async def put() -> bool:
-            await self._bucket.prepare()
-            abilities = await self._learner.for_conditions(PUT_CONDITIONS)
-            arguments: dict[str, Any] = {"Body": body, "ContentType": "application/json"}
-            if replaces is None and abilities.put_if_none_match:
-                arguments["IfNoneMatch"] = "*"
-            elif replaces is None and (there := await self.get_document(key)) is not None:
-                return there[0] == body
-            if replaces is not None and abilities.put_if_match:
-                arguments["IfMatch"] = f'"{replaces}"'
-            plain = {**arguments, "ContentMD5": content_md5(hashlib.md5(body, usedforsecurity=False).hexdigest())}
-            summed = {**arguments, "ChecksumCRC64NVME": crc64_to_base64(crt.crc64nvme(body))}
-            try:
-                call = partial(self._call, "put_object", Key=key)
-                await self._learner.without_if_refused(call, summed if abilities.checksum else plain, plain)
-            except S3Rejected as exc:
-                if exc.code not in _UNMET:
-                    raise
-                # Our own earlier attempt may have got through and lost its answer.
-                stored = await self.get_document(key)
-                return stored is not None and stored[0] == body
-            return True
-
-        return await put()
+        await self._bucket.prepare()
+        abilities = await self._learner.for_conditions(PUT_CONDITIONS)
+        arguments: dict[str, Any] = {"Body": body, "ContentType": "application/json"}
+        if replaces is None and abilities.put_if_none_match:
+            arguments["IfNoneMatch"] = "*"
+        elif replaces is None and (there := await self.get_document(key)) is not None:
+            return there[0] == body
+        if replaces is not None and abilities.put_if_match:
+            arguments["IfMatch"] = f'"{replaces}"'
+        plain = {**arguments, "ContentMD5": content_md5(hashlib.md5(body, usedforsecurity=False).hexdigest())}
+        summed = {**arguments, "ChecksumCRC64NVME": crc64_to_base64(crt.crc64nvme(body))}
+        try:
+            call = partial(self._call, "put_object", Key=key)
+            await self._learner.without_if_refused(call, summed if abilities.checksum else plain, plain)
+        except S3Rejected as exc:
+            if exc.code not in _UNMET:
+                raise
+            # Our own earlier attempt may have got through and lost its answer.
+            stored = await self.get_document(key)
+            return stored is not None and stored[0] == body
+        return True
 
     async def get_document(self, key: str) -> tuple[bytes, str] | None:
         try:
