@@ -20,6 +20,7 @@ END = "<!-- end -->\n"
 PHASES: Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
     "01_project_setup_core_config": (
         ("src/config.py", ("Settings", "load_settings"), "the settings, and every problem in one message"),
+        ("src/settings/complaints.py", ("slip", "sentence"), "what is said of a value that cannot be meant"),
         ("src/main.py", ("main",), "reads them, builds everything, runs"),
         ("src/logging_config.py", ("configure_logging",), "the log from the first line on"),
         ("pyproject.toml", (), "the project, its packages, lint, types, tests"),

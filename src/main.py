@@ -34,7 +34,7 @@ if find_spec("aioboto3") is None:
     )
 
 from . import __version__
-from .config import Loaded, Settings, load_settings, without_user_info
+from .config import Loaded, Settings, load_settings
 from .dispatcher import Dispatcher
 from .domain import S3_LIMITS, Naming, PartSchedule, Rhythm, WhenMissing, World, moments, usual_step
 from .embedded import AWS_CONFIG_NAME, EmbeddedServiceError, embedded_redis, embedded_s3, find_versitygw
@@ -46,6 +46,7 @@ from .ownership import LeftOut
 from .redis_client import RedisCheckpoints, RedisProbeNotes
 from .retry import RetryPolicy
 from .s3_client import Choice, KeySettings, PatientStore, S3Client, StoreSettings, open_store
+from .settings import without_user_info
 from .slots import FairSlots
 from .stream_processor import StreamProcessor
 from .watcher import Globs, RecordingFiles, Watcher, identity_of

@@ -61,6 +61,11 @@ def test_project_and_version_have_the_names_that_were_asked_for() -> None:
     assert tuple(map(int, numbers.groups())) >= (0, 1, 0)
 
 
+def test_each_folder_of_the_source_is_in_the_wheel() -> None:
+    folders = sorted(door.parent.relative_to(ROOT / "src").parts for door in (ROOT / "src").rglob("__init__.py"))
+    assert PROJECT["tool"]["setuptools"]["packages"] == [".".join(("cefmp4", *parts)) for parts in folders]
+
+
 def _stages() -> list[str]:
     return re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)[1:]
 

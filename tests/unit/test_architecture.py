@@ -26,11 +26,11 @@ SRC = ROOT / "src"
 MAY_KNOW: dict[str, frozenset[str]] = {
     "exceptions": frozenset(),
     "events": frozenset(),
-    "typed_values": frozenset(),
     "logging_config": frozenset(),
     "domain": frozenset(),
     "containers": frozenset({"domain"}),
-    "config": frozenset({"domain", "exceptions", "typed_values"}),
+    "settings": frozenset({"domain"}),
+    "config": frozenset({"domain", "exceptions", "settings"}),
     "retry": frozenset({"domain", "exceptions"}),
     "slots": frozenset({"domain"}),
     "embedded": frozenset({"exceptions"}),
@@ -58,20 +58,21 @@ LIBRARIES: dict[str, frozenset[str]] = {
     "structlog": frozenset({"logging_config", "metrics"}),
     "prometheus_client": frozenset({"metrics"}),
     "tenacity": frozenset({"retry"}),
-    "pydantic": frozenset({"config"}),
+    "pydantic": frozenset({"config", "settings"}),
     "pydantic_settings": frozenset({"config"}),
-    "annotated_types": frozenset({"config"}),
-    "dotenv": frozenset({"config"}),
+    "annotated_types": frozenset({"config", "settings"}),
+    "dotenv": frozenset({"settings"}),
 }
 
 #: Rooms, and modules of other rooms, that hold nothing but words and rules.
-PURE_ROOMS = frozenset({"domain", "containers", "events", "exceptions", "typed_values"})
+PURE_ROOMS = frozenset({"domain", "containers", "events", "exceptions"})
 PURE_MODULES = frozenset(
     {
         "metadata_generator.document",
         "metadata_generator.media",
         "redis_client.format",
         "redis_client.names",
+        "settings.typed_values",
         "stream_processor.next_step",
     }
 )

@@ -12,8 +12,9 @@ import pytest
 from annotated_types import Ge, Gt, Le
 from pydantic import ValidationError
 
-from src.config import Loaded, Settings, example_env, load_settings, without_user_info
+from src.config import Loaded, Settings, example_env, load_settings
 from src.exceptions import ConfigurationError
+from src.settings import without_user_info
 
 MIB = 1024 * 1024
 ROOT = Path(__file__).parents[2]
