@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 from ..domain import PatientlyAsked
-from ..metadata_generator import StoredDescription, document_key, read_document
-
-
-@dataclass(frozen=True, slots=True)
-class Described:
-    """The document beside an object: what it says, or that it is somebody else's."""
-
-    description: StoredDescription | None
-    foreign: bool
+from ..metadata_generator import document_key, read_document
+from .facts import Described
 
 
 async def described_at(store: PatientlyAsked, key: str) -> Described:

@@ -15,9 +15,9 @@ class Keys:
         """True when the key is this file's now; taking it twice is no error."""
         return self._owners.setdefault(key, identity) == identity
 
-    def has(self, key: str, identity: Identity) -> bool:
-        """Whether it is this file's."""
-        return self._owners.get(key) == identity
+    def is_anothers(self, key: str, identity: Identity) -> bool:
+        """Whether a living stream has it, and not this file's."""
+        return self._owners.get(key, identity) != identity
 
     def is_taken(self, key: str) -> bool:
         """Whether a living stream has it."""

@@ -6,7 +6,8 @@ A stranger may have come to its key meanwhile, or its record may say what is not
 from __future__ import annotations
 
 from ..domain import Checkpoint, StoredObject, World, is_ours, natural_of, number_of, object_key, origin_of
-from .descriptions import Described, described_at
+from .descriptions import described_at
+from .facts import Described
 from .keys import Keys
 from .names import Candidate, Walk
 from .uploads import Uploads

@@ -5,7 +5,6 @@ Redis may have lost the record of an upload. Nothing of it is believed but what 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from ..domain import (
@@ -75,17 +74,15 @@ class Uploads:
         found = [adopted for upload_id in unknown if (adopted := await self._compared(record, upload_id))]
         return max(found, key=lambda adopted: sum(part.size for part in adopted.parts.values()), default=None)
 
-    async def of_file(self, path: str, snapshot: Snapshot, *, but_at: str) -> AsyncIterator[OpenUpload]:
-        """Uploads at other keys that hold bytes of the file: it was renamed while it was sent, and Redis forgot it.
+    async def is_of_file(self, upload: OpenUpload, path: str, snapshot: Snapshot) -> bool:
+        """Whether it is nobody else's and holds bytes of the file: that was renamed while it was sent, and Redis forgot
+        it.
 
         An upload whose key is the name of a file that is there is that file's, however alike the two may be.
         """
-        for upload in await self._elsewhere.uploads_of(snapshot):
-            taken = self.is_in_use(upload) or upload.upload_id in self._condemned
-            if upload.key == but_at or taken or await self._is_named(upload.key):
-                continue
-            if await self._holds_bytes_of(path, snapshot, upload):
-                yield upload
+        if self.is_in_use(upload) or upload.upload_id in self._condemned or await self._is_named(upload.key):
+            return False
+        return await self._holds_bytes_of(path, snapshot, upload)
 
     async def _holds_bytes_of(self, path: str, snapshot: Snapshot, upload: OpenUpload) -> bool:
         """Whether one part says so, to see quickly whether it is worth while to compare them all."""

@@ -23,6 +23,7 @@ from src.domain import (
     Digest,
     Manifest,
     Marker,
+    Naming,
     Part,
     Snapshot,
     Status,
@@ -33,7 +34,8 @@ from src.domain import (
     resuming,
 )
 from src.domain.part_plan import whole_chunks
-from src.ownership import Claims, uploads
+from src.ownership import decision, uploads
+from src.ownership.facts import AtKey, ClaimFacts
 from src.ownership.replacing import Replacing
 from src.stream_processor import StreamProcessor
 from src.stream_processor.completion import Completion
@@ -338,10 +340,10 @@ def wait_for_no_assembly(patch: pytest.MonkeyPatch) -> None:
 def overwrite_strangers(patch: pytest.MonkeyPatch) -> None:
     """The key is ours by its name, whoever's object is there."""
 
-    def take(self: Claims, fresh: Checkpoint, snapshot: Snapshot, stored: StoredObject, *there: Any) -> Checkpoint:
-        return replace(fresh, replaces=stored.etag)
+    def take(facts: ClaimFacts, look: AtKey, stored: StoredObject, fresh: Checkpoint, naming: Naming) -> decision.Stale:
+        return decision.Stale(decision.Case.MADE_OF_IT, replace(fresh, replaces=stored.etag))
 
-    patch.setattr(Claims, "_decide_by_bytes", take)
+    patch.setattr(decision, "_by_the_object", take)
 
 
 def replace_what_is_there(patch: pytest.MonkeyPatch) -> None:
@@ -384,12 +386,12 @@ def tell_idleness_by_the_files_times(patch: pytest.MonkeyPatch) -> None:
 
 def take_the_path_for_the_file(patch: pytest.MonkeyPatch) -> None:
     """A file under another name is another recording."""
-    known = Claims._claim_known
+    by_marker = decision._by_marker
 
-    async def by_path(self: Claims, marker: Marker, path: str, snapshot: Snapshot) -> Marker | Checkpoint | None:
-        return await known(self, marker, path, snapshot) if marker.path == path else None
+    def by_path(facts: ClaimFacts, marker: Marker) -> Any:
+        return by_marker(facts, marker) if marker.path == facts.path else decision.Passed(decision.Case.SHORTER)
 
-    patch.setattr(Claims, "_claim_known", by_path)
+    patch.setattr(decision, "_by_marker", by_path)
 
 
 def forget_what_was_left_behind(patch: pytest.MonkeyPatch) -> None:

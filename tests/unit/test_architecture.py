@@ -70,6 +70,8 @@ PURE_MODULES = frozenset(
     {
         "metadata_generator.document",
         "metadata_generator.media",
+        "ownership.decision",
+        "ownership.facts",
         "redis_client.format",
         "redis_client.names",
         "settings.typed_values",
