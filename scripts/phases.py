@@ -40,7 +40,8 @@ PHASES: Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
     "03_stream_state_s3_init": (
         ("src/domain/recording.py", ("Checkpoint", "Status", "Identity"), "what is known of a stream"),
         ("src/domain/lifecycle.py", ("Fact", "after"), "which fact moves a stream from which status to which"),
-        ("src/ownership/claim.py", ("Claims",), "whether a file is done, changed, or new; its key"),
+        ("src/ownership/decision.py", ("Case", "decide"), "whether a file is done, changed, or new; its key"),
+        ("src/ownership/claim.py", ("Claims",), "gathers the facts for that, and acts on it"),
         ("src/ownership/keys.py", ("Keys",), "which file has which key"),
         ("src/stream_processor/ledger.py", ("Ledger",), "the record in memory, and its way into Redis"),
         ("src/redis_client/checkpoints.py", ("RedisCheckpoints",), "the records in Redis, and the markers"),
