@@ -139,10 +139,12 @@ FAILED_NOW = _gauge(
     " no upload of it is open), `other`; `streams_failed_total` never goes down",
     "reason",
 )
+#: A stream that is done is counted no more: there would be as many as there ever were.
+_COUNTED = tuple(status for status, standing in STATUSES.items() if standing.care is not Care.DONE)
 STREAMS = _gauge(
     "cefmp4_streams",
     "Streams by the status in which they are now.",
-    "streams by where they are now: `active`, `pending_completion`, `s3_completed`, `failed`",
+    f"streams by where they are now: {', '.join(f'`{status}`' for status in _COUNTED)}",
     "status",
 )
 CAPACITY = _gauge(
@@ -285,9 +287,8 @@ class Instruments:
             if reason not in (SendReason.NEW, SendReason.COPIED):
                 self(PARTS_AGAIN).labels(reason)
                 self(BYTES_AGAIN).labels(reason)
-        for status, standing in STATUSES.items():
-            if standing.care is not Care.DONE:
-                self(STREAMS).labels(status)
+        for status in _COUNTED:
+            self(STREAMS).labels(status)
         for failed_for in FailedFor:
             self(FAILED_NOW).labels(failed_for)
         for service in SERVICES:

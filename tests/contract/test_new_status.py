@@ -40,7 +40,7 @@ from dataclasses import replace
 from prometheus_client import CollectorRegistry
 from scripts.documents import architecture, lifecycle
 from src.domain import Status
-from src.metrics.instruments import Instruments
+from src.metrics.instruments import STREAMS, Instruments
 from src.redis_client.names import SETS
 from tests.contract.test_checkpoints import client, opened_redis, record
 
@@ -75,6 +75,7 @@ streams = next(metric for metric in registry.collect() if metric.name == "cefmp4
 print(json.dumps({
     "rejected": asyncio.run(gone_through("rejected")),
     "discarded": asyncio.run(gone_through("discarded")),
+    "means": STREAMS.means,
     "gauge": [sample.labels["status"] for sample in streams.samples],
     "diagram": lifecycle(),
     "table": architecture(),
@@ -105,5 +106,6 @@ def test_a_new_status_needs_no_edit_but_its_entry(tmp_path: Path, redis_server: 
     assert told["discarded"] == [["discarded"], [], ["active"]]
     assert "rejected" in told["gauge"]
     assert "discarded" not in told["gauge"]
+    assert told["means"].endswith("`failed`, `rejected`")
     assert "    rejected --> active: seen_again\n" in told["diagram"]
     assert "| `rejected` | `seen_again` | `active` |\n" in told["table"]
