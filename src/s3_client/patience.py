@@ -53,6 +53,9 @@ class PatientStore:
         self._policy = policy
         self._observer = observer
         self._way = _Way(store.ping, policy, slots.end_all_probations)
+        # No requests: the store is only reminded, or says what it remembers.
+        self.has_no_checksums = store.has_no_checksums
+        self.begun_without_checksums = store.begun_without_checksums
 
     @property
     def bucket(self) -> str:
@@ -127,12 +130,6 @@ class PatientStore:
             return await self._store.create_upload(key, metadata, of_copies=of_copies)
 
         return await self._ask("create_upload", create, need=Need.COPY if of_copies else Need.CREATE)
-
-    def has_no_checksums(self, upload_id: str) -> bool:
-        return self._store.has_no_checksums(upload_id)
-
-    def begun_without_checksums(self, upload_id: str) -> None:
-        self._store.begun_without_checksums(upload_id)
 
     async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
         return await self._store.upload_part(key, upload_id, number, body)
