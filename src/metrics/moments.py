@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
 from ..domain import FailedFor, SendReason, Status, moments
@@ -10,8 +10,10 @@ from ..retry import ANSWERS, ErrorClass
 from .emitter import Emitter, StreamEmitter
 
 
-class StreamMoments(StreamEmitter):
-    """The port ``ports.StreamTelemetry``."""
+class StreamMethods:
+    """The port ``ports.StreamTelemetry``, for whoever takes moments."""
+
+    emit: Callable[[moments.StreamMoment], None]
 
     def started(self, *, key: str, resumed: bool) -> None:
         self.emit(moments.StreamResumed(key) if resumed else moments.StreamStarted(key))
@@ -82,11 +84,10 @@ class StreamMoments(StreamEmitter):
         self.emit(moments.Trouble(operation, error, retry_seconds))
 
 
-class Metrics(Emitter):
+class DaemonMethods:
     """The ports ``ports.Telemetry`` and ``ServiceObserver``, and what watcher, Redis and the store tell."""
 
-    def stream(self, stream_id: str, path: str) -> StreamMoments:
-        return StreamMoments(self, self._series_of(stream_id), stream_id, path)
+    emit: moments.Emit
 
     def active_streams(self, count: int) -> None:
         self.emit(moments.ActiveStreams(count))
@@ -175,3 +176,12 @@ class Metrics(Emitter):
 
     def operation_given_up(self, *, operation: str) -> None:
         self.emit(moments.OperationGivenUp(operation))
+
+
+class StreamMoments(StreamMethods, StreamEmitter):
+    pass
+
+
+class Metrics(DaemonMethods, Emitter):
+    def stream(self, stream_id: str, path: str) -> StreamMoments:
+        return StreamMoments(self, self._series_of(stream_id), stream_id, path)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from src.containers import Read
-from src.domain import Holding, Identity, SendReason, Waiting
+from src.domain import Holding, Identity, SendReason, Waiting, moments
 from src.metrics import AtRiskCollector, Lookout, Metrics, at_risk
 from src.metrics.at_risk import MediaClocks
 from src.watcher import RecordingFiles
@@ -130,7 +130,7 @@ async def test_a_folder_that_is_away_costs_only_the_disks_figures(table: Table) 
     async with table.looking():
         await table.until(lambda: table.value("cefmp4_at_risk_bytes") == 100)
     assert math.isnan(table.value("cefmp4_disk_free_bytes") or 0)
-    assert table.telemetry.names() == []
+    assert table.telemetry.moments == []
 
 
 async def test_a_look_that_fails_is_told_and_the_next_one_is_made(table: Table) -> None:
@@ -139,7 +139,7 @@ async def test_a_look_that_fails_is_told_and_the_next_one_is_made(table: Table) 
 
     table.source = broken
     async with table.looking():
-        await table.until(lambda: table.telemetry.named("unexpected"))
+        await table.until(lambda: table.telemetry.of(moments.Unexpected))
         table.source = lambda: ([], Waiting())
         await table.until(lambda: table.value("cefmp4_at_risk_bytes") == 0)
 
@@ -171,7 +171,7 @@ async def test_a_recording_that_cannot_be_read_is_measured_by_its_growth(table: 
     (table.folder / "gone.mp4").unlink()
     async with table.looking():
         await table.until(lambda: table.value("cefmp4_stream_at_risk_bytes", stream_id="one"))
-    assert table.telemetry.names() == []
+    assert table.telemetry.moments == []
 
 
 async def test_a_disk_that_hangs_costs_the_medias_clock_and_nothing_else(

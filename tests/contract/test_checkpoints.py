@@ -35,6 +35,7 @@ from src.domain import (
     Snapshot,
     Status,
     Superseded,
+    moments,
 )
 from src.exceptions import Permanent, RedisOperationError, RedisUnavailable
 from src.redis_client import RedisCheckpoints
@@ -654,16 +655,16 @@ async def test_a_redis_that_is_killed_and_restarted_in_mid_use_loses_nothing(tmp
                     await checkpoints.save(newest)
                     saved[stream_id] = newest
 
-            def once_more(moment: str) -> Callable[[], bool]:
-                before = len(telemetry.named(moment))
-                return lambda: len(telemetry.named(moment)) > before
+            def once_more(kind: type[moments.DaemonMoment]) -> Callable[[], bool]:
+                before = len(telemetry.of(kind))
+                return lambda: len(telemetry.of(kind)) > before
 
             async with asyncio.timeout(30), asyncio.TaskGroup() as group:
                 for stream_id in ("s1", "s2", "s3"):
                     group.create_task(write_on(stream_id))
                 for _ in range(2):
                     await until(lambda: len(saved) == 3)
-                    failed, recovered = once_more("operation_failed"), once_more("operation_recovered")
+                    failed, recovered = once_more(moments.OperationFailed), once_more(moments.OperationRecovered)
                     server.kill()
                     await until(failed)
                     server.start()
@@ -762,8 +763,8 @@ async def test_a_record_that_cannot_be_read_is_set_aside_and_stops_nobody(
     kept = {key: admin.dump(prefix + key) for key in (META, PARTS) if admin.exists(prefix + key)}
     async with opened_redis(redis_server, prefix=prefix, telemetry=telemetry) as after:
         assert await after.load() == [full_record("good")]
-        told = telemetry.named("record_set_aside")
-        assert told and all("bad1" in moment["key"] and moment["reason"] for moment in told)
+        told = telemetry.of(moments.RecordSetAside)
+        assert told and all("bad1" in moment.key and moment.reason for moment in told)
         assert {key: admin.dump(f"{prefix}bad:{key}") for key in kept} == kept
         assert not admin.exists(prefix + META) and not admin.exists(prefix + PARTS)
         assert not any(admin.sismember(prefix + key.decode(), "bad1") for key in ALL_SETS)
@@ -799,7 +800,7 @@ async def test_a_part_that_cannot_be_read_is_left_out_and_heals_with_the_next_wr
     admin.hset(prefix + PARTS, number, value)
     async with opened_redis(redis_server, prefix=prefix, telemetry=telemetry) as after:
         assert await after.load() == [record("bad1", parts=parts(1, 3))]
-        assert len(telemetry.named("record_set_aside")) == 1
+        assert len(telemetry.of(moments.RecordSetAside)) == 1
         await after.save_part(record("bad1"), [part(4)])
     telemetry.moments.clear()
     async with opened_redis(redis_server, prefix=prefix, telemetry=telemetry) as third:
@@ -841,7 +842,7 @@ async def test_sets_of_the_wrong_type_make_way(redis_server: str, admin: Admin, 
         for name in ("streams:pending_completion", "streams:failed", "streams:completed", "streams:markers"):
             admin.set(prefix + name, name)
         assert await checkpoints.load() == [record()]
-        assert len(telemetry.named("record_set_aside")) == 4
+        assert len(telemetry.of(moments.RecordSetAside)) == 4
         admin.delete(f"{prefix}streams:completed")
         admin.set(f"{prefix}streams:completed", "again")
         await checkpoints.finish(record(), marker())
@@ -865,7 +866,7 @@ async def test_a_marker_that_cannot_be_read_is_set_aside(
     admin.hset(f"{prefix}streams:markers", name, raw)
     async with opened_redis(redis_server, prefix=prefix, telemetry=telemetry) as checkpoints:
         assert await checkpoints.marker(IDENTITY) is None
-        assert len(telemetry.named("record_set_aside")) == 1
+        assert len(telemetry.of(moments.RecordSetAside)) == 1
         assert admin.get(f"{prefix}bad:streams:markers:{name}~2") == raw
         assert not admin.hexists(f"{prefix}streams:markers", name)
 
@@ -880,7 +881,7 @@ async def test_a_record_of_another_bucket_stays_where_it_is_and_is_reported(
         async with opened_redis(redis_server, prefix=prefix, telemetry=telemetry) as ours:
             assert await ours.load() == []
         assert await other.load() == [record(bucket="theirs")]
-    assert "theirs" in telemetry.named("record_set_aside")[0]["reason"]
+    assert "theirs" in telemetry.of(moments.RecordSetAside)[0].reason
     assert not list(admin.scan_iter(f"{prefix}bad:*"))
 
 
@@ -958,11 +959,11 @@ async def test_nobody_listening_is_waited_out(tmp_path: Path) -> None:
                 await checkpoints.ping()
             assert not raised.value.misconfigured
             saving = asyncio.create_task(checkpoints.save(record()))
-            await until(lambda: len(telemetry.named("operation_failed")) >= 3)
+            await until(lambda: len(telemetry.of(moments.OperationFailed)) >= 3)
             server.start()
             await asyncio.wait_for(saving, 10)
             assert await checkpoints.load() == [record()]
-    assert telemetry.named("operation_recovered")[0]["operation"] == "redis.save"
+    assert telemetry.of(moments.OperationRecovered)[0].operation == "redis.save"
 
 
 async def test_something_else_at_the_address_is_named_as_such() -> None:
@@ -1179,7 +1180,7 @@ async def test_a_redis_that_may_lose_records_is_warned_of(own_redis: servers.Red
         admin.config_set("maxmemory-policy", "allkeys-lru")
         async with opened_redis(own_redis.url, telemetry=telemetry) as checkpoints:
             await checkpoints.warn_about_configuration()
-            reasons = [moment["reason"] for moment in telemetry.named("redis_may_lose")]
+            reasons = [moment.reason for moment in telemetry.of(moments.RedisMayLose)]
             assert len(reasons) == 2
             assert "allkeys-lru" in reasons[0] and "appendonly" in reasons[1]
             telemetry.moments.clear()
@@ -1208,10 +1209,10 @@ async def test_the_configuration_is_asked_for_until_redis_is_there(own_redis: se
     own_redis.stop()
     async with opened_redis(own_redis.url, telemetry=telemetry) as checkpoints:
         asking = asyncio.create_task(checkpoints.warn_about_configuration())
-        await until(lambda: bool(telemetry.named("operation_failed")))
+        await until(lambda: bool(telemetry.of(moments.OperationFailed)))
         own_redis.start()
         await asyncio.wait_for(asking, 10)
-    assert telemetry.named("redis_may_lose")
+    assert telemetry.of(moments.RedisMayLose)
 
 
 @pytest.mark.redis
@@ -1237,4 +1238,4 @@ async def test_each_exchange_is_told_with_how_it_ended(own_redis: servers.RedisS
         with pytest.raises(RedisUnavailable):
             await checkpoints.ping()
     assert telemetry.requests == [("redis", "save", None), ("redis", "ping", ErrorClass.CONNECTION)]
-    assert [failure["operation"] for failure in telemetry.named("operation_failed")] == ["redis.ping"]
+    assert [failure.operation for failure in telemetry.of(moments.OperationFailed)] == ["redis.ping"]

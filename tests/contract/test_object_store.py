@@ -26,6 +26,7 @@ from src.domain import (
     StoredPart,
     combine,
     matches,
+    moments,
     multipart_etag,
 )
 from src.domain.completion import equals_manifest
@@ -524,7 +525,7 @@ async def test_a_missing_bucket_says_what_to_change_and_is_trouble_once_it_was_t
             with pytest.raises(S3Unavailable) as caught:
                 await port.ping()
             assert caught.value.misconfigured and "create the bucket" in caught.value.hint
-            assert [failure["operation"] for failure in telemetry.named("operation_failed")] == told
+            assert [failure.operation for failure in telemetry.of(moments.OperationFailed)] == told
             if not told:
                 await port.abilities()
                 await port.ping()

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import pytest
 
-from src.domain import Status
+from src.domain import Status, moments
 from src.exceptions import RedisUnavailable
 from src.redis_client import RedisCheckpoints
 from src.redis_client.connection import Command, RedisConnection
@@ -137,7 +137,7 @@ async def test_an_operation_ends_as_if_nothing_had_happened(redis_server: str, o
         assert (await after.marker(IDENTITY) == marker()) is (
             command == "HGET" or operation in ("finish", "put_marker")
         )
-    assert telemetry.named("record_set_aside") == []
+    assert telemetry.of(moments.RecordSetAside) == []
     with closing(client(redis_server)) as beside:
         assert not list(beside.scan_iter(f"{prefix}bad:*"))
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import pytest
 
-from src.domain import Identity, Status
+from src.domain import Identity, Status, moments
 from src.redis_client.format import encode_marker, encode_part
 from src.redis_client.names import ALL_SETS
 from tests.contract.test_checkpoints import (
@@ -149,8 +149,8 @@ async def test_a_record_that_nobody_wrote_is_set_aside_whole(
     kept = {key: admin.dump(prefix + key) for key in (META, PARTS)}
     async with opened_redis(redis_server, prefix=prefix, telemetry=telemetry) as after:
         assert await after.load() == [full_record("good")]
-    told = telemetry.named("record_set_aside")
-    assert told and all("bad1" in moment["key"] and len(moment["reason"]) < 1000 for moment in told)
+    told = telemetry.of(moments.RecordSetAside)
+    assert told and all("bad1" in moment.key and len(moment.reason) < 1000 for moment in told)
     assert {key: admin.dump(f"{prefix}bad:{key}") for key in kept} == kept
     admin.delete(f"{prefix}bad:{META}")
 
@@ -177,7 +177,7 @@ async def test_each_key_of_another_type_makes_way_and_is_kept(
     async with opened_redis(redis_server, prefix=prefix) as after:
         assert await after.load() == [record(status=Status.FAILED, parts=parts(1))]
     assert admin.dump(f"{prefix}bad:{key}") == value
-    assert [moment["key"] for moment in telemetry.named("record_set_aside")] == [prefix + key]
+    assert [moment.key for moment in telemetry.of(moments.RecordSetAside)] == [prefix + key]
 
 
 ENCODED = encode_part("bad1", part(2))
@@ -211,8 +211,8 @@ async def test_a_part_that_nobody_wrote_is_left_out_and_told(
     admin.hset(prefix + PARTS, number, value)
     async with opened_redis(redis_server, prefix=prefix, telemetry=telemetry) as after:
         assert await after.load() == [record("bad1", parts=parts(1, 3))]
-    assert len(telemetry.named("record_set_aside")) == 1
-    assert len(telemetry.named("record_set_aside")[0]["reason"]) < 1000
+    assert len(telemetry.of(moments.RecordSetAside)) == 1
+    assert len(telemetry.of(moments.RecordSetAside)[0].reason) < 1000
 
 
 WRITTEN = encode_marker(marker())
@@ -245,7 +245,7 @@ async def test_a_marker_that_nobody_wrote_is_set_aside_whole(
         assert await checkpoints.marker(IDENTITY) is None
         await checkpoints.put_marker(marker())
         assert await checkpoints.marker(IDENTITY) == marker()
-    assert len(telemetry.named("record_set_aside")) == 1
+    assert len(telemetry.of(moments.RecordSetAside)) == 1
     assert admin.get(f"{prefix}bad:streams:markers:{member}") == raw
 
 
@@ -268,5 +268,5 @@ async def test_a_stream_id_that_nobody_gave_stops_nobody(
         admin.sadd(f"{prefix}streams:active", MEMBERS[name])
         assert await checkpoints.load() == [full_record("good")]
         assert await checkpoints.load() == [full_record("good")]
-    assert len(telemetry.named("record_set_aside")) == 1
+    assert len(telemetry.of(moments.RecordSetAside)) == 1
     assert admin.smembers(f"{prefix}streams:active") == set()

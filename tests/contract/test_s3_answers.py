@@ -27,6 +27,7 @@ from src.domain import (
     StoredObject,
     StoredPart,
     crc64_to_base64,
+    moments,
 )
 from src.exceptions import PartNotTaken, PartTooLarge, S3Rejected, S3Unavailable, S3WrongContent, UploadGone
 from src.retry import ErrorClass, RetryPolicy
@@ -323,7 +324,7 @@ class Store:
     @property
     def errors(self) -> list[BaseException]:
         """What the client reported."""
-        return [moment["error"] for moment in self.telemetry.named("operation_failed")]
+        return [moment.error for moment in self.telemetry.of(moments.OperationFailed)]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -428,7 +429,7 @@ async def test_a_look_that_finds_nobody_is_told_as_trouble(pair: Pair) -> None:
     pair.store.begin(CALLS["head"], HEAD, HeadBucket=http_answer(500, b"", {}))
     with pytest.raises(S3Unavailable):
         await pair.client.ping()
-    assert pair.store.telemetry.named("operation_failed")[0]["operation"] == "s3.ping"
+    assert pair.store.telemetry.of(moments.OperationFailed)[0].operation == "s3.ping"
     assert pair.store.telemetry.requests == [("s3", "head_bucket", ErrorClass.SERVER)]
 
 
@@ -470,6 +471,6 @@ async def test_a_part_that_the_store_calls_another_one_is_an_attempt_that_failed
     """S33: their memory may have been changed after the checksum was made; the next attempt reads it anew."""
     pair.store.begin(CALLS["send"], _refused(400, "BadDigest"))
     assert isinstance(await pair.outcome(CALLS["send"]), StoredPart)
-    (failure,) = pair.store.telemetry.named("operation_failed")
-    assert isinstance(failure["error"], S3WrongContent) and "memory" in failure["error"].hint
+    (failure,) = pair.store.telemetry.of(moments.OperationFailed)
+    assert isinstance(failure.error, S3WrongContent) and "memory" in failure.error.hint
     assert pair.store.asked == 2

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from src.domain import PROBE_KEY, Answer, Hashes
+from src.domain import PROBE_KEY, Answer, Hashes, moments
 from src.exceptions import S3Unavailable
 from src.s3_client import Choice, KeySettings, probe
 from src.s3_client.abilities import Said, Trial
@@ -52,7 +52,7 @@ async def test_a_head_that_misses_for_an_unknown_key_id_is_no_object_that_is_gon
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1):
                 await client.head("take.mp4")
-        assert telemetry.named("operation_failed")
+        assert telemetry.of(moments.OperationFailed)
         with pytest.raises(S3Unavailable, match="XAdminUserNotFound") as refused:
             await client.ping()
         assert refused.value.misconfigured
@@ -77,7 +77,7 @@ async def _one_odd_answer_teaches_nothing(server: S3Server, operation: str, odd:
     learnt = replace(abilities, copy_checksum=True, copies_without_checksums=False)
     assert learnt == Abilities(True, True, True, True, True)
     assert not abilities.copy_checksum and abilities.copies_without_checksums, "as VersityGW is"
-    assert telemetry.named("ability_lost") == []
+    assert telemetry.of(moments.AbilityLost) == []
 
 
 @pytest.mark.parametrize("operation", ASKED)
@@ -115,8 +115,8 @@ async def test_a_refusal_in_a_recording_teaches_nothing_and_costs_one_repetition
             await completed(client, "take.mp4", TAIL)
             assert await client.abilities() == before
         assert rule.happened == 1
-        assert telemetry.named("ability_lost") == []
-        assert telemetry.named("operation_failed") == [], "asked again at once, without what nothing depends on"
+        assert telemetry.of(moments.AbilityLost) == []
+        assert telemetry.of(moments.OperationFailed) == [], "asked again at once, without what nothing depends on"
 
 
 async def test_a_condition_that_is_refused_in_a_recording_stays(versitygw: S3Server) -> None:
@@ -174,7 +174,7 @@ async def test_a_completion_that_met_a_dead_connection_is_sent_once_more_at_once
             await completed(client, "take.mp4", TAIL)
             there = await client.head("take.mp4")
         assert rule.happened == 1 and there is not None and there.size == len(TAIL)
-        assert telemetry.named("operation_failed") == []
+        assert telemetry.of(moments.OperationFailed) == []
 
 
 @pytest.mark.parametrize("fault", [lose_answer(), drop()], ids=lambda fault: fault.name)
@@ -195,4 +195,4 @@ async def test_a_completion_without_an_answer_is_left_open_where_anything_may_ha
             there = await client.head("take.mp4")
         assert rule.happened == 1 and there is not None
         assert there == before if before else there.size == len(TAIL)
-        assert len(telemetry.named("operation_failed")) == 1
+        assert len(telemetry.of(moments.OperationFailed)) == 1

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from src.domain import PROBE_KEY
+from src.domain import PROBE_KEY, moments
 from src.exceptions import S3OperationError, S3Unavailable
 from src.metrics import Metrics, Readiness
 from src.retry import RetryPolicy
@@ -228,7 +228,7 @@ async def _client(
 
 
 def _errors(telemetry: FakeTelemetry) -> list[BaseException]:
-    return [moment["error"] for moment in telemetry.named("operation_failed")]
+    return [moment.error for moment in telemetry.of(moments.OperationFailed)]
 
 
 async def test_a_store_that_answers_501_to_checksums_is_used_without_them() -> None:

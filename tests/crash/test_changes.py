@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from src.domain import Chunk, Status
+from src.domain import Chunk, Status, moments
 from tests.harness.crash.recorders import SHAPES
 from tests.harness.crash.scenes import (
     PATH,
     bytes_of,
     finished_file,
     growing_file,
+    heard,
     killed_at,
     lived,
-    moments,
     recordings_in,
     settled,
 )
@@ -59,7 +59,7 @@ def test_growth_while_the_file_is_sealed_takes_it_back_to_active(at_chunk: int) 
 
     simulation = lived(script)
     assert simulation.problems(sent_at_most=7 * CHUNK + 6) == []
-    assert len(moments(simulation, "replacing")) == 0, "seen before the completion, so nothing was replaced"
+    assert heard(simulation, moments.ObjectBeingReplaced) == [], "seen before the completion, so nothing was replaced"
 
 
 @pytest.mark.parametrize("at_chunk", [1, 3, 5])
@@ -128,7 +128,7 @@ def test_each_replacement_doubles_the_quiet_time() -> None:
 
     simulation = lived(script)
     assert simulation.problems() == []
-    assert [moment["quiet_seconds"] for moment in moments(simulation, "went_idle")] == [30, 60, 120, 240]
+    assert [moment.quiet_seconds for moment in heard(simulation, moments.WentIdle)] == [30, 60, 120, 240]
 
 
 def test_a_recorder_that_writes_every_forty_seconds_is_replaced_ever_more_rarely() -> None:

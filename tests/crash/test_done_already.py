@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from src.domain import Chunk, ChunkBody, Status, StoredPart
+from src.domain import Chunk, ChunkBody, Status, StoredPart, moments
 from src.metadata_generator import document_key
 from src.ownership import descriptions
 from src.stream_processor import documents
@@ -22,8 +22,8 @@ from tests.harness.crash.scenes import (
     content_at,
     finished_file,
     growing_file,
+    heard,
     lived,
-    moments,
     on_effect,
     recordings_in,
     restart,
@@ -347,7 +347,7 @@ def test_of_two_names_of_a_recording_the_bytewise_smallest_is_its_path(named_las
     simulation = lived(script)
     assert simulation.problems(sent_at_most=5 * CHUNK) == []
     assert [marker.path for marker in simulation.redis.state.markers.values()] == ["cam/z.mp4"]
-    assert {moment["path"] for moment in moments(simulation, "file_skipped")} == {"cam/ä.mp4"}
+    assert {moment.file_path for moment in heard(simulation, moments.FileSkipped)} == {"cam/ä.mp4"}
 
 
 def test_the_name_that_is_left_of_two_is_the_recordings_path() -> None:
@@ -376,12 +376,12 @@ def test_an_object_that_somebody_deleted_is_told_and_not_sent_again() -> None:
         await finished_file(simulation)
         await finished_file(simulation, path="stays.mp4", seed=2)
         await asyncio.sleep(400)
-        assert moments(simulation, "objects_gone")[-1] == {"count": 0, "keys": ()}
+        assert heard(simulation, moments.ObjectsGone)[-1] == moments.ObjectsGone(count=0, keys=[])
         simulation.store.delete_object(PATH)
         await restart(simulation)
         await settled(simulation)
         await asyncio.sleep(400)
-        assert moments(simulation, "objects_gone")[-1] == {"count": 1, "keys": (PATH,)}
+        assert heard(simulation, moments.ObjectsGone)[-1] == moments.ObjectsGone(count=1, keys=[PATH])
 
     simulation = lived(script)
     assert simulation.store.sent_bytes == 2 * (4 * CHUNK + 3)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from src.dispatcher import newcomers
-from src.domain import Chunk, Digest, Hashes, Identity, Writers
+from src.domain import Chunk, Digest, Hashes, Identity, Writers, moments
 from src.exceptions import ChunkProcessingError
-from tests.harness.crash.scenes import bytes_of, is_settled, moments, restart, settled, until
+from tests.harness.crash.scenes import bytes_of, heard, is_settled, restart, settled, until
 from tests.harness.crash.simulation import CHUNK, SCAN, TIMEOUT, Disk, Simulation
 from tests.harness.crash.virtual_time import run
 
@@ -278,7 +278,7 @@ def test_files_that_wait_to_be_read_hold_no_task() -> None:
     crowd = played(script)
     assert crowd.problems() == []
     assert max(tasks) < 30, "a task each"
-    assert moments(crowd, "unexpected") == []
+    assert heard(crowd, moments.Unexpected) == []
 
 
 def test_of_files_lying_ready_no_more_than_a_thousand_wait_for_a_store_that_is_away(

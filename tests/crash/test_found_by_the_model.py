@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from src.domain import ListedObject
+from src.domain import ListedObject, moments
 from src.metadata_generator import document_key
 from tests.harness.crash.scenes import (
     PATH,
@@ -319,9 +319,10 @@ def test_two_files_never_begin_at_one_key_although_one_of_them_looks_elsewhere_f
 
     simulation = lived(script, store=_SlowToList(limits=LIMITS))
     begun = {
-        (values["key"], stream.stream_id)
+        (moment.key, stream.stream_id)
         for stream in simulation.telemetry.streams
-        for values in stream.named("started")
+        for moment in stream.moments
+        if isinstance(moment, moments.StreamStarted | moments.StreamResumed)
     }
     assert len({key for key, _ in begun}) == len(begun) == 3
     assert simulation.problems() == []

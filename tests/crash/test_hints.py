@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TypeVar
 
 import pytest
 
@@ -17,14 +17,15 @@ from src.dispatcher.hints import Hints
 from src.dispatcher.newcomers import Newcomers
 from src.dispatcher.register import Register, Settled, Stream
 from src.dispatcher.sightings import Case
-from src.domain import Holding, Snapshot
+from src.domain import Holding, Snapshot, moments
 from src.exceptions import ChunkProcessingError
-from tests.harness.crash.scenes import moments, until
+from tests.harness.crash.scenes import heard, until
 from tests.harness.crash.simulation import Simulation
 from tests.harness.crash.virtual_time import run
 from tests.harness.numbered_cases import WithoutCase, without_each_case
 
 DAY = 86_400
+M = TypeVar("M", bound=moments.Moment)
 
 
 class Carrier:
@@ -85,8 +86,8 @@ class Stage:
     def waiting(self) -> dict[str, list[str]]:
         return {name: list(queue.files) for name, queue in self.newcomers.queues.items() if queue.files}
 
-    def told(self, moment: str) -> list[dict[str, Any]]:
-        return moments(self.simulation, moment)
+    def told(self, kind: type[M]) -> list[M]:
+        return heard(self.simulation, kind)
 
 
 async def _gone(stage: Stage) -> None:
@@ -126,7 +127,7 @@ async def _moved(stage: Stage) -> None:
     await stage.looked_at("b.mp4")
     assert (stream.path, carrier.renames, stage.register.by_path) == ("b.mp4", ["b.mp4"], {"b.mp4": stream})
     assert (displaced.seen, displaced.waiting_paths, other.hints) == (None, {"b.mp4"}, 1)
-    assert stage.told("file_skipped") == []
+    assert stage.told(moments.FileSkipped) == []
 
 
 async def _link(stage: Stage) -> None:
@@ -134,7 +135,7 @@ async def _link(stage: Stage) -> None:
     stage.disk.link("a.mp4", "b.mp4")
     await stage.looked_at("b.mp4", "b.mp4")
     assert (stream.path, carrier.hints, carrier.renames) == ("a.mp4", 0, [])
-    assert [told["path"] for told in stage.told("file_skipped")] == ["b.mp4"]
+    assert [told.file_path for told in stage.told(moments.FileSkipped)] == ["b.mp4"]
 
 
 async def _better_name(stage: Stage) -> None:
@@ -142,7 +143,7 @@ async def _better_name(stage: Stage) -> None:
     stage.disk.link("b.mp4", "a.mp4")
     await stage.looked_at("a.mp4", "b.mp4")
     assert (stream.path, carrier.renames) == ("a.mp4", ["a.mp4"])
-    assert [told["path"] for told in stage.told("file_skipped")] == ["b.mp4"]
+    assert [told.file_path for told in stage.told(moments.FileSkipped)] == ["b.mp4"]
 
 
 async def _in_anothers_place(stage: Stage) -> None:
@@ -155,7 +156,7 @@ async def _in_anothers_place(stage: Stage) -> None:
 async def _empty(stage: Stage) -> None:
     stage.disk.write("a.mp4", b"")
     await stage.looked_at("a.mp4", "a.mp4")
-    assert (len(stage.told("empty_file")), stage.waiting()) == (1, {})
+    assert (len(stage.told(moments.EmptyFile)), stage.waiting()) == (1, {})
     stage.disk.append("a.mp4", b"first")
     await stage.looked_at("a.mp4")
     assert stage.waiting() == {"fresh": ["a.mp4"]} and not stage.register.empty

@@ -7,7 +7,7 @@ import functools
 
 import pytest
 
-from src.domain import Answer, SendReason
+from src.domain import Answer, SendReason, moments
 from src.metadata_generator import document_key
 from tests.harness.crash.scenes import (
     PATH,
@@ -16,9 +16,9 @@ from tests.harness.crash.scenes import (
     content_at,
     finished_file,
     growing_file,
+    heard,
     killed_at,
     lived,
-    moments,
     on_effect,
     recordings_in,
     restart,
@@ -42,7 +42,7 @@ def test_an_upload_that_expires_while_the_recorder_writes_is_made_anew() -> None
     simulation = lived(script)
     assert simulation.problems(sent_at_most=9 * CHUNK + 3) == []
     assert set(recordings_in(simulation.store)) == {PATH}
-    assert len(moments(simulation, "upload_lost")) == 1
+    assert len(heard(simulation, moments.UploadLost)) == 1
 
 
 def test_an_upload_that_expires_while_the_daemon_is_down_is_made_anew() -> None:
@@ -91,7 +91,7 @@ def test_a_part_that_the_store_lost_is_sent_again_alone() -> None:
 
     simulation = lived(script)
     assert simulation.problems(sent_at_most=5 * CHUNK + 3) == []
-    assert [m["number"] for m in moments(simulation, "part_stored") if m["reason"] is SendReason.LOST] == [2]
+    assert [m.number for m in heard(simulation, moments.PartStored) if m.reason is SendReason.LOST] == [2]
 
 
 def test_an_upload_that_expired_while_a_stranger_took_its_key_is_made_anew_at_the_next() -> None:
@@ -148,5 +148,5 @@ def test_a_strangers_document_beside_the_same_bytes_stays_and_says_so_once() -> 
     simulation = lived(script)
     assert content_at(simulation, document_key(PATH)) == b'{"mine": true}'
     assert set(recordings_in(simulation.store)) == {PATH}
-    assert len(moments(simulation, "document_taken")) == 1
+    assert len(heard(simulation, moments.DocumentTaken)) == 1
     assert simulation.store.sent_bytes == 0

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from src.domain import ChunkBody, Rhythm, StoredObject, StoredPart
+from src.domain import ChunkBody, Rhythm, StoredObject, StoredPart, moments
 from src.slots import FairSlots
 from tests.harness.crash.scenes import (
     PATH,
@@ -17,8 +17,8 @@ from tests.harness.crash.scenes import (
     bytes_of,
     finished_file,
     growing_file,
+    heard,
     lived,
-    moments,
     recordings_in,
     until,
     uploads,
@@ -178,7 +178,7 @@ def test_one_stream_that_meets_a_bug_does_not_stop_the_others_and_is_tried_again
 
     simulation = lived(script, store=store)
     assert without(simulation.problems(), "unforeseen") == []
-    waits = [moment["retry_seconds"] for moment in moments(simulation, "unexpected")]
+    waits = [moment.retry_seconds for moment in heard(simulation, moments.Unexpected)]
     assert len(waits) >= 3 and waits == sorted(waits) and waits[0] < waits[-1]
 
 
@@ -201,7 +201,7 @@ def test_a_bug_met_before_a_file_is_a_stream_does_not_stop_the_others_either() -
     simulation = lived(script, store=store)
     assert without(simulation.problems(), "unforeseen") == []
     assert set(recordings_in(store)) == {"bad.mp4", "good.mp4"}
-    assert len(moments(simulation, "unexpected")) == 3
+    assert len(heard(simulation, moments.Unexpected)) == 3
 
 
 def test_no_memory_is_kept_by_a_stream_that_met_a_bug() -> None:

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from src.domain import Checkpoint, Identity, Limits, Naming, Part, PartSchedule, Status
+from src.domain import Checkpoint, Identity, Limits, Naming, Part, PartSchedule, Status, moments
 from src.domain.part_plan import part_size
 from src.exceptions import RedisUnavailable
 from src.stream_processor.ledger import Ledger
 from tests.harness.crash.scenes import (
     PATH,
     bytes_of,
+    heard,
     lived,
-    moments,
 )
 from tests.harness.crash.simulation import CHUNK, Simulation
 from tests.harness.crash.virtual_time import VirtualClock, run
@@ -41,7 +41,7 @@ def test_equal_parts_are_warned_of_near_their_capacity_and_uploaded_anew_beyond_
     naming = Naming(PartSchedule(CHUNK, growing=False), limits=limits)
     simulation = lived(script, naming=naming, store=FakeStore(limits=limits))
     assert simulation.problems(sent_at_most=10 * CHUNK + 13 * CHUNK + 3) == []
-    assert len(moments(simulation, "near_capacity")) == 1
+    assert len(heard(simulation, moments.NearCapacity)) == 1
     sizes = simulation.store.objects[PATH].part_sizes
     assert len(sizes) <= 10 and len(set(sizes[:-1])) == 1
 
@@ -61,7 +61,7 @@ def test_a_growing_schedule_takes_any_length_in_stride() -> None:
     assert simulation.problems(sent_at_most=24 * CHUNK + 3) == []
     sizes = simulation.store.objects[PATH].part_sizes
     assert sizes[:-1] == tuple(part_size(schedule, number, limits) for number in range(1, len(sizes)))
-    assert moments(simulation, "near_capacity") == []
+    assert heard(simulation, moments.NearCapacity) == []
 
 
 # -- the record --------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from src.domain import moments
 from src.metadata_generator import document_key
 from tests.harness.crash.scenes import (
     PATH,
@@ -16,8 +17,8 @@ from tests.harness.crash.scenes import (
     bytes_of,
     failed_reasons,
     growing_file,
+    heard,
     lived,
-    moments,
     on_effect,
     put_back,
     recordings_in,
@@ -43,7 +44,7 @@ def test_an_empty_file_has_no_object_one_log_line_and_is_taken_up_when_bytes_com
         await asyncio.sleep(10 * QUIET)
         assert simulation.store.objects == {} and simulation.store.uploads == {}
         assert simulation.redis.state.records == {}
-        assert len(moments(simulation, "empty_file")) == 1
+        assert len(heard(simulation, moments.EmptyFile)) == 1
         simulation.disk.append(PATH, bytes_of(2 * CHUNK + 1, 5))
 
     assert lived(script).problems(sent_at_most=2 * CHUNK + 1) == []
@@ -120,7 +121,7 @@ def test_a_recording_that_is_gone_for_a_moment_goes_on_as_if_nothing_was() -> No
 
     simulation = lived(script)
     assert simulation.problems(sent_at_most=3 * CHUNK + 3) == []
-    assert moments(simulation, "failed") == []
+    assert heard(simulation, moments.Failed) == []
 
 
 def test_a_recording_deleted_after_its_object_was_proved_is_completed() -> None:
@@ -152,7 +153,7 @@ def test_a_file_that_cannot_be_read_is_tried_again_until_it_can() -> None:
         simulation.disk.unreadable.add(PATH)
         simulation.disk.append(PATH, bytes_of(2 * CHUNK, 50))
         await asyncio.sleep(1000)
-        assert 10 <= len(moments(simulation, "trouble")) <= 100
+        assert 10 <= len(heard(simulation, moments.Trouble)) <= 100
         simulation.disk.unreadable.clear()
 
     assert lived(script).problems(sent_at_most=3 * CHUNK + 3) == []
@@ -189,7 +190,7 @@ def test_a_recording_that_no_stat_can_see_for_a_while_goes_on_afterwards() -> No
 
     simulation = _blind(script)
     assert simulation.problems(sent_at_most=4 * CHUNK) == []
-    assert moments(simulation, "failed") == []
+    assert heard(simulation, moments.Failed) == []
 
 
 def test_a_recording_that_no_stat_can_see_when_its_second_name_appears_does_not_end_the_daemon() -> None:

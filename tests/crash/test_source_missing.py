@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from src.domain import Answer, Status, WhenMissing
+from src.domain import Answer, Status, WhenMissing, moments
 from src.metadata_generator import document_key, read_document
 from tests.harness.crash.scenes import (
     PATH,
@@ -14,8 +14,8 @@ from tests.harness.crash.scenes import (
     content_at,
     failed_reasons,
     growing_file,
+    heard,
     lived,
-    moments,
     on_effect,
     put_back,
     recordings_in,
@@ -61,7 +61,7 @@ def _life(when_missing: WhenMissing, kills: tuple[int, ...] = ()) -> tuple[Simul
 
 def _ends_as_chosen(simulation: Simulation, sent: bytes, when_missing: WhenMissing) -> list[str]:
     """What is wrong with the end of a recording that burnt down; empty when all is as the operator chose."""
-    found = [f"unforeseen: {moment}" for moment in moments(simulation, "unexpected")]
+    found = [f"unforeseen: {moment}" for moment in heard(simulation, moments.Unexpected)]
     if failed_reasons(simulation) != ["source_missing"]:
         found.append(f"failed streams: {failed_reasons(simulation)}")
     if simulation.redis.members(Status.ACTIVE) or simulation.redis.members(Status.PENDING_COMPLETION):
@@ -119,7 +119,7 @@ def test_the_document_of_what_was_left_says_that_it_is_not_the_whole_recording()
     assert described is not None
     assert [chunk.size for chunk in described.chunks] == [CHUNK] * CHUNKS
     assert b"gone before its end" in document
-    assert moments(simulation, "rescued") == [{"key": PATH, "size": len(sent)}]
+    assert heard(simulation, moments.Rescued) == [moments.Rescued(key=PATH, size=len(sent))]
 
 
 @pytest.mark.parametrize("answer", [Answer.NONE, Answer.CONFLICT, Answer.INVALID_PART, Answer.UPLOAD_GONE])

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
+from src.domain import moments
 from src.slots import FairSlots
 from tests.harness.crash.scenes import (
     PATH,
     SlowStore,
     bytes_of,
     growing_file,
+    heard,
     lived,
-    moments,
     restart,
     take_away,
     until,
@@ -47,7 +48,7 @@ def test_a_stop_finishes_the_parts_in_flight_and_the_next_start_sends_none_of_th
             simulation.disk.write(f"{number}.mp4", bytes_of(20 * CHUNK, number))
         await asyncio.sleep(after)
         assert await _drain(simulation) <= 2 * 1.5
-        assert moments(simulation, "drained") == [{"dropped": 0}]
+        assert heard(simulation, moments.Drained) == [moments.Drained(dropped=0)]
         await restart(simulation)
 
     simulation = lived(script, store=store)
@@ -62,7 +63,7 @@ def test_a_stop_waits_no_longer_than_its_grace_for_parts_that_hang() -> None:
         simulation.disk.write(PATH, bytes_of(20 * CHUNK, 1))
         await asyncio.sleep(10)
         assert 20 <= await _drain(simulation) <= 21
-        assert moments(simulation, "drained") == [{"dropped": 1}]
+        assert heard(simulation, moments.Drained) == [moments.Drained(dropped=1)]
         store.seconds = 0.1
         await restart(simulation)
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from src.domain import WhenMissing
+from src.domain import WhenMissing, moments
 from src.exceptions import S3Rejected, S3Unavailable, StreamProcessorError
 from tests.harness.crash.scenes import (
     PATH,
@@ -17,8 +17,8 @@ from tests.harness.crash.scenes import (
     failed_reasons,
     finished_file,
     growing_file,
+    heard,
     lived,
-    moments,
     put_back,
     restart,
     settled,
@@ -60,7 +60,7 @@ def test_an_orphan_at_the_key_of_our_object_goes_after_the_retention_and_not_bef
         assert orphan in simulation.store.uploads
         await asyncio.sleep(0.6 * HOUR)
         assert orphan not in simulation.store.uploads
-        assert moments(simulation, "orphan_aborted") == [{"key": PATH, "upload_id": orphan}]
+        assert heard(simulation, moments.OrphanAborted) == [moments.OrphanAborted(key=PATH, upload_id=orphan)]
 
     assert play(script).problems() == []
 
@@ -111,9 +111,9 @@ def test_everything_else_is_counted_and_told_and_never_aborted(
         await what_lies_there(simulation)
         await asyncio.sleep(2 * LONGER_THAN_RETENTION)
         assert [upload.key for upload in uploads(simulation)] == ["elsewhere.mp4"]
-        assert {"count": 1, "keys": ("elsewhere.mp4",)} in moments(simulation, "orphans_left")
+        assert moments.OrphansLeft(count=1, keys=["elsewhere.mp4"]) in heard(simulation, moments.OrphansLeft)
 
-    assert moments(play(script), "orphan_aborted") == []
+    assert heard(play(script), moments.OrphanAborted) == []
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -127,7 +127,7 @@ def test_the_upload_of_a_failed_stream_is_no_orphan(restarted: bool) -> None:
             await restart(simulation)
         await asyncio.sleep(2 * LONGER_THAN_RETENTION)
         assert failed_reasons(simulation) == ["source_missing"]
-        assert {"count": 1, "keys": (PATH,)} not in moments(simulation, "orphans_left")
+        assert moments.OrphansLeft(count=1, keys=[PATH]) not in heard(simulation, moments.OrphansLeft)
         put_back(simulation.disk, file)
 
     simulation = play(script)
@@ -265,7 +265,7 @@ def test_what_the_store_does_not_tell_of_one_object_keeps_no_other_from_being_mi
         for path in ("a.mp4", "b.mp4"):
             store.delete_object(path)
         await asyncio.sleep(8 * HOUR)
-        assert {"count": 1, "keys": ("b.mp4",)} in moments(simulation, "objects_gone")
+        assert moments.ObjectsGone(count=1, keys=["b.mp4"]) in heard(simulation, moments.ObjectsGone)
         store.objects["a.mp4"] = kept
 
     play(script, store=store)

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 
 import pytest
 
-from src.domain import FailedFor, Limits, Naming, PartSchedule, SendReason, Status, WhenMissing, capacity
+from src.domain import FailedFor, Limits, Naming, PartSchedule, SendReason, Status, WhenMissing, capacity, moments
 from tests.harness.crash.scenes import (
     PATH,
     bytes_of,
     failed_reasons,
     finished_file,
     growing_file,
+    heard,
     lived,
-    moments,
     put_back,
     restart,
     take_away,
@@ -38,13 +38,13 @@ def _sent_again(closed: bytes) -> list[SendReason]:
 
     async def script(simulation: Simulation) -> None:
         simulation.disk.write(PATH, UNDER_WAY)
-        await until(lambda: len(moments(simulation, "part_stored")) >= 5, "the whole chunks are sent")
+        await until(lambda: len(heard(simulation, moments.PartStored)) >= 5, "the whole chunks are sent")
         simulation.disk.write(PATH, closed)
         await until(lambda: PATH in simulation.store.objects, "the object")
 
     simulation = lived(script)
     assert simulation.problems() == []
-    return [m["reason"] for m in moments(simulation, "part_stored") if m["reason"] is not SendReason.NEW]
+    return [m.reason for m in heard(simulation, moments.PartStored) if m.reason is not SendReason.NEW]
 
 
 def test_an_index_that_was_moved_to_the_front_is_told_as_such() -> None:
@@ -62,15 +62,14 @@ def test_a_stream_is_told_through_every_status() -> None:
         await finished_file(simulation)
 
     simulation = lived(script)
-    assert [m["status"] for m in moments(simulation, "status_is")] == [
+    assert [m.status for m in heard(simulation, moments.StatusIs)] == [
         *(Status.ACTIVE, Status.PENDING_COMPLETION, Status.S3_COMPLETED)
     ]
-    assert all(m["counts"] == {} for m in moments(simulation, "failed_streams"))
+    assert all(m.counts == {} for m in heard(simulation, moments.FailedStreams))
 
 
 def _failed(simulation: Simulation) -> dict[FailedFor, int]:
-    counts: dict[FailedFor, int] = moments(simulation, "failed_streams")[-1]["counts"]
-    return counts
+    return dict(heard(simulation, moments.FailedStreams)[-1].counts)
 
 
 def test_a_failed_stream_that_goes_on_counts_as_failed_no_longer() -> None:
@@ -84,7 +83,7 @@ def test_a_failed_stream_that_goes_on_counts_as_failed_no_longer() -> None:
 
     simulation = lived(script)
     assert _failed(simulation) == {}
-    assert Status.FAILED in [m["status"] for m in moments(simulation, "status_is")]
+    assert Status.FAILED in [m.status for m in heard(simulation, moments.StatusIs)]
 
 
 @pytest.mark.parametrize(
@@ -122,8 +121,8 @@ def test_an_error_that_nobody_foresaw_is_told_with_its_stream() -> None:
         await growing_file(simulation, 2)
 
     simulation = lived(script, store=Broken(limits=LIMITS))
-    (told,) = moments(simulation, "unexpected")
-    assert told["path"] == PATH and told["stream_id"] in {stream.stream_id for stream in simulation.telemetry.streams}
+    (told,) = heard(simulation, moments.Unexpected)
+    assert told.file_path == PATH and told.stream_id in {stream.stream_id for stream in simulation.telemetry.streams}
 
 
 @pytest.mark.parametrize("growing", [False, True])
@@ -135,12 +134,13 @@ def test_an_upload_is_told_as_it_fills(growing: bool) -> None:
 
     schedule = PartSchedule(CHUNK, growing=growing)
     simulation = lived(script, naming=Naming(schedule, limits=limits), store=FakeStore(limits=limits))
-    assert moments(simulation, "capacity_used")[-1]["ratio"] == 4 * CHUNK / capacity(schedule, limits)
+    assert heard(simulation, moments.CapacityUsed)[-1].ratio == 4 * CHUNK / capacity(schedule, limits)
 
 
 def test_the_time_until_the_object_is_there_counts_from_the_last_change() -> None:
     async def script(simulation: Simulation) -> None:
         await growing_file(simulation, 5)
 
-    (proved,) = moments(lived(script), "object_proved")
-    assert TIMEOUT <= proved["seconds_since_change"] <= TIMEOUT + 2 * SCAN
+    (proved,) = heard(lived(script), moments.ObjectProved)
+    assert proved.seconds_since_change is not None
+    assert TIMEOUT <= proved.seconds_since_change <= TIMEOUT + 2 * SCAN

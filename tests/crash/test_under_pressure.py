@@ -29,6 +29,7 @@ from src.domain import (
     Status,
     StoredObject,
     StoredPart,
+    moments,
 )
 from src.events import StreamEvent, WatcherChangeType
 from src.exceptions import FileChanged, Permanent, S3Rejected
@@ -41,8 +42,8 @@ from tests.harness.crash.scenes import (
     content_at,
     finished_file,
     growing_file,
+    heard,
     killed_at,
-    moments,
     on_effect,
     recordings_in,
     restart,
@@ -195,7 +196,7 @@ def test_a_file_whose_claim_the_store_refused_once_is_claimed_again() -> None:
     simulation = played(finished_file_of_one, store=StoreThatRefusesOnce(refusal))
     assert refusal.refused == 1
     assert simulation.problems() == []
-    assert [trouble["operation"] for trouble in moments(simulation, "trouble")] == ["head"]
+    assert [trouble.operation for trouble in heard(simulation, moments.Trouble)] == ["head"]
 
 
 async def finished_file_of_one(simulation: Simulation) -> None:
@@ -218,7 +219,7 @@ def test_a_file_whose_marker_redis_refused_once_is_claimed_again() -> None:
     simulation = played(script)
     assert refusal.refused == 1
     assert simulation.problems() == []
-    assert [trouble["operation"] for trouble in moments(simulation, "trouble")] == ["redis.marker"]
+    assert [trouble.operation for trouble in heard(simulation, moments.Trouble)] == ["redis.marker"]
 
 
 class StoreThatCallsEverythingWrong(FakeStore):
@@ -269,7 +270,7 @@ def test_a_proved_object_is_described_although_entries_of_its_parts_were_lost(ke
     simulation = played(script)
     assert simulation.processes == 2
     assert simulation.problems() == []
-    assert len(moments(simulation, "completed")) == 1
+    assert len(heard(simulation, moments.Completed)) == 1
     described = read_document(simulation.store.objects[document_key(PATH)].data)
     assert described is not None
     assert [(chunk.number, chunk.size) for chunk in described.chunks] == [*((n, CHUNK) for n in range(1, 5)), (5, 3)]
@@ -338,10 +339,10 @@ def test_parts_that_a_store_never_lists_as_they_were_sent_are_sent_more_and_more
     simulation = played(script, settle=0, store=StoreThatListsWrongChecksums(limits=LIMITS))
     rounds = 8 + HOUR / simulation.rhythm.longest_pause
     assert 5 * 10 <= simulation.store.count("upload_part") <= 5 * rounds
-    told = [trouble for trouble in moments(simulation, "trouble") if trouble["operation"] == "list_parts"]
+    told = [trouble for trouble in heard(simulation, moments.Trouble) if trouble.operation == "list_parts"]
     assert 10 <= len(told) <= rounds
-    assert "not listed as they were sent" in str(told[0]["error"])
-    pauses = [trouble["retry_seconds"] for trouble in told]
+    assert "not listed as they were sent" in str(told[0].error)
+    pauses = [trouble.retry_seconds or 0.0 for trouble in told]
     assert pauses == sorted(pauses) and pauses[-1] == simulation.rhythm.longest_pause
 
 
@@ -383,7 +384,7 @@ def test_a_file_that_reads_as_changed_while_every_stat_is_the_same_costs_redis_l
         await asyncio.sleep(HOUR)
         assert simulation.redis.writes - before <= 4 * HOUR / simulation.rhythm.longest_pause
         assert 10 <= disk.refused <= 3 * HOUR / simulation.rhythm.longest_pause
-        assert moments(simulation, "trouble")
+        assert heard(simulation, moments.Trouble)
         disk.stale = False
         await settled(simulation)
 
@@ -509,7 +510,7 @@ def test_on_a_store_without_conditions_a_strangers_document_is_not_overwritten()
     simulation = played(script, store=store_with(conditional=False))
     assert content_at(simulation) == simulation.disk.content(PATH)
     assert simulation.store.objects[document_key(PATH)].data == theirs
-    assert moments(simulation, "document_taken") == [{"key": document_key(PATH)}]
+    assert heard(simulation, moments.DocumentTaken) == [moments.DocumentTaken(key=document_key(PATH))]
 
 
 def test_sixteen_files_that_cannot_be_read_do_not_keep_the_others_out() -> None:

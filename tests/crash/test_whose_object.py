@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from src.domain import Answer, Identity, Naming, PartSchedule
+from src.domain import Answer, Identity, Naming, PartSchedule, moments
 from src.metadata_generator import document_key
 from tests.harness.crash.scenes import (
     PATH,
@@ -18,9 +18,9 @@ from tests.harness.crash.scenes import (
     content_at,
     finished_file,
     growing_file,
+    heard,
     killed_at,
     lived,
-    moments,
     on_effect,
     recordings_in,
     restart,
@@ -71,7 +71,7 @@ def test_a_stranger_that_comes_just_before_the_completion_stays_and_the_recordin
     assert simulation.problems() == []
     assert content_at(simulation) == b"a stranger's film"
     assert set(recordings_in(simulation.store)) == {PATH, SECOND}
-    assert len(moments(simulation, "next_key")) == 1
+    assert len(heard(simulation, moments.KeyTaken)) == 1
 
 
 def test_a_strangers_object_with_the_files_bytes_is_the_recording_whoever_put_it_there() -> None:
@@ -191,7 +191,7 @@ def test_where_names_are_replaced_a_shorter_recording_takes_the_place_of_a_longe
     assert simulation.problems() == []
     assert content_at(simulation) == bytes_of(2 * CHUNK, 2)
     assert set(recordings_in(simulation.store)) == {PATH}
-    assert len(moments(simulation, "started")) == 2
+    assert len(heard(simulation, moments.StreamStarted, moments.StreamResumed)) == 2
 
 
 def test_where_names_are_replaced_a_strangers_object_stays_all_the_same() -> None:
@@ -298,5 +298,5 @@ def test_uploads_of_a_replaced_recording_are_aborted_also_when_the_store_is_unfr
         recorded.append(True)
 
     simulation = lived(script, store=Moody(limits=LIMITS))
-    assert len(moments(simulation, "unexpected")) == 1
+    assert len(heard(simulation, moments.Unexpected)) == 1
     assert without(simulation.problems(), "unforeseen") == []

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 
+from src.domain import moments
 from src.exceptions import (
     ChunkProcessingError,
     RedisUnavailable,
@@ -87,7 +88,7 @@ def test_a_store_that_is_away_for_days_is_never_given_up() -> None:
     server = _Server(20_000, _away)
     telemetry = _asked(server)
     assert server.asked[-1] > 5 * 24 * 3600
-    assert len(telemetry.named("operation_failed")) == 20_000
+    assert len(telemetry.of(moments.OperationFailed)) == 20_000
 
 
 def test_no_wait_is_longer_than_the_longest() -> None:
@@ -153,24 +154,25 @@ def test_what_is_not_transient_ends_the_waiting_also_after_transient_trouble() -
 
     with pytest.raises(S3Rejected):
         run(ask())
-    assert telemetry.names() == ["operation_failed", "operation_failed", "operation_given_up"]
+    kinds = [type(moment) for moment in telemetry.moments]
+    assert kinds == [moments.OperationFailed, moments.OperationFailed, moments.OperationGivenUp]
 
 
 def test_each_failure_is_told_with_its_number_and_the_wait_that_follows() -> None:
     server = _Server(3, _away)
-    failures = _asked(server).named("operation_failed")
-    assert [failure["attempt"] for failure in failures] == [1, 2, 3]
-    assert [failure["wait_seconds"] for failure in failures] == pytest.approx(server.waits)
-    assert {failure["operation"] for failure in failures} == {"s3.head"}
-    assert all(isinstance(failure["error"], S3Unavailable) for failure in failures)
+    failures = _asked(server).of(moments.OperationFailed)
+    assert [failure.attempt for failure in failures] == [1, 2, 3]
+    assert [failure.wait_seconds for failure in failures] == pytest.approx(server.waits)
+    assert {failure.operation for failure in failures} == {"s3.head"}
+    assert all(isinstance(failure.error, S3Unavailable) for failure in failures)
 
 
 def test_the_end_of_the_trouble_is_told_once() -> None:
     telemetry = _asked(server := _Server(4, _away))
-    (recovered,) = telemetry.named("operation_recovered")
-    assert (recovered["operation"], recovered["failures"]) == ("s3.head", 4)
-    assert recovered["seconds"] == pytest.approx(sum(server.waits)) != 0
-    assert telemetry.names()[-1] == "operation_recovered"
+    (recovered,) = telemetry.of(moments.OperationRecovered)
+    assert (recovered.operation, recovered.failures) == ("s3.head", 4)
+    assert recovered.seconds == pytest.approx(sum(server.waits)) != 0
+    assert telemetry.moments[-1] is recovered
 
 
 def _cancelled(call: Callable[[], Awaitable[str]], after: float) -> tuple[bool, FakeTelemetry]:
@@ -203,7 +205,7 @@ def test_cancellation_passes_while_the_next_attempt_is_waited_for() -> None:
     server = _Server(1_000, lambda: S3Unavailable("403", operation="head", misconfigured=True))
     cancelled, telemetry = _cancelled(server.ask, 100)
     assert cancelled
-    assert telemetry.named("operation_recovered") == []
+    assert telemetry.of(moments.OperationRecovered) == []
 
 
 def _woken(stay_away: float, looks_every: float = 15.0, count: int = 50) -> list[float]:

@@ -8,6 +8,7 @@ from itertools import product
 
 import pytest
 
+from src.domain import moments
 from src.exceptions import (
     S3NotAble,
     S3NotUnderstood,
@@ -235,12 +236,12 @@ async def test_what_cannot_be_learnt_is_said_once_and_asked_on() -> None:
     learner = store.learner(telemetry)
     learner.suspect()
     await _until(lambda: len(store.asked) > 10)
-    assert telemetry.named("abilities_unknown") == []
+    assert telemetry.of(moments.AbilitiesUnknown) == []
     store.now = COMPLETION_WAITS + 1
-    await _until(lambda: telemetry.named("abilities_unknown"))
+    await _until(lambda: telemetry.of(moments.AbilitiesUnknown))
     seen = len(store.asked)
     await _until(lambda: len(store.asked) > seen + 20)
-    assert len(telemetry.named("abilities_unknown")) == 1
+    assert len(telemetry.of(moments.AbilitiesUnknown)) == 1
     store.able = True
     async with asyncio.timeout(20):
         await _until(lambda: learner.current().checksum)
@@ -259,5 +260,5 @@ async def test_a_suspicion_asks_anew_and_a_loss_is_told() -> None:
     store.now, store.able = 3600.0, False
     learner.suspect()
     await _until(lambda: not learner.current().if_none_match)
-    await _until(lambda: len(telemetry.named("ability_lost")) == len(Ability))
+    await _until(lambda: len(telemetry.of(moments.AbilityLost)) == len(Ability))
     await learner.close()

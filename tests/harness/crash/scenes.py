@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from src.dispatcher import Dispatcher
-from src.domain import ChunkBody, Snapshot, Status, StoredPart
+from src.domain import ChunkBody, Snapshot, Status, StoredPart, moments
 from src.events import StreamEvent, WatcherChangeType
 from src.exceptions import ChunkProcessingError
 from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, TIMEOUT, Disk, Simulation
 from tests.harness.crash.virtual_time import run
 from tests.harness.fakes.recordings import FakeFile
 from tests.harness.fakes.store import FakeObject, FakeStore, FakeUpload
+
+M = TypeVar("M", bound=moments.Moment)
 
 Script = Callable[[Simulation], Awaitable[None]]
 PATH = "cam/take 1.mp4"
@@ -204,9 +206,9 @@ def without(problems: list[str], *beginnings: str) -> list[str]:
     return [problem for problem in problems if not problem.startswith(beginnings)]
 
 
-def moments(simulation: Simulation, name: str) -> list[dict[str, Any]]:
-    """The values of each moment of this name, the daemon's and the streams'."""
-    return [values for found, values in simulation.telemetry.everything() if found == name]
+def heard(simulation: Simulation, *kinds: type[M]) -> list[M]:
+    """Each moment of these kinds, the daemon's and the streams'."""
+    return [moment for moment in simulation.telemetry.everything() if isinstance(moment, kinds)]
 
 
 def failed_reasons(simulation: Simulation) -> list[str | None]:

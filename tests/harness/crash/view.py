@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from src.dispatcher import newcomers
-from src.domain import METADATA_SUFFIX, Identity, Status, WhenMissing, lifecycle, origin_of
+from src.domain import METADATA_SUFFIX, Identity, Status, WhenMissing, lifecycle, moments, origin_of
 from src.slots import FairSlots
 from tests.harness.audit_view import (
     Body,
@@ -64,7 +64,7 @@ def view(simulation: Simulation, *, sent_at_most: int | None = None) -> World:
         checksums_kept=False,
         begun_once=False,
         films_known=True,
-        unforeseen=[*map(str, simulation.telemetry.named("unexpected")), *simulation.errors],
+        unforeseen=[*map(str, simulation.telemetry.of(moments.Unexpected)), *simulation.errors],
         tasks_left=simulation.tasks_left,
         sent_bytes=store.sent_bytes,
         limits=Limits(simulation.soon, sent_at_most),
@@ -186,9 +186,9 @@ def _held(simulation: Simulation) -> Iterator[Held]:
 
 def _waits(simulation: Simulation) -> Iterator[Wait]:
     for stream in simulation.telemetry.streams:
-        for (name, values), at in zip(stream.moments, stream.times, strict=True):
-            if name == "trouble":
-                yield Wait(stream.path, f"{values['operation']}: {values['error']}", at)
+        for moment, at in zip(stream.moments, stream.times, strict=True):
+            if isinstance(moment, moments.Trouble):
+                yield Wait(stream.path, f"{moment.operation}: {moment.error}", at)
 
 
 def _since(wait: Wait, changed: float | None) -> bool:
