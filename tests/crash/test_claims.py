@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from src.domain import Naming, PartSchedule, StoredObject, Writers
+from src.domain import Naming, PartSchedule, StoredObject, Writers, moments
 from src.metadata_generator import document_key, read_document
 from src.ownership import decision
 from src.ownership.decision import Case
@@ -24,8 +24,8 @@ from tests.harness.crash.scenes import (
     content_at,
     finished_file,
     growing_file,
+    heard,
     lived,
-    moments,
     recordings_in,
     restart,
     settled,
@@ -123,7 +123,7 @@ def a_stranger_is_where_the_object_was() -> None:
     simulation = _played(script)
     assert simulation.problems() == []
     assert set(recordings_in(simulation.store)) == {PATH, SECOND}
-    assert moments(simulation, "next_key") == []
+    assert heard(simulation, moments.KeyTaken) == []
 
 
 def a_renamed_file_grows() -> None:
