@@ -52,6 +52,8 @@ class Quarantine:
         return await call()
 
     async def set_aside_stream(self, stream_id: bytes, reason: str) -> None:
+        """All keys of a stream whose record cannot be read. Repeated until Redis is there."""
+
         async def move() -> None:
             for key in self._names.of_stream(stream_id):
                 await self._move_aside("load", key)
@@ -70,6 +72,7 @@ class Quarantine:
                 await self.set_aside(operation, key, f"it is a {shown(found)}, not a {shown(kind)}")
 
     async def set_aside(self, operation: str, key: bytes, reason: str) -> None:
+        """One key. One attempt; it is reported where something was there."""
         if name := await self._move_aside(operation, key):
             self.report(key, f"{reason}; moved to {shown(name)}")
 
@@ -87,6 +90,7 @@ class Quarantine:
         raise AssertionError("unreachable: there is always another name")
 
     async def set_aside_marker(self, field: bytes, raw: bytes, reason: str) -> None:
+        """One field of the markers, whose value becomes a key of its own. Repeated until Redis is there."""
         key = self._names.of(MARKERS)
 
         async def move() -> None:
@@ -100,4 +104,5 @@ class Quarantine:
         self.report(key + b"[" + field + b"]", reason)
 
     def report(self, key: bytes, reason: str) -> None:
+        """Tell of what stays where it is: a part that is left out, a stream of another bucket."""
         self._telemetry.record_set_aside(key=shown(key), reason=reason)
