@@ -398,7 +398,7 @@ def _checkpoints(settings: Settings, policy: RetryPolicy, metrics: Metrics) -> R
         bucket=settings.s3_bucket_name,
         policy=policy,
         observer=metrics,
-        telemetry=metrics,
+        emit=metrics.emit,
     )
 
 

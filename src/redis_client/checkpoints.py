@@ -9,16 +9,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
-from ..domain import Checkpoint, Identity, Marker, Part, Status, natural_of
+from ..domain import Checkpoint, Identity, Marker, Part, Status, moments, natural_of
 from ..exceptions import RedisUnavailable
 from ..retry import RetryPolicy, ServiceObserver
 from .connection import PING_SECONDS, Command, RedisConnection
 from .errors import RedisRejected
 from .format import encode_highest, encode_marker
 from .names import ALL_SETS, MARKERS, NUMBERS, SETS, Names, marker_field
-from .quarantine import Quarantine, Reports
+from .quarantine import Quarantine
 from .reader import OfAnotherBucket, RedisReader, Unreadable
 from .writer import RedisWriter
 
@@ -27,16 +27,6 @@ log = logging.getLogger(__package__)
 KEPT_SECONDS = 5.0  # so often it is asked whether Redis still knows the streams
 #: Of more names than these nothing is remembered, and it begins anew: then the keys of each are listed once more.
 MOST_NAMES = 10_000
-
-
-class CheckpointTelemetry(Reports, Protocol):
-    """Hears what an operator should know of Redis itself."""
-
-    def redis_may_lose(self, *, reason: str) -> None:
-        """Redis is configured so that it can lose records."""
-
-    def redis_forgot(self, *, records: int) -> None:
-        """Redis no longer knew so many streams of this process; they were written anew."""
 
 
 class RedisCheckpoints:
@@ -54,16 +44,16 @@ class RedisCheckpoints:
         bucket: str,
         policy: RetryPolicy,
         observer: ServiceObserver,
-        telemetry: CheckpointTelemetry,
+        emit: moments.Emit,
         connections: int = 16,
     ) -> None:
         self._bucket = bucket
         self._policy = policy
-        self._telemetry = telemetry
+        self._emit = emit
         self._connection = RedisConnection(url, policy=policy, observer=observer, connections=connections)
         self._retried = self._connection.retried
         self._names = Names(key_prefix)
-        self._quarantine = Quarantine(self._connection, self._names, telemetry)
+        self._quarantine = Quarantine(self._connection, self._names, emit)
         self._reader = RedisReader(self._connection, self._names, bucket)
         self._writer = RedisWriter(self._names, self._quarantine)
 
@@ -191,9 +181,9 @@ class RedisCheckpoints:
         told: dict[str, str] = {name: value for reply in replies for name, value in reply.items()}
         policy = told.get("maxmemory-policy", "noeviction")
         if policy != "noeviction":
-            self._telemetry.redis_may_lose(reason=f"maxmemory-policy is {policy}: set it to noeviction")
+            self._emit(moments.RedisMayLose(f"maxmemory-policy is {policy}: set it to noeviction"))
         if told.get("appendonly") == "no" and told.get("save") == "":
-            self._telemetry.redis_may_lose(reason="nothing is kept on disk: set appendonly to yes")
+            self._emit(moments.RedisMayLose("nothing is kept on disk: set appendonly to yes"))
 
     async def keep_records(self) -> None:
         """Never ends: whatever made Redis forget streams that this process has written, it gets them again.
@@ -212,4 +202,4 @@ class RedisCheckpoints:
                 with suppress(RedisUnavailable):  # no other waits for it: it is among the lost the next time, too
                     anew.append(await self._writer.write_anew(stream_id))
             if any(anew):
-                self._telemetry.redis_forgot(records=sum(anew))
+                self._emit(moments.RedisForgot(sum(anew)))

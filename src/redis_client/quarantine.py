@@ -6,8 +6,9 @@ Whatever holds one of our names and is of another type makes way; a record that 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
+from ..domain import moments
 from .connection import Command, RedisConnection
 from .errors import RedisRejected
 from .names import ALL_SETS, MARKERS, Names, shown
@@ -15,20 +16,13 @@ from .names import ALL_SETS, MARKERS, Names, shown
 T = TypeVar("T")
 
 
-class Reports(Protocol):
-    """Hears of what could not be used."""
-
-    def record_set_aside(self, *, key: str, reason: str) -> None:
-        """Something under ``key`` could not be used; where it was moved, ``reason`` says where to."""
-
-
 class Quarantine:
     """Moves aside what lies behind our names and cannot be used, and reports it."""
 
-    def __init__(self, connection: RedisConnection, names: Names, telemetry: Reports) -> None:
+    def __init__(self, connection: RedisConnection, names: Names, emit: moments.Emit) -> None:
         self._connection = connection
         self._names = names
-        self._telemetry = telemetry
+        self._emit = emit
 
     async def commit(self, operation: str, commands: Sequence[Command]) -> list[Any]:
         """Run the transaction; where something of another type is in its way, set that aside and run it again."""
@@ -105,4 +99,4 @@ class Quarantine:
 
     def report(self, key: bytes, reason: str) -> None:
         """Tell of what stays where it is: a part that is left out, a stream of another bucket."""
-        self._telemetry.record_set_aside(key=shown(key), reason=reason)
+        self._emit(moments.RecordSetAside(shown(key), reason))

@@ -12,8 +12,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
+from ..domain import moments
 from ..exceptions import (
     S3NotAble,
     S3NotUnderstood,
@@ -107,14 +108,6 @@ async def controlled(*, wrong: Trial | None = None, right: Trial | None = None, 
     return True if first is Said.REFUSED and right is None else None
 
 
-class AbilityObserver(Protocol):
-    """Hears what was learnt, what a store could and no longer can, and what cannot be learnt (once)."""
-
-    def ability_learnt(self, *, ability: str, able: bool) -> None: ...
-    def ability_lost(self, *, ability: str) -> None: ...
-    def abilities_unknown(self, *, abilities: Collection[str], error: BaseException | None) -> None: ...
-
-
 class Learner:
     """Asks for the abilities that neither a setting nor the address tells, in a task of its own, until it knows them.
 
@@ -129,14 +122,14 @@ class Learner:
         ready: Callable[[], Awaitable[None]],
         ask: Callable[[Ability], Awaitable[bool | None]],
         policy: RetryPolicy,
-        observer: AbilityObserver,
+        emit: moments.Emit,
         now: Callable[[], float],
     ) -> None:
         self._settings = settings
         self._ready = ready
         self._ask = ask
         self._policy = policy
-        self._observer = observer
+        self._emit = emit
         self._now = now
         self._began = now()
         self._answers_since: float | None = None
@@ -298,9 +291,9 @@ class Learner:
     def _learnt(self, ability: Ability, *, able: bool) -> None:
         before = self._found.get(ability)
         self._found[ability] = able
-        self._observer.ability_learnt(ability=ability, able=able)
+        self._emit(moments.AbilityLearnt(ability, able))
         if before and not able:
-            self._observer.ability_lost(ability=ability)
+            self._emit(moments.AbilityLost(ability))
         self._news.set()
         self._news = asyncio.Event()
 
@@ -309,4 +302,4 @@ class Learner:
         since = self._answers_since
         if missing and not self._reported and since is not None and self._now() - since >= COMPLETION_WAITS:
             self._reported = True
-            self._observer.abilities_unknown(abilities=missing, error=error)
+            self._emit(moments.AbilitiesUnknown(missing, error))

@@ -28,7 +28,7 @@ import botocore.handlers
 from aiobotocore.config import AioConfig
 from botocore.exceptions import BotoCoreError
 
-from ..domain import Answer, Chunk, ChunkBody, Hashes, Manifest, Need, StoredPart, crc64_to_base64
+from ..domain import Answer, Chunk, ChunkBody, Hashes, Manifest, Need, StoredPart, crc64_to_base64, moments
 from ..exceptions import (
     ConfigurationError,
     PartNotTaken,
@@ -43,7 +43,7 @@ from ..exceptions import (
     UploadGone,
 )
 from ..retry import RetryPolicy, ServiceObserver
-from .abilities import CONDITIONS, PUT_CONDITIONS, AbilityObserver, Learner
+from .abilities import CONDITIONS, PUT_CONDITIONS, Learner
 from .answers import HARMLESS, check_answer, completion_answer, completion_arguments, content_md5, stored_part
 from .bucket import PING_SECONDS, Bucket
 from .credentials import RenewableCredentials
@@ -60,8 +60,10 @@ _LONGEST_PROBE = timedelta(minutes=15)
 _MEMORY = "if it goes on, something changes the bytes on their way, or this machine's memory does"
 
 
-class StoreObserver(ServiceObserver, AbilityObserver, Protocol):
-    """What the client tells: requests, operations that are tried again, and what the store can do."""
+class StoreObserver(ServiceObserver, Protocol):
+    """Hears of requests, of operations that are tried again, and of what the store can do."""
+
+    def emit(self, moment: moments.DaemonMoment) -> None: ...
 
 
 class S3Client:
@@ -102,7 +104,7 @@ class S3Client:
             ready=self._bucket.prepare,
             ask=self._probe.ask,
             policy=policy,
-            observer=observer,
+            emit=observer.emit,
             now=time.monotonic,
         )
         # What they know is the port's as it is: a method for each would say no more than this.

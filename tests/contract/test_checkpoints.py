@@ -184,7 +184,7 @@ async def opened_redis(
         bucket=bucket,
         policy=QUICK,
         observer=telemetry,
-        telemetry=telemetry,
+        emit=telemetry.emit,
         connections=connections,
     ) as checkpoints:
         yield checkpoints

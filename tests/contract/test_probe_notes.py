@@ -27,7 +27,7 @@ PROBE_KEY = ".cefmp4-probe"
 async def _checkpoints(url: str, prefix: str) -> AsyncIterator[RedisCheckpoints]:
     telemetry = FakeTelemetry()
     async with RedisCheckpoints(
-        url, key_prefix=prefix, bucket="b", policy=RetryPolicy(0.01, 0.1), observer=telemetry, telemetry=telemetry
+        url, key_prefix=prefix, bucket="b", policy=RetryPolicy(0.01, 0.1), observer=telemetry, emit=telemetry.emit
     ) as checkpoints:
         yield checkpoints
 

@@ -202,7 +202,7 @@ async def test_an_ability_that_cannot_be_learnt_keeps_no_other_from_being_asked_
 
     settings = StoreSettings("b", endpoint_url="http://127.0.0.1:9")
     policy = RetryPolicy(0.001, 0.002)
-    learner = Learner(settings, ready=ready, ask=ask, policy=policy, observer=FakeTelemetry(), now=lambda: now)
+    learner = Learner(settings, ready=ready, ask=ask, policy=policy, emit=FakeTelemetry().emit, now=lambda: now)
     learner.suspect()
     await until(lambda: asked[Ability.IF_NONE_MATCH] >= 1)
     able[Ability.IF_NONE_MATCH] = False  # the store was changed

@@ -158,7 +158,7 @@ class Store:
             ready=self.ready,
             ask=self.ask,
             policy=RetryPolicy(0.001, 0.002),
-            observer=telemetry,
+            emit=telemetry.emit,
             now=lambda: self.now,
         )
 
