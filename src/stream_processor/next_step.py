@@ -8,7 +8,8 @@ beforehand: a case says that it is to be asked, and the answer is a fact of the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum
+from math import inf
 
 from ..domain import SOURCE_MISSING, STATUSES, Checkpoint, Marker, OverCapacity, Resume, Snapshot, Status, resuming
 from ..exceptions import ChunkProcessingError, FileChanged, PartNotTaken, PartNumberRefused, PartTooLarge, UploadGone
@@ -48,7 +49,7 @@ from ..exceptions import ChunkProcessingError, FileChanged, PartNotTaken, PartNu
 # is longer than the old one in the same file is sent as its continuation; the seal finds all of it changed.
 
 
-class Case(IntEnum):
+class Case(Enum):
     """What to do next; the numbers are those of the table above."""
 
     LEAVE_TO_LATER = 1
@@ -90,8 +91,7 @@ def taking_up(record: Checkpoint, later: Marker | None) -> Case:
             return Case.SETTLE
         case Resume.UPLOAD:
             return Case.REJOIN
-        case Resume.BEGIN:
-            return Case.ADOPT
+    return Case.ADOPT
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Facts:
     seen: Snapshot | None = None
     all_sent: bool = False
     now: float = 0.0
-    idle_at: float = 0.0
+    idle_at: float = inf
     end_is_proved: bool | None = None
 
 
@@ -158,7 +158,7 @@ def decide(facts: Facts) -> Case:
 #     gone, a bug
 
 
-class Refusal(IntEnum):
+class Refusal(Enum):
     """What a refusal leads to; the numbers are those of the table above."""
 
     BACK = 1

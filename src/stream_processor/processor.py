@@ -193,7 +193,7 @@ class StreamProcessor:
                         way = partial(self._back, partial(self._anew.with_smaller_parts, refused))
                     case Refusal.ANOTHER_UPLOAD, PartNotTaken() as refused:
                         way = partial(self._back, partial(self._anew.with_this_part, refused))
-                    case _:
+                    case Refusal.NOT_OURS, _:
                         raise
 
     @staticmethod
