@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from src import main
+from src.domain import moments
 from src.exceptions import S3Unavailable
+from tests.harness.fakes.telemetry import FakeTelemetry
 
 ROOT = Path(__file__).parents[2]
 HUNG_AND_CRASHED = """
@@ -48,19 +50,11 @@ class _Store:
         return 1
 
 
-class _Metrics:
-    def __init__(self) -> None:
-        self.told: list[int] = []
-
-    def uploads_expire(self, *, days: int) -> None:
-        self.told.append(days)
-
-
 @pytest.mark.parametrize("hiccups", [0, 1, 2])
 async def test_a_hiccup_does_not_silence_the_warning_of_rules_that_end_uploads(
     hiccups: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(main, "_REFUSED_SECONDS", 0.0)
-    metrics = _Metrics()
-    await main._tell_when_uploads_expire(_Store(hiccups), metrics)  # type: ignore[arg-type]
-    assert metrics.told == [1]
+    telemetry = FakeTelemetry()
+    await main._tell_when_uploads_expire(_Store(hiccups), telemetry)  # type: ignore[arg-type]
+    assert telemetry.moments == [moments.UploadsExpire(1)]
