@@ -11,7 +11,7 @@ from io import StringIO
 
 from prometheus_client import generate_latest
 
-from src.domain import Holding, Identity, Look, SendReason, Snapshot, Status, Tally, Watch
+from src.domain import Holding, Identity, Look, SendReason, Snapshot, Status, Tally, Watch, moments
 from src.logging_config import configure_logging
 from src.metrics import AtRiskCollector, Metrics
 
@@ -97,15 +97,25 @@ class _Course:
         self._record(stream_id)
         stream = self._metrics.stream(stream_id, f"camera/{stream_id}.mp4")
         with stream.bind():
-            stream.status_is(Status.ACTIVE)
-            stream.capacity_used(ratio=0.5)
+            stream.emit(moments.StatusIs(Status.ACTIVE))
+            stream.emit(moments.CapacityUsed(ratio=0.5))
             for number, reason in enumerate((SendReason.NEW, SendReason.NEW, SendReason.HEAD_PATCH), 1):
-                self._metrics.request_ended(service="s3", operation="upload_part", seconds=0.1, error_class=None)
-                stream.part_stored(number=number, size=MIB, seconds=0.1, reason=reason)
-            stream.trouble(operation="file_read", error=OSError("I/O error"), retry_seconds=1.0)
-            stream.sealed(size=2 * MIB, seconds=0.5, sent_again=1)
-            stream.completed(
-                key=f"{stream_id}.mp4", size=2 * MIB, duration_seconds=60.0, stream_seconds=61.0, processing_seconds=1.0
+                self._metrics.emit(
+                    moments.RequestEnded(
+                        service="s3", operation="upload_part", seconds=0.1, error_class=None, answered=True
+                    )
+                )
+                stream.emit(moments.PartStored(number=number, size=MIB, seconds=0.1, reason=reason))
+            stream.emit(moments.Trouble(operation="file_read", error=OSError("I/O error"), retry_seconds=1.0))
+            stream.emit(moments.Sealed(size=2 * MIB, seconds=0.5, sent_again=1))
+            stream.emit(
+                moments.Completed(
+                    key=f"{stream_id}.mp4",
+                    size=2 * MIB,
+                    duration_seconds=60.0,
+                    stream_seconds=61.0,
+                    processing_seconds=1.0,
+                )
             )
 
     def _record(self, stream_id: str) -> None:

@@ -216,7 +216,7 @@ async def _serve_until(
     )
     dispatcher = Dispatcher(world, lambda record, claims: StreamProcessor(world, claims, record))
     globs = Globs(settings.watch_filter_globs, settings.watch_exclude_globs)
-    left_out = LeftOut(world, dispatcher.remembered, globs.match, passes_on=dispatcher.publish, telemetry=metrics)
+    left_out = LeftOut(world, dispatcher.remembered, globs.match, passes_on=dispatcher.publish, emit=metrics.emit)
     watcher = _watcher(settings, globs, recordings, left_out, metrics)
     lookout = _lookout(settings, metrics, recordings, dispatcher)
     checks = {"s3": asked.ping, "redis": checkpoints.ping, "watched_folder": watcher.ping}
@@ -378,7 +378,7 @@ def _watcher(
         scan_seconds=settings.watch_scan_seconds,
         force_polling=settings.watch_force_polling,
         stat=recordings.stat,
-        telemetry=metrics,
+        emit=metrics.emit,
         old_seconds=settings.old_seconds,
         when_scanned=left_out.first_scan_done,
     )

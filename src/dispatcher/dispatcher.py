@@ -22,6 +22,7 @@ from ..domain import (
     Waiting,
     World,
     left_behind,
+    moments,
     on_errand,
 )
 from ..events import StreamEvent
@@ -72,7 +73,7 @@ class Dispatcher:
         """Let every stream come to a boundary within the time, drop the rest; their records say where to go on."""
         self._stopping = True
         running = set(self._tasks)
-        self._world.telemetry.draining(streams=len(running))
+        self._world.telemetry.emit(moments.Draining(streams=len(running)))
         for stream in self._register.by_identity.values():
             if stream.processor is not None:
                 stream.processor.stop()
@@ -84,7 +85,7 @@ class Dispatcher:
         for task in late:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        self._world.telemetry.drained(dropped=len(late))
+        self._world.telemetry.emit(moments.Drained(dropped=len(late)))
 
     # -- new files --------------------------------------------------------------------------------------------
 
@@ -138,7 +139,7 @@ class Dispatcher:
             room.give_back()
             room.claimed()
         if claimed is not None:
-            self._world.telemetry.stream(claimed.stream_id, stream.path).already_stored(key=claimed.key)
+            self._world.telemetry.stream(claimed.stream_id, stream.path).emit(moments.AlreadyStored(key=claimed.key))
         self._end(stream, claimed)
 
     async def _claim(self, stream: Stream, snapshot: Snapshot, room: Room) -> Checkpoint | Marker | None:
@@ -175,14 +176,14 @@ class Dispatcher:
                 await asyncio.sleep(retry)
                 retry = pauses.longer(retry)
             except Exception as exc:  # noqa: BLE001 - one bad file never stops the others; it is reported whole
-                self._world.telemetry.unexpected(path=stream.path, error=exc, retry_seconds=retry)
+                self._world.telemetry.emit(moments.Unexpected(file_path=stream.path, error=exc, retry_seconds=retry))
                 room.give_back()
                 await asyncio.sleep(retry)
                 retry = pauses.longer(retry)
 
     def _report_claim(self, stream: Stream, error: StreamProcessorError, retry_seconds: float) -> None:
         telemetry = self._world.telemetry.stream("", stream.path)
-        telemetry.trouble(operation=error.operation or "claim", error=error, retry_seconds=retry_seconds)
+        telemetry.emit(moments.Trouble(operation=error.operation or "claim", error=error, retry_seconds=retry_seconds))
 
     async def _is_unchanged(self, path: str, snapshot: Snapshot) -> bool:
         try:
@@ -226,8 +227,10 @@ class Dispatcher:
                 return
             except Exception as exc:  # noqa: BLE001 - one failing stream never stops the others
                 record = processor.checkpoint
-                self._world.telemetry.unexpected(
-                    path=stream.path, error=exc, retry_seconds=retry, stream_id=record.stream_id
+                self._world.telemetry.emit(
+                    moments.Unexpected(
+                        file_path=stream.path, error=exc, retry_seconds=retry, stream_id=record.stream_id
+                    )
                 )
                 stream.processor = None  # nothing is in flight while it rests
                 stream.errand.make_room()

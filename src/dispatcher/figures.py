@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from ..domain import Holding, Waiting, World, lifecycle
+from ..domain import Holding, Waiting, World, lifecycle, moments
 from .newcomers import Newcomers
 from .register import Register
 
@@ -25,5 +25,7 @@ def holdings(register: Register, newcomers: Newcomers) -> tuple[list[Holding], W
 
 def tell_how_many(register: Register, world: World) -> None:
     """Streams that are carried, and those that have failed; a file that is only looked up is none."""
-    world.telemetry.active_streams(sum(stream.processor is not None for stream in register.by_identity.values()))
-    world.telemetry.failed_streams(Counter(map(lifecycle.failed_for, register.failed.values())))
+    world.telemetry.emit(
+        moments.ActiveStreams(sum(stream.processor is not None for stream in register.by_identity.values()))
+    )
+    world.telemetry.emit(moments.FailedStreams(Counter(map(lifecycle.failed_for, register.failed.values()))))

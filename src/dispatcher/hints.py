@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 
-from ..domain import Snapshot, World
+from ..domain import Snapshot, World, moments
 from ..exceptions import ChunkProcessingError
 from . import sightings
 from .newcomers import Newcomers
@@ -52,8 +52,8 @@ class Hints:
 
     def _look_again_later(self, path: str, error: ChunkProcessingError) -> None:
         """A folder that may not be read, or is away: a file in it is neither there nor gone."""
-        self._world.telemetry.stream("", path).trouble(
-            operation="file_read", error=error, retry_seconds=LOOK_AGAIN_SECONDS
+        self._world.telemetry.stream("", path).emit(
+            moments.Trouble(operation="file_read", error=error, retry_seconds=LOOK_AGAIN_SECONDS)
         )
         asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self.add, path)
 
@@ -117,7 +117,7 @@ class Hints:
             self._forget(path)
         elif case is Case.EMPTY:
             if self._register.is_new(path, self._register.empty):
-                self._world.telemetry.empty_file(path=path)
+                self._world.telemetry.emit(moments.EmptyFile(file_path=path))
         else:
             self._register.has_bytes(path)
             if case not in (Case.DONE, Case.WAITS_TO_BE_READ):
@@ -132,7 +132,9 @@ class Hints:
 
     def _skip_link(self, path: str) -> None:
         if self._register.is_new(path, self._register.links):
-            self._world.telemetry.file_skipped(path=path, reason="another name (hard link) of a recording")
+            self._world.telemetry.emit(
+                moments.FileSkipped(file_path=path, reason="another name (hard link) of a recording")
+            )
 
     def _rename(self, stream: Stream, path: str) -> None:
         self.add(*stream.waiting_paths)

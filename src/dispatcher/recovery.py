@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from ..domain import STATUSES, Care, Checkpoint, Identity, World, believable
+from ..domain import STATUSES, Care, Checkpoint, Identity, World, believable, moments
 from ..exceptions import Permanent
 from ..ownership import Claims, Keys
 from . import figures, pauses
@@ -38,7 +38,7 @@ class Recovery:
             try:
                 return await self._recover()
             except Permanent as exc:
-                self._world.telemetry.unexpected(path="", error=exc, retry_seconds=retry)
+                self._world.telemetry.emit(moments.Unexpected(file_path="", error=exc, retry_seconds=retry))
                 await asyncio.sleep(retry)
                 retry = pauses.longer(retry)
 
@@ -59,4 +59,4 @@ class Recovery:
                 self._go_on(record)
                 resumed += 1
         figures.tell_how_many(self._register, self._world)
-        self._world.telemetry.recovered(streams=resumed)
+        self._world.telemetry.emit(moments.StreamsRecovered(streams=resumed))

@@ -16,6 +16,7 @@ from .completion import CompletionFacts, Step
 from .early_end import EarlyEnd
 from .errand import Errand, current_errand, on_errand
 from .lifecycle import STATUSES, TRANSITIONS, Care, Fact, after
+from .moments import StreamTelemetry
 from .object_keys import (
     LAST_NUMBER,
     METADATA_SUFFIX,
@@ -55,7 +56,6 @@ from .ports import (
     PatientlyAsked,
     Rhythm,
     Slots,
-    StreamTelemetry,
     Turn,
     World,
 )

@@ -9,30 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from ..domain import Identity, World, names_of, object_key
+from ..domain import Identity, World, moments, names_of, object_key
 from ..events import StreamEvent
 from ..exceptions import ChunkProcessingError, Permanent, Transient
 
 T = TypeVar("T")
 
 _TRY_AGAIN_SECONDS = 30.0
-
-
-class LeftOutTelemetry(Protocol):
-    """The noteworthy moments."""
-
-    def left_out(self, *, count: int) -> None:
-        """So many files are left out now."""
-
-    def old_files_left_out(self, *, count: int, newest: str, changed_at: datetime) -> None:
-        """Once, when it is known which: their number, and the newest by name and time."""
-
-    def excluded_streams(self, *, count: int, paths: list[str]) -> None:
-        """Unfinished streams whose files match no pattern by now, or are excluded; they finish all the same."""
-
-    def unexpected(self, *, path: str, error: BaseException, retry_seconds: float, stream_id: str = "") -> None: ...
 
 
 class LeftOut:
@@ -45,13 +30,13 @@ class LeftOut:
         is_watched: Callable[[str], bool],
         *,
         passes_on: Callable[[StreamEvent], None],
-        telemetry: LeftOutTelemetry,
+        emit: moments.Emit,
     ) -> None:
         self._world = world
         self._is_watched = is_watched
         self._passes_on = passes_on
         self._remembered = remembered
-        self._telemetry = telemetry
+        self._emit = emit
         self._waiting: dict[str, StreamEvent] = {}
         self._left: set[str] = set()
         self._newest: tuple[int, str] = (-1, "")
@@ -65,7 +50,7 @@ class LeftOut:
         self._waiting.pop(event.path, None)
         if event.path in self._left:
             self._left.discard(event.path)
-            self._telemetry.left_out(count=len(self._left))
+            self._emit(moments.LeftOut(count=len(self._left)))
         self._passes_on(event)
 
     def first_scan_done(self) -> None:
@@ -78,7 +63,7 @@ class LeftOut:
         remembered = await self._remembered()
         odd = sorted(path for path, _ in remembered if not self._is_watched(path))
         if odd:
-            self._telemetry.excluded_streams(count=len(odd), paths=odd[:10])
+            self._emit(moments.ExcludedStreams(count=len(odd), paths=odd[:10]))
         await self._scanned.wait()
         if not self._waiting:
             return
@@ -93,11 +78,11 @@ class LeftOut:
                 self._passes_on(event)
             elif event is not None:
                 self._left.add(path)
-        self._telemetry.left_out(count=len(self._left))
+        self._emit(moments.LeftOut(count=len(self._left)))
         if self._left:
             changed_ns, newest = self._newest
             at = datetime.fromtimestamp(changed_ns / 1e9, UTC)
-            self._telemetry.old_files_left_out(count=len(self._left), newest=newest, changed_at=at)
+            self._emit(moments.OldFilesLeftOut(count=len(self._left), file_path=newest, changed_at=at))
 
     async def _is_remembered(self, path: str, known: set[Identity], names: set[str]) -> bool:
         try:
@@ -118,5 +103,5 @@ class LeftOut:
             try:
                 return await question()
             except (Permanent, Transient) as error:
-                self._telemetry.unexpected(path="", error=error, retry_seconds=_TRY_AGAIN_SECONDS)
+                self._emit(moments.Unexpected(file_path="", error=error, retry_seconds=_TRY_AGAIN_SECONDS))
                 await asyncio.sleep(_TRY_AGAIN_SECONDS)

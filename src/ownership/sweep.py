@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from ..domain import ObjectStore, OpenUpload, World, origin_of
+from ..domain import ObjectStore, OpenUpload, World, moments, origin_of
 from ..exceptions import Stopped, UploadGone
 from ..metadata_generator import StoredDescription, document_key, read_document
 from .uploads import Uploads
@@ -48,7 +48,7 @@ class Sweep:
             except Stopped:
                 return
             except Exception as exc:  # noqa: BLE001 - looking through the bucket never stops a recording
-                self._world.telemetry.unexpected(path="", error=exc, retry_seconds=pause)
+                self._world.telemetry.emit(moments.Unexpected(file_path="", error=exc, retry_seconds=pause))
 
     async def _look_for_objects(self) -> None:
         """Whether the object of every finished recording is still there."""
@@ -59,7 +59,7 @@ class Sweep:
         unlisted = sorted(done - {found.key for found in listed})
         # A listing may be old, and may have odd keys in another spelling.
         gone = [key for key in unlisted if await self._is_gone(key)]
-        self._world.telemetry.objects_gone(count=len(gone), keys=gone[:_KEYS_TOLD])
+        self._world.telemetry.emit(moments.ObjectsGone(count=len(gone), keys=gone[:_KEYS_TOLD]))
 
     async def _is_gone(self, key: str) -> bool:
         async def nothing_is_there(store: ObjectStore) -> bool:
@@ -82,7 +82,7 @@ class Sweep:
             elif not await self._abort(upload):
                 left.append(upload)
         keys = [upload.key for upload in left[:_KEYS_TOLD]]
-        self._world.telemetry.orphans_left(count=len(left), keys=keys)
+        self._world.telemetry.emit(moments.OrphansLeft(count=len(left), keys=keys))
         return max(0.0, (next_at - now).total_seconds())
 
     async def _last_touched(self, upload: OpenUpload, before: datetime) -> datetime | None:
@@ -120,7 +120,7 @@ class Sweep:
 
         if not await self._world.store.where_told("abort_upload", abort):
             return False
-        self._world.telemetry.orphan_aborted(key=upload.key, upload_id=upload.upload_id)
+        self._world.telemetry.emit(moments.OrphanAborted(key=upload.key, upload_id=upload.upload_id))
         return True
 
     async def _description(self, key: str) -> StoredDescription | None:

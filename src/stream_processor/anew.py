@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 
-from ..domain import Fact, Marker, Status, Step, StreamTelemetry, Superseded, World, part_plan
+from ..domain import Fact, Marker, Status, Step, StreamTelemetry, Superseded, World, moments, part_plan
 from ..exceptions import PartNotTaken, PartNumberRefused, PartTooLarge, S3Unavailable, StreamInitializationError
 from ..ownership import Claims
 from .cleanup import Cleanup
@@ -75,7 +75,7 @@ class Anew:
         """The key is somebody else's."""
         taken = self._ledger.record.key
         free, etag = await self._claims.replacing.another_key(self._ledger.record)
-        self._telemetry.next_key(taken=taken, key=free.key)
+        self._telemetry.emit(moments.KeyTaken(taken=taken, key=free.key))
         await self.begin(replaces=etag, key=free.key, number=free.number)
         self._claims.replacing.leave_key(self._ledger.record, taken)
 
@@ -130,7 +130,7 @@ class Anew:
 
     async def pause_if_lost_again(self) -> None:
         """The store does not know the upload. A store that loses each of them is not sent the file again at once."""
-        self._telemetry.upload_lost(upload_id=str(self._ledger.record.upload_id))
+        self._telemetry.emit(moments.UploadLost(upload_id=str(self._ledger.record.upload_id)))
         self._losses += 1
         if self._losses > 1:
             lost = S3Unavailable("the store loses uploads as soon as they are begun", operation="upload_part")
@@ -154,7 +154,7 @@ class Anew:
         """
         self._misfits += 1
         if self._misfits == 1:
-            self._telemetry.trouble(operation="upload_part", error=refused, retry_seconds=0.0)
+            self._telemetry.emit(moments.Trouble(operation="upload_part", error=refused, retry_seconds=0.0))
         else:  # what fits by its own words does not fit
             longest = _LONGEST_REFUSAL_SECONDS
             await self._pacing.pause(self._misfits - 1, operation="upload_part", error=refused, longest=longest)
@@ -175,14 +175,14 @@ class Anew:
             self._misfits += 1
             await self._pacing.pause(self._misfits, operation="upload_part", error=refused)
             return
-        self._telemetry.trouble(operation="upload_part", error=refused, retry_seconds=0.0)
+        self._telemetry.emit(moments.Trouble(operation="upload_part", error=refused, retry_seconds=0.0))
         await self.begin(replaces=self._ledger.record.replaces, schedule=schedule)
 
     async def with_this_part(self, refused: PartNotTaken) -> None:
         """The store cannot put a part in place of what it has already: upload the file again."""
         self._misfits += 1
         if self._misfits == 1:
-            self._telemetry.trouble(operation="upload_part", error=refused, retry_seconds=0.0)
+            self._telemetry.emit(moments.Trouble(operation="upload_part", error=refused, retry_seconds=0.0))
         else:
             longest = _LONGEST_REFUSAL_SECONDS if self._ledger.parts else None
             await self._pacing.pause(self._misfits - 1, operation="upload_part", error=refused, longest=longest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from ..domain import Checkpoint, Fact, Manifest, Marker, Probe, Snapshot, StreamTelemetry, World, lifecycle
+from ..domain import Checkpoint, Fact, Manifest, Marker, Probe, Snapshot, StreamTelemetry, World, lifecycle, moments
 from ..exceptions import ChunkProcessingError, FileChanged, SourceMissing
 from ..ownership import Claims
 from .cleanup import Cleanup
@@ -50,19 +50,21 @@ class Describing:
             # The intent, before the document: what is written again has the same bytes.
             await self._ledger.write(processed_at=self._world.clock.utc_now(), probe=probe)
         if probe.error is not None:
-            self._telemetry.probe_failed(error=probe.error)
+            self._telemetry.emit(moments.ProbeFailed(error=probe.error))
         record = self._ledger.snapshot()
         await self._documents.put(record, probe)
         await self._cleanup.after_the_proof(record)
         marker = marker_of(record)
         finished = replace(record, status=lifecycle.after(record.status, Fact.METADATA_STORED))
         await self._world.checkpoints.finish(finished, marker)
-        self._telemetry.completed(
-            key=record.key,
-            size=marker.snapshot.size,
-            duration_seconds=probe.duration_seconds,
-            stream_seconds=max(0.0, (self._world.clock.utc_now() - record.started_at).total_seconds()),
-            processing_seconds=self._sight.idle_seconds,
+        self._telemetry.emit(
+            moments.Completed(
+                key=record.key,
+                size=marker.snapshot.size,
+                duration_seconds=probe.duration_seconds,
+                stream_seconds=max(0.0, (self._world.clock.utc_now() - record.started_at).total_seconds()),
+                processing_seconds=self._sight.idle_seconds,
+            )
         )
         return marker
 

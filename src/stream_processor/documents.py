@@ -6,7 +6,7 @@ import asyncio
 import os
 from dataclasses import replace
 
-from ..domain import Checkpoint, Limits, Part, Probe, StreamTelemetry, World, part_plan
+from ..domain import Checkpoint, Limits, Part, Probe, StreamTelemetry, World, moments, part_plan
 from ..exceptions import S3Unavailable
 from ..metadata_generator import StoredDescription, document_key, encode_document, metadata_document, read_document
 from .pacing import Pacing
@@ -42,7 +42,7 @@ class Documents:
             return False
         described = await asyncio.to_thread(read_document, there[0])  # it may have megabytes
         if described is None or not _describes_ours(described, record):
-            self._telemetry.document_taken(key=key)
+            self._telemetry.emit(moments.DocumentTaken(key=key))
             return True
         return await store.put_document(key, document, replaces=there[1])
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from ..domain import Checkpoint, Checkpoints, Fact, Part, StoredPart, StreamTelemetry, Superseded, after
+from ..domain import Checkpoint, Checkpoints, Fact, Part, StoredPart, StreamTelemetry, Superseded, after, moments
 from ..exceptions import RedisOperationError
 
 
@@ -54,7 +54,7 @@ class Ledger:
         status = after(self._record.status, fact) if fact else self._record.status
         self._record = replace(self._record, status=status, **changes)
         if fact:
-            self._telemetry.status_is(status)
+            self._telemetry.emit(moments.StatusIs(status))
         self._unsaved.clear()  # the whole record has them all
         await self._checkpoints.save(self.snapshot())
 
@@ -86,7 +86,7 @@ class Ledger:
         try:
             await self._checkpoints.save_part(self._record, tuple(saved.values()))
         except RedisOperationError as exc:
-            self._telemetry.trouble(operation="redis_update", error=exc, retry_seconds=None)
+            self._telemetry.emit(moments.Trouble(operation="redis_update", error=exc, retry_seconds=None))
         else:
             # Others may have been stored meanwhile: forget only what was written.
             self._unsaved = {n: part for n, part in self._unsaved.items() if saved.get(n) is not part}

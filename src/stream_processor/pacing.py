@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
-from ..domain import Rhythm, Snapshot, StreamTelemetry, current_errand
+from ..domain import Rhythm, Snapshot, StreamTelemetry, current_errand, moments
 from ..exceptions import FileChanged, Stopped
 
 
@@ -65,7 +65,7 @@ class Pacing:
         current_errand().make_room()
         seconds = min(longest or self._rhythm.longest_pause, self._rhythm.first_pause * 2.0 ** min(failures - 1, 16))
         if error is not None:
-            self._telemetry.trouble(operation=operation, error=error, retry_seconds=seconds)
+            self._telemetry.emit(moments.Trouble(operation=operation, error=error, retry_seconds=seconds))
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()

@@ -25,6 +25,7 @@ from ..domain import (
     Step,
     World,
     metadata_value,
+    moments,
     part_plan,
     resuming,
     whose,
@@ -139,13 +140,13 @@ class StreamProcessor:
     async def run(self) -> Marker | None:
         """Until the recording is done (its marker) or has failed (None). Raises ``Stopped`` when asked to stop."""
         with self._telemetry.bind():
-            self._telemetry.status_is(self._ledger.record.status)
+            self._telemetry.emit(moments.StatusIs(self._ledger.record.status))
             try:
                 return await self._carry_or_leave()
             except Permanent as exc:
                 reason = str(exc)
                 await self._ledger.write(Fact.CANNOT_CONTINUE, failure=reason)
-                self._telemetry.failed(reason=reason, hint=exc.hint)
+                self._telemetry.emit(moments.Failed(reason=reason, hint=exc.hint))
         return None
 
     async def _carry_or_leave(self) -> Marker | None:
@@ -155,7 +156,7 @@ class StreamProcessor:
             return exc.marker
         except SourceMissing:
             hint = await self._remains.dispose()
-            self._telemetry.failed(reason=SOURCE_MISSING, hint=hint)
+            self._telemetry.emit(moments.Failed(reason=SOURCE_MISSING, hint=hint))
         return None
 
     # -- the whole way ----------------------------------------------------------------------------------------
@@ -215,11 +216,12 @@ class StreamProcessor:
             self._world.store.begun_without_checksums(record.upload_id)
         if STATUSES[record.status].care is Care.KEPT:
             await self._ledger.write(Fact.SEEN_AGAIN, failure=None)
-        self._telemetry.started(key=record.key, resumed=case is not Case.ADOPT)
+        began = moments.StreamStarted if case is Case.ADOPT else moments.StreamResumed
+        self._telemetry.emit(began(key=record.key))
         if case is Case.FINISH_REMAINS:
             raise SourceMissing(f"{record.path!r} was gone")
         if record.replaces is not None:
-            self._telemetry.replacing(key=record.key, etag=record.replaces)
+            self._telemetry.emit(moments.ObjectBeingReplaced(key=record.key, etag=record.replaces))
 
         match case:
             case Case.LOOK_AT_OBJECT:
@@ -294,7 +296,7 @@ class StreamProcessor:
         adopted = await self._claims.uploads.adoptable(self._ledger.record)
         if adopted is not None:
             await self._ledger.begin_upload(None, adopted.upload_id, adopted.parts, schedule=adopted.schedule)
-            self._telemetry.adopted(upload_id=adopted.upload_id, parts=len(adopted.parts))
+            self._telemetry.emit(moments.UploadAdopted(upload_id=adopted.upload_id, parts=len(adopted.parts)))
 
     async def _rejoin_upload(self) -> None:
         record = self._ledger.record
@@ -330,10 +332,12 @@ class StreamProcessor:
         await self._sight.ask_before_the_pass()
         sealed = await self._upload.seal(snapshot)
         if sealed is None or not await self._sight.may_complete():
-            self._telemetry.grew_again()
+            self._telemetry.emit(moments.GrewAgain())
             return False
         self._pacing.check_stop()
-        self._telemetry.sealed(size=snapshot.size, seconds=self._now() - started, sent_again=sealed.sent_again)
+        self._telemetry.emit(
+            moments.Sealed(size=snapshot.size, seconds=self._now() - started, sent_again=sealed.sent_again)
+        )
         await self._anew.is_sealed()
         return await self._complete(sealed)
 

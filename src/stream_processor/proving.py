@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..domain import Fact, Manifest, Status, StoredObject, StreamTelemetry, World, resuming, whose
+from ..domain import Fact, Manifest, Status, StoredObject, StreamTelemetry, World, moments, resuming, whose
 from ..ownership import Claims
 from .describing import manifest_of
 from .ledger import Ledger
@@ -32,8 +32,8 @@ class Proving:
         now = self._world.clock.utc_now()
         # The ctime: the mtime of a copy may be that of its original.
         since_change = max(0.0, now.timestamp() - manifest_of(record).snapshot.ctime_ns / 1e9)
-        self._telemetry.object_proved(
-            key=record.key, size=stored.size, etag=stored.etag, seconds_since_change=since_change
+        self._telemetry.emit(
+            moments.ObjectProved(key=record.key, size=stored.size, etag=stored.etag, seconds_since_change=since_change)
         )
         still_open = await self._sight.is_still_open()
         await self._ledger.write(
@@ -76,11 +76,13 @@ class Proving:
             completed_at=self._world.clock.utc_now(),
             still_open=await self._sight.is_still_open(),
         )
-        self._telemetry.object_proved(
-            key=record.key,
-            size=snapshot.size,
-            etag=stored.etag,
-            seconds_since_change=None,  # it may have been there for long
+        self._telemetry.emit(
+            moments.ObjectProved(
+                key=record.key,
+                size=snapshot.size,
+                etag=stored.etag,
+                seconds_since_change=None,  # it may have been there for long
+            )
         )
         await self._take_id_of(stored)
         return True
@@ -90,4 +92,4 @@ class Proving:
         origin = whose.origin_of(stored.metadata)
         if origin is not None and origin.stream_id != self._ledger.record.stream_id:
             await self._ledger.take_id(origin.stream_id)
-            self._telemetry.took_id(stream_id=origin.stream_id)
+            self._telemetry.emit(moments.StreamIdTaken(object_stream_id=origin.stream_id))

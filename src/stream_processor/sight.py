@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..domain import EarlyEnd, Snapshot, StreamTelemetry, World, Writers, current_errand, lifecycle
+from ..domain import EarlyEnd, Snapshot, StreamTelemetry, World, Writers, current_errand, lifecycle, moments
 from ..exceptions import ChunkProcessingError, SourceMissing
 from .ledger import Ledger
 from .pacing import Pacing
@@ -99,7 +99,7 @@ class Sight:
         self._idle_since = self._world.clock.monotonic()
         if self._idle_told != snapshot:  # once, however often the file cannot be read then
             self._idle_told = snapshot
-            self._telemetry.went_idle(quiet_seconds=self._idle_since - self._changed_at)
+            self._telemetry.emit(moments.WentIdle(quiet_seconds=self._idle_since - self._changed_at))
 
     @property
     def idle_seconds(self) -> float:

@@ -26,6 +26,7 @@ from ..domain import (
     WhenMissing,
     World,
     combine,
+    moments,
     multipart_etag,
     part_plan,
 )
@@ -115,7 +116,7 @@ class Remains:
         if step is not Step.VERIFIED or stored is None:
             return await self._keep()  # somebody else's object is there, or the upload is gone: nothing is lost by it
         await self._describe(stored)
-        self._telemetry.rescued(key=self._ledger.record.key, size=stored.size)
+        self._telemetry.emit(moments.Rescued(key=self._ledger.record.key, size=stored.size))
         await self._fail_without_upload(replaces=stored.etag)
         return _COMPLETED
 

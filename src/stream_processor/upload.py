@@ -25,6 +25,7 @@ from ..domain import (
     Turn,
     World,
     combine,
+    moments,
     multipart_etag,
     part_plan,
 )
@@ -75,10 +76,10 @@ class Upload:
     def report_capacity(self, size: int) -> None:
         """How much of what the schedule can hold a file of ``size`` bytes takes."""
         most = part_plan.capacity(self._ledger.record.schedule, self._world.naming.limits)
-        self._telemetry.capacity_used(ratio=size / most)
+        self._telemetry.emit(moments.CapacityUsed(ratio=size / most))
         if size > _NEARLY_FULL * most and not self._warned_of_capacity:
             self._warned_of_capacity = True
-            self._telemetry.near_capacity(size=size, capacity=most)
+            self._telemetry.emit(moments.NearCapacity(size=size, capacity=most))
 
     async def send_whole_chunks(self, snapshot: Snapshot) -> bool:
         """Send what is whole on disk and not in S3, for one turn; False when there is nothing to send."""
@@ -178,7 +179,7 @@ class Upload:
                 return False  # the store cannot, or does not say that these are the chunk's bytes: send instead
             now = self._world.clock.utc_now()
             copied = Part(chunk.number, chunk.size, copy.etag, digest.crc64, now, digest.md5, (SendReason.COPIED,))
-            self._telemetry.part_stored(number=chunk.number, size=chunk.size, seconds=0.0, reason=SendReason.COPIED)
+            self._telemetry.emit(moments.PartCopied(number=chunk.number, size=chunk.size, seconds=0.0))
             await self._ledger.part_stored(copied)
         return True
 
@@ -283,7 +284,7 @@ class Upload:
             self._world.slots.part_failed()
             raise failures[0]
         for failure in failures:
-            self._telemetry.trouble(operation="upload_part", error=failure, retry_seconds=None)
+            self._telemetry.emit(moments.Trouble(operation="upload_part", error=failure, retry_seconds=None))
 
     @staticmethod
     def _until_over(queue: Iterator[Stale], turn: Turn) -> Iterator[Stale]:
@@ -312,7 +313,9 @@ class Upload:
             again += (stale.reason,)
         part = Part(chunk.number, chunk.size, stored.etag, digest.crc64, clock.utc_now(), digest.md5, again)
         seconds = clock.monotonic() - started
-        self._telemetry.part_stored(number=chunk.number, size=chunk.size, seconds=seconds, reason=stale.reason)
+        self._telemetry.emit(
+            moments.PartStored(number=chunk.number, size=chunk.size, seconds=seconds, reason=stale.reason)
+        )
         self._world.slots.part_stored(chunk.size, seconds)
         stored_at_store()
         await self._ledger.part_stored(part)  # Redis may take its time: that says nothing of the store

@@ -17,12 +17,12 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from watchfiles import Change, watch
 from watchfiles.main import FileChange
 
-from ..domain import Snapshot
+from ..domain import Snapshot, moments
 from ..events import StreamEvent
 from .globs import Globs
 from .tree import BATCH, Findings, Tree
@@ -47,27 +47,6 @@ STOP_SECONDS = 1.0
 SILENT_SECONDS = 30.0
 
 
-class WatcherTelemetry(Protocol):
-    """The noteworthy moments of watching."""
-
-    def file_skipped(self, *, path: str, reason: str) -> None:
-        """Once for each path, until it is something else."""
-
-    def watcher_restarted(self, *, error: BaseException, retry_seconds: float) -> None:
-        """Notifications ended; they are tried again after so many seconds. The scan goes on."""
-
-    def film_unmatched(self, *, path: str, pattern: str) -> None:
-        """A file that looks like a film matches no pattern; ``pattern`` would take it. Once for each pattern."""
-
-    def folder_missing(self, *, path: str) -> None:
-        """The watched folder is away, empty at once, or on another device than before: nothing counts as deleted."""
-
-    def folder_back(self, *, path: str) -> None: ...
-
-    def scanned(self, *, files: int, seconds: float) -> None:
-        """A whole scan of a folder that is there; ``files``: recordings in it."""
-
-
 class Watcher:
     """Publishes a hint for every recording that appears, changes or vanishes below ``root``.
 
@@ -84,7 +63,7 @@ class Watcher:
         scan_seconds: float,
         force_polling: bool,
         stat: Callable[[str], Snapshot | None],
-        telemetry: WatcherTelemetry,
+        emit: moments.Emit,
         old_seconds: float | None = None,
         when_scanned: Callable[[], None] = lambda: None,
     ) -> None:
@@ -93,7 +72,7 @@ class Watcher:
         self._globs = globs
         self._scan_seconds = scan_seconds
         self._force_polling = force_polling
-        self._telemetry = telemetry
+        self._emit = emit
         # A kernel names a deleted file because somebody deleted it; a poller also when the mount is gone.
         self._tree = Tree(
             self._root, self._globs, stat, hints_of_deletion_are_proof=not force_polling, old_seconds=old_seconds
@@ -148,7 +127,7 @@ class Watcher:
             await self._look_at_hints(publish)  # a long scan delays no hint
         if not self._tree.missing:
             self._when_scanned()
-            self._telemetry.scanned(files=self._tree.files, seconds=loop.time() - began)
+            self._emit(moments.FolderScanned(files=self._tree.files, seconds=loop.time() - began))
 
     async def _look_at_hints(self, publish: Callable[[StreamEvent], None]) -> None:
         if not self._hints:
@@ -164,13 +143,13 @@ class Watcher:
             if number % BATCH == 0:  # thousands of files may vanish at once
                 await asyncio.sleep(0)
         for path, reason in found.skipped:
-            self._telemetry.file_skipped(path=path, reason=reason)
+            self._emit(moments.FileSkipped(file_path=path, reason=reason))
         for path, pattern in found.unmatched:
-            self._telemetry.film_unmatched(path=path, pattern=pattern)
+            self._emit(moments.FilmUnmatched(file_path=path, pattern=pattern))
         if found.missing:
-            self._telemetry.folder_missing(path=str(self._root))
+            self._emit(moments.FolderMissing(folder=str(self._root)))
         elif found.missing is False:
-            self._telemetry.folder_back(path=str(self._root))
+            self._emit(moments.FolderBack(folder=str(self._root)))
         if found.other_root:
             self._end_session.set()
 
@@ -187,7 +166,7 @@ class Watcher:
                 if loop.time() - began > LONGEST_RESTART_SECONDS:
                     wait = FIRST_RESTART_SECONDS
                 self._want_scan()
-                self._telemetry.watcher_restarted(error=error, retry_seconds=wait)
+                self._emit(moments.WatcherRestarted(error=error, retry_in_seconds=wait))
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, LONGEST_RESTART_SECONDS)
 

@@ -120,7 +120,7 @@ async def test_what_the_daemon_has_sent_is_the_uplink(table: Table) -> None:
     async with table.looking():
         await table.until(lambda: table.value("cefmp4_backlog_bytes") == 100)
         assert table.value("cefmp4_uplink_bytes_per_second") == 0
-        stream.part_stored(number=1, size=10**9, seconds=1, reason=SendReason.NEW)
+        stream.emit(moments.PartStored(number=1, size=10**9, seconds=1, reason=SendReason.NEW))
         await table.until(lambda: (table.value("cefmp4_uplink_bytes_per_second") or 0) > 10**6)
 
 

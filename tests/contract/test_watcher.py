@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from src.config import Settings
-from src.domain import Snapshot
+from src.domain import Snapshot, moments
 from src.events import StreamEvent, WatcherChangeType
 from src.watcher import Globs, RecordingFiles, Tree, Watcher, watcher
 from src.watcher.tree import BATCH, Findings
@@ -436,24 +436,23 @@ class Telemetry:
         self.folder: list[str] = []
         self.scans: list[int] = []
 
-    def file_skipped(self, *, path: str, reason: str) -> None:
-        self.skipped.append(path)
-
-    def watcher_restarted(self, *, error: BaseException, retry_seconds: float) -> None:
-        self.restarts.append((error, retry_seconds))
-
-    def film_unmatched(self, *, path: str, pattern: str) -> None:
-        self.unmatched.append((path, pattern))
-
-    def folder_missing(self, *, path: str) -> None:
-        self.folder.append("missing")
-
-    def folder_back(self, *, path: str) -> None:
-        self.folder.append("back")
-
-    def scanned(self, *, files: int, seconds: float) -> None:
-        assert seconds >= 0
-        self.scans.append(files)
+    def emit(self, moment: moments.DaemonMoment) -> None:
+        match moment:
+            case moments.FileSkipped(file_path=path):
+                self.skipped.append(path)
+            case moments.WatcherRestarted(error=error, retry_in_seconds=seconds):
+                self.restarts.append((error, seconds))
+            case moments.FilmUnmatched(file_path=path, pattern=pattern):
+                self.unmatched.append((path, pattern))
+            case moments.FolderMissing():
+                self.folder.append("missing")
+            case moments.FolderBack():
+                self.folder.append("back")
+            case moments.FolderScanned(files=files, seconds=seconds):
+                assert seconds >= 0
+                self.scans.append(files)
+            case _:
+                raise AssertionError(moment)
 
 
 class Watched:
@@ -488,7 +487,7 @@ async def watching(root: Path, *, scan_seconds: float = NEVER, polling: bool = F
         scan_seconds=scan_seconds,
         force_polling=polling,
         stat=files.stat,
-        telemetry=watched.telemetry,
+        emit=watched.telemetry.emit,
     )
     running = asyncio.create_task(watcher.run(watched.publish))
     try:
@@ -619,7 +618,7 @@ class TestWatching:
             scan_seconds=NEVER,
             force_polling=False,
             stat=lambda _: None,
-            telemetry=Telemetry(),
+            emit=Telemetry().emit,
         )
         looking._scan_wanted = False  # the first scan is done
         looking._hinted([str(tmp_path / f"{number}.mp4") for number in range(hints)])
@@ -761,7 +760,7 @@ async def test_a_file_system_that_owes_an_answer_is_taken_for_dead_until_it_give
         scan_seconds=NEVER,
         force_polling=False,
         stat=stat,
-        telemetry=watched.telemetry,
+        emit=watched.telemetry.emit,
     )
     running = asyncio.create_task(looking.run(watched.publish))
     try:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
 
 import pytest
 
-from src.domain import Identity
+from src.domain import Identity, moments
 from src.events import StreamEvent, WatcherChangeType
 from src.ownership import LeftOut
 from tests.harness.crash.scenes import bytes_of
@@ -15,12 +14,9 @@ from tests.harness.crash.simulation import CHUNK, Simulation
 from tests.harness.crash.virtual_time import run
 
 
-class _Telemetry:
-    def left_out(self, *, count: int) -> None: ...
-    def old_files_left_out(self, *, count: int, newest: str, changed_at: datetime) -> None: ...
-    def excluded_streams(self, *, count: int, paths: list[str]) -> None: ...
-    def unexpected(self, *, path: str, error: BaseException, retry_seconds: float, stream_id: str = "") -> None:
-        raise error
+def _emit(moment: moments.DaemonMoment) -> None:
+    if isinstance(moment, moments.Unexpected):
+        raise moment.error
 
 
 @pytest.mark.parametrize("key", ["cam.mp4", "cam~2.mp4", "cam~30.mp4", None])
@@ -42,7 +38,7 @@ def test_an_old_file_whose_upload_is_open_is_taken_whatever_its_number(key: str 
             remembered,
             lambda _: True,
             passes_on=lambda event: passed_on.append(event.path),
-            telemetry=_Telemetry(),
+            emit=_emit,
         )
         for path in ("cam.mp4", "other.mp4"):
             left_out.publish(StreamEvent(WatcherChangeType.WRITE, path, is_old=True))

@@ -15,7 +15,6 @@ from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 
 from src.domain import FailedFor, SendReason, Status, StreamTelemetry, moments
-from src.domain.ports import Telemetry
 from src.exceptions import (
     ChunkProcessingError,
     FileChanged,
@@ -26,10 +25,10 @@ from src.exceptions import (
     S3Unavailable,
 )
 from src.metrics import Metrics
-from src.metrics.moments import StreamMoments
+from src.metrics.emitter import StreamEmitter
 from src.metrics.told import TOLD
 from src.metrics.trouble import FORGOTTEN_SECONDS, OPERATION_TYPES, QUIET_SECONDS, operation_type
-from src.retry import ErrorClass, RetryPolicy, ServiceObserver, until_it_works
+from src.retry import ANSWERS, ErrorClass, RetryPolicy, ServiceObserver, until_it_works
 
 AWAY = S3Unavailable("nobody answers", operation="upload_part", hint="look at S3_ENDPOINT_URL")
 
@@ -64,12 +63,20 @@ class Bench:
     def failure(
         self, operation: str = "s3.upload_part", error: BaseException = AWAY, *, attempt: int = 1, wait: float = 1.25
     ) -> None:
-        self.metrics.operation_failed(operation=operation, error=error, attempt=attempt, wait_seconds=wait)
+        self.metrics.emit(moments.OperationFailed(operation=operation, error=error, attempt=attempt, wait_seconds=wait))
 
     def answer(
         self, service: str = "s3", error_class: ErrorClass | None = None, operation: str = "head_object"
     ) -> None:
-        self.metrics.request_ended(service=service, operation=operation, seconds=0.25, error_class=error_class)
+        self.metrics.emit(
+            moments.RequestEnded(
+                service=service,
+                operation=operation,
+                seconds=0.25,
+                error_class=error_class,
+                answered=error_class is None or error_class in ANSWERS,
+            )
+        )
 
     def outage(self, service: str = "s3") -> tuple[float | None, float | None]:
         """Whether it is shown, and since when."""
@@ -77,24 +84,24 @@ class Bench:
         return self.value("cefmp4_outage", service=service), start
 
     def recovery(self, operation: str = "s3.upload_part") -> None:
-        self.metrics.operation_recovered(operation=operation, failures=1, seconds=1)
+        self.metrics.emit(moments.OperationRecovered(operation=operation, failures=1, seconds=1))
 
 
 def part(stream: StreamTelemetry, number: int = 1, size: int = 5, reason: SendReason = SendReason.NEW) -> None:
-    stream.part_stored(number=number, size=size, seconds=0.25, reason=reason)
+    stream.emit(moments.PartStored(number=number, size=size, seconds=0.25, reason=reason))
 
 
 def complete(stream: StreamTelemetry) -> None:
-    stream.completed(key="a.mp4", size=5, duration_seconds=60.5, stream_seconds=70, processing_seconds=2)
+    stream.emit(moments.Completed(key="a.mp4", size=5, duration_seconds=60.5, stream_seconds=70, processing_seconds=2))
 
 
 def test_the_ports_are_kept() -> None:
     metrics = Metrics(version="1")
-    daemon: Telemetry = metrics
+    daemon: moments.Telemetry = metrics
     observer: ServiceObserver = metrics
     stream: StreamTelemetry = daemon.stream("s", "a.mp4")
     assert observer is not None
-    assert isinstance(stream, StreamMoments)
+    assert isinstance(stream, StreamEmitter)
 
 
 def test_every_moment_has_its_row_and_every_row_its_moment() -> None:
@@ -115,10 +122,10 @@ def test_the_metrics_have_the_promised_names() -> None:
     stream = bench.metrics.stream("s1", "a.mp4")
     part(stream, size=7)
     part(stream, number=2, size=3)
-    bench.metrics.active_streams(4)
-    stream.trouble(operation="file_read", error=OSError("EIO"), retry_seconds=1)
+    bench.metrics.emit(moments.ActiveStreams(4))
+    stream.emit(moments.Trouble(operation="file_read", error=OSError("EIO"), retry_seconds=1))
     complete(stream)
-    bench.metrics.stream("s2", "b.mp4").failed(reason="gone", hint="")
+    bench.metrics.stream("s2", "b.mp4").emit(moments.Failed(reason="gone", hint=""))
     assert bench.value("video_chunks_uploaded_total", stream_id="s1") == 2
     assert bench.value("video_bytes_uploaded_total", stream_id="s1") == 10
     assert bench.value("video_stream_duration_seconds_sum", stream_id="s1") == 60.5
@@ -142,7 +149,7 @@ def test_a_recording_whose_length_nobody_knows_is_counted_without_one() -> None:
     bench = Bench()
     stream = bench.metrics.stream("s1", "a.mp4")
     part(stream)
-    stream.completed(key="a.mp4", size=5, duration_seconds=None, stream_seconds=70, processing_seconds=2)
+    stream.emit(moments.Completed(key="a.mp4", size=5, duration_seconds=None, stream_seconds=70, processing_seconds=2))
     assert bench.value("video_stream_duration_seconds_count", stream_id="s1") is None
     assert bench.value("cefmp4_stream_lifetime_seconds_count") == 1
 
@@ -180,7 +187,7 @@ def test_parts_sent_again_are_counted_by_their_reason() -> None:
 def test_a_part_copied_inside_the_store_is_no_upload() -> None:
     bench = Bench()
     with capture_logs() as logs:
-        part(bench.metrics.stream("s", "a.mp4"), reason=SendReason.COPIED)
+        bench.metrics.stream("s", "a.mp4").emit(moments.PartCopied(number=1, size=5, seconds=0.25))
     assert bench.value("cefmp4_parts_copied_total") == 1
     assert bench.value("cefmp4_bytes_uploaded_total") == 0
     assert bench.streams_with_series() == set()
@@ -188,13 +195,16 @@ def test_a_part_copied_inside_the_store_is_no_upload() -> None:
 
 
 @pytest.mark.parametrize(
-    ("moment", "metric"), [("orphans_left", "cefmp4_orphan_uploads"), ("objects_gone", "cefmp4_objects_gone")]
+    ("kind", "metric"),
+    [(moments.OrphansLeft, "cefmp4_orphan_uploads"), (moments.ObjectsGone, "cefmp4_objects_gone")],
 )
-def test_what_a_sweep_finds_is_told_when_its_number_changes(moment: str, metric: str) -> None:
+def test_what_a_sweep_finds_is_told_when_its_number_changes(
+    kind: type[moments.OrphansLeft | moments.ObjectsGone], metric: str
+) -> None:
     bench = Bench()
     with capture_logs() as logs:
         for count in (0, 2, 2, 3, 0, 3):
-            getattr(bench.metrics, moment)(count=count, keys=["k"])
+            bench.metrics.emit(kind(count=count, keys=["k"]))
             assert bench.value(metric) == count
     assert [log["count"] for log in logs] == [2, 3, 3]
 
@@ -202,24 +212,32 @@ def test_what_a_sweep_finds_is_told_when_its_number_changes(moment: str, metric:
 # ---- events ----
 
 STREAM_EVENTS: list[tuple[Callable[[StreamTelemetry], None], str, str]] = [
-    (lambda s: s.started(key="k", resumed=False), "stream_started", "info"),
-    (lambda s: s.started(key="k", resumed=True), "stream_resumed", "info"),
+    (lambda s: s.emit(moments.StreamStarted(key="k")), "stream_started", "info"),
+    (lambda s: s.emit(moments.StreamResumed(key="k")), "stream_resumed", "info"),
     (lambda s: part(s), "part_stored", "info"),
-    (lambda s: s.went_idle(quiet_seconds=30), "stream_went_idle", "info"),
-    (lambda s: s.grew_again(), "stream_grew_again", "info"),
-    (lambda s: s.sealed(size=1, seconds=1, sent_again=1), "stream_sealed", "info"),
-    (lambda s: s.object_proved(key="k", size=1, etag="e", seconds_since_change=2), "object_proved", "info"),
-    (lambda s: s.replacing(key="k", etag="e"), "object_being_replaced", "info"),
-    (lambda s: s.next_key(taken="k", key="k~2"), "key_taken", "warning"),
-    (lambda s: s.upload_lost(upload_id="u"), "upload_lost", "warning"),
-    (lambda s: s.near_capacity(size=9, capacity=10), "near_capacity", "warning"),
-    (lambda s: s.probe_failed(error="no moov"), "probe_failed", "warning"),
+    (lambda s: s.emit(moments.WentIdle(quiet_seconds=30)), "stream_went_idle", "info"),
+    (lambda s: s.emit(moments.GrewAgain()), "stream_grew_again", "info"),
+    (lambda s: s.emit(moments.Sealed(size=1, seconds=1, sent_again=1)), "stream_sealed", "info"),
+    (
+        lambda s: s.emit(moments.ObjectProved(key="k", size=1, etag="e", seconds_since_change=2)),
+        "object_proved",
+        "info",
+    ),
+    (lambda s: s.emit(moments.ObjectBeingReplaced(key="k", etag="e")), "object_being_replaced", "info"),
+    (lambda s: s.emit(moments.KeyTaken(taken="k", key="k~2")), "key_taken", "warning"),
+    (lambda s: s.emit(moments.UploadLost(upload_id="u")), "upload_lost", "warning"),
+    (lambda s: s.emit(moments.NearCapacity(size=9, capacity=10)), "near_capacity", "warning"),
+    (lambda s: s.emit(moments.ProbeFailed(error="no moov")), "probe_failed", "warning"),
     (lambda s: complete(s), "stream_completed", "info"),
-    (lambda s: s.already_stored(key="k"), "already_stored", "debug"),
-    (lambda s: s.document_taken(key="k"), "document_taken", "warning"),
-    (lambda s: s.rescued(key="k", size=1), "stream_rescued", "warning"),
-    (lambda s: s.failed(reason="gone", hint="look"), "stream_failed", "error"),
-    (lambda s: s.trouble(operation="save_part", error=AWAY, retry_seconds=None), "operation_failed", "warning"),
+    (lambda s: s.emit(moments.AlreadyStored(key="k")), "already_stored", "debug"),
+    (lambda s: s.emit(moments.DocumentTaken(key="k")), "document_taken", "warning"),
+    (lambda s: s.emit(moments.Rescued(key="k", size=1)), "stream_rescued", "warning"),
+    (lambda s: s.emit(moments.Failed(reason="gone", hint="look")), "stream_failed", "error"),
+    (
+        lambda s: s.emit(moments.Trouble(operation="save_part", error=AWAY, retry_seconds=None)),
+        "operation_failed",
+        "warning",
+    ),
 ]
 
 
@@ -239,38 +257,54 @@ def test_a_store_that_answers_what_nobody_understands_is_not_away(error: Excepti
     """Its readiness says that it is there, and so does the metric of outages."""
     metrics = Metrics(version="test")
     with capture_logs() as logs:
-        metrics.operation_failed(operation="s3.head", error=error, attempt=1, wait_seconds=1.0)
+        metrics.emit(moments.OperationFailed(operation="s3.head", error=error, attempt=1, wait_seconds=1.0))
     assert metrics.registry.get_sample_value("cefmp4_outage", {"service": "s3"}) in (None, 0.0)
     assert [(line["event"], line["hint"]) for line in logs] == [("operation_failed", "try")]
 
 
 DAEMON_EVENTS: list[tuple[Callable[[Metrics], None], str, str]] = [
-    (lambda m: m.empty_file(path="a"), "empty_file", "info"),
-    (lambda m: m.recovered(streams=2), "streams_recovered", "info"),
-    (lambda m: m.draining(streams=2), "draining", "info"),
-    (lambda m: m.drained(dropped=0), "drained", "info"),
-    (lambda m: m.unexpected(path="a", error=KeyError("x"), retry_seconds=1), "unexpected_error", "error"),
-    (lambda m: m.orphan_aborted(key="k", upload_id="u"), "orphan_upload_aborted", "info"),
-    (lambda m: m.orphans_left(count=1, keys=["k"]), "orphan_uploads_found", "warning"),
-    (lambda m: m.objects_gone(count=1, keys=["k"]), "objects_gone", "warning"),
+    (lambda m: m.emit(moments.EmptyFile(file_path="a")), "empty_file", "info"),
+    (lambda m: m.emit(moments.StreamsRecovered(streams=2)), "streams_recovered", "info"),
+    (lambda m: m.emit(moments.Draining(streams=2)), "draining", "info"),
+    (lambda m: m.emit(moments.Drained(dropped=0)), "drained", "info"),
+    (
+        lambda m: m.emit(moments.Unexpected(file_path="a", error=KeyError("x"), retry_seconds=1)),
+        "unexpected_error",
+        "error",
+    ),
+    (lambda m: m.emit(moments.OrphanAborted(key="k", upload_id="u")), "orphan_upload_aborted", "info"),
+    (lambda m: m.emit(moments.OrphansLeft(count=1, keys=["k"])), "orphan_uploads_found", "warning"),
+    (lambda m: m.emit(moments.ObjectsGone(count=1, keys=["k"])), "objects_gone", "warning"),
     (lambda m: m.emit(moments.UploadsExpire(days=1)), "uploads_expire", "warning"),
-    (lambda m: m.ability_learnt(ability="checksum", able=True), "store_ability", "debug"),
-    (lambda m: m.ability_lost(ability="checksum"), "store_ability_lost", "warning"),
-    (lambda m: m.abilities_unknown(abilities=["checksum"], error=None), "store_abilities_unknown", "warning"),
+    (lambda m: m.emit(moments.AbilityLearnt(ability="checksum", able=True)), "store_ability", "debug"),
+    (lambda m: m.emit(moments.AbilityLost(ability="checksum")), "store_ability_lost", "warning"),
+    (
+        lambda m: m.emit(moments.AbilitiesUnknown(abilities=["checksum"], error=None)),
+        "store_abilities_unknown",
+        "warning",
+    ),
     (lambda m: m.emit(moments.SettingsNotice("CHUNK_SIZE_MB is older")), "settings_notice", "warning"),
     (lambda m: m.emit(moments.FfprobeMissing()), "ffprobe_missing", "warning"),
     (lambda m: m.emit(moments.DaemonStopped()), "daemon_stopped", "info"),
-    (lambda m: m.file_skipped(path="a", reason="a FIFO"), "file_skipped", "warning"),
-    (lambda m: m.watcher_restarted(error=OSError("x"), retry_seconds=1), "watcher_restarted", "warning"),
-    (lambda m: m.folder_missing(path="/in"), "folder_missing", "error"),
-    (lambda m: m.folder_back(path="/in"), "folder_back", "info"),
-    (lambda m: m.film_unmatched(path="a.MP4", pattern="*.MP4"), "film_unmatched", "warning"),
-    (lambda m: m.old_files_left_out(count=2, newest="a", changed_at=datetime.now(UTC)), "old_files_left_out", "info"),
-    (lambda m: m.excluded_streams(count=1, paths=["a"]), "excluded_streams", "info"),
-    (lambda m: m.scanned(files=3, seconds=0.5), "folder_scanned", "debug"),
-    (lambda m: m.record_set_aside(key="k", reason="no JSON"), "record_set_aside", "warning"),
-    (lambda m: m.redis_may_lose(reason="allkeys-lru"), "redis_may_lose", "warning"),
-    (lambda m: m.redis_forgot(records=2), "redis_forgot", "warning"),
+    (lambda m: m.emit(moments.FileSkipped(file_path="a", reason="a FIFO")), "file_skipped", "warning"),
+    (
+        lambda m: m.emit(moments.WatcherRestarted(error=OSError("x"), retry_in_seconds=1)),
+        "watcher_restarted",
+        "warning",
+    ),
+    (lambda m: m.emit(moments.FolderMissing(folder="/in")), "folder_missing", "error"),
+    (lambda m: m.emit(moments.FolderBack(folder="/in")), "folder_back", "info"),
+    (lambda m: m.emit(moments.FilmUnmatched(file_path="a.MP4", pattern="*.MP4")), "film_unmatched", "warning"),
+    (
+        lambda m: m.emit(moments.OldFilesLeftOut(count=2, file_path="a", changed_at=datetime.now(UTC))),
+        "old_files_left_out",
+        "info",
+    ),
+    (lambda m: m.emit(moments.ExcludedStreams(count=1, paths=["a"])), "excluded_streams", "info"),
+    (lambda m: m.emit(moments.FolderScanned(files=3, seconds=0.5)), "folder_scanned", "debug"),
+    (lambda m: m.emit(moments.RecordSetAside(key="k", reason="no JSON")), "record_set_aside", "warning"),
+    (lambda m: m.emit(moments.RedisMayLose(reason="allkeys-lru")), "redis_may_lose", "warning"),
+    (lambda m: m.emit(moments.RedisForgot(records=2)), "redis_forgot", "warning"),
 ]
 
 
@@ -283,7 +317,9 @@ def test_every_moment_of_the_daemon_is_one_event(moment: Callable[[Metrics], Non
 
 def test_a_bug_in_the_course_of_a_stream_names_the_stream() -> None:
     with capture_logs() as logs:
-        Bench().metrics.unexpected(path="a.mp4", error=KeyError("x"), retry_seconds=1, stream_id="s1")
+        Bench().metrics.emit(
+            moments.Unexpected(file_path="a.mp4", error=KeyError("x"), retry_seconds=1, stream_id="s1")
+        )
     assert (logs[0]["stream_id"], logs[0]["file_path"], logs[0]["error"]) == ("s1", "a.mp4", "'x'")
 
 
@@ -291,7 +327,7 @@ def test_notifications_that_end_again_and_again_are_told_at_a_limited_rate() -> 
     bench = Bench()
     with capture_logs() as logs:
         for _ in range(7):
-            bench.metrics.watcher_restarted(error=FileNotFoundError("the folder"), retry_seconds=0.5)
+            bench.metrics.emit(moments.WatcherRestarted(error=FileNotFoundError("the folder"), retry_in_seconds=0.5))
             bench.now += 10
     assert [log["failures"] for log in logs] == [1, 6]
     assert bench.value("cefmp4_watcher_restarts_total") == 7
@@ -300,12 +336,12 @@ def test_notifications_that_end_again_and_again_are_told_at_a_limited_rate() -> 
 def test_the_folder_and_its_scan_are_gauges() -> None:
     bench = Bench()
     assert math.isnan(bench.value("cefmp4_watched_folder_present") or 0)  # nobody has looked yet
-    bench.metrics.scanned(files=3, seconds=0.5)
+    bench.metrics.emit(moments.FolderScanned(files=3, seconds=0.5))
     assert (bench.value("cefmp4_watched_files"), bench.value("cefmp4_scan_seconds")) == (3, 0.5)
     assert bench.value("cefmp4_watched_folder_present") == 1
-    bench.metrics.folder_missing(path="/in")
+    bench.metrics.emit(moments.FolderMissing(folder="/in"))
     assert bench.value("cefmp4_watched_folder_present") == 0
-    bench.metrics.folder_back(path="/in")
+    bench.metrics.emit(moments.FolderBack(folder="/in"))
     assert bench.value("cefmp4_watched_folder_present") == 1
 
 
@@ -503,14 +539,18 @@ def test_the_trouble_of_one_stream_does_not_hide_that_of_another() -> None:
     with capture_logs() as logs:
         for _ in range(3):
             for name in ("a", "b"):
-                bench.metrics.stream(name, name).trouble(operation="file_read", error=OSError(), retry_seconds=2)
+                bench.metrics.stream(name, name).emit(
+                    moments.Trouble(operation="file_read", error=OSError(), retry_seconds=2)
+                )
     assert [(log["stream_id"], log["error"]) for log in logs] == [("a", "OSError"), ("b", "OSError")]
 
 
 def test_what_was_said_long_ago_is_forgotten() -> None:
     bench = Bench()
     for number in range(1000):
-        bench.metrics.stream(str(number), "a").trouble(operation="file_read", error=OSError("x"), retry_seconds=2)
+        bench.metrics.stream(str(number), "a").emit(
+            moments.Trouble(operation="file_read", error=OSError("x"), retry_seconds=2)
+        )
     bench.now += 86_400
     bench.metrics.expire(bench.now)
     assert bench.metrics._quiet._lines == {}
@@ -558,7 +598,7 @@ def test_what_is_not_tried_again_is_over_with_the_next_answer(error_class: Error
 def test_an_operation_that_is_given_up_leaves_the_end_to_the_next_answer() -> None:
     bench = Bench()
     bench.failure()
-    bench.metrics.operation_given_up(operation="s3.upload_part")
+    bench.metrics.emit(moments.OperationGivenUp(operation="s3.upload_part"))
     assert bench.outage()[0] == 1
     bench.answer()
     assert bench.outage()[0] == 0
@@ -647,21 +687,21 @@ def test_streams_are_counted_by_their_status_while_somebody_carries_them() -> No
 
     stream, other = bench.metrics.stream("s1", "a"), bench.metrics.stream("s2", "b")
     with stream.bind(), other.bind():
-        stream.status_is(Status.ACTIVE)
-        other.status_is(Status.ACTIVE)
-        stream.status_is(Status.PENDING_COMPLETION)
+        stream.emit(moments.StatusIs(Status.ACTIVE))
+        other.emit(moments.StatusIs(Status.ACTIVE))
+        stream.emit(moments.StatusIs(Status.PENDING_COMPLETION))
         assert counted() == {"active": 1, "pending_completion": 1, "s3_completed": 0, "failed": 0}
-        other.status_is(Status.FAILED)
-        bench.metrics.failed_streams({FailedFor.OTHER: 1})
+        other.emit(moments.StatusIs(Status.FAILED))
+        bench.metrics.emit(moments.FailedStreams({FailedFor.OTHER: 1}))
         assert counted() == {"active": 0, "pending_completion": 1, "s3_completed": 0, "failed": 1}
-    bench.metrics.failed_streams({})
+    bench.metrics.emit(moments.FailedStreams({}))
     assert set(counted().values()) == {0}
 
 
 def test_failed_streams_are_counted_by_what_they_wait_for() -> None:
     bench = Bench()
     for counts in ({}, {FailedFor.DISPOSED: 2, FailedFor.OTHER: 1}, {FailedFor.SOURCE_MISSING: 3}, {}):
-        bench.metrics.failed_streams(counts)
+        bench.metrics.emit(moments.FailedStreams(counts))
         for reason in FailedFor:
             assert bench.value("cefmp4_failed_streams", reason=reason) == counts.get(reason, 0)
         assert bench.value("cefmp4_streams", status="failed") == sum(counts.values())
@@ -671,10 +711,10 @@ def test_the_fullest_upload_is_shown_until_it_ends() -> None:
     bench = Bench()
     fuller, other = bench.metrics.stream("s1", "a"), bench.metrics.stream("s2", "b")
     with other.bind():
-        other.capacity_used(ratio=0.2)
+        other.emit(moments.CapacityUsed(ratio=0.2))
         with fuller.bind():
             for ratio in (0.1, 0.9):
-                fuller.capacity_used(ratio=ratio)
+                fuller.emit(moments.CapacityUsed(ratio=ratio))
             assert bench.value("cefmp4_capacity_used_ratio") == 0.9
         assert bench.value("cefmp4_capacity_used_ratio") == 0.2
     assert bench.value("cefmp4_capacity_used_ratio") == 0
@@ -684,9 +724,9 @@ def test_the_time_of_the_seal_and_until_the_object_is_there_are_histograms() -> 
     bench = Bench()
     stream = bench.metrics.stream("s", "a")
     bench.now += 60
-    stream.sealed(size=5, seconds=1.5, sent_again=0)
-    stream.object_proved(key="a", size=5, etag="e", seconds_since_change=32.5)
-    stream.object_proved(key="a", size=5, etag="e", seconds_since_change=None)
+    stream.emit(moments.Sealed(size=5, seconds=1.5, sent_again=0))
+    stream.emit(moments.ObjectProved(key="a", size=5, etag="e", seconds_since_change=32.5))
+    stream.emit(moments.ObjectProved(key="a", size=5, etag="e", seconds_since_change=None))
     assert (bench.value("cefmp4_seal_seconds_count"), bench.value("cefmp4_seal_seconds_sum")) == (1, 1.5)
     available = "cefmp4_time_to_available_seconds"
     assert (bench.value(f"{available}_count"), bench.value(f"{available}_sum")) == (1, 32.5)
@@ -696,7 +736,9 @@ def test_a_recording_that_was_closed_before_the_start_says_nothing_of_how_long_o
     bench = Bench()
     bench.now += 60
     for seconds, count in ((60.1, 0), (59.9, 1)):
-        bench.metrics.stream("s", "a").object_proved(key="a", size=5, etag="e", seconds_since_change=seconds)
+        bench.metrics.stream("s", "a").emit(
+            moments.ObjectProved(key="a", size=5, etag="e", seconds_since_change=seconds)
+        )
         assert bench.value("cefmp4_time_to_available_seconds_count") == count
 
 
@@ -740,7 +782,7 @@ def test_ten_thousand_streams_leave_a_bounded_number_of_series() -> None:
     for number in range(10_000):
         stream = bench.metrics.stream(f"s{number}", "a.mp4")
         part(stream)
-        stream.trouble(operation="file_read", error=OSError("x"), retry_seconds=1)
+        stream.emit(moments.Trouble(operation="file_read", error=OSError("x"), retry_seconds=1))
         complete(stream)
         bench.now += 0.01
         if number % 500 == 0:
@@ -757,7 +799,7 @@ def test_ten_thousand_streams_leave_a_bounded_number_of_series() -> None:
 def test_finished_files_that_are_only_recognized_have_no_series() -> None:
     bench = Bench()
     for number in range(1000):
-        bench.metrics.stream(f"s{number}", "a.mp4").already_stored(key="a.mp4")
+        bench.metrics.stream(f"s{number}", "a.mp4").emit(moments.AlreadyStored(key="a.mp4"))
     assert bench.streams_with_series() == set()
 
 
@@ -796,7 +838,7 @@ def test_a_stream_that_lost_its_series_to_newer_ones_does_not_push_them_out() ->
     part(old)
     part(new)
     part(old)
-    old.trouble(operation="file_read", error=OSError("x"), retry_seconds=1)
+    old.emit(moments.Trouble(operation="file_read", error=OSError("x"), retry_seconds=1))
     complete(old)
     assert bench.streams_with_series() == {"new"}
     assert bench.value("cefmp4_parts_uploaded_total") == 3
@@ -826,6 +868,6 @@ def test_a_stream_without_a_name_yet_has_no_series() -> None:
     bench = Bench()
     stream = bench.metrics.stream("", "a.mp4")
     part(stream)
-    stream.failed(reason="no key", hint="")
+    stream.emit(moments.Failed(reason="no key", hint=""))
     assert bench.streams_with_series() == set()
     assert bench.value("video_chunks_uploaded_total", stream_id="") is None

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from src.domain import moments
-from src.metrics.moments import DaemonMethods, StreamMethods
+from src.metrics.moments import DaemonMethods
 
 M = TypeVar("M", bound=moments.Moment)
 
@@ -29,7 +29,7 @@ class _Remembering:
         return [moment for moment in self.moments if isinstance(moment, kind)]
 
 
-class FakeStreamTelemetry(_Remembering, StreamMethods):
+class FakeStreamTelemetry(_Remembering):
     """The twin of ``moments.StreamTelemetry``."""
 
     def __init__(self, stream_id: str, path: str) -> None:
