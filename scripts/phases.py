@@ -100,7 +100,7 @@ PHASES: Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
     "09_observability_logging_metrics": (
         ("src/domain/moments.py", ("Moment",), "what happened, as data: one class for each moment"),
         ("src/metrics/told.py", ("TOLD",), "the one table: log line, metrics and row of the reference of each moment"),
-        ("src/metrics/emitter.py", ("Emitter",), "writes, counts, and lets others listen"),
+        ("src/metrics/emitter.py", ("Metrics",), "writes, counts, and lets others listen"),
         ("src/metrics/instruments.py", ("Instruments",), "names, labels and buckets"),
         ("src/metrics/series.py", ("Roll",), "bounds the series of streams"),
         ("src/metrics/http_server.py", ("serve",), "/metrics, /-/healthy, /-/ready"),

@@ -198,7 +198,7 @@ async def _serve_until(
     recordings = await stack.enter_async_context(_recordings(settings))
     slots = FairSlots(settings.max_concurrent_streams)
     # A policy each: the return of the one service is no news of the other.
-    asked = PatientStore(store, slots, policy=RetryPolicy(stopping=stop), observer=metrics)
+    asked = PatientStore(store, slots, policy=RetryPolicy(stopping=stop), emit=metrics.emit)
     prober = _prober(settings)
     world = World(
         root=str(settings.watch_dir.absolute()),
@@ -253,7 +253,7 @@ def _store(
     settings: Settings, stop: asyncio.Event, notes: RedisProbeNotes, metrics: Metrics
 ) -> AbstractAsyncContextManager[S3Client]:
     policy = RetryPolicy(stopping=stop)
-    return open_store(_store_settings(settings), policy=policy, observer=metrics, notes=notes, on_secret=mask)
+    return open_store(_store_settings(settings), policy=policy, emit=metrics.emit, notes=notes, on_secret=mask)
 
 
 def _prober(settings: Settings) -> Ffprobe:
@@ -397,7 +397,6 @@ def _checkpoints(settings: Settings, policy: RetryPolicy, metrics: Metrics) -> R
         key_prefix=settings.redis_key_prefix,
         bucket=settings.s3_bucket_name,
         policy=policy,
-        observer=metrics,
         emit=metrics.emit,
     )
 

@@ -1,12 +1,12 @@
 """What the daemon tells of itself: log events, metrics, readiness, and a process that ends when its event loop hangs.
 
-prometheus-client and structlog's events are known here alone. The others say that something happened, in a method for
-each moment; how it is counted and what the line looks like is decided here.
+prometheus-client and structlog's events are known here alone. The others say what happened (``domain.moments``); what
+becomes of it, a line, a metric and a row of the reference, is decided in one table here (``told``).
 """
 
 from .at_risk import AtRiskCollector, Lookout
+from .emitter import Metrics
 from .http_server import serve
-from .moments import Metrics
 from .readiness import Readiness
 from .watchdog import watched_loop
 

@@ -36,7 +36,7 @@ def _logger(room: str) -> structlog.stdlib.BoundLogger:
     return found
 
 
-class Emitter:
+class Metrics:
     """The port ``Telemetry``. ``now`` gives monotonic seconds, ``wall_clock`` Unix time."""
 
     def __init__(
@@ -72,7 +72,7 @@ class Emitter:
         self.tell(moment)
 
     def stream(self, stream_id: str, path: str) -> StreamEmitter:
-        return StreamEmitter(self, self._series_of(stream_id), stream_id, path)
+        return StreamEmitter(self, Series(self._shared, stream_id), stream_id, path)
 
     def expire(self, now: float) -> None:
         """Let go of the series of streams that ended long ago, and of old trouble; to be called now and then."""
@@ -90,9 +90,6 @@ class Emitter:
         for listener in self._listeners:
             listener(moment)
         return is_said
-
-    def _series_of(self, stream_id: str) -> Series:
-        return Series(self._shared, stream_id)
 
     def _write(self, told: Told[moments.Moment], moment: moments.Moment, who: Mapping[str, str]) -> bool:
         if told.line is None or not self._is_news(told, moment):
@@ -124,13 +121,13 @@ class Emitter:
 class StreamEmitter:
     """The port ``StreamTelemetry``."""
 
-    def __init__(self, emitter: Emitter, series: Series, stream_id: str, path: str) -> None:
-        self._emitter = emitter
+    def __init__(self, metrics: Metrics, series: Series, stream_id: str, path: str) -> None:
+        self._metrics = metrics
         self._series = series
         self._who = {"stream_id": stream_id, "file_path": path}
 
     def emit(self, moment: moments.StreamMoment) -> None:
-        self._emitter.tell(moment, self._series, self._who)
+        self._metrics.tell(moment, self._series, self._who)
 
     @contextmanager
     def bind(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from ..domain import Checkpoint, Identity, Marker, Part, Status, moments, natural_of
 from ..exceptions import RedisUnavailable
-from ..retry import RetryPolicy, ServiceObserver
+from ..retry import RetryPolicy
 from .connection import PING_SECONDS, Command, RedisConnection
 from .errors import RedisRejected
 from .format import encode_highest, encode_marker
@@ -43,14 +43,13 @@ class RedisCheckpoints:
         key_prefix: str,
         bucket: str,
         policy: RetryPolicy,
-        observer: ServiceObserver,
         emit: moments.Emit,
         connections: int = 16,
     ) -> None:
         self._bucket = bucket
         self._policy = policy
         self._emit = emit
-        self._connection = RedisConnection(url, policy=policy, observer=observer, connections=connections)
+        self._connection = RedisConnection(url, policy=policy, emit=emit, connections=connections)
         self._retried = self._connection.retried
         self._names = Names(key_prefix)
         self._quarantine = Quarantine(self._connection, self._names, emit)
@@ -169,7 +168,7 @@ class RedisCheckpoints:
         return answer
 
     async def warn_about_configuration(self) -> None:
-        """Tell telemetry when Redis may evict records or forget them in a restart; silent where CONFIG is forbidden."""
+        """Emit a moment when Redis may evict records or forget them in a restart; silent where CONFIG is forbidden."""
         asked = [("CONFIG GET", name) for name in ("maxmemory-policy", "appendonly", "save")]
         try:
             replies = await self._retried(
@@ -181,9 +180,9 @@ class RedisCheckpoints:
         told: dict[str, str] = {name: value for reply in replies for name, value in reply.items()}
         policy = told.get("maxmemory-policy", "noeviction")
         if policy != "noeviction":
-            self._emit(moments.RedisMayLose(f"maxmemory-policy is {policy}: set it to noeviction"))
+            self._emit(moments.RedisMayLose(reason=f"maxmemory-policy is {policy}: set it to noeviction"))
         if told.get("appendonly") == "no" and told.get("save") == "":
-            self._emit(moments.RedisMayLose("nothing is kept on disk: set appendonly to yes"))
+            self._emit(moments.RedisMayLose(reason="nothing is kept on disk: set appendonly to yes"))
 
     async def keep_records(self) -> None:
         """Never ends: whatever made Redis forget streams that this process has written, it gets them again.
@@ -202,4 +201,4 @@ class RedisCheckpoints:
                 with suppress(RedisUnavailable):  # no other waits for it: it is among the lost the next time, too
                     anew.append(await self._writer.write_anew(stream_id))
             if any(anew):
-                self._emit(moments.RedisForgot(sum(anew)))
+                self._emit(moments.RedisForgot(records=sum(anew)))

@@ -19,8 +19,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
+from ..domain import moments
 from ..exceptions import RedisOperationError, RedisUnavailable
-from ..retry import RetryPolicy, ServiceObserver, observed, until_it_works
+from ..retry import RetryPolicy, observed, until_it_works
 from .errors import UNREADABLE_ANSWER, RedisRejected, error_class, said, translate
 from .turns import RedisTurns
 
@@ -34,10 +35,10 @@ COMMAND_SECONDS = 15.0  # around everything: waiting for a connection, connectin
 class RedisConnection:
     """Connections to one Redis, and turns at them; an async context manager. Entering it asks Redis for nothing."""
 
-    def __init__(self, url: str, *, policy: RetryPolicy, observer: ServiceObserver, connections: int) -> None:
+    def __init__(self, url: str, *, policy: RetryPolicy, emit: moments.Emit, connections: int) -> None:
         self._url = url
         self._policy = policy
-        self._observer = observer
+        self._emit = emit
         self._connections = connections
         self._turns = RedisTurns(connections)
         self._client: Redis | None = None
@@ -76,7 +77,7 @@ class RedisConnection:
             await self.run("ping", [("PING",)], transaction=False, seconds=PING_SECONDS)
         except RedisUnavailable as exc:
             self._missed = True
-            self._observer.operation_failed(operation="redis.ping", error=exc, attempt=1, wait_seconds=0.0)
+            self._emit(moments.OperationFailed(operation="redis.ping", error=exc, attempt=1, wait_seconds=0.0))
             raise
         if self._missed:
             self._missed = False
@@ -93,7 +94,7 @@ class RedisConnection:
 
     async def retried(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
         """Again and again, until Redis is there. Raises ``RedisRejected``, which waiting does not change."""
-        return await until_it_works(f"redis.{operation}", call, policy=self._policy, observer=self._observer)
+        return await until_it_works(f"redis.{operation}", call, policy=self._policy, emit=self._emit)
 
     async def run(
         self,
@@ -105,7 +106,7 @@ class RedisConnection:
         seconds: float | None = None,
     ) -> list[Any]:
         """One attempt at all commands together. Raises ``RedisUnavailable`` or ``RedisRejected``."""
-        with observed(self._observer, "redis", operation, error_class):
+        with observed(self._emit, "redis", operation, error_class):
             return await self._ask_once(
                 operation, commands, transaction, wrong_type_is_none, seconds or COMMAND_SECONDS
             )

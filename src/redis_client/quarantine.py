@@ -99,4 +99,4 @@ class Quarantine:
 
     def report(self, key: bytes, reason: str) -> None:
         """Tell of what stays where it is: a part that is left out, a stream of another bucket."""
-        self._emit(moments.RecordSetAside(shown(key), reason))
+        self._emit(moments.RecordSetAside(key=shown(key), reason=reason))

@@ -4,15 +4,13 @@ A room of its own because both edges use it and it knows neither: the policy is 
 request was like is reported in the same few words for both services.
 """
 
-from .policy import RetryObserver, RetryPolicy, until_it_works
-from .request_outcome import ANSWERS, ErrorClass, ServiceObserver, observed
+from .policy import RetryPolicy, until_it_works
+from .request_outcome import ANSWERS, ErrorClass, observed
 
 __all__ = [
     "ANSWERS",
     "ErrorClass",
-    "RetryObserver",
     "RetryPolicy",
-    "ServiceObserver",
     "observed",
     "until_it_works",
 ]

@@ -12,25 +12,17 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential, wait_random_exponential
 
-from ..domain import current_errand
+from ..domain import current_errand, moments
 from ..exceptions import ChunkProcessingError, Stopped, Transient
 
 T = TypeVar("T")
 
 #: How long somebody who was woken still waits, at most.
 WOKEN_SECONDS = 2.0
-
-
-class RetryObserver(Protocol):
-    """Hears of each failed attempt, and how the trouble ends: it works, or nobody waits for it any longer."""
-
-    def operation_failed(self, *, operation: str, error: BaseException, attempt: int, wait_seconds: float) -> None: ...
-    def operation_recovered(self, *, operation: str, failures: int, seconds: float) -> None: ...
-    def operation_given_up(self, *, operation: str) -> None: ...
 
 
 class Bell:
@@ -108,7 +100,7 @@ def _is_ours_to_wait_out(error: BaseException) -> bool:
 
 
 async def until_it_works(
-    operation: str, call: Callable[[], Awaitable[T]], *, policy: RetryPolicy, observer: RetryObserver
+    operation: str, call: Callable[[], Awaitable[T]], *, policy: RetryPolicy, emit: moments.Emit
 ) -> T:
     """The result of ``call``, however long it takes. Raises what is not transient at once; cancellation passes."""
     began = asyncio.get_running_loop().time()
@@ -118,7 +110,7 @@ async def until_it_works(
         if not _is_ours_to_wait_out(exc):
             raise
         failed = [exc]
-    return await _again(operation, call, failed, began, policy=policy, observer=observer)
+    return await _again(operation, call, failed, began, policy=policy, emit=emit)
 
 
 async def _again(
@@ -128,7 +120,7 @@ async def _again(
     began: float,
     *,
     policy: RetryPolicy,
-    observer: RetryObserver,
+    emit: moments.Emit,
 ) -> T:
     """As ``until_it_works``, after a first attempt that began at ``began`` (loop time) and ended with ``failed``.
 
@@ -138,8 +130,10 @@ async def _again(
     def report(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         assert error is not None and state.next_action is not None
-        observer.operation_failed(
-            operation=operation, error=error, attempt=state.attempt_number, wait_seconds=state.next_action.sleep
+        emit(
+            moments.OperationFailed(
+                operation=operation, error=error, attempt=state.attempt_number, wait_seconds=state.next_action.sleep
+            )
         )
         current_errand().make_room()
 
@@ -158,9 +152,9 @@ async def _again(
                     raise failed.pop()
                 result = await call()
                 seconds = asyncio.get_running_loop().time() - began
-                observer.operation_recovered(operation=operation, failures=failures, seconds=seconds)
+                emit(moments.OperationRecovered(operation=operation, failures=failures, seconds=seconds))
                 return result
     except BaseException:
-        observer.operation_given_up(operation=operation)
+        emit(moments.OperationGivenUp(operation=operation))
         raise
     raise AssertionError("unreachable: attempts never end without a result")

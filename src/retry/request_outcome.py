@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Protocol
 
-from .policy import RetryObserver
+from ..domain import moments
 
 
 class ErrorClass(StrEnum):
@@ -32,28 +31,17 @@ class ErrorClass(StrEnum):
 ANSWERS = frozenset({ErrorClass.NOT_FOUND, ErrorClass.CONFLICT})
 
 
-class RequestObserver(Protocol):
-    """Hears of each request. ``operation`` is one of few names, ``error_class`` None after a success."""
-
-    def request_ended(
-        self, *, service: str, operation: str, seconds: float, error_class: ErrorClass | None
-    ) -> None: ...
-
-
-class ServiceObserver(RetryObserver, RequestObserver, Protocol):
-    """What the clients of S3 and Redis tell: single requests, and operations that are tried again."""
-
-
 @contextmanager
 def observed(
-    observer: RequestObserver, service: str, operation: str, classify: Callable[[BaseException], ErrorClass]
+    emit: moments.Emit, service: str, operation: str, classify: Callable[[BaseException], ErrorClass]
 ) -> Iterator[None]:
     """Round one request. ``classify`` is given what the library raised, where the edge has translated it."""
     began = time.monotonic()
 
     def tell(error_class: ErrorClass | None) -> None:
         seconds = time.monotonic() - began
-        observer.request_ended(service=service, operation=operation, seconds=seconds, error_class=error_class)
+        answered = error_class is None or error_class in ANSWERS
+        emit(moments.RequestEnded(service, operation, seconds, error_class, answered))
 
     try:
         yield

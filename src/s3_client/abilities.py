@@ -291,9 +291,9 @@ class Learner:
     def _learnt(self, ability: Ability, *, able: bool) -> None:
         before = self._found.get(ability)
         self._found[ability] = able
-        self._emit(moments.AbilityLearnt(ability, able))
+        self._emit(moments.AbilityLearnt(ability=ability, able=able))
         if before and not able:
-            self._emit(moments.AbilityLost(ability))
+            self._emit(moments.AbilityLost(ability=ability))
         self._news.set()
         self._news = asyncio.Event()
 
@@ -302,4 +302,4 @@ class Learner:
         since = self._answers_since
         if missing and not self._reported and since is not None and self._now() - since >= COMPLETION_WAITS:
             self._reported = True
-            self._emit(moments.AbilitiesUnknown(missing, error))
+            self._emit(moments.AbilitiesUnknown(abilities=missing, error=error))

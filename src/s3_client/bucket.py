@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from ..domain import moments
 from ..exceptions import S3NotAble, S3Rejected, S3Unavailable
-from ..retry import ServiceObserver
 from .errors import reading
 from .requests import Requests, is_no_bucket
 from .settings import StoreSettings
@@ -18,11 +18,11 @@ PING_SECONDS = 2.5  # less than whoever asks for readiness waits, so that the si
 class Bucket:
     """The bucket of the settings."""
 
-    def __init__(self, requests: Requests, settings: StoreSettings, observer: ServiceObserver) -> None:
+    def __init__(self, requests: Requests, settings: StoreSettings, emit: moments.Emit) -> None:
         self._requests = requests
         self._call = requests.call
         self._settings = settings
-        self._observer = observer
+        self._emit = emit
         self._is_there = False
         self._preparing = asyncio.Lock()
 
@@ -33,7 +33,7 @@ class Bucket:
         except S3Unavailable as exc:
             # Until the bucket was there once, whoever makes it tells what is in its way.
             if self._is_there or not is_no_bucket(exc):
-                self._observer.operation_failed(operation="s3.ping", error=exc, attempt=1, wait_seconds=0.0)
+                self._emit(moments.OperationFailed(operation="s3.ping", error=exc, attempt=1, wait_seconds=0.0))
             raise
 
     async def prepare(self) -> None:

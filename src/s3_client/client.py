@@ -21,7 +21,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import aioboto3
 import botocore.handlers
@@ -42,7 +42,7 @@ from ..exceptions import (
     S3WrongContent,
     UploadGone,
 )
-from ..retry import RetryPolicy, ServiceObserver
+from ..retry import RetryPolicy
 from .abilities import CONDITIONS, PUT_CONDITIONS, Learner
 from .answers import HARMLESS, check_answer, completion_answer, completion_arguments, content_md5, stored_part
 from .bucket import PING_SECONDS, Bucket
@@ -60,12 +60,6 @@ _LONGEST_PROBE = timedelta(minutes=15)
 _MEMORY = "if it goes on, something changes the bytes on their way, or this machine's memory does"
 
 
-class StoreObserver(ServiceObserver, Protocol):
-    """Hears of requests, of operations that are tried again, and of what the store can do."""
-
-    def emit(self, moment: moments.DaemonMoment) -> None: ...
-
-
 class S3Client:
     """The port ``ObjectStore`` on a real bucket. Build it with ``open_store``."""
 
@@ -75,14 +69,14 @@ class S3Client:
         settings: StoreSettings,
         *,
         policy: RetryPolicy,
-        observer: StoreObserver,
+        emit: moments.Emit,
         credentials: RenewableCredentials,
         deadlines: Deadlines | None = None,
         notes: ProbeNotes | None = None,
     ) -> None:
         self._settings = settings
         self._policy = policy
-        self._observer = observer
+        self._emit = emit
         self._deadlines = deadlines or Deadlines()
         self._notes = notes or NoNotes()
         self._speed: float | None = None
@@ -90,13 +84,13 @@ class S3Client:
         self._requests = Requests(
             client,
             settings,
-            observer=observer,
+            emit=emit,
             credentials=credentials,
             deadlines=self._deadlines,
             uploads=self._uploads,
         )
         self._call = self._requests.call
-        self._bucket = Bucket(self._requests, settings, observer)
+        self._bucket = Bucket(self._requests, settings, emit)
         known = True if settings.checksum is Choice.ON else None
         self._probe = Probe(self._call, settings.bucket, settings.probe_key, self._notes, checksums=known)
         self._learner = Learner(
@@ -104,7 +98,7 @@ class S3Client:
             ready=self._bucket.prepare,
             ask=self._probe.ask,
             policy=policy,
-            emit=observer.emit,
+            emit=emit,
             now=time.monotonic,
         )
         # What they know is the port's as it is: a method for each would say no more than this.
@@ -255,7 +249,7 @@ class S3Client:
             await self._call("list_parts", Key=key, UploadId=upload_id, MaxParts=1)
             if nothing_happened and await self._complete(call, upload_id, arguments) is Answer.DONE:
                 return Answer.DONE
-        self._observer.operation_failed(operation="complete_upload", error=cut, attempt=1, wait_seconds=0.0)
+        self._emit(moments.OperationFailed(operation="complete_upload", error=cut, attempt=1, wait_seconds=0.0))
         return Answer.NONE
 
     async def _complete(
@@ -274,11 +268,11 @@ class S3Client:
         except S3Rejected as exc:
             answer = completion_answer(exc)
             if answer is not Answer.PRECONDITION_FAILED:
-                self._observer.operation_failed(operation="complete_upload", error=exc, attempt=1, wait_seconds=0.0)
+                self._emit(moments.OperationFailed(operation="complete_upload", error=exc, attempt=1, wait_seconds=0.0))
             return answer
         except S3Unavailable as exc:
             # Also where a condition is refused: nobody knows yet that the store has none.
-            self._observer.operation_failed(operation="complete_upload", error=exc, attempt=1, wait_seconds=0.0)
+            self._emit(moments.OperationFailed(operation="complete_upload", error=exc, attempt=1, wait_seconds=0.0))
             return Answer.NONE
         self._uploads.ended(upload_id)
         return Answer.DONE
@@ -293,7 +287,7 @@ class S3Client:
             if not exc.misconfigured:
                 raise
             # Tidying up is worth no waiting for a right that may never be given; a lifecycle rule does it too.
-            self._observer.operation_failed(operation="abort_upload", error=exc, attempt=1, wait_seconds=0.0)
+            self._emit(moments.OperationFailed(operation="abort_upload", error=exc, attempt=1, wait_seconds=0.0))
 
     async def _create(self, key: str, metadata: Mapping[str, str], *, checksum: bool) -> str:
         plain: dict[str, Any] = {"Metadata": dict(metadata), "ContentType": "video/mp4"}
@@ -377,7 +371,7 @@ async def open_store(
     settings: StoreSettings,
     *,
     policy: RetryPolicy,
-    observer: StoreObserver,
+    emit: moments.Emit,
     deadlines: Deadlines | None = None,
     notes: ProbeNotes | None = None,
     on_secret: Callable[[str], None] = lambda _: None,
@@ -420,7 +414,7 @@ async def open_store(
             client,
             settings,
             policy=policy,
-            observer=observer,
+            emit=emit,
             credentials=credentials,
             deadlines=limits,
             notes=notes,

@@ -28,9 +28,10 @@ from ..domain import (
     StoredObject,
     StoredPart,
     current_errand,
+    moments,
 )
 from ..exceptions import S3OperationError, S3Rejected, S3Unavailable
-from ..retry import RetryObserver, RetryPolicy, until_it_works
+from ..retry import RetryPolicy, until_it_works
 
 T = TypeVar("T")
 
@@ -47,11 +48,11 @@ class PatientStore:
     with ``until_it_works``. A completion is never repeated once it was sent.
     """
 
-    def __init__(self, store: ObjectStore, slots: Slots, *, policy: RetryPolicy, observer: RetryObserver) -> None:
+    def __init__(self, store: ObjectStore, slots: Slots, *, policy: RetryPolicy, emit: moments.Emit) -> None:
         self._store = store
         self._slots = slots
         self._policy = policy
-        self._observer = observer
+        self._emit = emit
         self._way = _Way(store.ping, policy, slots.end_all_probations)
         # No requests: the store is only reminded, or says what it remembers.
         self.has_no_checksums = store.has_no_checksums
@@ -78,7 +79,7 @@ class PatientStore:
                     await self._way.look()
                 raise
 
-        return await until_it_works(f"s3.{operation}", attempt, policy=self._policy, observer=self._observer)
+        return await until_it_works(f"s3.{operation}", attempt, policy=self._policy, emit=self._emit)
 
     async def where_told(self, operation: str, ask: Callable[[ObjectStore], Awaitable[T]]) -> T | None:
         failures = {True: 0, False: 0}  # refused, or left without an answer

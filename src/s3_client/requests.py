@@ -12,8 +12,9 @@ from typing import Any
 import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ..domain import moments
 from ..exceptions import S3NotUnderstood, S3OperationError, S3Rejected, S3Unavailable, UploadGone
-from ..retry import ServiceObserver, observed
+from ..retry import observed
 from .answers import SAID, is_said
 from .credentials import RenewableCredentials
 from .errors import (
@@ -39,14 +40,14 @@ class Requests:
         client: Any,
         settings: StoreSettings,
         *,
-        observer: ServiceObserver,
+        emit: moments.Emit,
         credentials: RenewableCredentials,
         deadlines: Deadlines,
         uploads: KnownUploads,
     ) -> None:
         self._client = client
         self._settings = settings
-        self._observer = observer
+        self._emit = emit
         self._credentials = credentials
         self._deadlines = deadlines
         self._uploads = uploads
@@ -60,7 +61,7 @@ class Requests:
     async def call(self, operation: str, *, deadline: float | None = None, **arguments: Any) -> dict[str, Any]:
         """The answer to one attempt. Raises what ``errors`` makes of a failure."""
         try:
-            with observed(self._observer, "s3", operation, error_class):
+            with observed(self._emit, "s3", operation, error_class):
                 answer = await self._ask(operation, deadline=deadline, **arguments)
         except S3NotUnderstood as exc:
             self._not_understood.met(exc)

@@ -183,7 +183,6 @@ async def opened_redis(
         key_prefix=prefix,
         bucket=bucket,
         policy=QUICK,
-        observer=telemetry,
         emit=telemetry.emit,
         connections=connections,
     ) as checkpoints:

@@ -43,7 +43,7 @@ async def _client(server: S3Server, keys: KeySettings, secrets: list[str] | None
     policy = RetryPolicy(0.05, 0.2)
     async with (
         asyncio.timeout(SECONDS),
-        open_asked_again(settings, policy=policy, observer=FakeTelemetry(), on_secret=heard) as client,
+        open_asked_again(settings, policy=policy, emit=FakeTelemetry().emit, on_secret=heard) as client,
     ):
         yield client
 
@@ -214,7 +214,7 @@ async def test_a_trial_of_the_probe_that_is_called_a_wrong_signature_says_nothin
         policy = RetryPolicy(0.05, 0.2)
         async with (
             asyncio.timeout(SECONDS),
-            open_asked_again(settings, policy=policy, observer=FakeTelemetry()) as client,
+            open_asked_again(settings, policy=policy, emit=FakeTelemetry().emit) as client,
         ):
             await client.create_upload("k", {})
             await until(lambda: rule.happened >= 3)

@@ -117,7 +117,7 @@ def opened_with(
     return open_asked_again(
         settings,
         policy=RetryPolicy(0.05, 0.2),
-        observer=telemetry or FakeTelemetry(),
+        emit=(telemetry or FakeTelemetry()).emit,
         deadlines=Deadlines(call=20, completion=60),
     )
 
@@ -520,7 +520,7 @@ async def test_a_missing_bucket_says_what_to_change_and_is_trouble_once_it_was_t
     """Before that somebody makes it, and tells what is in the way."""
     settings, telemetry = settings_of(versitygw), FakeTelemetry()
     assert versitygw.data is not None
-    async with open_asked_again(settings, policy=RetryPolicy(0.05, 0.2), observer=telemetry) as port:
+    async with open_asked_again(settings, policy=RetryPolicy(0.05, 0.2), emit=telemetry.emit) as port:
         for told in ([], ["s3.ping"]):
             with pytest.raises(S3Unavailable) as caught:
                 await port.ping()

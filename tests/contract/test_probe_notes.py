@@ -27,7 +27,7 @@ PROBE_KEY = ".cefmp4-probe"
 async def _checkpoints(url: str, prefix: str) -> AsyncIterator[RedisCheckpoints]:
     telemetry = FakeTelemetry()
     async with RedisCheckpoints(
-        url, key_prefix=prefix, bucket="b", policy=RetryPolicy(0.01, 0.1), observer=telemetry, emit=telemetry.emit
+        url, key_prefix=prefix, bucket="b", policy=RetryPolicy(0.01, 0.1), emit=telemetry.emit
     ) as checkpoints:
         yield checkpoints
 
@@ -54,7 +54,7 @@ async def test_what_a_killed_process_noted_is_ended_at_once_and_what_nobody_note
     async with _checkpoints(redis_server, prefix) as checkpoints:
         notes = RedisProbeNotes(checkpoints.beside)
         async with open_store(
-            settings, policy=RetryPolicy(0.05, 0.2), observer=FakeTelemetry(), deadlines=Deadlines(20, 60), notes=notes
+            settings, policy=RetryPolicy(0.05, 0.2), emit=FakeTelemetry().emit, deadlines=Deadlines(20, 60), notes=notes
         ) as store:
             await store.abilities()
             assert await checkpoints.beside("HLEN", "probe:uploads") == 0, "what it began it has ended"

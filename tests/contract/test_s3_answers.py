@@ -376,7 +376,7 @@ async def pair() -> AsyncIterator[Pair]:
                 conditional_writes=Choice.ON,
             ),
             policy=POLICY,
-            observer=store.telemetry,
+            emit=store.telemetry.emit,
             deadlines=Deadlines(call=SECONDS / 2, completion=SECONDS / 2),
         ) as client,
     ):
@@ -435,7 +435,7 @@ async def test_a_look_that_finds_nobody_is_told_as_trouble(pair: Pair) -> None:
 
 async def test_a_look_that_finds_the_store_back_wakes_those_who_wait_for_it(pair: Pair) -> None:
     waiting = asyncio.create_task(replace(POLICY, first_wait=3600, longest_wait=3600).wait_out(3600))
-    asked = PatientStore(pair.client, FairSlots(1), policy=POLICY, observer=pair.store.telemetry)
+    asked = PatientStore(pair.client, FairSlots(1), policy=POLICY, emit=pair.store.telemetry.emit)
     await asyncio.sleep(0)
     pair.store.begin(CALLS["head"], HEAD)
     await asked.ping()

@@ -220,7 +220,7 @@ async def _client(
                 conditional_writes=choice,
             ),
             policy=RetryPolicy(0.01, 0.05),
-            observer=telemetry or FakeTelemetry(),
+            emit=(telemetry or FakeTelemetry()).emit,
             deadlines=Deadlines(call=5, completion=5),
         ) as client,
     ):

@@ -21,7 +21,7 @@ async def test_of_a_store_at_an_unknown_host_the_hint_names_both_addresses() -> 
     settings = StoreSettings("videos", f"http://{UNKNOWN}:9000", KeySettings("key", "secret"))
     async with (
         asyncio.timeout(SECONDS),
-        open_asked_again(settings, policy=RetryPolicy(0.05, 0.2), observer=FakeTelemetry()) as client,
+        open_asked_again(settings, policy=RetryPolicy(0.05, 0.2), emit=FakeTelemetry().emit) as client,
     ):
         with pytest.raises(S3Unavailable) as raised:
             await client.ping()

@@ -7,7 +7,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import wraps
 from typing import Any
 
-from src.retry import RetryPolicy, ServiceObserver, until_it_works
+from src.domain import moments
+from src.retry import RetryPolicy, until_it_works
 from src.s3_client import S3Client, StoreSettings, open_store
 
 #: Each method of the client that is asked again, and what its failures are told as.
@@ -31,25 +32,25 @@ _OPERATIONS = {
 
 
 def open_asked_again(
-    settings: StoreSettings, *, policy: RetryPolicy, observer: Any, **more: Any
+    settings: StoreSettings, *, policy: RetryPolicy, emit: moments.Emit, **more: Any
 ) -> AbstractAsyncContextManager[S3Client]:
     """``open_store``, whose client repeats each call until it works."""
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[S3Client]:
-        async with open_store(settings, policy=policy, observer=observer, **more) as client:
+        async with open_store(settings, policy=policy, emit=emit, **more) as client:
             for method, operation in _OPERATIONS.items():
-                setattr(client, method, _again(getattr(client, method), f"s3.{operation}", policy, observer))
+                setattr(client, method, _again(getattr(client, method), f"s3.{operation}", policy, emit))
             yield client
 
     return opened()
 
 
 def _again(
-    method: Callable[..., Awaitable[Any]], operation: str, policy: RetryPolicy, observer: ServiceObserver
+    method: Callable[..., Awaitable[Any]], operation: str, policy: RetryPolicy, emit: moments.Emit
 ) -> Callable[..., Awaitable[Any]]:
     @wraps(method)
     async def until_done(*args: Any, **kwargs: Any) -> Any:
-        return await until_it_works(operation, lambda: method(*args, **kwargs), policy=policy, observer=observer)
+        return await until_it_works(operation, lambda: method(*args, **kwargs), policy=policy, emit=emit)
 
     return until_done

@@ -39,7 +39,7 @@ MAY_KNOW: dict[str, frozenset[str]] = {
     "watcher": frozenset({"containers", "domain", "events", "exceptions", "file_threads"}),
     "redis_client": frozenset({"domain", "exceptions", "retry"}),
     "s3_client": frozenset({"domain", "exceptions", "retry"}),
-    "metrics": frozenset({"containers", "domain", "exceptions", "retry"}),
+    "metrics": frozenset({"containers", "domain", "exceptions"}),
     "ownership": frozenset({"domain", "events", "exceptions", "metadata_generator"}),
     "stream_processor": frozenset({"domain", "exceptions", "metadata_generator", "ownership"}),
     "dispatcher": frozenset({"domain", "events", "exceptions", "ownership"}),

@@ -28,7 +28,7 @@ from src.metrics import Metrics
 from src.metrics.emitter import StreamEmitter
 from src.metrics.told import TOLD
 from src.metrics.trouble import FORGOTTEN_SECONDS, OPERATION_TYPES, QUIET_SECONDS, operation_type
-from src.retry import ANSWERS, ErrorClass, RetryPolicy, ServiceObserver, until_it_works
+from src.retry import ANSWERS, ErrorClass, RetryPolicy, until_it_works
 
 AWAY = S3Unavailable("nobody answers", operation="upload_part", hint="look at S3_ENDPOINT_URL")
 
@@ -98,9 +98,7 @@ def complete(stream: StreamTelemetry) -> None:
 def test_the_ports_are_kept() -> None:
     metrics = Metrics(version="1")
     daemon: moments.Telemetry = metrics
-    observer: ServiceObserver = metrics
     stream: StreamTelemetry = daemon.stream("s", "a.mp4")
-    assert observer is not None
     assert isinstance(stream, StreamEmitter)
 
 
@@ -637,7 +635,7 @@ async def test_a_real_retry_is_told_from_its_beginning_to_its_end() -> None:
 
     policy = RetryPolicy(first_wait=0.001, longest_wait=0.002)
     with capture_logs() as logs, bench.metrics.stream("s1", "a.mp4").bind():
-        assert await until_it_works("s3.upload_part", call, policy=policy, observer=bench.metrics) == "done"
+        assert await until_it_works("s3.upload_part", call, policy=policy, emit=bench.metrics.emit) == "done"
     assert [log["event"] for log in logs] == ["s3_unavailable", "s3_recovered"]
     assert logs[1]["failures"] == 2
     assert bench.value("video_failed_operations_total", stream_id="s1", operation_type="s3_upload") == 2
@@ -650,7 +648,7 @@ async def test_a_real_retry_that_is_cancelled_waits_no_longer() -> None:
         raise AWAY
 
     waiting = until_it_works(
-        "s3.head", call, policy=RetryPolicy(first_wait=600, longest_wait=600), observer=bench.metrics
+        "s3.head", call, policy=RetryPolicy(first_wait=600, longest_wait=600), emit=bench.metrics.emit
     )
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):

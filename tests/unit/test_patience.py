@@ -40,7 +40,7 @@ class _Refusing(FakeStore):
 
 def _patient(store: FakeStore) -> tuple[PatientStore, FairSlots]:
     slots = FairSlots(1)
-    return PatientStore(store, slots, policy=POLICY, observer=FakeTelemetry()), slots
+    return PatientStore(store, slots, policy=POLICY, emit=FakeTelemetry().emit), slots
 
 
 async def test_whoever_waits_for_what_the_store_can_do_holds_no_turn() -> None:

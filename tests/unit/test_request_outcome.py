@@ -21,7 +21,7 @@ def by_type(error: BaseException) -> ErrorClass:
 
 def test_a_request_that_works_is_told_without_a_class() -> None:
     telemetry = FakeTelemetry()
-    with observed(telemetry, "s3", "head_object", by_type):
+    with observed(telemetry.emit, "s3", "head_object", by_type):
         pass
     assert telemetry.requests == [("s3", "head_object", None)]
 
@@ -36,7 +36,7 @@ def test_what_the_library_raised_decides_the_class_also_where_it_is_not_shown(hi
         except TimeoutError as exc:
             raise S3Unavailable("no answer") from (None if hidden else exc)
 
-    with pytest.raises(S3Unavailable), observed(telemetry, "s3", "upload_part", by_type):
+    with pytest.raises(S3Unavailable), observed(telemetry.emit, "s3", "upload_part", by_type):
         ask()
     assert telemetry.requests == [("s3", "upload_part", ErrorClass.TIMEOUT)]
 
@@ -45,7 +45,7 @@ async def test_a_request_that_is_cancelled_is_not_told() -> None:
     telemetry = FakeTelemetry()
 
     async def ask() -> None:
-        with observed(telemetry, "redis", "save", by_type):
+        with observed(telemetry.emit, "redis", "save", by_type):
             await asyncio.sleep(600)
 
     task = asyncio.create_task(ask())

@@ -54,7 +54,7 @@ def _asked(server: _Server, policy: RetryPolicy = POLICY) -> FakeTelemetry:
     telemetry = FakeTelemetry()
 
     async def ask() -> None:
-        assert await until_it_works("s3.head", server.ask, policy=policy, observer=telemetry) == "answer"
+        assert await until_it_works("s3.head", server.ask, policy=policy, emit=telemetry.emit) == "answer"
 
     run(ask())
     return telemetry
@@ -136,7 +136,7 @@ def test_what_is_not_transient_is_raised_at_once_and_as_it_is(error: Exception) 
     server, telemetry = _Server(1, lambda: error), FakeTelemetry()
 
     async def ask() -> None:
-        await until_it_works("s3.head", server.ask, policy=POLICY, observer=telemetry)
+        await until_it_works("s3.head", server.ask, policy=POLICY, emit=telemetry.emit)
 
     with pytest.raises(type(error)) as raised:
         run(ask())
@@ -150,7 +150,7 @@ def test_what_is_not_transient_ends_the_waiting_also_after_transient_trouble() -
     server, telemetry = _Server(3, errors.pop), FakeTelemetry()
 
     async def ask() -> None:
-        await until_it_works("s3.head", server.ask, policy=POLICY, observer=telemetry)
+        await until_it_works("s3.head", server.ask, policy=POLICY, emit=telemetry.emit)
 
     with pytest.raises(S3Rejected):
         run(ask())
@@ -186,7 +186,7 @@ def _cancelled(call: Callable[[], Awaitable[str]], after: float) -> tuple[bool, 
         return asking.cancelled()
 
     async def _ask() -> None:
-        await until_it_works("s3.head", call, policy=POLICY, observer=telemetry)
+        await until_it_works("s3.head", call, policy=POLICY, emit=telemetry.emit)
 
     return run(live()), telemetry
 
@@ -218,7 +218,7 @@ def _woken(stay_away: float, looks_every: float = 15.0, count: int = 50) -> list
             raise _away()
 
     async def wait() -> None:
-        await until_it_works("s3.head", call, policy=policy, observer=FakeTelemetry())
+        await until_it_works("s3.head", call, policy=policy, emit=FakeTelemetry().emit)
         ended.append(asyncio.get_running_loop().time())
 
     async def look() -> None:

@@ -235,7 +235,7 @@ class Simulation:
         return World(
             root="/recordings",
             recordings=self.disk,
-            store=PatientStore(self.store, slots, policy=EvenPolicy(), observer=self.telemetry),
+            store=PatientStore(self.store, slots, policy=EvenPolicy(), emit=self.telemetry.emit),
             checkpoints=self.redis,
             prober=ReadingProber(self.disk),
             slots=slots,

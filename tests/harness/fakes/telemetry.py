@@ -9,7 +9,6 @@ from enum import StrEnum
 from typing import TypeVar
 
 from src.domain import moments
-from src.metrics.moments import DaemonMethods
 
 M = TypeVar("M", bound=moments.Moment)
 
@@ -41,7 +40,7 @@ class FakeStreamTelemetry(_Remembering):
         return nullcontext()
 
 
-class FakeTelemetry(_Remembering, DaemonMethods):
+class FakeTelemetry(_Remembering):
     """The twin of ``moments.Telemetry``. Single requests are no moments here: they are listed apart."""
 
     def __init__(self) -> None:
