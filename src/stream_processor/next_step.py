@@ -1,4 +1,4 @@
-"""What a stream does next, decided from facts: when it is taken up, from then on, and after something refused.
+"""What a stream does next, decided from facts: when it is taken up, from then on, after a refusal, after a loss.
 
 Pure. The facts come in, one numbered case goes out; ``StreamProcessor`` acts on it, and comes back with the facts as
 they are then. What is dear to know (who writes, whether the structure of the file proves its end) is not gathered
@@ -11,7 +11,19 @@ from dataclasses import dataclass
 from enum import Enum
 from math import inf
 
-from ..domain import SOURCE_MISSING, STATUSES, Checkpoint, Marker, OverCapacity, Resume, Snapshot, Status, resuming
+from ..domain import (
+    SOURCE_MISSING,
+    STATUSES,
+    Checkpoint,
+    Marker,
+    OverCapacity,
+    Resume,
+    Snapshot,
+    Status,
+    StoredObject,
+    resuming,
+    whose,
+)
 from ..exceptions import ChunkProcessingError, FileChanged, PartNotTaken, PartNumberRefused, PartTooLarge, UploadGone
 
 # When a stream is taken up. A record is what an earlier process believed: each case but the first two asks the store.
@@ -190,3 +202,39 @@ def after_refusal(error: BaseException) -> Refusal:
             return Refusal.ANOTHER_UPLOAD
         case _:
             return Refusal.NOT_OURS
+
+
+# When the store does not know the upload any more (refusal 3). Completed by somebody, aborted or expired look alike;
+# only the object tells.
+#
+#  1  nothing is at the key, or still the object that was to be replaced -> the upload is lost: another one for the same
+#     key, under the same condition. Where the object to be replaced is gone, nothing is replaced any more.
+#  2  an object whose bytes were not compared with the file's yet -> compare them: same size proves nothing
+#  3  it is the file, whoever completed it -> proved; nothing is sent again
+#  4  other bytes, but made by this stream, or from this very file and not longer than it: a completion of ours that
+#     nobody heard of, and the file has changed since -> bring it up to date
+#  5  anything else -> a stranger's: another key
+
+
+class Loss(Enum):
+    """What the loss of an upload leads to; the numbers are those of the table above."""
+
+    LOST = 1
+    COMPARE = 2
+    COMPLETED = 3
+    OUTDATED = 4
+    STRANGERS = 5
+
+
+def after_loss(record: Checkpoint, stored: StoredObject | None, *, is_the_file: bool | None, size: int) -> Loss:
+    """``stored``: the object at the stream's key; ``is_the_file``: whether it was found to be, None: not compared.
+    ``size``: the file's, when it was last seen."""
+    if stored is None or stored.etag == record.replaces:
+        return Loss.LOST
+    if is_the_file is None:
+        return Loss.COMPARE
+    if is_the_file:
+        return Loss.COMPLETED
+    if whose.is_ours(stored, record.stream_id, record.identity, size):
+        return Loss.OUTDATED
+    return Loss.STRANGERS

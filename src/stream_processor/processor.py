@@ -23,6 +23,7 @@ from ..domain import (
     Snapshot,
     Status,
     Step,
+    StoredObject,
     World,
     metadata_value,
     moments,
@@ -47,7 +48,7 @@ from .completion import Completion
 from .describing import Describing
 from .documents import Documents
 from .ledger import Ledger
-from .next_step import Case, Facts, Refusal
+from .next_step import Case, Facts, Loss, Refusal
 from .pacing import Pacing
 from .proving import Proving
 from .replaced import Replaced
@@ -357,16 +358,21 @@ class StreamProcessor:
     async def _upload_is_gone(self) -> bool:
         """The store does not know the upload: completed by somebody, aborted or expired. The object tells."""
         await self._anew.pause_if_lost_again()
-        record = self._ledger.record
+        record, is_the_file = self._ledger.record, None
         stored = await self._world.store.head(record.key)
-        if stored is None or stored.etag == record.replaces:
-            await self._anew.begin(replaces=stored.etag if stored else None)
-            return False
-        if await self._proving.is_the_file(stored):
-            return await self._record_and_finish()
-        size = self._sight.seen.size if self._sight.seen else 0
-        if whose.is_ours(stored, record.stream_id, record.identity, size):
-            await self._anew.begin(replaces=stored.etag)
-        else:
-            await self._anew.at_another_key()
-        return False
+        while True:
+            size = self._sight.seen.size if self._sight.seen else 0
+            match next_step.after_loss(record, stored, is_the_file=is_the_file, size=size), stored:
+                case Loss.LOST, _:
+                    await self._anew.begin(replaces=stored.etag if stored else None)
+                    return False
+                case Loss.COMPARE, StoredObject() as there:
+                    is_the_file = await self._proving.is_the_file(there)
+                case Loss.COMPLETED, _:
+                    return False  # it is recorded as proved
+                case Loss.OUTDATED, StoredObject() as there:
+                    await self._anew.begin(replaces=there.etag)
+                    return False
+                case _:
+                    await self._anew.at_another_key()
+                    return False

@@ -14,7 +14,7 @@ import pytest
 from src.domain import Answer, ChunkBody, Limits, Naming, PartSchedule, Snapshot, StoredPart, WhenMissing
 from src.exceptions import PartTooLarge
 from src.stream_processor import next_step
-from src.stream_processor.next_step import Case, Refusal
+from src.stream_processor.next_step import Case, Loss, Refusal
 from tests.corpus import test_courses as courses
 from tests.crash import test_changes as changes
 from tests.crash import test_done_already as done_already
@@ -26,7 +26,7 @@ from tests.crash import test_many_recordings as many_recordings
 from tests.crash import test_parts as parts
 from tests.crash import test_source as source
 from tests.crash import test_source_missing as source_missing
-from tests.harness.crash.scenes import growing_file, killed_at, lived, restart
+from tests.harness.crash.scenes import PATH, bytes_of, growing_file, killed_at, lived, recordings_in, restart
 from tests.harness.crash.simulation import CHUNK, Simulation
 from tests.harness.fakes.store import FakeStore, Happens
 from tests.harness.numbered_cases import WithoutCase, without_each_case
@@ -93,7 +93,24 @@ def _no_body_of_that_size_passes() -> None:
     assert lived(script, naming=naming, store=_TakesSmallBodies(limits=limits)).problems() == []
 
 
-SCENES: Mapping[Case | Refusal, Scene] = {
+def _completed_and_forgotten_and_the_file_grows() -> None:
+    async def script(simulation: Simulation) -> None:
+        def meanwhile() -> None:
+            simulation.redis.roll_back(2)
+            simulation.disk.append(PATH, bytes_of(CHUNK, 50))
+
+        await growing_file(simulation, 3)
+        await killed_at(simulation, "store.complete_upload", meanwhile)
+
+    simulation = lived(script)
+    assert simulation.problems() == []
+    assert set(recordings_in(simulation.store)) == {PATH}
+
+
+_REDIS_FORGETS_THE_END = partial(
+    done_already.test_a_redis_that_is_rolled_back_behind_a_done_stream_costs_nothing_and_is_right_after_a_start, 5
+)
+SCENES: Mapping[Case | Refusal | Loss, Scene] = {
     Case.LEAVE_TO_LATER: partial(
         of_the_model.test_a_record_that_redis_has_lost_the_end_of_is_left_when_its_file_is_a_later_recording, 6
     ),
@@ -104,9 +121,7 @@ SCENES: Mapping[Case | Refusal, Scene] = {
     Case.SETTLE: _killed_behind_a_completion_that_happens_late,
     Case.REJOIN: _killed_and_redis_has_lost_the_last_parts,
     Case.ADOPT: partial(changes.test_a_kill_while_parts_are_copied_goes_on_with_the_same_upload, True, "default"),
-    Case.PROVED: partial(
-        done_already.test_a_redis_that_is_rolled_back_behind_a_done_stream_costs_nothing_and_is_right_after_a_start, 5
-    ),
+    Case.PROVED: _REDIS_FORGETS_THE_END,
     Case.GO_ON: partial(changes.test_growth_while_the_file_is_sealed_takes_it_back_to_active, 3),
     Case.OPEN: many_recordings.test_parts_are_sent_while_the_recorder_writes,
     Case.COPY: changes.test_growth_after_completion_copies_the_unchanged_parts_and_sends_the_rest,
@@ -133,8 +148,13 @@ SCENES: Mapping[Case | Refusal, Scene] = {
     Refusal.NOT_OURS: partial(
         source.test_a_recording_that_disappears_fails_keeps_its_upload_and_goes_on_when_seen_again, False
     ),
+    Loss.LOST: lost_uploads.test_an_upload_that_expires_while_the_recorder_writes_is_made_anew,
+    Loss.COMPARE: _REDIS_FORGETS_THE_END,
+    Loss.COMPLETED: _REDIS_FORGETS_THE_END,
+    Loss.OUTDATED: _completed_and_forgotten_and_the_file_grows,
+    Loss.STRANGERS: lost_uploads.test_an_upload_that_expired_while_a_stranger_took_its_key_is_made_anew_at_the_next,
 }
-MUTANTS = [*without_each_case(next_step, Case), *without_each_case(next_step, Refusal)]
+MUTANTS = [mutant for cases in (Case, Refusal, Loss) for mutant in without_each_case(next_step, cases)]
 
 
 def _ends_wrong(scene: Scene) -> bool:

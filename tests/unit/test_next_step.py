@@ -19,6 +19,8 @@ from src.domain import (
     PartSchedule,
     Snapshot,
     Status,
+    StoredObject,
+    whose,
 )
 from src.exceptions import (
     ChunkProcessingError,
@@ -32,7 +34,7 @@ from src.exceptions import (
     UploadGone,
 )
 from src.stream_processor import next_step
-from src.stream_processor.next_step import Case, Facts, Refusal, decide, taking_up
+from src.stream_processor.next_step import Case, Facts, Loss, Refusal, decide, taking_up
 from tests.harness.numbered_cases import WithoutCase, without_each_case
 
 BEGAN = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -110,11 +112,29 @@ REFUSED: Mapping[Refusal, tuple[BaseException, ...]] = {
 }
 
 
-def _told(case: Case | Refusal) -> list[Case | Refusal | None]:
+PARTLY = StoredObject(200, "there", 5)
+OURS = replace(PARTLY, metadata=whose.object_metadata("a" * 32, "a.mp4", IDENTITY, SCHEDULE))
+#: An object at the key, what is to be replaced there, and whether its bytes were found to be the file's.
+LOST: Mapping[Loss, tuple[tuple[StoredObject | None, str | None, bool | None], ...]] = {
+    Loss.LOST: ((None, None, None), (None, "there", None), (OURS, "there", None), (PARTLY, "there", None)),
+    Loss.COMPARE: ((PARTLY, None, None), (OURS, "another", None)),
+    Loss.COMPLETED: ((PARTLY, None, True), (OURS, None, True)),
+    Loss.OUTDATED: ((OURS, None, False),),
+    Loss.STRANGERS: ((PARTLY, None, False),),
+}
+Known = Case | Refusal | Loss
+
+
+def _told(case: Known) -> list[Known | None]:
     """What the functions say to the examples of a case; None where they have nothing to say."""
     try:
         if isinstance(case, Refusal):
             return [next_step.after_refusal(error) for error in REFUSED[case]]
+        if isinstance(case, Loss):
+            return [
+                next_step.after_loss(_record(upload_id="u", replaces=etag), stored, is_the_file=equal, size=250)
+                for stored, etag, equal in LOST[case]
+            ]
         if case in TAKEN_UP:
             record, later = TAKEN_UP[case]
             return [next_step.taking_up(record, None if later is None else _marker(BEGAN + later))]
@@ -126,23 +146,24 @@ def _told(case: Case | Refusal) -> list[Case | Refusal | None]:
 def test_the_cases_are_numbered_as_in_the_tables() -> None:
     assert [case.value for case in Case] == list(range(1, 20))
     assert [case.value for case in Refusal] == list(range(1, 9))
+    assert [case.value for case in Loss] == list(range(1, 6))
     assert [*TAKEN_UP, *DECIDED] == list(Case)
 
 
-@pytest.mark.parametrize("case", [*Case, *Refusal], ids=str)
-def test_each_case_has_its_examples(case: Case | Refusal) -> None:
+@pytest.mark.parametrize("case", [*Case, *Refusal, *Loss], ids=str)
+def test_each_case_has_its_examples(case: Known) -> None:
     assert set(_told(case)) == {case}
 
 
 @pytest.mark.parametrize(
-    "mutant", [*without_each_case(next_step, Case), *without_each_case(next_step, Refusal)], ids=str
+    "mutant", [mutant for cases in (Case, Refusal, Loss) for mutant in without_each_case(next_step, cases)], ids=str
 )
 def test_without_a_case_its_examples_are_told_something_else(
     mutant: WithoutCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mutant(monkeypatch)
     case = mutant.case
-    assert isinstance(case, Case | Refusal)
+    assert isinstance(case, Known)
     assert case not in _told(case)
 
 
