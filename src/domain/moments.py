@@ -16,27 +16,25 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, dataclass_transform
 
 from .recording import FailedFor, SendReason, Status
 
 
+@dataclass_transform(frozen_default=True)
 class Moment:
-    """Something happened that somebody may want to read or to count."""
+    """Something happened that somebody may want to read or to count. What is derived from it is a frozen dataclass."""
 
-    __slots__ = ()
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True)(cls)
 
 
 class DaemonMoment(Moment):
     """A moment of the daemon, of a folder, or of a service."""
 
-    __slots__ = ()
-
 
 class StreamMoment(Moment):
     """A moment of one stream; its line also has ``stream_id`` and ``file_path``."""
-
-    __slots__ = ()
 
 
 #: The only thing that an edge needs in order to say what happened. Never raises, never waits; any thread may call it.
@@ -65,17 +63,14 @@ class Telemetry(Protocol):
 # -- one stream ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class StreamStarted(StreamMoment):
     key: str
 
 
-@dataclass(frozen=True, slots=True)
 class StreamResumed(StreamMoment):
     key: str
 
 
-@dataclass(frozen=True, slots=True)
 class PartStored(StreamMoment):
     """A part was sent, for the first time or again."""
 
@@ -85,7 +80,6 @@ class PartStored(StreamMoment):
     reason: SendReason
 
 
-@dataclass(frozen=True, slots=True)
 class PartCopied(StreamMoment):
     """The store has made a part out of an object of its own; nothing was sent."""
 
@@ -94,23 +88,19 @@ class PartCopied(StreamMoment):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
 class UploadAdopted(StreamMoment):
     upload_id: str
     parts: int
 
 
-@dataclass(frozen=True, slots=True)
 class WentIdle(StreamMoment):
     quiet_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
 class GrewAgain(StreamMoment):
     pass
 
 
-@dataclass(frozen=True, slots=True)
 class Sealed(StreamMoment):
     """All of the file is in parts that the store lists; ``seconds`` since it counted as finished."""
 
@@ -119,7 +109,6 @@ class Sealed(StreamMoment):
     sent_again: int
 
 
-@dataclass(frozen=True, slots=True)
 class ObjectProved(StreamMoment):
     """``seconds_since_change``: since the file's last change; None where nobody can say."""
 
@@ -129,20 +118,17 @@ class ObjectProved(StreamMoment):
     seconds_since_change: float | None
 
 
-@dataclass(frozen=True, slots=True)
 class StreamIdTaken(StreamMoment):
     """The object was there already, and the stream goes by its id from now on."""
 
     object_stream_id: str
 
 
-@dataclass(frozen=True, slots=True)
 class ObjectBeingReplaced(StreamMoment):
     key: str
     etag: str
 
 
-@dataclass(frozen=True, slots=True)
 class KeyTaken(StreamMoment):
     """Somebody else's object is at ``taken``; the recording goes to ``key``."""
 
@@ -150,37 +136,31 @@ class KeyTaken(StreamMoment):
     key: str
 
 
-@dataclass(frozen=True, slots=True)
 class UploadLost(StreamMoment):
     upload_id: str
 
 
-@dataclass(frozen=True, slots=True)
 class StatusIs(StreamMoment):
     """No line."""
 
     status: Status
 
 
-@dataclass(frozen=True, slots=True)
 class CapacityUsed(StreamMoment):
     """How full the upload is, from 0 to 1. No line."""
 
     ratio: float
 
 
-@dataclass(frozen=True, slots=True)
 class NearCapacity(StreamMoment):
     size: int
     capacity: int
 
 
-@dataclass(frozen=True, slots=True)
 class ProbeFailed(StreamMoment):
     error: str
 
 
-@dataclass(frozen=True, slots=True)
 class Completed(StreamMoment):
     """``duration_seconds``: the film's length, None where unknown; ``stream_seconds``: from first sight to now."""
 
@@ -191,29 +171,24 @@ class Completed(StreamMoment):
     processing_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
 class AlreadyStored(StreamMoment):
     key: str
 
 
-@dataclass(frozen=True, slots=True)
 class DocumentTaken(StreamMoment):
     key: str
 
 
-@dataclass(frozen=True, slots=True)
 class Rescued(StreamMoment):
     key: str
     size: int
 
 
-@dataclass(frozen=True, slots=True)
 class Failed(StreamMoment):
     reason: str
     hint: str
 
 
-@dataclass(frozen=True, slots=True)
 class Trouble(StreamMoment):
     """What failed and is tried again after ``retry_seconds``; None: with what comes next."""
 
@@ -225,7 +200,6 @@ class Trouble(StreamMoment):
 # -- the daemon and its recordings ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class DaemonStarted(DaemonMoment):
     """``settings`` are the ones that matter, each a field of the line; ``ffprobe`` is its version, if there is one."""
 
@@ -234,56 +208,46 @@ class DaemonStarted(DaemonMoment):
     settings: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
 class SettingsNotice(DaemonMoment):
     notice: str
 
 
-@dataclass(frozen=True, slots=True)
 class FfprobeMissing(DaemonMoment):
     pass
 
 
-@dataclass(frozen=True, slots=True)
 class DaemonStopped(DaemonMoment):
     pass
 
 
-@dataclass(frozen=True, slots=True)
 class ActiveStreams(DaemonMoment):
     """No line."""
 
     count: int
 
 
-@dataclass(frozen=True, slots=True)
 class FailedStreams(DaemonMoment):
     """How many are kept as failed now. No line."""
 
     counts: Mapping[FailedFor, int]
 
 
-@dataclass(frozen=True, slots=True)
 class EmptyFile(DaemonMoment):
     file_path: str
 
 
-@dataclass(frozen=True, slots=True)
 class StreamsRecovered(DaemonMoment):
     streams: int
 
 
-@dataclass(frozen=True, slots=True)
 class Draining(DaemonMoment):
     streams: int
 
 
-@dataclass(frozen=True, slots=True)
 class Drained(DaemonMoment):
     dropped: int
 
 
-@dataclass(frozen=True, slots=True)
 class Unexpected(DaemonMoment):
     """A bug or a rarity: told with its traceback, since nobody foresaw it. ``stream_id`` where there is one already."""
 
@@ -293,13 +257,11 @@ class Unexpected(DaemonMoment):
     stream_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
 class OrphanAborted(DaemonMoment):
     key: str
     upload_id: str
 
 
-@dataclass(frozen=True, slots=True)
 class OrphansLeft(DaemonMoment):
     """``keys`` are a few of theirs. Told when the number changes."""
 
@@ -307,7 +269,6 @@ class OrphansLeft(DaemonMoment):
     keys: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
 class ObjectsGone(DaemonMoment):
     """``keys`` are a few of theirs. Told when the number changes."""
 
@@ -315,7 +276,6 @@ class ObjectsGone(DaemonMoment):
     keys: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
 class UploadsExpire(DaemonMoment):
     days: int
 
@@ -323,7 +283,6 @@ class UploadsExpire(DaemonMoment):
 # -- watching ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class FileSkipped(DaemonMoment):
     """Once for each path, until it is something else."""
 
@@ -331,7 +290,6 @@ class FileSkipped(DaemonMoment):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
 class WatcherRestarted(DaemonMoment):
     """Notifications ended; they are tried again after so many seconds. The scan goes on."""
 
@@ -339,14 +297,12 @@ class WatcherRestarted(DaemonMoment):
     error: BaseException
 
 
-@dataclass(frozen=True, slots=True)
 class LeftOut(DaemonMoment):
     """How many files are left out now. No line."""
 
     count: int
 
 
-@dataclass(frozen=True, slots=True)
 class OldFilesLeftOut(DaemonMoment):
     """``file_path`` is the newest of them, and ``changed_at`` when it changed last."""
 
@@ -355,7 +311,6 @@ class OldFilesLeftOut(DaemonMoment):
     changed_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
 class ExcludedStreams(DaemonMoment):
     """``paths`` are a few of theirs."""
 
@@ -363,7 +318,6 @@ class ExcludedStreams(DaemonMoment):
     paths: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
 class FilmUnmatched(DaemonMoment):
     """A file that looks like a film matches no pattern; ``pattern`` would take it. Once for each pattern."""
 
@@ -371,19 +325,16 @@ class FilmUnmatched(DaemonMoment):
     pattern: str
 
 
-@dataclass(frozen=True, slots=True)
 class FolderMissing(DaemonMoment):
     """The watched folder is away, empty at once, or on another device than before: nothing counts as deleted."""
 
     folder: str
 
 
-@dataclass(frozen=True, slots=True)
 class FolderBack(DaemonMoment):
     folder: str
 
 
-@dataclass(frozen=True, slots=True)
 class FolderScanned(DaemonMoment):
     """A whole scan of a folder that is there; ``files``: recordings in it."""
 
@@ -394,7 +345,6 @@ class FolderScanned(DaemonMoment):
 # -- Redis and the store -------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class RecordSetAside(DaemonMoment):
     """Something under ``key`` could not be used; where it was moved, ``reason`` says where to."""
 
@@ -402,34 +352,29 @@ class RecordSetAside(DaemonMoment):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
 class RedisMayLose(DaemonMoment):
     """Redis is configured so that it can lose records."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
 class RedisForgot(DaemonMoment):
     """Redis no longer knew so many streams of this process; they were written anew."""
 
     records: int
 
 
-@dataclass(frozen=True, slots=True)
 class AbilityLearnt(DaemonMoment):
     ability: str
     able: bool
 
 
-@dataclass(frozen=True, slots=True)
 class AbilityLost(DaemonMoment):
     """The store could do this and no longer does."""
 
     ability: str
 
 
-@dataclass(frozen=True, slots=True)
 class AbilitiesUnknown(DaemonMoment):
     """What cannot be learnt; once."""
 
@@ -440,7 +385,6 @@ class AbilitiesUnknown(DaemonMoment):
 # -- requests and outages ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class RequestEnded(DaemonMoment):
     """A single request. ``operation`` is one of few names, ``error_class`` None after a success; ``answered``: the
     service said what it was asked, be it that a key is free. No line."""
@@ -452,7 +396,6 @@ class RequestEnded(DaemonMoment):
     answered: bool
 
 
-@dataclass(frozen=True, slots=True)
 class OperationFailed(DaemonMoment):
     """An attempt has failed. ``wait_seconds`` is 0 when it will not be tried again. Which line comes of it depends on
     what failed before: ``ServiceAway``, ``AnswerNotUnderstood`` or none."""
@@ -463,7 +406,6 @@ class OperationFailed(DaemonMoment):
     wait_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
 class OperationRecovered(DaemonMoment):
     """An operation that had failed works. No line of its own: ``ServiceBack`` comes of it, if there was an outage."""
 
@@ -472,14 +414,12 @@ class OperationRecovered(DaemonMoment):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
 class OperationGivenUp(DaemonMoment):
     """Nobody waits for it any longer. No line."""
 
     operation: str
 
 
-@dataclass(frozen=True, slots=True)
 class OutageBegan(DaemonMoment):
     """``since`` is Unix time. No line: the first attempt that failed has one."""
 
@@ -487,14 +427,12 @@ class OutageBegan(DaemonMoment):
     since: float
 
 
-@dataclass(frozen=True, slots=True)
 class OutageEnded(DaemonMoment):
     """Somebody was answered, or nobody asks any more. No line."""
 
     service: str
 
 
-@dataclass(frozen=True, slots=True)
 class ServiceAway(DaemonMoment):
     """An attempt failed: the service is away or refuses. ``away_seconds`` None: a refusal for good, no outage."""
 
@@ -506,7 +444,6 @@ class ServiceAway(DaemonMoment):
     error: BaseException
 
 
-@dataclass(frozen=True, slots=True)
 class AnswerNotUnderstood(DaemonMoment):
     """An attempt failed because of what the service answers; it is there."""
 
@@ -516,7 +453,6 @@ class AnswerNotUnderstood(DaemonMoment):
     error: BaseException
 
 
-@dataclass(frozen=True, slots=True)
 class ServiceBack(DaemonMoment):
     """The end of an outage that the log has a line of, with all failures in it."""
 
@@ -528,14 +464,12 @@ class ServiceBack(DaemonMoment):
 # -- the process ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class ReadinessLooked(DaemonMoment):
     """Which parts are there. No line."""
 
     parts: Mapping[str, bool]
 
 
-@dataclass(frozen=True, slots=True)
 class NotReady(DaemonMoment):
     """A part stays missing, for so many seconds by now."""
 
@@ -545,13 +479,11 @@ class NotReady(DaemonMoment):
     error: BaseException
 
 
-@dataclass(frozen=True, slots=True)
 class ReadyAgain(DaemonMoment):
     service: str
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
 class LoopLagged(DaemonMoment):
     """How late the event loop came to a task, and the longest such delay of the last minute. No line."""
 
@@ -559,7 +491,6 @@ class LoopLagged(DaemonMoment):
     longest: float
 
 
-@dataclass(frozen=True, slots=True)
 class LoopHangs(DaemonMoment):
     """The process ends now."""
 

@@ -1,11 +1,8 @@
 """What becomes of each moment: its log line, what it counts, and its row of the operations reference.
 
-The one table. A moment that is not here cannot be emitted, which a test holds; to tell of something new is a class in
-``domain/moments.py`` and a row here, and ``python -m scripts.documents`` writes the reference. What is not said of a
-moment it does not have: without ``line`` there is no line, without ``metrics`` nothing is counted.
-
-Every event that warns has ``means`` and ``do``: whoever is woken by it looks them up. Seconds are rounded in a line,
-because nobody reads microseconds, and never in a metric.
+The one table: to tell of something new is a class in ``domain/moments.py`` and a row here, and ``python -m
+scripts.documents`` writes the reference. A test holds that each moment has its row, and each event that warns its
+``means`` and ``do``: whoever is woken by it looks them up. Seconds are rounded in lines, never in metrics.
 """
 
 from __future__ import annotations
