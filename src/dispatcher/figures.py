@@ -29,3 +29,4 @@ def tell_how_many(register: Register, world: World) -> None:
         moments.ActiveStreams(sum(stream.processor is not None for stream in register.by_identity.values()))
     )
     world.telemetry.emit(moments.FailedStreams(Counter(map(lifecycle.failed_for, register.failed.values()))))
+    world.telemetry.emit(moments.KeptStreams(Counter(record.status for record in register.failed.values())))

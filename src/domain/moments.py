@@ -232,6 +232,12 @@ class FailedStreams(DaemonMoment):
     counts: Mapping[FailedFor, int]
 
 
+class KeptStreams(DaemonMoment):
+    """How many are kept, and carried by nobody, at each status. No line."""
+
+    counts: Mapping[Status, int]
+
+
 class EmptyFile(DaemonMoment):
     file_path: str
 

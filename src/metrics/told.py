@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Generic, Literal, TypeVar, cast
 
-from ..domain import FailedFor, SendReason, Status, moments
+from ..domain import STATUSES, Care, FailedFor, SendReason, moments
 from ..exceptions import described
 from . import instruments as metric
 from .series import Series
@@ -132,7 +132,12 @@ def _unexpected_fields(moment: moments.Unexpected) -> Fields:
 def _failed_streams(series: Series, moment: moments.FailedStreams) -> None:
     for reason in FailedFor:
         series(metric.FAILED_NOW).labels(reason).set(moment.counts.get(reason, 0))
-    series(metric.STREAMS).labels(Status.FAILED).set(sum(moment.counts.values()))
+
+
+def _kept_streams(series: Series, moment: moments.KeptStreams) -> None:
+    for status, standing in STATUSES.items():
+        if standing.care is Care.KEPT:
+            series(metric.STREAMS).labels(status).set(moment.counts.get(status, 0))
 
 
 def _scanned(series: Series, moment: moments.FolderScanned) -> None:
@@ -403,6 +408,7 @@ _ROWS = (
     ),
     Told(moments.ActiveStreams, metrics=lambda series, m: series(metric.ACTIVE).set(m.count)),
     Told(moments.FailedStreams, metrics=_failed_streams),
+    Told(moments.KeptStreams, metrics=_kept_streams),
     Told(moments.EmptyFile, Line("empty_file", "dispatcher")),
     Told(moments.StreamsRecovered, Line("streams_recovered", "dispatcher")),
     Told(moments.Draining, Line("draining", "dispatcher")),

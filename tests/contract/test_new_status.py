@@ -37,12 +37,12 @@ _ENTRIES = """        Status.REJECTED: Standing(
 _ASKED = """
 import asyncio, json, sys
 from dataclasses import replace
-from prometheus_client import CollectorRegistry
 from scripts.documents import architecture, lifecycle
-from src.domain import Status
-from src.metrics.instruments import STREAMS, Instruments
+from src.domain import Status, moments
+from src.metrics.instruments import STREAMS
 from src.redis_client.names import SETS
 from tests.contract.test_checkpoints import client, opened_redis, record
+from tests.unit.test_metrics import Bench
 
 url, prefix = sys.argv[1:]
 
@@ -69,14 +69,13 @@ async def gone_through(status):
     return where, found, then
 
 
-registry = CollectorRegistry()
-Instruments(registry)
-streams = next(metric for metric in registry.collect() if metric.name == "cefmp4_streams")
+bench = Bench()
+bench.metrics.emit(moments.KeptStreams({Status("rejected"): 2}))
 print(json.dumps({
     "rejected": asyncio.run(gone_through("rejected")),
     "discarded": asyncio.run(gone_through("discarded")),
     "means": STREAMS.means,
-    "gauge": [sample.labels["status"] for sample in streams.samples],
+    "gauge": {str(status): bench.value("cefmp4_streams", status=status) for status in Status},
     "diagram": lifecycle(),
     "table": architecture(),
 }))
@@ -104,8 +103,9 @@ def test_a_new_status_needs_no_edit_but_its_entry(tmp_path: Path, redis_server: 
     told = _told(tmp_path, redis_server)
     assert told["rejected"] == [["rejected"], ["rejected"], ["active"]]  # each time out of the set that it was in
     assert told["discarded"] == [["discarded"], [], ["active"]]
-    assert "rejected" in told["gauge"]
-    assert "discarded" not in told["gauge"]
+    assert told["gauge"]["rejected"] == 2
+    assert told["gauge"]["failed"] == 0
+    assert told["gauge"]["discarded"] is told["gauge"]["completed"] is None
     assert told["means"].endswith("`failed`, `rejected`")
     assert "    rejected --> active: seen_again\n" in told["diagram"]
     assert "| `rejected` | `seen_again` | `active` |\n" in told["table"]
