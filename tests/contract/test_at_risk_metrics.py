@@ -6,7 +6,7 @@ import asyncio
 import math
 import shutil
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from src.containers import Read
-from src.domain import Holding, Identity, SendReason, Waiting, moments
+from src.domain import Figures, Holding, Identity, Look, SendReason, Waiting, Watch, moments
 from src.metrics import AtRiskCollector, Lookout, Metrics, at_risk
 from src.metrics.at_risk import MediaClocks
 from src.watcher import RecordingFiles
@@ -122,6 +122,40 @@ async def test_what_the_daemon_has_sent_is_the_uplink(table: Table) -> None:
         assert table.value("cefmp4_uplink_bytes_per_second") == 0
         stream.emit(moments.PartStored(number=1, size=10**9, seconds=1, reason=SendReason.NEW))
         await table.until(lambda: (table.value("cefmp4_uplink_bytes_per_second") or 0) > 10**6)
+
+
+async def test_a_look_knows_what_was_sent_and_whether_the_store_is_away(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Look] = []
+
+    class Noted(Watch):
+        def look(self, look: Look, media_seconds: Mapping[Identity, float]) -> Figures:
+            looks.append(look)
+            return super().look(look, media_seconds)
+
+    monkeypatch.setattr(at_risk, "Watch", Noted)
+    stream = table.metrics.stream("one", "a.mp4")
+
+    async def seen() -> tuple[float, bool]:
+        """What a look saw that began after now."""
+        before = len(looks)
+        await table.until(lambda: len(looks) >= before + 2)
+        return looks[-1].sent, looks[-1].away
+
+    async with table.looking():
+        assert await seen() == (0, False)
+        stream.emit(moments.PartStored(1, 5, 1.0, SendReason.NEW))
+        stream.emit(moments.PartCopied(2, 7, 1.0))
+        stream.emit(moments.PartStored(1, 6, 1.0, SendReason.HEAD_PATCH))
+        assert await seen() == (11, False)
+        table.metrics.emit(moments.OutageBegan("redis", since=1.0))
+        assert await seen() == (11, False)
+        table.metrics.emit(moments.OutageBegan("s3", since=1.0))
+        table.metrics.emit(moments.OutageEnded("redis"))
+        assert await seen() == (11, True)
+        table.metrics.emit(moments.OutageEnded("s3"))
+        assert await seen() == (11, False)
 
 
 async def test_a_folder_that_is_away_costs_only_the_disks_figures(table: Table) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,6 +106,12 @@ def test_the_ports_are_kept() -> None:
 def test_every_moment_has_its_row_and_every_row_its_moment() -> None:
     classes = [one for one in vars(moments).values() if isinstance(one, type) and issubclass(one, moments.Moment)]
     assert {one for one in classes if not one.__subclasses__()} == set(TOLD)
+
+
+def test_nobody_reads_metrics_back_to_learn_what_the_daemon_does() -> None:
+    sources = {path: path.read_text(encoding="utf-8") for path in (Path(__file__).parents[2] / "src").rglob("*.py")}
+    reads = re.compile(r"restricted_registry|get_sample_value|\b\w*registry\.collect|generate_latest")
+    assert {path.name for path, text in sources.items() if reads.search(text)} == {"http_server.py"}
 
 
 def test_a_row_counts_or_is_said_or_a_listener_hears_of_it() -> None:
