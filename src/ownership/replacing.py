@@ -47,20 +47,15 @@ class Replacing:
         while True:
             candidate = await walk.following()
             key = candidate.key
-            if key == record.key or not self._keys.take(key, record.identity):
+            if key == record.key or self._keys.is_anothers(key, record.identity):
                 continue
-            is_taken = False
-            try:
-                stored = await self._world.store.head(key)
-                origin = origin_of(stored.metadata) if stored else None
-                is_ours = origin is not None and origin.stream_id == record.stream_id
-                is_free = stored is None and await self.description(key) == Described(None, foreign=False)
-                is_taken = is_ours or (is_free and candidate.may_be_taken)
-                if is_taken:
-                    return candidate, stored.etag if stored else None
-            finally:
-                if not is_taken:
-                    self._keys.leave(key, record.identity)  # it may be the very one of another file
+            stored = await self._world.store.head(key)
+            origin = origin_of(stored.metadata) if stored else None
+            is_ours = origin is not None and origin.stream_id == record.stream_id
+            is_free = stored is None and await self.description(key) == Described(None, foreign=False)
+            # Looking takes nothing: it may be the very key of another file, which somebody asks for meanwhile.
+            if (is_ours or (is_free and candidate.may_be_taken)) and self._keys.take(key, record.identity):
+                return candidate, stored.etag if stored else None
 
     def _walk_onwards(self, record: Checkpoint) -> Walk:
         natural = object_key(self._world.naming.key_prefix, record.path)

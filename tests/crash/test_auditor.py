@@ -63,8 +63,8 @@ Break = Callable[[pytest.MonkeyPatch], None]
 
 
 def keep_keys_that_were_passed_by(patch: pytest.MonkeyPatch) -> None:
-    """A key that a stream has tried stays its own until it ends."""
-    patch.setattr(Keys, "leave", lambda self, key, identity: None)
+    """A key that a stream has looked at is its own until it ends."""
+    patch.setattr(Keys, "is_anothers", lambda self, key, identity: not self.take(key, identity))
 
 
 def ask_about_the_film_by_its_path(patch: pytest.MonkeyPatch) -> None:

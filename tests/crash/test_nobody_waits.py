@@ -14,7 +14,7 @@ from itertools import product
 
 import pytest
 
-from src.domain import METADATA_SUFFIX, ChunkBody, Identity, Probe, StoredPart, World, Writers
+from src.domain import METADATA_SUFFIX, ChunkBody, Identity, Probe, StoredObject, StoredPart, World, Writers
 from src.exceptions import S3Unavailable
 from tests.harness.crash.harm import DISK, FFPROBE, HARMED, REDIS, STORE, Harm, HarmedSimulation, Kind
 from tests.harness.crash.scenes import (
@@ -22,6 +22,7 @@ from tests.harness.crash.scenes import (
     bytes_of,
     killed_at,
     lived,
+    on_effect,
     passed_by,
     recordings_in,
     rotated,
@@ -87,6 +88,64 @@ def test_a_key_that_a_stream_only_passed_by_is_free_for_the_file_that_owns_it() 
     simulation = lived(script, settle=2000)
     assert sizes["x~2.mp4"] == 5 * CHUNK, "the object of the finished file is brought up to date where it is"
     assert simulation.problems() == []
+
+
+class SlowToAnswer(FakeStore):
+    """The next look at one key takes minutes."""
+
+    slow: str | None = None
+
+    async def head(self, key: str) -> StoredObject | None:
+        if key == self.slow:
+            self.slow = None
+            await asyncio.sleep(300)
+        return await super().head(key)
+
+
+def test_a_key_that_a_stream_only_looks_at_is_free_for_the_file_that_owns_it() -> None:
+    """A stranger came to the key of a recording. While it looks at the second, the file goes on whose that is."""
+    store = SlowToAnswer(limits=LIMITS)
+
+    async def script(simulation: Simulation) -> None:
+        simulation.disk.write("x~2.mp4", bytes_of(4 * CHUNK, 3))
+        await asyncio.sleep(2 * SCAN)
+        await settled(simulation)
+
+        def plant() -> None:
+            simulation.plant("x.mp4", b"a stranger's")
+            store.slow = "x~2.mp4"
+
+        planted = on_effect(simulation, "store.complete_upload", plant, when="before")
+        simulation.disk.write("x.mp4", bytes_of(6 * CHUNK, 4))
+        await planted.wait()
+        await until(lambda: store.slow is None, "the look")
+        simulation.disk.append("x~2.mp4", bytes_of(CHUNK, 9))
+
+    simulation = lived(script, store=store, soon=None)
+    assert simulation.problems() == []
+    sizes = {key: len(found.data) for key, found in recordings_in(store).items()}
+    assert sizes == {"x.mp4": 12, "x~2.mp4": 5 * CHUNK, "x~3.mp4": 6 * CHUNK}
+
+
+def test_two_files_look_at_one_key_and_neither_waits_for_the_other() -> None:
+    """The first, whose own key is a stranger's, is a long time looking at the second: meanwhile that is taken."""
+    store = SlowToAnswer(limits=LIMITS)
+
+    async def script(simulation: Simulation) -> None:
+        simulation.plant("x.mp4", bytes_of(4 * CHUNK, 8))
+        store.slow = "x~2.mp4"
+        simulation.disk.write("x.mp4", bytes_of(4 * CHUNK, 3))
+        await until(lambda: store.slow is None, "the look")
+        simulation.disk.write("x~2.mp4", bytes_of(2 * CHUNK, 4))
+        await until(lambda: "x~2.mp4" in store.objects, "the second", seconds=QUIET + SOON)
+        assert [path for path, _ in simulation.disk.digests].count("x.mp4") == 4, "read once, to be compared"
+        await until(lambda: store.uploads, "the first", seconds=600)
+        assert [path for path, _ in simulation.disk.digests].count("x.mp4") == 4, "its bytes are still the same"
+
+    simulation = lived(script, store=store, soon=None)
+    assert simulation.problems() == []
+    sizes = {key: len(found.data) for key, found in recordings_in(store).items()}
+    assert sizes == {"x.mp4": 4 * CHUNK, "x~2.mp4": 2 * CHUNK, "x~3.mp4": 4 * CHUNK}
 
 
 def test_a_live_file_that_is_renamed_over_an_emptied_one_leaves_no_stream_behind() -> None:
