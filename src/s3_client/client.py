@@ -75,7 +75,6 @@ class S3Client:
         notes: ProbeNotes | None = None,
     ) -> None:
         self._settings = settings
-        self._policy = policy
         self._emit = emit
         self._deadlines = deadlines or Deadlines()
         self._notes = notes or NoNotes()
