@@ -28,5 +28,6 @@ def tell_how_many(register: Register, world: World) -> None:
     world.telemetry.emit(
         moments.ActiveStreams(sum(stream.processor is not None for stream in register.by_identity.values()))
     )
-    world.telemetry.emit(moments.FailedStreams(Counter(map(lifecycle.failed_for, register.failed.values()))))
-    world.telemetry.emit(moments.KeptStreams(Counter(record.status for record in register.failed.values())))
+    kept = register.failed.values()
+    failed_for, statuses = Counter(map(lifecycle.failed_for, kept)), Counter(record.status for record in kept)
+    world.telemetry.emit(moments.KeptStreams(failed_for, statuses))

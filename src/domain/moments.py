@@ -226,16 +226,11 @@ class ActiveStreams(DaemonMoment):
     count: int
 
 
-class FailedStreams(DaemonMoment):
-    """How many are kept as failed now. No line."""
-
-    counts: Mapping[FailedFor, int]
-
-
 class KeptStreams(DaemonMoment):
-    """How many are kept, and carried by nobody, at each status. No line."""
+    """How many are kept now and carried by nobody, by what they wait for and by their status. No line."""
 
-    counts: Mapping[Status, int]
+    failed_for: Mapping[FailedFor, int]
+    at: Mapping[Status, int]
 
 
 class EmptyFile(DaemonMoment):

@@ -129,15 +129,11 @@ def _unexpected_fields(moment: moments.Unexpected) -> Fields:
     }
 
 
-def _failed_streams(series: Series, moment: moments.FailedStreams) -> None:
-    for reason in FailedFor:
-        series(metric.FAILED_NOW).labels(reason).set(moment.counts.get(reason, 0))
-
-
 def _kept_streams(series: Series, moment: moments.KeptStreams) -> None:
-    for status, standing in STATUSES.items():
-        if standing.care is Care.KEPT:
-            series(metric.STREAMS).labels(status).set(moment.counts.get(status, 0))
+    for reason in FailedFor:
+        series(metric.FAILED_NOW).labels(reason).set(moment.failed_for.get(reason, 0))
+    for status in (status for status, standing in STATUSES.items() if standing.care is Care.KEPT):
+        series(metric.STREAMS).labels(status).set(moment.at.get(status, 0))
 
 
 def _scanned(series: Series, moment: moments.FolderScanned) -> None:
@@ -407,7 +403,6 @@ _ROWS = (
         do="report it with its traceback",
     ),
     Told(moments.ActiveStreams, metrics=lambda series, m: series(metric.ACTIVE).set(m.count)),
-    Told(moments.FailedStreams, metrics=_failed_streams),
     Told(moments.KeptStreams, metrics=_kept_streams),
     Told(moments.EmptyFile, Line("empty_file", "dispatcher")),
     Told(moments.StreamsRecovered, Line("streams_recovered", "dispatcher")),

@@ -70,7 +70,7 @@ async def gone_through(status):
 
 
 bench = Bench()
-bench.metrics.emit(moments.KeptStreams({Status("rejected"): 2}))
+bench.metrics.emit(moments.KeptStreams({}, {Status("rejected"): 2}))
 print(json.dumps({
     "rejected": asyncio.run(gone_through("rejected")),
     "discarded": asyncio.run(gone_through("discarded")),

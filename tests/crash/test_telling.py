@@ -65,11 +65,11 @@ def test_a_stream_is_told_through_every_status() -> None:
     assert [m.status for m in heard(simulation, moments.StatusIs)] == [
         *(Status.ACTIVE, Status.PENDING_COMPLETION, Status.S3_COMPLETED)
     ]
-    assert all(m.counts == {} for m in heard(simulation, moments.FailedStreams))
+    assert all(m.failed_for == {} for m in heard(simulation, moments.KeptStreams))
 
 
 def _failed(simulation: Simulation) -> dict[FailedFor, int]:
-    return dict(heard(simulation, moments.FailedStreams)[-1].counts)
+    return dict(heard(simulation, moments.KeptStreams)[-1].failed_for)
 
 
 def test_a_failed_stream_that_goes_on_counts_as_failed_no_longer() -> None:

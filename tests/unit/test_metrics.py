@@ -697,16 +697,16 @@ def test_streams_are_counted_by_their_status_while_somebody_carries_them() -> No
         stream.emit(moments.StatusIs(Status.PENDING_COMPLETION))
         assert counted() == {"active": 1, "pending_completion": 1, "s3_completed": 0, "failed": 0}
         other.emit(moments.StatusIs(Status.FAILED))
-        bench.metrics.emit(moments.KeptStreams({Status.FAILED: 1}))
+        bench.metrics.emit(moments.KeptStreams({FailedFor.OTHER: 1}, {Status.FAILED: 1}))
         assert counted() == {"active": 0, "pending_completion": 1, "s3_completed": 0, "failed": 1}
-    bench.metrics.emit(moments.KeptStreams({}))
+    bench.metrics.emit(moments.KeptStreams({}, {}))
     assert set(counted().values()) == {0}
 
 
 def test_failed_streams_are_counted_by_what_they_wait_for() -> None:
     bench = Bench()
     for counts in ({}, {FailedFor.DISPOSED: 2, FailedFor.OTHER: 1}, {FailedFor.SOURCE_MISSING: 3}, {}):
-        bench.metrics.emit(moments.FailedStreams(counts))
+        bench.metrics.emit(moments.KeptStreams(counts, {}))
         for reason in FailedFor:
             assert bench.value("cefmp4_failed_streams", reason=reason) == counts.get(reason, 0)
 
