@@ -343,6 +343,7 @@ def test_a_probe_that_meets_trouble_learns_the_same(stage: Stage) -> None:
             proxy.on("PutObject", login_page()),
         ]
         stage.daemon.start_and_wait(S3_ENDPOINT_URL=proxy.url)
+        stage.wait_until_probed()  # longer than a new upload waits for what the probe learns
         write(path, SMALL)
         stage.wait_until_done(path)
         (completion,) = proxy.seen("CompleteMultipartUpload", path.name)

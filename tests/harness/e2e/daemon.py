@@ -109,9 +109,11 @@ class Daemon:
     def exit_code(self, *, within: float = PATIENCE_SECONDS) -> int:
         """Wait for the end. Raises AssertionError when it does not come."""
         try:
-            return self._running().wait(within)
+            code = self._running().wait(within)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the daemon did not end within {within:.0f} s") from None
+        self.was_killed |= code != 0  # by the kernel, or by its watchdog
+        return code
 
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
