@@ -4,7 +4,8 @@ A file on a dead share, on a dying disk or in FUSE may hang for ever, and takes 
 no other file waits for that:
 
 * A call that gets no answer for ``_BESIDE_SECONDS`` no longer counts as one of those that run at once: another thread
-  takes its place. At most ``_MOST_BESIDE`` calls go on like that; if more hang, the rest keep their places.
+  takes its place; while others wait some do so sooner. At most ``_MOST_BESIDE`` calls go on like that; if more hang,
+  the rest keep their places.
 * Whoever waits for a call that gets no answer for ``silent_seconds`` gets ``ChunkProcessingError``. The call itself
   ends with the next answer, if there is one.
 * A file that hangs takes no further thread: a new call for it waits until the first one has come back or was given up,
@@ -23,7 +24,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from .exceptions import ChunkProcessingError
 
@@ -33,6 +34,10 @@ T = TypeVar("T")
 #: No byte, and no other answer, for so long: whoever waits for it does something else.
 SILENT_SECONDS = 30.0
 _BESIDE_SECONDS = 2.0
+#: While no place is free a part of this is enough; for so many at a time, as a disk that is only slow is not to be read
+#: by all threads at once.
+_EARLY = 1 / 4
+_MOST_EARLY = 16
 #: Threads beyond the usual number. A container may have a limit of 256 in all.
 _MOST_BESIDE = 64
 
@@ -109,10 +114,31 @@ class OpenFile:
             threading.Thread(target=_close_all, name="closing", daemon=True).start()
 
 
-class FileThreads:
-    """``count`` calls at once, each for one file; the threads are called ``name``. Belongs to one event loop."""
+class Caller(Protocol):
+    """Whoever calls learns how his call goes on."""
 
-    def __init__(self, count: int, name: str, *, silent_seconds: float = SILENT_SECONDS) -> None:
+    @property
+    def make_room(self) -> Callable[[], None]: ...
+
+    def heard(self, at: float) -> None: ...
+
+
+class FileThreads:
+    """``count`` calls at once, each for one file; the threads are called ``name``. Belongs to one event loop.
+
+    ``caller`` is asked at each call who calls: he is told of each answer that the call gets, and makes room for others
+    when it gets none.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        name: str,
+        *,
+        silent_seconds: float = SILENT_SECONDS,
+        caller: Callable[[], Caller | None] = lambda: None,
+    ) -> None:
+        self._caller = caller
         self._name = name
         self._silent_seconds = silent_seconds
         self._beside_seconds = min(_BESIDE_SECONDS, silent_seconds)
@@ -154,7 +180,7 @@ class FileThreads:
         except BaseException:
             self._places.release()
             raise
-        call = _Call(file, work, patience, loop.create_future(), partial(self._tell_end, loop))
+        call = _Call(file, work, patience, loop.create_future(), partial(self._tell_end, loop), self._caller())
         self._begin(call, loop)
         try:
             result: T = await call.outcome
@@ -177,7 +203,7 @@ class FileThreads:
         self._running.add(call)
         self._todo.put(call)
         if self._looking is None:
-            self._looking = loop.call_later(self._beside_seconds, self._look)
+            self._looking = loop.call_later(self._beside_seconds * _EARLY, self._look)
 
     async def _until_it_answers(self, file: Hashable, patience: float) -> None:
         while hanging := [call for call in self._beside.get(file, ()) if call.silence() >= self._beside_seconds]:
@@ -190,18 +216,33 @@ class FileThreads:
 
     def _look(self) -> None:
         """Now and then, while any call runs; on a good disk none is there for longer than one look."""
+        now = asyncio.get_running_loop().time()
+        early = sum(call.is_beside and call.silence() < self._beside_seconds for call in self._running)
         for call in self._running:
             silence = call.silence()
-            if silence >= self._beside_seconds and not call.is_beside and self._many_beside < _MOST_BESIDE:
-                call.is_beside = True
-                self._many_beside += 1
-                self._beside.setdefault(call.file, set()).add(call)
-                self._places.release()
+            if call.caller is not None:
+                call.caller.heard(now - silence)
+                if silence >= self._beside_seconds:
+                    call.caller.make_room()
+            is_early = self._beside_seconds * _EARLY <= silence < self._beside_seconds
+            if is_early and not call.is_beside and self._places.locked() and early < _MOST_EARLY:
+                early += 1
+                self._goes_beside(call)
+            elif silence >= self._beside_seconds and not call.is_beside:
+                self._goes_beside(call)
             if silence >= call.patience and not call.outcome.done():
                 call.outcome.set_exception(_silence(call.patience))
         self._looking = None
         if self._running:
-            self._looking = asyncio.get_running_loop().call_later(self._beside_seconds / 4, self._look)
+            self._looking = asyncio.get_running_loop().call_later(self._beside_seconds * _EARLY / 2, self._look)
+
+    def _goes_beside(self, call: _Call) -> None:
+        """Another may have its place."""
+        if self._many_beside < _MOST_BESIDE:
+            call.is_beside = True
+            self._many_beside += 1
+            self._beside.setdefault(call.file, set()).add(call)
+            self._places.release()
 
     def _tell_end(self, loop: asyncio.AbstractEventLoop, call: _Call) -> None:
         """In the call's thread."""
@@ -235,7 +276,9 @@ class _Call:
         patience: float,
         outcome: asyncio.Future[Any],
         when_over: Callable[[_Call], None],
+        caller: Caller | None,
     ) -> None:
+        self.caller = caller
         self.file = file
         self.patience = patience
         self.outcome = outcome

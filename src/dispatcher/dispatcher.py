@@ -30,7 +30,7 @@ from ..exceptions import ChunkProcessingError, FileChanged, Permanent, Stopped, 
 from ..ownership import Claims, Keys, Sweep, ToBeRead
 from . import figures, pauses
 from .hints import LOOK_AGAIN_SECONDS, Hints
-from .newcomers import Newcomers, Queue, Room
+from .newcomers import CLAIM_SECONDS, Newcomers, Queue, Room
 from .recovery import Recovery
 from .register import Processor, Register, Stream
 
@@ -127,6 +127,7 @@ class Dispatcher:
         """A recording that may be growing makes room for the next as soon as it is claimed, however many there are; of
         those that lie ready only so many are under way at once, so that each is there soon after it was begun. One that
         has to wait, or is seen growing, keeps nobody else waiting."""
+        late = asyncio.get_running_loop().call_later(CLAIM_SECONDS, room.give_back) if growing else None
         try:
             claimed = await self._claim(stream, snapshot, room)
             room.claimed()
@@ -136,6 +137,8 @@ class Dispatcher:
                 await self._carry(stream, claimed)
                 return
         finally:
+            if late is not None:
+                late.cancel()
             room.give_back()
             room.claimed()
         if claimed is not None:

@@ -13,6 +13,8 @@ from ..domain import Snapshot, Tally, Waiting
 
 #: Recordings that may be growing and are looked up at once; once that is done they are under way, all of them.
 _CLAIMS_AT_ONCE = 16
+#: One that has taken so long, whatever it waits for, lets the next begin.
+CLAIM_SECONDS = 3.0
 #: Files lying ready that are under way at once; the others wait, also a folder of 100,000.
 _RESTING_AT_ONCE = 16
 #: Files lying ready that nobody can say anything of yet, because S3 or Redis is away: so many at most are taken up.

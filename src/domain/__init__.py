@@ -85,6 +85,7 @@ from .recording import (
     Writers,
 )
 from .resuming import Resume, believable, left_behind, schedule_of
+from .silence import SILENT_SECONDS, UsualSilence
 from .whose import Ownership, is_ours, origin_of, whose_object
 
 __all__ = [
@@ -95,6 +96,7 @@ __all__ = [
     "MIB",
     "PROBE_KEY",
     "S3_LIMITS",
+    "SILENT_SECONDS",
     "SOURCE_MISSING",
     "STATUSES",
     "TRANSITIONS",
@@ -146,6 +148,7 @@ __all__ = [
     "Superseded",
     "Tally",
     "Turn",
+    "UsualSilence",
     "Waiting",
     "Watch",
     "WhenMissing",

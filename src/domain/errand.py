@@ -6,6 +6,7 @@ made of the recording's last requests is noted here, too: see ``slots``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,7 +19,9 @@ class Errand:
 
     ``may_read``: whether no other file that is to be read has waited longer; ``is_growing``: it was seen written to,
     time and again. ``parts_fail`` and ``asks_fail``: the store did not take the last part, or did not answer the last
-    small request. ``redis_fails``: Redis did not answer the last one.
+    small request. ``parts_pass``: it took the last part; ``heard_at``: when a byte moved last, in the time of the event
+    loop. ``parts_ended`` and ``asks_ended``: how often in a row the last was ended because others waited.
+    ``redis_fails``: Redis did not answer the last one.
     """
 
     make_room: Callable[[], None] = lambda: None
@@ -27,6 +30,24 @@ class Errand:
     parts_fail: bool = False
     asks_fail: bool = False
     redis_fails: bool = False
+    parts_pass: bool = False
+    parts_ended: int = 0
+    asks_ended: int = 0
+    heard_at: float = -math.inf
+    _silence: float = 0.0
+
+    def listen(self, at: float) -> None:
+        """Something begins: what was heard before says nothing of it."""
+        self.heard_at, self._silence = at, 0.0
+
+    def heard(self, at: float) -> None:
+        """A byte moved, or an answer came."""
+        self._silence = self.longest_silence(at)
+        self.heard_at = max(self.heard_at, at)
+
+    def longest_silence(self, at: float) -> float:
+        """Seconds, since it was listened to."""
+        return max(self._silence, at - self.heard_at)
 
     @property
     def on_probation(self) -> bool:

@@ -9,7 +9,7 @@ every effect may be repeated.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -256,6 +256,17 @@ class Turn(Protocol):
     def over(self) -> bool:
         """Whether others have waited long enough that this stream should let them in at the next boundary."""
 
+    @property
+    def at_once(self) -> int:
+        """Parts that may be on their way now; one while the turn is shared, or the store took none of the recording's
+        yet, and none when the turn was given back."""
+
+    def part(self) -> AbstractContextManager[None]:
+        """For as long as a part is in memory."""
+
+    def has_read(self) -> None:
+        """A part is in memory, and the store is asked from now on."""
+
     def stored(self) -> None:
         """A part was stored."""
 
@@ -268,10 +279,11 @@ class Slots(Protocol):
     """Turns at the store: at most so many streams do S3 work at once, the longest waiting first."""
 
     def turn(self) -> AbstractAsyncContextManager[Turn]:
-        """For one small request: before all that wait to send parts."""
+        """For one small request: before all that wait to send parts. Raises ``TimeoutError`` out of one that is silent
+        while too many others wait."""
 
-    def sending(self) -> AbstractAsyncContextManager[Turn]:
-        """For parts, as many as the turn lasts."""
+    def sending(self, at_once: int = 1) -> AbstractAsyncContextManager[Turn]:
+        """For parts, as many as the turn lasts; ``at_once`` of them fit into its memory."""
 
     def part_stored(self, size: int, seconds: float) -> None:
         """The store took a part of the current errand's recording."""

@@ -21,6 +21,7 @@ from .bucket import Bucket
 from .errors import no_sense, reading, translate
 from .requests import Requests
 from .settings import Deadlines
+from .transport import heard
 
 _DOCUMENT_LIMIT = 64 * 1024 * 1024
 #: What a store answers where a condition of ``put_document`` does not hold.
@@ -135,6 +136,7 @@ class Objects:
             while True:
                 async with asyncio.timeout(self._deadlines.call):
                     piece = await body.read(1024 * 1024)
+                heard()
                 if not piece:
                     return
                 yield piece

@@ -86,7 +86,7 @@ class PatientStore:
 
         async def told() -> T | None:
             try:
-                return await self._in_a_turn(lambda: ask(self._store))
+                return await self._in_a_turn(operation, lambda: ask(self._store))
             except S3Rejected:
                 return None
             except S3Unavailable as exc:
@@ -102,18 +102,22 @@ class PatientStore:
         async def ask() -> T:
             if need is not None:  # it may take a minute, in which others need the turn
                 await self._store.learn(need)
-            return await self._in_a_turn(call)
+            return await self._in_a_turn(operation, call)
 
         return await self.until_it_works(operation, ask)
 
-    async def _in_a_turn(self, call: Callable[[], Awaitable[T]]) -> T:
-        async with self._slots.turn():
-            try:
-                answer = await call()
-            except S3OperationError as exc:
-                # A refusal is an answer all the same.
-                self._slots.ask_answered(answered=not isinstance(exc, S3Unavailable))
-                raise
+    async def _in_a_turn(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+        try:
+            async with self._slots.turn():
+                try:
+                    answer = await call()
+                except S3OperationError as exc:
+                    # A refusal is an answer all the same.
+                    self._slots.ask_answered(answered=not isinstance(exc, S3Unavailable))
+                    raise
+        except TimeoutError:
+            self._slots.ask_answered(answered=False)
+            raise S3Unavailable(f"{operation}: no answer while many others waited", operation=operation) from None
         self._slots.ask_answered(answered=True)
         return answer
 

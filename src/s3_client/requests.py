@@ -28,7 +28,7 @@ from .errors import (
 )
 from .outcomes import SILENT
 from .settings import Deadlines, StoreSettings
-from .transport import moving
+from .transport import heard, moving
 from .uploads import KnownUploads
 
 
@@ -103,6 +103,7 @@ class Requests:
                 answer: dict[str, Any] = await getattr(self._client, operation)(
                     Bucket=self._settings.bucket, **arguments
                 )
+            heard()
         except TimeoutError:
             message = f"{operation}: no answer within {seconds:g} s"
             if stalled():

@@ -16,8 +16,13 @@ import botocore.auth
 import botocore.utils
 from aiobotocore.httpsession import AIOHTTPSession
 
-from ..domain import ChunkBody
+from ..domain import ChunkBody, current_errand
 from ..exceptions import ChunkProcessingError, FileChanged
+
+
+def heard() -> None:
+    """Whoever asks for this recording learns that the store says something."""
+    current_errand().heard(asyncio.get_running_loop().time())
 
 
 class BodyFile:
@@ -77,12 +82,13 @@ async def moving(body: object, seconds: float) -> AsyncIterator[Callable[[], boo
     if not isinstance(body, BodyFile):
         yield lambda: False
         return
-    loop, left = asyncio.get_running_loop(), body.body.size
+    loop, left, errand = asyncio.get_running_loop(), body.body.size, current_errand()
     async with asyncio.timeout(seconds) as limit:
 
         def accepted(size: int) -> None:
             nonlocal left
             left -= size
+            errand.heard(loop.time())
             if not limit.expired():
                 limit.reschedule(loop.time() + seconds if left > 0 else None)
 

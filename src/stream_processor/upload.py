@@ -7,9 +7,8 @@ before a whole pass over the file lies between two equal stats and every part eq
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from ..domain import (
     Chunk,
@@ -227,8 +226,10 @@ class Upload:
 
     async def _send_a_turn(self, remaining: list[Stale]) -> None:
         """Send, for one turn, and take out of the list what was stored. Between two attempts nothing is held."""
-        store, slots = self._world.store, self._world.slots
+        store, slots, rhythm = self._world.store, self._world.slots, self._world.rhythm
         hashes = await store.hashes(self._upload_id())
+        largest = max(item.chunk.size for item in remaining)
+        at_once = part_plan.in_flight(largest, rhythm.memory, rhythm.parts_in_flight)
         again = False
 
         async def attempt() -> None:
@@ -237,42 +238,51 @@ class Upload:
             if again:  # no chunk is read for a store that refuses everything
                 await store.head(self._ledger.record.key)
             again = True
-            async with slots.sending() as turn:
-                await self._send(remaining, turn, hashes)
+            async with slots.sending(at_once) as turn:
+                await self._send(remaining, turn, hashes, largest)
 
         await store.until_it_works("upload_part", attempt)
 
-    async def _send(self, remaining: list[Stale], turn: Turn, hashes: Hashes) -> None:
-        """Send parts, several at once within the memory budget, until the turn is over.
+    async def _send(self, remaining: list[Stale], turn: Turn, hashes: Hashes, largest: int) -> None:
+        """Send parts of up to ``largest`` bytes, as many at once as the turn allows, until it is over.
 
         After a failure none is begun any more. It counts only if nothing else was stored meanwhile: then it is the
         next to be tried.
         """
-        rhythm = self._world.rhythm
-        largest = max(item.chunk.size for item in remaining)
-        workers = part_plan.in_flight(largest, rhythm.memory, rhythm.parts_in_flight)
         queue = iter(tuple(remaining))
+        working = 0
         stored: list[Stale] = []
         failures: list[Exception] = []
 
-        def note(item: Stale) -> None:
-            turn.stored()
-            stored.append(item)
-            remaining.remove(item)
+        def begin(group: asyncio.TaskGroup) -> None:
+            nonlocal working
+            if failures or (stored and turn.over()):
+                return
+            for _ in range(min(turn.at_once, working + len(remaining)) - working):
+                working += 1
+                group.create_task(work(group), name=f"part-sender-{working}")
 
-        async def work() -> None:
-            for item in self._until_over(queue, turn):
-                try:
-                    await self._send_part(item, hashes, partial(note, item))
-                except S3Unavailable as exc:
-                    failures.append(exc)
-                if failures:
-                    return
+        async def work(group: asyncio.TaskGroup) -> None:
+            nonlocal working
+            try:
+                for item in self._until_over(queue, turn):
+                    try:
+                        part = await self._send_part(item, hashes, turn)
+                    except S3Unavailable as exc:
+                        failures.append(exc)
+                    else:
+                        stored.append(item)
+                        remaining.remove(item)
+                        begin(group)
+                        await self._ledger.part_stored(part)  # Redis may take its time: that says nothing of the store
+                    if failures or working > turn.at_once:
+                        return
+            finally:
+                working -= 1
 
         try:
             async with turn.giving_way(largest), asyncio.TaskGroup() as group:
-                for worker in range(min(workers, len(remaining))):
-                    group.create_task(work(), name=f"part-sender-{worker}")
+                begin(group)
         except TimeoutError:
             failures.append(S3Unavailable("the part takes far longer than those of others", operation="upload_part"))
         except BaseExceptionGroup as group_failures:
@@ -294,19 +304,22 @@ class Upload:
             if turn.over():
                 return
 
-    async def _send_part(self, stale: Stale, hashes: Hashes, stored_at_store: Callable[[], None]) -> None:
+    async def _send_part(self, stale: Stale, hashes: Hashes, turn: Turn) -> Part:
+        """The part that the store has then."""
         record, clock = self._ledger.record, self._world.clock
         chunk = stale.chunk
         started = clock.monotonic()
-        body = await self._world.recordings.read(record.path, record.identity, chunk, hashes)
-        answered = False
-        try:
-            stored = await self._world.store.upload_part(record.key, self._upload_id(), chunk.number, body)
-            digest = body.digest
-            answered = True
-        finally:
-            # After a failure a connection may still hold the memory: then it must not be used again.
-            body.release(reusable=answered)
+        with turn.part():
+            body = await self._world.recordings.read(record.path, record.identity, chunk, hashes)
+            turn.has_read()
+            answered = False
+            try:
+                stored = await self._world.store.upload_part(record.key, self._upload_id(), chunk.number, body)
+                digest = body.digest
+                answered = True
+            finally:
+                # After a failure a connection may still hold the memory: then it must not be used again.
+                body.release(reusable=answered)
         before = self._ledger.parts.get(chunk.number)
         again = before.sent_again if before else ()
         if stale.reason is not SendReason.NEW:
@@ -317,8 +330,8 @@ class Upload:
             moments.PartStored(number=chunk.number, size=chunk.size, seconds=seconds, reason=stale.reason)
         )
         self._world.slots.part_stored(chunk.size, seconds)
-        stored_at_store()
-        await self._ledger.part_stored(part)  # Redis may take its time: that says nothing of the store
+        turn.stored()
+        return part
 
 
 def too_long(size: int) -> StreamInitializationError:

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from ..domain import MIB, Chunk, ChunkBody, Digest, Hashes, Identity, Snapshot, Writers
+from ..domain import MIB, Chunk, ChunkBody, Digest, Hashes, Identity, Snapshot, Writers, current_errand
 from ..exceptions import ChunkProcessingError
 from ..file_threads import SILENT_SECONDS, FileThreads
 from . import leases
@@ -51,7 +51,7 @@ class RecordingFiles:
         self._buffers = Buffers(spare_seconds)
         self._devices: dict[str, int] = {}  # where files were found, by folder
         self._looking = FileThreads(_STAT_THREADS, "recording-stat", silent_seconds=silent_seconds)
-        self._reading = FileThreads(threads, "recording-read", silent_seconds=silent_seconds)
+        self._reading = FileThreads(threads, "recording-read", silent_seconds=silent_seconds, caller=current_errand)
 
     async def close(self) -> None:
         """Give threads and memory back. A thread that hangs in a dead file system is not waited for."""

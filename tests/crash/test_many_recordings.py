@@ -160,7 +160,7 @@ def test_who_is_cancelled_in_the_moment_in_which_the_turn_comes_is_just_cancelle
 
 def test_one_stream_that_meets_a_bug_does_not_stop_the_others_and_is_tried_again() -> None:
     class Buggy(FakeStore):
-        bugs = 5
+        bugs = 3
 
         async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
             if "bad" in key and self.bugs:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from src.dispatcher import Dispatcher
+from src.dispatcher import Dispatcher, dispatcher
 from src.domain import (
     Answer,
     Checkpoint,
@@ -37,6 +37,7 @@ from src.domain.part_plan import whole_chunks
 from src.ownership import decision, uploads
 from src.ownership.facts import AtKey, ClaimFacts
 from src.ownership.replacing import Replacing
+from src.slots import FairSlots
 from src.stream_processor import StreamProcessor
 from src.stream_processor.completion import Completion
 from src.stream_processor.describing import Describing, marker_of
@@ -45,7 +46,9 @@ from src.stream_processor.ledger import Ledger
 from src.stream_processor.sight import Sight
 from src.stream_processor.upload import Sealed, Upload
 from tests.harness.crash import cases, scenes
+from tests.harness.crash.beside import live_beside
 from tests.harness.crash.cases import Case
+from tests.harness.crash.harm import Kind
 from tests.harness.crash.scenes import PATH, bytes_of
 from tests.harness.crash.simulation import CHUNK, SCAN, Simulation
 from tests.harness.fakes.store import Happens
@@ -53,6 +56,8 @@ from tests.harness.fakes.store import Happens
 pytestmark = [pytest.mark.timeout(120), pytest.mark.no_cover]
 
 FILM = bytes_of(4 * CHUNK + 3, 1)
+SLOTS = 2
+FEW, MANY = SLOTS + 1, 8 * (SLOTS + 1)
 Break = Callable[[pytest.MonkeyPatch], None]
 Look = Callable[[], list[str]]
 
@@ -93,6 +98,11 @@ def _kills(shape: str, redis: str = "kept") -> Callable[[], list[Case]]:
 def _scene(script: Callable[[Simulation], Any], *, times: int = 2) -> Look:
     """The problems after a scene in which the film may be sent so many times."""
     return lambda: scenes.lived(script).problems(sent_at_most=times * len(FILM))
+
+
+def _beside(operation: str, kind: Kind, harmed: int) -> Look:
+    """The problems of recordings beside so many harmed ones."""
+    return lambda: live_beside(operation, kind, slots=SLOTS, harmed=harmed).problems()
 
 
 async def _sent(simulation: Simulation) -> None:
@@ -218,12 +228,12 @@ def checkpoint_before_the_upload(patch: pytest.MonkeyPatch) -> None:
     """Redis is told of a part that is about to be sent."""
     send_part = Upload._send_part
 
-    async def early(self: Upload, stale: Any, hashes: Any, stored_at_store: Any) -> None:
+    async def early(self: Upload, stale: Any, hashes: Any, turn: Any) -> Part:
         record, chunk = self._ledger.record, stale.chunk
         digest = await self._world.recordings.digest(record.path, record.identity, chunk, hashes)
         now = self._world.clock.utc_now()
         await self._ledger.part_stored(Part(chunk.number, chunk.size, "to be sent", digest.crc64, now))
-        await send_part(self, stale, hashes, stored_at_store)
+        return await send_part(self, stale, hashes, turn)
 
     patch.setattr(Upload, "_send_part", early)
 
@@ -404,7 +414,18 @@ def forget_what_was_left_behind(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Ledger, "begin_upload", without)
 
 
+def lend_no_turn(patch: pytest.MonkeyPatch) -> None:
+    """Who has a turn keeps all of it, until he is far slower than others."""
+    patch.setattr(FairSlots, "_share", lambda self, place: None)
+
+
+def keep_the_room_of_a_claim_that_takes_long(patch: pytest.MonkeyPatch) -> None:
+    """The next file that may be growing is looked up when one of the sixteen is claimed, or has failed."""
+    patch.setattr(dispatcher, "CLAIM_SECONDS", 1e9)
+
+
 LOST = "is at 0 keys"
+WAITED = "waited for others"
 MUTANTS: dict[str, Mutant] = {
     "skip the seal": Mutant((skip_the_seal,), _in(_calm("ordinary", "faststart", "preallocated")), LOST),
     "forget the tail": Mutant((forget_the_tail,), _in(_calm("ordinary", "small")), LOST),
@@ -435,6 +456,10 @@ MUTANTS: dict[str, Mutant] = {
     "look no more after the end": Mutant((look_no_more_after_the_end,), _scene(_patched_while_it_is_described), LOST),
     "idle by the file's times": Mutant((tell_idleness_by_the_files_times,), _scene(_clock_is_ahead), LOST),
     "the path is the file": Mutant((take_the_path_for_the_file,), _scene(_renamed_when_done), "is at 2 keys"),
+    "lend no turn": Mutant((lend_no_turn,), _beside("upload_part", Kind.HANGING, MANY), WAITED),
+    "keep the room of a long claim": Mutant(
+        (keep_the_room_of_a_claim_that_takes_long,), _beside("marker", Kind.SLOW, MANY), WAITED
+    ),
     "forget what was left behind": Mutant((forget_what_was_left_behind,), _scene(_stranger_comes), "open upload"),
 }
 
@@ -459,3 +484,16 @@ def test_the_protocol_without_this_rule_is_caught(name: str) -> None:
 
 def test_at_least_a_dozen_rules_are_taken_away_one_by_one() -> None:
     assert len({mutant.breaks for mutant in MUTANTS.values()}) >= 12
+
+
+@pytest.mark.parametrize(
+    ("break_it", "operation", "kind"),
+    [
+        (lend_no_turn, "upload_part", Kind.HANGING),
+        (keep_the_room_of_a_claim_that_takes_long, "marker", Kind.SLOW),
+    ],
+)
+def test_only_many_harmed_recordings_show_that_what_one_holds_for_a_while_is_missed(
+    break_it: Break, operation: str, kind: Kind
+) -> None:
+    assert _found([break_it], _beside(operation, kind, FEW)) == []

@@ -1,22 +1,24 @@
 """Nobody behind another: whatever is refused, hangs or is slow for some recordings, every other one goes on.
 
-More recordings are harmed than there are turns. Each operation of the world is met alone, for as long as the test
-likes; the recordings that it does not meet are complete a minute after their quiet time, memory stays within its
-bound, and the harmed ones go on when it ends.
+More recordings are harmed than there are turns, by one or by far. Each operation of the world is met alone, for as long
+as the test likes; the recordings that it does not meet are complete a minute after their quiet time, memory stays
+within its bound, and the harmed ones go on when it ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 
 import pytest
 
-from src.domain import METADATA_SUFFIX, ChunkBody, Identity, Probe, StoredObject, StoredPart, World, Writers
+from src.domain import METADATA_SUFFIX, ChunkBody, Identity, Probe, StoredObject, StoredPart, World
 from src.exceptions import S3Unavailable
-from tests.harness.crash.harm import DISK, FFPROBE, HARMED, REDIS, STORE, Harm, HarmedSimulation, Kind
+from tests.harness.crash.beside import SOON, live_beside
+from tests.harness.crash.harm import DISK, FFPROBE, HARMED, REDIS, STORE, Kind
 from tests.harness.crash.scenes import (
     QUIET,
     bytes_of,
@@ -37,20 +39,24 @@ from tests.harness.fakes.store import FakeStore
 
 pytestmark = pytest.mark.timeout(60)
 
-SOON = 60.0
 SLOTS = 2
-CASES = [*product((*STORE, *REDIS, *DISK, *FFPROBE), Kind)]
+MANY = 8
+#: What takes a place that others wait for, with every number of turns; of the rest a few with two, many with one.
+_TAKES_A_PLACE = (
+    *("create_upload", "upload_part", "copy_part", "head", "get_document", "put_document"),
+    *("save", "save_part", "marker", "read"),
+)
 
 
-def _write(simulation: HarmedSimulation, path: str, size: int, seed: int) -> None:
-    simulation.disk.write(path, bytes_of(size, seed))
-    simulation.disk.files[path].writers = Writers.NONE
+def _cases() -> Iterator[tuple[str, Kind, int, int]]:
+    for operation, kind in product((*STORE, *REDIS, *DISK, *FFPROBE), Kind):
+        yield operation, kind, SLOTS, SLOTS + 1
+        yield operation, kind, 1, MANY * 2
+        if operation in _TAKES_A_PLACE and kind is not Kind.REFUSED:
+            yield operation, kind, SLOTS, MANY * (SLOTS + 1)
 
 
-async def _meanwhile(simulation: HarmedSimulation, most: list[int]) -> None:
-    while True:
-        most.append(sum(body.size for body in simulation.disk.unreleased))
-        await asyncio.sleep(0.5)
+CASES = [pytest.param(*case, id=" ".join(map(str, case))) for case in _cases()]
 
 
 class StoreThatRefusesParts(FakeStore):
@@ -258,55 +264,8 @@ def test_a_document_that_is_written_again_after_a_kill_has_the_same_bytes_withou
     assert simulation.prober.asked == ["cam.mp4"]
 
 
-@pytest.mark.parametrize("slots", [1, SLOTS])
-@pytest.mark.parametrize(("operation", "kind"), CASES, ids=[f"{operation} {kind}" for operation, kind in CASES])
-def test_what_meets_some_recordings_keeps_no_other_waiting(operation: str, kind: Kind, slots: int) -> None:
-    late: dict[str, float] = {}
-    held: list[int] = []
-
-    async def live() -> HarmedSimulation:
-        harm = Harm(operation, kind)
-        simulation = HarmedSimulation(harm=harm, slots=slots)
-
-        def clock() -> float:
-            return asyncio.get_running_loop().time()
-
-        async def is_complete_soon(path: str) -> None:
-            closed = clock()
-            finished = lambda: any(marker.path == path for marker in simulation.redis.state.markers.values())  # noqa: E731
-            await until(finished, path, seconds=5000)
-            late[path] = clock() - closed
-
-        async def script(_: Disk) -> None:
-            # Objects to be brought up to date, so that copying and comparing are met, too.
-            harm.lasts = False
-            for number in range(slots + 1):
-                _write(simulation, f"{HARMED} {number}.mp4", 3 * CHUNK, number)
-            await asyncio.sleep(2)
-            await settled(simulation)
-            harm.lasts = True
-            watching = asyncio.create_task(_meanwhile(simulation, held))
-            for number in range(slots + 1):
-                simulation.disk.append(f"{HARMED} {number}.mp4", bytes_of(2 * CHUNK, 10 + number))
-                _write(simulation, f"{HARMED} new {number}.mp4", 5 * CHUNK + 3, 20 + number)
-            await asyncio.sleep(1)
-            _write(simulation, "good 1.mp4", 5 * CHUNK + 3, 50)
-            first = asyncio.create_task(is_complete_soon("good 1.mp4"))
-            _write(simulation, "good 2.mp4", 3, 51)
-            for step in range(20):
-                await asyncio.sleep(5)
-                simulation.disk.append("good 2.mp4", bytes_of(CHUNK, 60 + step))
-            await is_complete_soon("good 2.mp4")
-            await first
-            watching.cancel()
-            harm.end()
-            await settled(simulation)
-
-        await simulation.run(script)
-        return simulation
-
-    simulation = run(live())
-    assert simulation.harm.met or operation in ("abort_upload", "put_marker", "object_crc64"), "nothing was met"
-    assert all(seconds <= QUIET + SOON for seconds in late.values()), late
-    assert max(held) <= slots * simulation.rhythm.memory
-    assert simulation.problems() == []
+@pytest.mark.parametrize(("operation", "kind", "slots", "harmed"), CASES)
+def test_what_meets_some_recordings_keeps_no_other_waiting(operation: str, kind: Kind, slots: int, harmed: int) -> None:
+    beside = live_beside(operation, kind, slots=slots, harmed=harmed)
+    assert beside.simulation.harm.met or operation in ("abort_upload", "put_marker", "object_crc64"), "nothing was met"
+    assert beside.problems() == []

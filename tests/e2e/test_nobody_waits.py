@@ -1,7 +1,7 @@
 """Nobody behind another, with the real process: what hangs for some recordings keeps no other one waiting.
 
-Each service hangs for more recordings than there are turns at the store, connections to Redis or threads that read; the
-files hang in FUSE.
+Each service hangs for many times more recordings than there are turns at the store, and for more than there are
+connections to Redis or threads that read; the files hang in FUSE.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
 
 SLOTS = 2
 PARTS = 2
+MANY = 8 * (SLOTS + 1)
 #: Seconds after which every other recording is complete.
 SOON = 60.0
 REDIS_CONNECTIONS = 16
@@ -107,14 +108,14 @@ def test_what_hangs_for_some_recordings_keeps_no_other_waiting(stage: Stage) -> 
         before, pid = daemon.peak_memory(), daemon.pid
         services: _Kinds = {
             "whole": (SLOTS + 1, LARGE, partial(scene.hang_at_s3, None)),
-            "part": (SLOTS + 1, LARGE, partial(scene.hang_at_s3, "UploadPart")),
+            "part": (MANY, SMALL, partial(scene.hang_at_s3, "UploadPart")),
             "document": (SLOTS + 1, SMALL, partial(scene.hang_at_s3, "PutObject", suffix=SUFFIX)),
-            "redis": (REDIS_CONNECTIONS + 1, SMALL, scene.hang_at_redis),
+            "redis": (REDIS_CONNECTIONS + MANY, SMALL, scene.hang_at_redis),
         }
         disk: _Kinds = {
             "chunk": (SLOTS + 1, LARGE, scene.files.hang),
-            "pass": (READING_THREADS + 1, SMALL, scene.files.hang),
-            "probe": (SLOTS + 1, SMALL, partial(scene.files.hang, whose=pid)),
+            "pass": (MANY, SMALL, scene.files.hang),
+            "probe": (MANY, SMALL, partial(scene.files.hang, whose=pid)),
         }
         harmed = []
         for when, kinds in (("services", services), ("disk", disk)):

@@ -86,7 +86,7 @@ class HangingFiles:
         process (an ffprobe is another one)."""
         with self._lock:
             for name in names:
-                self._rules[name] = (frozenset(at), lambda process: process != whose)
+                self._rules[name] = (frozenset(at), lambda thread: whose is None or _process_of(thread) != whose)
 
     def end(self, *names: str) -> None:
         """Answer what hangs at these names, and hang no more; without names: at all of them."""
@@ -227,6 +227,15 @@ _SERVED: dict[Operation, Callable[[HangingFiles, _Request], bytes]] = {
     Operation.RELEASE: HangingFiles._done,
     Operation.RELEASEDIR: HangingFiles._done,
 }
+
+
+def _process_of(thread: int) -> int | None:
+    """The kernel tells the thread that asks."""
+    try:
+        status = Path(f"/proc/{thread}/status").read_text()
+    except OSError:
+        return None  # it has ended
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("Tgid:"))
 
 
 def _attributes(path: Path) -> bytes:

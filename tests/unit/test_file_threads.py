@@ -53,6 +53,46 @@ async def test_files_that_hang_keep_no_other_waiting() -> None:
         await until(lambda: alive() <= COUNT)
 
 
+class _Caller:
+    def __init__(self) -> None:
+        self.answers: list[float] = []
+        self.left = 0
+
+    def heard(self, at: float) -> None:
+        self.answers.append(at)
+
+    def make_room(self) -> None:
+        self.left += 1
+
+
+async def test_whoever_calls_learns_that_his_file_answers_and_makes_room_when_it_does_not() -> None:
+    caller, back, go_on = _Caller(), threading.Event(), threading.Event()
+
+    def read_slowly() -> None:
+        while not go_on.wait(0.01):
+            answered()
+
+    files = FileThreads(COUNT, "test-files", silent_seconds=LONG, caller=lambda: caller)
+    began = asyncio.get_running_loop().time()
+    try:
+        async with asyncio.timeout(LONG):
+            slow = asyncio.create_task(files.run("slow", read_slowly))
+            await until(lambda: len(caller.answers) > 2)
+            assert min(caller.answers) >= began
+            go_on.set()
+            await slow
+            before = caller.left
+            hanging = asyncio.create_task(files.run("hangs", back.wait))
+            await until(lambda: caller.left > before)
+            back.set()
+            await hanging
+    finally:
+        go_on.set()
+        back.set()
+        files.close()
+    await until(lambda: not alive())
+
+
 async def test_so_many_run_at_once_and_no_more() -> None:
     running, most, lock = 0, 0, threading.Lock()
 

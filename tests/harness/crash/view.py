@@ -180,7 +180,7 @@ def _held(simulation: Simulation) -> Iterator[Held]:
     slots = dispatcher._world.slots
     if isinstance(slots, FairSlots):
         yield Held("a turn", slots._free >= slots._count)
-        yield Held("a place beside the turns", slots._beside == 0)
+        yield Held("a place beside the turns", not slots._beside)
     yield Held("memory of a chunk", not simulation.disk.unreleased)
 
 
