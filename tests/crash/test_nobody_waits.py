@@ -42,10 +42,7 @@ pytestmark = pytest.mark.timeout(60)
 SLOTS = 2
 MANY = 8
 #: What takes a place that others wait for, with every number of turns; of the rest a few with two, many with one.
-_TAKES_A_PLACE = (
-    *("create_upload", "upload_part", "copy_part", "head", "get_document", "put_document"),
-    *("save", "save_part", "marker", "read"),
-)
+_TAKES_A_PLACE = ("upload_part", "head", "get_document", "save_part", "marker", "read")
 
 
 def _cases() -> Iterator[tuple[str, Kind, int, int]]:
