@@ -12,7 +12,7 @@ class WatcherChangeType(StrEnum):
     CREATE = "create"
     WRITE = "write"
     DELETE = "delete"
-    IDLE = "idle"
+    IDLE = "idle"  # of the interface; the watcher never says it: when a file is quiet, whoever carries it sees
 
 
 @dataclass(frozen=True, slots=True)

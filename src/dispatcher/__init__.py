@@ -2,6 +2,10 @@
 
 Hints come in, and each recording gets a task that is carried by a processor, which this room knows by a factory alone.
 What a file is, it asks ``ownership``; who may send, the slots decide.
+
+``dispatcher`` has the tasks and their ends. ``hints`` looks at paths, and ``sightings`` decides what that is worth;
+``register`` has the books, ``newcomers`` those who wait to be taken up, ``recovery`` the start and ``figures`` what is
+counted. ``pauses`` says how long to wait after what nobody foresaw.
 """
 
 from .dispatcher import Dispatcher

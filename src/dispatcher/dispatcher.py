@@ -257,7 +257,11 @@ class Dispatcher:
         self._hints.add(path)
 
     def _end(self, stream: Stream, marker: Marker | None) -> None:
-        """Take the stream off the books; look once more, because hints meanwhile went to its processor."""
+        """Take the stream off the books; look once more, because hints meanwhile went to its processor.
+
+        Every recording comes by here when it ends, whether it was carried or found done. The marker need not be of the
+        file as it is now: whoever acts upon it compares the snapshot, and asks for ``still_open``.
+        """
         self._register.remove(stream)
         if marker is not None:
             self._register.settle(stream.path, marker)

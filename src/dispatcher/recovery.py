@@ -13,7 +13,8 @@ from .register import Register
 
 
 class Recovery:
-    """Reads Redis once. New files are not taken up before: which of them are under way must be known first."""
+    """Reads Redis once, all records: nobody else carries any. New files are not taken up before: which of them are
+    under way must be known first."""
 
     def __init__(
         self, world: World, register: Register, claims: Claims, keys: Keys, go_on: Callable[[Checkpoint], None]

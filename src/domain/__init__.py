@@ -85,7 +85,7 @@ from .recording import (
     Writers,
 )
 from .resuming import Resume, believable, left_behind, schedule_of
-from .silence import SILENT_SECONDS, UsualSilence
+from .usual_silence import SILENT_SECONDS, UsualSilence
 from .whose import Ownership, is_ours, origin_of, whose_object
 
 __all__ = [

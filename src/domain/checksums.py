@@ -49,7 +49,7 @@ def crc64_of_zeros(size: int) -> int:
 
 
 def is_md5(etag: str) -> bool:
-    """Whether an ETag can be the MD5 of a part's bytes."""
+    """Whether an ETag can be the MD5 of a part's bytes. With SSE-KMS or SSE-C it only looks so."""
     return re.fullmatch(r"[0-9a-f]{32}", etag) is not None
 
 

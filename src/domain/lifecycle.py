@@ -43,6 +43,10 @@ class Care(StrEnum):
 class Standing:
     """All that follows from a status: what is derived from it asks here, so that a new status is an entry and no more.
 
+    Beside its entry a status needs who says the fact that leads to it. One that is ``KEPT`` also needs a way back for
+    when its file is seen again (``Fact.SEEN_AGAIN``), and counts as failed; one that is ``DONE`` a way through
+    ``Checkpoints.finish``, which ends streams as completed.
+
     ``members`` is the last word of the name of the set in Redis that holds the streams. ``is_growing``: the file may be
     longer at the next look, so that only whole chunks of it are sent. ``is_proved``: S3 holds an object that is what
     the manifest says.

@@ -211,7 +211,10 @@ class PatientlyAsked(ObjectStore, Protocol):
 
 
 class Checkpoints(Protocol):
-    """What must survive a crash of the daemon. Records are whole: each write says everything again."""
+    """What must survive a crash of the daemon. Records are whole: each write says everything again.
+
+    ``main`` needs more of a store of checkpoints than this: what ``RedisCheckpoints`` has beside the port.
+    """
 
     async def load(self) -> list[Checkpoint]:
         """Every stream that is active, pending completion or failed. Records that cannot be read are set aside and
@@ -309,6 +312,7 @@ class Clock(Protocol):
 class Rhythm:
     """How a stream is paced. Times are seconds, sizes bytes.
 
+    ``timeout``, ``finish_early`` and ``min_age`` say when a file is quiet; ``stream_processor.sight`` asks for them.
     ``missing_grace`` is how long a file may be gone from its path before it counts as missing: a rename shows as
     gone first. ``memory`` is what the parts in flight of one stream may hold together. ``finish_early`` is the quiet
     time of a recording whose end is proved; None: always ``timeout``.

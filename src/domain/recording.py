@@ -212,7 +212,7 @@ class Superseded:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What Redis knows of a stream: a hint, a lock and a log of intent; provable again from the file and S3.
+    """What Redis knows of a stream: a hint and a log of intent; provable again from the file and S3.
 
     Written whole each time. What is here is here because it cannot be asked for later: who began the upload, how its
     parts were cut, and what was about to be done when the process ended.
@@ -316,6 +316,9 @@ class MediaStream:
 
     ``frame_rate`` is the average. ``rotation_degrees`` (clockwise), ``sample_aspect_ratio`` ("width:height" of a pixel)
     and the colour words say how a picture is shown; ``display_width`` and ``display_height`` follow from the first two.
+
+    A new field stands here with a default, in ``metadata_generator.media._stream``, in what ``Ffprobe`` asks for, and
+    in ``docs/metadata.schema.json``.
     """
 
     kind: str

@@ -102,6 +102,7 @@ def _track_of(item: _Item, film: Film | None) -> Track | None:
 
 
 def _stream(item: _Item, track: Track | None, remarks: list[str]) -> MediaStream:
+    """In ``item`` is no more than ``ffprobe`` was asked for."""
     stream = MediaStream(
         kind=_word(item.get("codec_type")) or "unknown",
         codec=_word(item.get("codec_name")),

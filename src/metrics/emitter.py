@@ -65,7 +65,8 @@ class Metrics:
         self._listeners: list[Listener] = [self._outages.hear]
 
     def listen(self, listener: Listener) -> None:
-        """Let it hear of every moment from now on, after its line is written. It must neither wait nor raise."""
+        """Let it hear of every moment from now on, after its line is written. It must neither wait nor raise, and is
+        not told whose moment it is."""
         self._listeners.append(listener)
 
     def emit(self, moment: moments.DaemonMoment) -> None:

@@ -1,6 +1,7 @@
 """The metrics themselves: name, help, labels and buckets of each, and its row of the operations reference.
 
-Which moment writes which of them is said in ``told``; what is at risk is measured and not written, see ``at_risk``.
+Which moment writes which of them is said in ``told``; streams and failures are counted by ``series``, the build by
+``emitter``; what is at risk is measured and not written, see ``at_risk``.
 Counters' names end in ``_total`` when they are read. A label has few values; that of a stream is bounded by ``series``.
 The order here is the order in the reference.
 """

@@ -2,6 +2,14 @@
 
 Everything that may be taken up, replaced or thrown away is asked for here first, because a wrong answer overwrites a
 stranger's object. It asks the world by its ports and changes nothing but its own books and markers.
+
+``claim`` takes a file: ``gathering`` asks for ``facts``, ``decision`` decides. ``names``, ``elsewhere``,
+``descriptions`` and ``reading`` find out what it needs to know. ``keys`` and ``uploads`` are the books of what is in
+use; ``replacing`` answers streams that are under way, ``sweep`` tidies the bucket, ``left_out`` is about old archives.
+
+One daemon alone has a folder and its records: ``keys`` and ``uploads`` know this process, ``dispatcher.recovery`` takes
+up every record, and ``redis_client.writer`` writes without a condition. Whoever lets several daemons share a folder
+begins at ``Claims.claim`` and has to change all of these, and ``stream_processor.cleanup``.
 """
 
 from .claim import Claims

@@ -1,4 +1,7 @@
-"""Which keys the files of this daemon's living streams have, so that two of them never meet at one."""
+"""Which keys the files of this daemon's living streams have, so that two of them never meet at one.
+
+Of this process: nothing in Redis keeps another daemon from taking the same key.
+"""
 
 from __future__ import annotations
 

@@ -232,7 +232,8 @@ def _probe_to(probe: Probe) -> bytes:
     return _dump(asdict(probe))
 
 
-_KINDS: Mapping[str, tuple[type, ...]] = {
+#: The types that a field of a film may have, as they are annotated.
+KINDS: Mapping[str, tuple[type, ...]] = {
     "str": (str,),
     "str | None": (str, NoneType),
     "int | None": (int, NoneType),
@@ -254,7 +255,7 @@ def _probe_from(raw: bytes) -> Probe | None:
 
 def _told(kind: type[Probe | MediaStream], values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of one of these nouns, each of the type that it has there. Raises one of ``UNREADABLE``."""
-    types = {field.name: _KINDS.get(str(field.type), ()) for field in fields_of(kind)}
+    types = {field.name: KINDS.get(str(field.type), ()) for field in fields_of(kind)}
     wrong = [name for name, value in values.items() if type(value) not in types[name]]
     if wrong or not all(math.isfinite(value) for value in values.values() if isinstance(value, float)):
         raise ValueError(f"no {kind.__name__}: {wrong}")

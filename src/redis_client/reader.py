@@ -46,7 +46,10 @@ class Loaded:
 
 
 class RedisReader:
-    """Reads the streams and markers of one bucket. Where it repeats, it waits until Redis is back."""
+    """Reads the streams and markers of one bucket. Where it repeats, it waits until Redis is back.
+
+    Raises ``RedisRejected`` where a value of another type has one of our names; ``RedisCheckpoints.load`` makes way.
+    """
 
     def __init__(self, connection: RedisConnection, names: Names, bucket: str) -> None:
         self._connection = connection

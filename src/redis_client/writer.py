@@ -36,7 +36,8 @@ class _Written:
 
 
 class RedisWriter:
-    """Writes the streams' records, and knows what it last wrote of each. Every method is one attempt."""
+    """Writes the streams' records, and knows what it last wrote of each. Every method is one attempt, and none asks
+    whether somebody else has written meanwhile: a daemon has its records for itself."""
 
     def __init__(self, names: Names, quarantine: Quarantine) -> None:
         self._names = names

@@ -35,7 +35,10 @@ ANSWERS = frozenset({ErrorClass.NOT_FOUND, ErrorClass.CONFLICT})
 def observed(
     emit: moments.Emit, service: str, operation: str, classify: Callable[[BaseException], ErrorClass]
 ) -> Iterator[None]:
-    """Round one request. ``classify`` is given what the library raised, where the edge has translated it."""
+    """Round one request. ``classify`` is given what the library raised, where the edge has translated it.
+
+    ``service``: one that has its metrics in ``metrics.instruments``, and its kinds of trouble in ``metrics.trouble``.
+    """
     began = time.monotonic()
 
     def tell(error_class: ErrorClass | None) -> None:

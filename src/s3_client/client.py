@@ -289,6 +289,7 @@ class S3Client:
             self._emit(moments.OperationFailed(operation="abort_upload", error=exc, attempt=1, wait_seconds=0.0))
 
     async def _create(self, key: str, metadata: Mapping[str, str], *, checksum: bool) -> str:
+        # What is plain is never left out; what is declared is, where the store refuses it.
         plain: dict[str, Any] = {"Metadata": dict(metadata), "ContentType": "video/mp4"}
         declared = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"} if checksum else {}
         call = partial(self._call, "create_multipart_upload", Key=key)

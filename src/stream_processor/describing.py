@@ -43,7 +43,12 @@ class Describing:
         self._documents = documents
 
     async def describe(self) -> Marker:
-        """Write the document beside the object, clean up, and leave a marker."""
+        """Write the document beside the object, clean up, and leave a marker.
+
+        What must happen at least once because a recording is complete is done before ``finish``, and may be done twice:
+        what comes after it is lost by a kill. Recordings found complete at a start do not come by here, but by the end
+        of their streams in ``Dispatcher``.
+        """
         probe = self._ledger.record.probe
         if probe is None or self._ledger.record.processed_at is None:
             probe = await self._probe(manifest_of(self._ledger.record).snapshot)

@@ -1,7 +1,8 @@
 """The watched folder: which files deserve a look, and the bytes of each.
 
-The only room that touches the disk where recordings lie. It reads and never writes. Hints come from notifications and
-from a scan; what a file is, its stat, its bytes and its writers, ``RecordingFiles`` tells.
+The only room that touches the disk where recordings lie. It reads and never writes: nobody here has a way to.
+Hints come from notifications and from a scan; what a file is, its stat, its bytes and its writers, ``RecordingFiles``
+tells.
 """
 
 from .globs import Globs

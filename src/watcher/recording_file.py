@@ -18,7 +18,7 @@ from pathlib import Path
 from ..domain import MIB, Chunk, ChunkBody, Digest, Hashes, Identity, Snapshot, Writers, current_errand
 from ..exceptions import ChunkProcessingError
 from ..file_threads import SILENT_SECONDS, FileThreads
-from . import leases
+from . import open_writers
 from .chunk_bodies import Buffers, FileBody, MemoryBody
 from .opening import NOT_THERE, folder_of, trouble
 from .reading import Hasher, Source
@@ -129,7 +129,7 @@ class RecordingFiles:
         """NONE: at this moment no process has the file open for writing, nor mapped so. Proved only on file systems
         of this machine, and for files of our own user (or with CAP_LEASE)."""
         try:
-            return await self._looking.run(path, leases.writers, self._root, path)
+            return await self._looking.run(path, open_writers.writers, self._root, path)
         except ChunkProcessingError:
             return Writers.UNKNOWN
 

@@ -27,7 +27,7 @@ import pytest
 from src.domain import MIB, Chunk, ChunkBody, Hashes, Identity, Snapshot, Writers
 from src.domain.ports import Recordings
 from src.exceptions import ChunkProcessingError, FileChanged
-from src.watcher import RecordingFiles, leases, stats
+from src.watcher import RecordingFiles, open_writers, stats
 from src.watcher.chunk_bodies import BUFFERS_KEPT
 from src.watcher.reading import PIECE
 from src.watcher.recording_file import TURN
@@ -689,7 +689,7 @@ class TestWriters:
         for place in (tmp_path, Path("/dev/shm")):
             folder = Path(tempfile.mkdtemp(dir=place))
             fd = os.open(folder, os.O_RDONLY)
-            known = leases.is_local(fd)
+            known = open_writers.is_local(fd)
             os.close(fd)
             if known:
                 (folder / "a.mp4").write_bytes(bytes(8192))

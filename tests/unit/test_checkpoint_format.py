@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields as fields_of
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from src.domain import Checkpoint, Identity, Part, PartSchedule, Probe, SendReason, Status
-from src.redis_client.format import UNREADABLE, decode_meta, decode_part, encode_meta, encode_part
+from src.domain import Checkpoint, Identity, MediaStream, Part, PartSchedule, Probe, SendReason, Status
+from src.redis_client.format import KINDS, UNREADABLE, decode_meta, decode_part, encode_meta, encode_part
 
 PART = Part(7, 10, "etag", 2**64 - 1, datetime(2026, 1, 1, tzinfo=UTC), "md5", (SendReason.HEAD_PATCH,))
 RECORD = Checkpoint(
@@ -94,3 +95,11 @@ def test_a_number_among_recordings_of_one_name_is_a_hint_and_makes_no_record_unr
     fields = encode_meta(replace(RECORD, number=3))
     assert decode_meta("s", fields).number == 3
     assert decode_meta("s", {**fields, "number": raw}) == RECORD
+
+
+def test_every_field_of_a_film_has_a_type_that_a_record_keeps() -> None:
+    """Else the answer of ffprobe would be asked for again after each start."""
+    for noun in (Probe, MediaStream):
+        lists = {"streams", "remarks"} if noun is Probe else set()
+        types = {field.name: str(field.type) for field in fields_of(noun) if field.name not in lists}
+        assert {name: kind for name, kind in types.items() if kind not in KINDS} == {}
