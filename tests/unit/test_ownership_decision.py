@@ -398,6 +398,13 @@ def test_21_so_is_one_that_only_its_document_says_was_made_of_the_file() -> None
     assert (case, record.key, record.stream_id, record.replacements) == (Case.UP_TO_DATE, KEY, "s", 1)
 
 
+def test_21_also_when_it_is_as_long_and_has_other_bytes() -> None:
+    there = look(there=replace(ADOPTED, size=100), described=document(sized(100)))
+    facts = replace(FACTS, sums=(READ,))
+    case, record = record_of(looked(facts, compared(there, OTHER_CRC), FREE_SECOND))
+    assert (case, record.key, record.stream_id) == (Case.UP_TO_DATE, KEY, "s")
+
+
 @pytest.mark.parametrize(
     ("there", "described"),
     [
