@@ -36,6 +36,7 @@ _BESIDE_SECONDS = 3.0
 _MOST_BESIDE = 32
 #: Who is silent may be ended for others after so long; twice as long each time, so that those who are slow get through.
 _END_SECONDS = 3.0
+_MOST_DOUBLINGS = 10
 #: A small request of a recording on probation lets the next of them ask after so long.
 _ALONE_SECONDS = 35.0
 #: A part that took at least so long, and so many times as long as it would have at the speed of others, is slow.
@@ -122,9 +123,16 @@ class FairSlots:
         """Seconds after which such a part is slow."""
         return max(_SLOW_SECONDS, self._far_slower(size))
 
-    def _in_vain(self, size: int) -> float:
-        """Seconds without a part stored after which a turn is passed on to those who wait."""
-        return self._unknown_seconds if self._speed is None else self._longest(size)
+    def _in_vain(self, size: int, ended: int) -> float:
+        """Seconds without a part stored after which a turn is passed on to those who wait.
+
+        Who was ended ``ended`` times in a row has twice as long each time, but no longer than everybody has while no
+        speed is known. Else, where there is but one turn, a recording that is slower than others would never get on.
+        """
+        if self._speed is None:
+            return self._unknown_seconds
+        longest = self._longest(size)
+        return max(longest, min(longest * 2.0**ended, self._unknown_seconds))
 
     def _gave_way(self, seconds: float) -> None:
         """Perhaps all have become slow, or always were: then nobody is to give way for ever."""
@@ -404,9 +412,9 @@ class _Turn:
         assert self.limit is not None
         self.is_ended = True
         if self.asks:
-            self.errand.asks_ended += 1
+            self.errand.asks_ended = min(self.errand.asks_ended + 1, _MOST_DOUBLINGS)
         else:
-            self.errand.parts_ended += 1
+            self.errand.parts_ended = min(self.errand.parts_ended + 1, _MOST_DOUBLINGS)
         self.limit.reschedule(asyncio.get_running_loop().time())
 
     # -- parts ------------------------------------------------------------------------------------------------
@@ -443,22 +451,23 @@ class _Turn:
         self.size = size
         async with asyncio.timeout(None) as limit:
             self.limit = limit
-            watching = asyncio.get_running_loop().create_task(self._watch(limit), name="turn-watch")
+            watching = asyncio.get_running_loop().create_task(self._watch(), name="turn-watch")
             try:
                 yield
             finally:
                 watching.cancel()
 
-    async def _watch(self, limit: asyncio.Timeout) -> None:
-        loop, slots = asyncio.get_running_loop(), self.slots
+    async def _watch(self) -> None:
+        slots = self.slots
         while self.place is not None and not self.is_ended:
             await asyncio.sleep(_LOOK_SECONDS)
             if not slots._is_sending_waited_for or not self.is_held:
                 continue
             seconds = self._seconds()
-            if seconds > slots._in_vain(self.size) and self.keeps_others_waiting and not self.is_ended:
+            longest = slots._in_vain(self.size, self.errand.parts_ended)
+            if seconds > longest and self.keeps_others_waiting and not self.is_ended:
                 slots._gave_way(seconds)
-                limit.reschedule(loop.time())
+                self.end()
                 return
             if self.is_silent:
                 self.errand.make_room()

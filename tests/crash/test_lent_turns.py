@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from itertools import count
 
 import pytest
 
-from src.domain import ChunkBody, Errand, StoredObject, StoredPart, current_errand, on_errand
+from src.domain import ChunkBody, Errand, Rhythm, StoredObject, StoredPart, current_errand, on_errand
 from src.slots import FairSlots
 from tests.harness.crash.beside import SOON, write
 from tests.harness.crash.harm import HARMED
 from tests.harness.crash.scenes import QUIET, lived, settled, until
-from tests.harness.crash.simulation import CHUNK, LIMITS, Simulation
+from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, TIMEOUT, Simulation
 from tests.harness.crash.virtual_time import run
 from tests.harness.fakes.store import FakeStore
 
@@ -97,6 +98,29 @@ def test_while_nobody_waits_nothing_is_ended() -> None:
 
     assert lived(script, store=store, soon=None).problems() == []
     assert set(store.sent.values()) == {1}
+
+
+@pytest.mark.parametrize("silently", [False, True])
+def test_a_recording_far_slower_than_others_gets_on_while_others_always_wait(silently: bool) -> None:
+    """One turn with memory for one part: it can be lent to nobody."""
+    store = TimedStore(ask=0.05, part=14.0, silently=silently)
+
+    async def script(simulation: Simulation) -> None:
+        others = asyncio.create_task(_one_a_second(simulation))
+        await asyncio.sleep(TIMEOUT + 20)
+        write(simulation, f"{HARMED}.mp4", 2 * CHUNK, 251)
+        await until(lambda: f"{HARMED}.mp4" in store.objects, "the slow one", seconds=300)
+        others.cancel()
+        await settled(simulation)
+
+    rhythm = Rhythm(timeout=TIMEOUT, missing_grace=SCAN + 1, memory=CHUNK)
+    assert lived(script, store=store, slots=1, rhythm=rhythm, soon=None).problems() == []
+
+
+async def _one_a_second(simulation: Simulation) -> None:
+    for number in count():
+        write(simulation, f"other {number}.mp4", CHUNK + number // 250, number)
+        await asyncio.sleep(1)
 
 
 # -- the bounds --------------------------------------------------------------------------------------------------------
