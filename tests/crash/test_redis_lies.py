@@ -107,6 +107,10 @@ LIES: Mapping[str, Lie] = {
     "that it left the upload of a living recording behind": lambda s: replace(
         s.mine, superseded=(Superseded(s.living.key, s.living.upload_id, s.living.stream_id, s.mine.started_at),)
     ),
+    "that it is done": saying(status=Status.COMPLETED),
+    "that it is done, with an object that never was": lambda s: replace(
+        s.mine, status=Status.COMPLETED, manifest=s.manifest(), etag="never-was-3", completed_at=s.mine.started_at
+    ),
     "that it has failed": saying(status=Status.FAILED, failure="source_missing"),
     "a thousand million replacements": saying(replacements=10**9),
 }

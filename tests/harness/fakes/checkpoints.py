@@ -42,8 +42,7 @@ class FakeCheckpoints:
 
     async def load(self) -> list[Checkpoint]:
         await self._wait("load")
-        records = self.state.records.values()
-        return [r for r in records if r.status is not Status.COMPLETED and self._ours(r.bucket)]
+        return [record for record in self.state.records.values() if self._ours(record.bucket)]
 
     @asked_again
     async def save(self, checkpoint: Checkpoint) -> None:
