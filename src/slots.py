@@ -104,9 +104,11 @@ class FairSlots:
     def part_stored(self, size: int, seconds: float) -> None:
         """The errand's part of so many bytes was stored in so many seconds: its probation ends, unless it was slow."""
         errand, speed = current_errand(), size / max(seconds, 1e-6)
-        errand.parts_pass, errand.parts_ended = True, 0
         now = asyncio.get_running_loop().time()
-        self._usual_of_parts.note(min(seconds, errand.longest_silence(now)), now)
+        silence = min(seconds, errand.longest_silence(now))
+        # The next part is not ended after a silence that this one needed.
+        errand.parts_pass, errand.parts_ended = True, math.ceil(math.log2(max(1.0, silence / _END_SECONDS)))
+        self._usual_of_parts.note(silence, now)
         usual = self._speed
         errand.parts_fail = seconds > self._longest(size)
         if errand.parts_fail:

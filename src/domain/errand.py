@@ -20,7 +20,8 @@ class Errand:
     ``may_read``: whether no other file that is to be read has waited longer; ``is_growing``: it was seen written to,
     time and again. ``parts_fail`` and ``asks_fail``: the store did not take the last part, or did not answer the last
     small request. ``parts_pass``: it took the last part; ``heard_at``: when a byte moved last, in the time of the event
-    loop. ``parts_ended`` and ``asks_ended``: how often in a row the last was ended because others waited.
+    loop. ``parts_ended`` and ``asks_ended``: how often in a row the last was ended because others waited;
+    of a part that was stored at last, as often as gives the next one the time that it needed.
     ``redis_fails``: Redis did not answer the last one.
     """
 

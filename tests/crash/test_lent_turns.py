@@ -117,6 +117,22 @@ def test_a_recording_far_slower_than_others_gets_on_while_others_always_wait(sil
     assert lived(script, store=store, slots=1, rhythm=rhythm, soon=None).problems() == []
 
 
+def test_a_recording_that_is_always_silent_for_longer_than_others_is_not_sent_again_part_by_part() -> None:
+    store = TimedStore(ask=0.05, part=9.0)
+
+    async def script(simulation: Simulation) -> None:
+        others = asyncio.create_task(_one_a_second(simulation))
+        await asyncio.sleep(TIMEOUT + 20)
+        write(simulation, f"{HARMED}.mp4", 10 * CHUNK, 251)
+        await until(lambda: f"{HARMED}.mp4" in store.objects, "the slow one", seconds=300)
+        others.cancel()
+        await settled(simulation)
+
+    rhythm = Rhythm(timeout=TIMEOUT, missing_grace=SCAN + 1, memory=CHUNK)
+    assert lived(script, store=store, slots=1, rhythm=rhythm, soon=None).problems() == []
+    assert sum(store.sent.values()) <= len(store.sent) + 4
+
+
 async def _one_a_second(simulation: Simulation) -> None:
     for number in count():
         write(simulation, f"other {number}.mp4", CHUNK + number // 250, number)
