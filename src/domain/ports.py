@@ -267,6 +267,9 @@ class Turn(Protocol):
     def part(self) -> AbstractContextManager[None]:
         """For as long as a part is in memory."""
 
+    def silence(self) -> float:
+        """Seconds since an answer came, or a byte moved."""
+
     def has_read(self) -> None:
         """A part is in memory, and the store is asked from now on."""
 

@@ -70,6 +70,7 @@ class Upload:
         self._world = world
         self._ledger = ledger
         self._telemetry = telemetry
+        self._ended_in: set[str] = set()  # what the parts were doing whose turn was ended for others
         self._warned_of_capacity = False
 
     def report_capacity(self, size: int) -> None:
@@ -251,6 +252,7 @@ class Upload:
         """
         queue = iter(tuple(remaining))
         working = 0
+        self._ended_in.clear()
         stored: list[Stale] = []
         failures: list[Exception] = []
 
@@ -284,7 +286,7 @@ class Upload:
             async with turn.giving_way(largest), asyncio.TaskGroup() as group:
                 begin(group)
         except TimeoutError:
-            failures.append(S3Unavailable("the part takes far longer than those of others", operation="upload_part"))
+            failures.append(_silence(turn) if self._ended_in == {"read"} else _slowness())
         except BaseExceptionGroup as group_failures:
             failure = _first(group_failures)
             if isinstance(failure, ChunkProcessingError):
@@ -310,13 +312,20 @@ class Upload:
         chunk = stale.chunk
         started = clock.monotonic()
         with turn.part():
-            body = await self._world.recordings.read(record.path, record.identity, chunk, hashes)
+            try:
+                body = await self._world.recordings.read(record.path, record.identity, chunk, hashes)
+            except asyncio.CancelledError:
+                self._ended_in.add("read")
+                raise
             turn.has_read()
             answered = False
             try:
                 stored = await self._world.store.upload_part(record.key, self._upload_id(), chunk.number, body)
                 digest = body.digest
                 answered = True
+            except asyncio.CancelledError:
+                self._ended_in.add("upload_part")
+                raise
             finally:
                 # After a failure a connection may still hold the memory: then it must not be used again.
                 body.release(reusable=answered)
@@ -337,6 +346,20 @@ class Upload:
 def too_long(size: int) -> StreamInitializationError:
     """Of a file that no object can hold."""
     return StreamInitializationError(f"{size} bytes are more than S3 can hold in one object")
+
+
+def _slowness() -> S3Unavailable:
+    """Of a store, whose part was ended for those who wait."""
+    return S3Unavailable("the part takes far longer than those of others", operation="upload_part")
+
+
+def _silence(turn: Turn) -> ChunkProcessingError:
+    """Of a file, likewise: it is nothing of the store's."""
+    return ChunkProcessingError(
+        f"the file has not answered for {turn.silence():.0f} s, and others wait",
+        operation="read",
+        hint="Check the disk, or the server of the share, that the file is on.",
+    )
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

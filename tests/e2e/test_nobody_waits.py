@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlparse
@@ -22,6 +22,7 @@ from tests.harness.e2e.recorders import CHUNK, write
 from tests.harness.e2e.stage import Stage
 from tests.harness.faulty_redis import Fault, FaultyRedis, Rule
 from tests.harness.faulty_s3 import FaultyS3, stall
+from tests.harness.faulty_s3 import Rule as S3Rule
 from tests.harness.hanging_files import HangingFiles, Operation, hanging_files
 
 pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
@@ -51,6 +52,12 @@ class Scene:
     s3: FaultyS3
     redis: FaultyRedis
     files: HangingFiles
+    at_s3: list[S3Rule] = field(default_factory=list)
+
+    def is_held_by_those_that_hang(self, when: str) -> bool:
+        """Whether as many hang with a part as there are turns."""
+        parts = sum(rule._met > 0 for rule in self.at_s3 if rule.operation == "UploadPart")
+        return (self.files.hung() if when == "disk" else parts) >= SLOTS
 
     def put(self, name: str, size: int) -> Path:
         """A recording that is closed already, as it is seen in the share."""
@@ -59,7 +66,7 @@ class Scene:
         return self.files.mount / name
 
     def hang_at_s3(self, operation: str | None, name: str, suffix: str = "") -> None:
-        self.s3.on(operation, stall(), key=f"share/{name}{suffix}", times=None)
+        self.at_s3.append(self.s3.on(operation, stall(), key=f"share/{name}{suffix}", times=None))
 
     def hang_at_redis(self, name: str) -> None:
         self.redis.add(Rule(Fault("stall"), about=name.encode(), times=None))
@@ -101,8 +108,8 @@ def set_scene(stage: Stage) -> Iterator[Scene]:
 
 @pytest.mark.ffmpeg
 def test_what_hangs_for_some_recordings_keeps_no_other_waiting(stage: Stage) -> None:
-    daemon = stage.daemon
     with set_scene(stage) as scene:
+        daemon = stage.daemon  # with the scene's settings
         daemon.start_and_wait()
         stage.wait_until_done(scene.put("first.mp4", LARGE * 2))
         before, pid = daemon.peak_memory(), daemon.pid
@@ -123,6 +130,7 @@ def test_what_hangs_for_some_recordings_keeps_no_other_waiting(stage: Stage) -> 
                 for name in [f"{kind} {number}.mp4" for number in range(count)]:
                     hang(name)
                     harmed.append(scene.put(name, size))
+            eventually(partial(scene.is_held_by_those_that_hang, when), "all turns are taken")
             scene.check_others(f"beside {when}")
         assert daemon.page("/-/healthy")[0] == daemon.page("/-/ready")[0] == 200
         for name in ("chunk 0.mp4", "pass 0.mp4"):
@@ -141,8 +149,9 @@ def test_what_hangs_for_some_recordings_keeps_no_other_waiting(stage: Stage) -> 
 @pytest.mark.ffmpeg
 def test_files_that_hang_delay_no_stop_and_one_that_hangs_when_it_is_closed_stops_nobody(stage: Stage) -> None:
     """Whatever a child inherits it closes: there an ffprobe of another recording may hang, but not the daemon."""
-    daemon, names = stage.daemon, [f"bad {number}.mp4" for number in range(READING_THREADS + 1)]
+    names = [f"bad {number}.mp4" for number in range(READING_THREADS + 1)]
     with set_scene(stage) as scene:
+        daemon = stage.daemon  # with the scene's settings
         daemon.start_and_wait(SHUTDOWN_GRACE_SECONDS="2")
         scene.files.hang(*names)
         for name in names:

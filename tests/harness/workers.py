@@ -25,7 +25,15 @@ _WHOLE_MODULES = ("unit", "documents", "deploy")
 #: A shared fixture in whose name pytest-asyncio keeps its loop makes nothing.
 _LOOPS = "_"
 #: End-to-end tests that take a minute or more, longest first: begun last they would run alone at the end.
-_LONGEST = ("test_redis_faults", "test_names", "test_s3_faults", "test_readme", "test_watchdog", "test_at_risk")
+_LONGEST = (
+    "test_redis_faults",
+    "test_nobody_waits",
+    "test_names",
+    "test_s3_faults",
+    "test_readme",
+    "test_watchdog",
+    "test_at_risk",
+)
 _FOLDER = "folder of the groups"
 
 Unit = list[pytest.Item]
