@@ -260,7 +260,9 @@ class Dispatcher:
         """Take the stream off the books; look once more, because hints meanwhile went to its processor.
 
         Every recording comes by here when it ends, whether it was carried or found done. The marker need not be of the
-        file as it is now: whoever acts upon it compares the snapshot, and asks for ``still_open``.
+        file as it is now: whoever acts upon it compares the snapshot, and asks for ``still_open``. Nor need the object
+        be there still: what Redis remembers as done is believed without asking the store (the first case of
+        ``ownership.decision``). Whoever deletes or gives away upon it asks for the object first.
         """
         self._register.remove(stream)
         if marker is not None:

@@ -213,7 +213,9 @@ class PatientlyAsked(ObjectStore, Protocol):
 class Checkpoints(Protocol):
     """What must survive a crash of the daemon. Records are whole: each write says everything again.
 
-    ``main`` needs more of a store of checkpoints than this: what ``RedisCheckpoints`` has beside the port.
+    ``main`` needs more of a store of checkpoints than this: what ``RedisCheckpoints`` has beside the port, and notes
+    for the probe. Its trouble is ``RedisUnavailable`` or another ``RedisOperationError``, and its operations are told
+    as those of Redis, by ``metrics.trouble`` and ``metrics.instruments.SERVICES``.
     """
 
     async def load(self) -> list[Checkpoint]:

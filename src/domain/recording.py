@@ -341,7 +341,12 @@ class MediaStream:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What is known of the film in a finished file. ``error``: why there is no duration; ``remarks``: what is odd."""
+    """What is known of the film in a finished file. ``error``: why there is no duration; ``remarks``: what is odd.
+
+    A new field stands here with a default, in ``metadata_generator.media``, in what ``Ffprobe`` asks for, in
+    ``metadata_generator.document`` and in ``docs/metadata.schema.json``. Its type, as that of a field of
+    ``MediaStream``, is one of ``redis_client.format.KINDS``: else no record keeps what was found.
+    """
 
     duration_seconds: float | None = None
     streams: tuple[MediaStream, ...] = ()

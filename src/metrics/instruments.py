@@ -1,7 +1,9 @@
 """The metrics themselves: name, help, labels and buckets of each, and its row of the operations reference.
 
 Which moment writes which of them is said in ``told``; streams and failures are counted by ``series``, the build by
-``emitter``; what is at risk is measured and not written, see ``at_risk``.
+``emitter``; what is at risk is measured and not written, see ``at_risk``. A new label also begins at 0 in
+``Instruments``, and the rules and dashboards in ``deploy`` may sum it up.
+
 Counters' names end in ``_total`` when they are read. A label has few values; that of a stream is bounded by ``series``.
 The order here is the order in the reference.
 """

@@ -9,7 +9,8 @@ use; ``replacing`` answers streams that are under way, ``sweep`` tidies the buck
 
 One daemon alone has a folder and its records: ``keys`` and ``uploads`` know this process, ``dispatcher.recovery`` takes
 up every record, and ``redis_client.writer`` writes without a condition. Whoever lets several daemons share a folder
-begins at ``Claims.claim`` and has to change all of these, and ``stream_processor.cleanup``.
+begins at ``Claims.claim`` and has to change all of these, ``RedisCheckpoints.keep_records`` and
+``stream_processor.cleanup``.
 """
 
 from .claim import Claims

@@ -97,6 +97,9 @@ class Requests:
         raise S3Unavailable(f"{operation}: it is there now", operation=operation)
 
     async def _ask(self, operation: str, *, deadline: float | None, **arguments: Any) -> dict[str, Any]:
+        """What each request of a kind carries is added here, by ``operation``: objects come to be by
+        ``create_multipart_upload`` and by ``put_object``. Where the store encrypts with a key of its own, as with
+        SSE-KMS, no ETag is an MD5 (``domain.checksums.is_md5``)."""
         seconds = deadline or self._deadlines.call
         try:
             async with asyncio.timeout(seconds), moving(arguments.get("Body"), self._deadlines.call) as stalled:

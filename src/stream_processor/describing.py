@@ -46,8 +46,8 @@ class Describing:
         """Write the document beside the object, clean up, and leave a marker.
 
         What must happen at least once because a recording is complete is done before ``finish``, and may be done twice:
-        what comes after it is lost by a kill. Recordings found complete at a start do not come by here, but by the end
-        of their streams in ``Dispatcher``.
+        what comes after it is lost by a kill. What may be done only once the recording is done belongs to
+        ``Dispatcher._end``: recordings found done at a start, or made of what was left of a file, come by there alone.
         """
         probe = self._ledger.record.probe
         if probe is None or self._ledger.record.processed_at is None:
