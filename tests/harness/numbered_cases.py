@@ -49,6 +49,25 @@ def without_each_case(module: ModuleType, cases: type[Enum]) -> Iterator[Without
         yield WithoutCase(case, module, broken)
 
 
+def demand_missed(mutant: WithoutCase, scene: Callable[[], object], *also: type[Exception]) -> None:
+    """The scene ends well with the case, and without it an assertion fails, or ``also`` is raised: by itself, or in a
+    task of the scene. Anything else is passed on: a mutant that cannot run says nothing of its case.
+    """
+    scene()
+    expected: tuple[type[Exception], ...] = (AssertionError, *also)
+    with pytest.MonkeyPatch.context() as patch:
+        mutant(patch)
+        try:
+            scene()
+        except expected:
+            return
+        except ExceptionGroup as group:
+            if group.split(expected)[1] is None:
+                return
+            raise
+    pytest.fail(f"nobody misses {mutant.case}")
+
+
 def _without(function: ast.FunctionDef, case: Enum, module: ModuleType) -> Callable[..., Any] | None:
     """A copy that calls the module's other functions, mutants among them; None if it never returns the case."""
     copy = ast.parse(ast.unparse(function)).body[0]
