@@ -7,6 +7,7 @@ younger than the file can be it: so the bucket is listed once, at the first such
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from ..domain import (
@@ -15,6 +16,7 @@ from ..domain import (
     Identity,
     ListedObject,
     OpenUpload,
+    PatientlyAsked,
     Snapshot,
     StoredPart,
     World,
@@ -82,14 +84,9 @@ class Elsewhere:
             return self._telling[upload.upload_id]
 
     async def _ask_for_telling_part(self, upload: OpenUpload) -> tuple[Chunk, StoredPart] | None:
-        try:
-            listed = await self._world.store.where_told(
-                "list_parts", lambda store: store.list_parts(upload.key, upload.upload_id)
-            )
-        except UploadGone:
-            return None
+        listed = await parts_told(self._world.store, upload)
         if listed is None:
-            return None  # somebody's, which is nothing to wait for
+            return None
         limits = self._world.naming.limits
         schedule = schedule_of(listed, self._world.naming.schedule, limits)
         telling = [number for number, part in listed.items() if part.crc64 != crc64_of_zeros(part.size)]
@@ -130,6 +127,14 @@ class Elsewhere:
             origin = origin_of(stored.metadata) if stored else None
             self._identities[key] = origin.identity if origin else None
         return self._identities[key] == snapshot.identity
+
+
+async def parts_told(store: PatientlyAsked, upload: OpenUpload) -> Mapping[int, StoredPart] | None:
+    """The parts of an upload that may be anybody's; None: it is gone, or somebody's that tells us nothing."""
+    try:
+        return await store.where_told("list_parts", lambda store: store.list_parts(upload.key, upload.upload_id))
+    except UploadGone:
+        return None
 
 
 def _is_recording(found: ListedObject) -> bool:

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from ..domain import ObjectStore, OpenUpload, World, moments, origin_of
-from ..exceptions import Stopped, UploadGone
+from ..exceptions import Stopped
 from ..metadata_generator import StoredDescription, document_key, read_document
+from .elsewhere import parts_told
 from .uploads import Uploads
 
 #: Not at once: what a start brings to light has the store for itself first.
@@ -91,12 +92,7 @@ class Sweep:
             return None
         if upload.initiated_at >= before:
             return upload.initiated_at
-        try:
-            parts = await self._world.store.where_told(
-                "list_parts", lambda store: store.list_parts(upload.key, upload.upload_id)
-            )
-        except UploadGone:
-            return None
+        parts = await parts_told(self._world.store, upload)
         if parts is None:
             return None
         moments = [part.modified_at for part in parts.values()]
