@@ -45,6 +45,15 @@ class ChunkProcessingError(Transient):
     """A chunk could not be read from the file; the file may be readable later."""
 
 
+def silent_file(seconds: float, *, more: str = "") -> ChunkProcessingError:
+    """A file has given no byte and no other answer for so long."""
+    return ChunkProcessingError(
+        f"the file has not answered for {seconds:g} s{more}",
+        operation="read",
+        hint="Check the disk, or the server of the share, that the file is on.",
+    )
+
+
 class FileChanged(StreamProcessorError):
     """The file is no longer the one, or no longer as long, as the caller believed: look at it again, not repeat."""
 

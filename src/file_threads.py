@@ -26,7 +26,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from .exceptions import ChunkProcessingError
+from .exceptions import ChunkProcessingError, silent_file
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -209,7 +209,7 @@ class FileThreads:
         while hanging := [call for call in self._beside.get(file, ()) if call.silence() >= self._beside_seconds]:
             longest = max(hanging, key=_Call.silence)
             if longest.silence() >= patience:
-                raise _silence(patience)
+                raise silent_file(patience)
             with suppress(TimeoutError):
                 async with asyncio.timeout(patience - longest.silence()):
                     await longest.came_back.wait()
@@ -231,7 +231,7 @@ class FileThreads:
             elif silence >= self._beside_seconds and not call.is_beside:
                 self._goes_beside(call)
             if silence >= call.patience and not call.outcome.done():
-                call.outcome.set_exception(_silence(call.patience))
+                call.outcome.set_exception(silent_file(call.patience))
         self._looking = None
         if self._running:
             self._looking = asyncio.get_running_loop().call_later(self._beside_seconds * _EARLY / 2, self._look)
@@ -311,14 +311,6 @@ class _Call:
             self.outcome.set_exception(self._error)
         else:
             self.outcome.set_result(self._result)
-
-
-def _silence(seconds: float) -> ChunkProcessingError:
-    return ChunkProcessingError(
-        f"the file has not answered for {seconds:g} s",
-        operation="read",
-        hint="Check the disk, or the server of the share, that the file is on.",
-    )
 
 
 def _attempt(work: Callable[[], object]) -> tuple[object, BaseException | None]:

@@ -28,7 +28,7 @@ from ..domain import (
     multipart_etag,
     part_plan,
 )
-from ..exceptions import ChunkProcessingError, FileChanged, S3Unavailable, StreamInitializationError
+from ..exceptions import ChunkProcessingError, FileChanged, S3Unavailable, StreamInitializationError, silent_file
 from .ledger import Ledger
 from .pacing import Pacing
 
@@ -286,7 +286,7 @@ class Upload:
             async with turn.giving_way(largest), asyncio.TaskGroup() as group:
                 begin(group)
         except TimeoutError:
-            failures.append(_silence(turn) if self._ended_in == {"read"} else _slowness())
+            failures.append(self._ended_for_others(turn))
         except BaseExceptionGroup as group_failures:
             failure = _first(group_failures)
             if isinstance(failure, ChunkProcessingError):
@@ -297,6 +297,12 @@ class Upload:
             raise failures[0]
         for failure in failures:
             self._telemetry.emit(moments.Trouble(operation="upload_part", error=failure, retry_seconds=None))
+
+    def _ended_for_others(self, turn: Turn) -> S3Unavailable | ChunkProcessingError:
+        """Whose silence it was: the file's only where no part was on its way to the store."""
+        if self._ended_in == {"read"}:
+            return silent_file(round(turn.silence()), more=", and others wait")
+        return S3Unavailable("the part takes far longer than those of others", operation="upload_part")
 
     @staticmethod
     def _until_over(queue: Iterator[Stale], turn: Turn) -> Iterator[Stale]:
@@ -346,20 +352,6 @@ class Upload:
 def too_long(size: int) -> StreamInitializationError:
     """Of a file that no object can hold."""
     return StreamInitializationError(f"{size} bytes are more than S3 can hold in one object")
-
-
-def _slowness() -> S3Unavailable:
-    """Of a store, whose part was ended for those who wait."""
-    return S3Unavailable("the part takes far longer than those of others", operation="upload_part")
-
-
-def _silence(turn: Turn) -> ChunkProcessingError:
-    """Of a file, likewise: it is nothing of the store's."""
-    return ChunkProcessingError(
-        f"the file has not answered for {turn.silence():.0f} s, and others wait",
-        operation="read",
-        hint="Check the disk, or the server of the share, that the file is on.",
-    )
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
