@@ -8,11 +8,11 @@ from itertools import count
 
 import pytest
 
-from src.domain import ChunkBody, Errand, Rhythm, StoredObject, StoredPart, current_errand, on_errand
+from src.domain import ChunkBody, Errand, Rhythm, StoredObject, StoredPart, current_errand, moments, on_errand
 from src.slots import FairSlots
-from tests.harness.crash.beside import SOON, write
-from tests.harness.crash.harm import HARMED
-from tests.harness.crash.scenes import QUIET, lived, settled, until
+from tests.harness.crash.beside import SOON, live_beside, write
+from tests.harness.crash.harm import HARMED, Kind
+from tests.harness.crash.scenes import QUIET, heard, lived, settled, until
 from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, TIMEOUT, Simulation
 from tests.harness.crash.virtual_time import run
 from tests.harness.fakes.store import FakeStore
@@ -102,35 +102,42 @@ def test_while_nobody_waits_nothing_is_ended() -> None:
 
 @pytest.mark.parametrize("silently", [False, True])
 def test_a_recording_far_slower_than_others_gets_on_while_others_always_wait(silently: bool) -> None:
-    """One turn with memory for one part: it can be lent to nobody."""
-    store = TimedStore(ask=0.05, part=14.0, silently=silently)
-
-    async def script(simulation: Simulation) -> None:
-        others = asyncio.create_task(_one_a_second(simulation))
-        await asyncio.sleep(TIMEOUT + 20)
-        write(simulation, f"{HARMED}.mp4", 2 * CHUNK, 251)
-        await until(lambda: f"{HARMED}.mp4" in store.objects, "the slow one", seconds=300)
-        others.cancel()
-        await settled(simulation)
-
-    rhythm = Rhythm(timeout=TIMEOUT, missing_grace=SCAN + 1, memory=CHUNK)
-    assert lived(script, store=store, slots=1, rhythm=rhythm, soon=None).problems() == []
+    _slow_among_others(TimedStore(ask=0.05, part=14.0, silently=silently), chunks=2)
 
 
 def test_a_recording_that_is_always_silent_for_longer_than_others_is_not_sent_again_part_by_part() -> None:
     store = TimedStore(ask=0.05, part=9.0)
+    _slow_among_others(store, chunks=10)
+    assert sum(store.sent.values()) <= len(store.sent) + 4
+
+
+@pytest.mark.parametrize(
+    ("operation", "told"),
+    [("read", "the file has not answered for "), ("upload_part", "the part takes far longer than those of others")],
+)
+def test_it_is_told_whose_silence_ended_a_turn(operation: str, told: str) -> None:
+    """A hint to look at the store would mislead where a disk hangs, and the other way round."""
+    beside = live_beside(operation, Kind.HANGING, slots=1, harmed=4)
+    of_files = [moment.error for moment in heard(beside.simulation, moments.Trouble)]
+    of_requests = [moment.error for moment in heard(beside.simulation, moments.OperationFailed)]
+    ended = [str(error) for error in (*of_files, *of_requests) if not str(error).endswith(Kind.HANGING)]
+    assert ended
+    assert [error for error in ended if not error.startswith(told)] == []
+
+
+def _slow_among_others(store: TimedStore, *, chunks: int) -> None:
+    """A slow recording, and a small fast one each second. The one turn has memory for one part: nobody is lent it."""
 
     async def script(simulation: Simulation) -> None:
         others = asyncio.create_task(_one_a_second(simulation))
         await asyncio.sleep(TIMEOUT + 20)
-        write(simulation, f"{HARMED}.mp4", 10 * CHUNK, 251)
+        write(simulation, f"{HARMED}.mp4", chunks * CHUNK, 251)
         await until(lambda: f"{HARMED}.mp4" in store.objects, "the slow one", seconds=300)
         others.cancel()
         await settled(simulation)
 
     rhythm = Rhythm(timeout=TIMEOUT, missing_grace=SCAN + 1, memory=CHUNK)
     assert lived(script, store=store, slots=1, rhythm=rhythm, soon=None).problems() == []
-    assert sum(store.sent.values()) <= len(store.sent) + 4
 
 
 async def _one_a_second(simulation: Simulation) -> None:
