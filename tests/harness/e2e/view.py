@@ -11,13 +11,14 @@ import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterator
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.domain import crc64_from_base64
 from tests.harness.audit_view import Body, Document, File, Marker, Media, Object, Record, Upload, World
 from tests.harness.canary import is_told
+from tests.harness.probing import identity_at
 
 if TYPE_CHECKING:
     from tests.harness.e2e.bucket import Bucket
@@ -140,10 +141,12 @@ def _uploads(bucket: Bucket, *, excused: bool) -> Iterator[Upload]:
 
 
 def markers(stage: Stage) -> Iterator[Marker]:
-    """By the inode of the file."""
-    for identity, raw in stage.markers().items():
-        told = json.loads(raw)
-        yield Marker(told["key"], told["etag"], int(identity.replace(":", "-").split("-")[0]))
+    """Those of the files in the folder. An inode alone does not say which file: the kernel gives it away again."""
+    kept = stage.markers()
+    for inode, birth_ns in {astuple(identity_at(path)) for path in stage.folder.rglob("*") if path.is_file()}:
+        if raw := kept.get(f"{inode}:{birth_ns}"):
+            told = json.loads(raw)
+            yield Marker(told["key"], told["etag"], inode)
 
 
 _KNOWN: dict[Hashable, Media] = {}  # by digest
