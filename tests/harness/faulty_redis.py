@@ -296,6 +296,7 @@ class FaultyRedis:
         self._rules = list(rules)
         self._deciding = threading.Lock()
         self._links: list[_Link] = []
+        self._passed: list[tuple[Command, ...]] = []
         self.closing = threading.Event()
 
     @property
@@ -310,6 +311,12 @@ class FaultyRedis:
     def injected(self) -> int:
         """How many exchanges were broken, by all rules together."""
         return sum(rule.injected for rule in self._rules)
+
+    def exchanges(self, *about: bytes) -> list[tuple[Command, ...]]:
+        """Those so far, in their order, that name one of these, such as a recording's id and its file."""
+        with self._deciding:
+            passed = list(self._passed)
+        return [each for each in passed if any(name in word for name in about for c in each for word in c.words)]
 
     def add(self, rule: Rule) -> Rule:
         """From now on; earlier rules come first."""
@@ -342,6 +349,7 @@ class FaultyRedis:
     def broken_by(self, exchange: tuple[Command, ...]) -> tuple[Fault, int] | None:
         """The fault of the first rule that takes the exchange, and the place of the command that it meant."""
         with self._deciding:
+            self._passed.append(exchange)
             rule = next((rule for rule in self._rules if rule.takes(exchange)), None)
         return None if rule is None else (rule.fault, rule.hit(exchange) or 0)
 
