@@ -55,7 +55,7 @@ PHASES: Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
         ("src/stream_processor/upload.py", ("Upload",), "sends chunks, compares, proves"),
         ("src/domain/checksums.py", ("combine", "multipart_etag"), "CRC64NVME and ETags as S3 writes them"),
         ("src/s3_client/transport.py", ("BodyFile",), "how a chunk is written, signed and sent"),
-        ("src/slots.py", ("FairSlots",), "turns: at most MAX_CONCURRENT_STREAMS send"),
+        ("src/slots/fair_slots.py", ("FairSlots",), "turns: at most MAX_CONCURRENT_STREAMS send"),
     ),
     "05_stream_finalization_s3_complete": (
         ("src/stream_processor/processor.py", ("StreamProcessor",), "one recording from new to done"),

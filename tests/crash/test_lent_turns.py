@@ -168,11 +168,11 @@ def test_those_who_share_a_turn_use_no_more_than_its_memory(at_once: int) -> Non
         begun: list[int] = []
         slots, most = FairSlots(1), 0
         loop = asyncio.get_running_loop()
-        slots._usual_of_asks.note(0.01, loop.time())
+        slots._pace.asks.note(0.01, loop.time())
         tasks = [_hanging(slots, at_once, begun) for _ in range(30)]
         for _ in range(1000):
             await asyncio.sleep(0.1)
-            sending = sum(not task.done() for task in tasks) - len(slots._sending)
+            sending = sum(not task.done() for task in tasks) - len(slots._waiting.sending)
             most = max(most, sending)
             if len(begun) == len(tasks):
                 break

@@ -416,7 +416,7 @@ def forget_what_was_left_behind(patch: pytest.MonkeyPatch) -> None:
 
 def lend_no_turn(patch: pytest.MonkeyPatch) -> None:
     """Who has a turn keeps all of it, until he is far slower than others."""
-    patch.setattr(FairSlots, "_share", lambda self, place: None)
+    patch.setattr(FairSlots, "share", lambda self, place: None)
 
 
 def keep_the_room_of_a_claim_that_takes_long(patch: pytest.MonkeyPatch) -> None:

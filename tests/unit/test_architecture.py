@@ -75,6 +75,7 @@ PURE_MODULES = frozenset(
         "redis_client.format",
         "redis_client.names",
         "settings.typed_values",
+        "slots.usual_pace",
         "stream_processor.next_step",
     }
 )

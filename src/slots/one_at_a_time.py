@@ -1,0 +1,66 @@
+"""A place that one has at a time. The recordings on probation have one together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class OneAtATime:
+    """A place for one. Whoever waits for it may be told that he needs it no longer: no lock of asyncio can do that."""
+
+    def __init__(self) -> None:
+        self._holder: object | None = None
+        self._line: deque[asyncio.Future[bool]] = deque()
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[object | None]:
+        """What holds the place; None: it is not needed any more."""
+        holder = object() if await self._is_mine() else None
+        if holder is not None:
+            self._holder = holder
+        try:
+            yield holder
+        finally:
+            self.leave(holder)
+
+    def leave(self, holder: object | None) -> None:
+        """Also before the end. A second time does nothing: the place may be another's by then."""
+        if holder is not None and self._holder is holder:
+            self._pass_on()
+
+    @property
+    def is_waited_for(self) -> bool:
+        return any(not waiting.done() for waiting in self._line)
+
+    def let_all_pass(self) -> None:
+        """Nobody who waits now needs the place any more."""
+        while self._line:
+            if not (waiting := self._line.popleft()).done():
+                waiting.set_result(False)
+
+    async def _is_mine(self) -> bool:
+        if self._holder is None:
+            self._holder = self
+            return True
+        mine: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._line.append(mine)
+        try:
+            return await mine
+        except asyncio.CancelledError:
+            # The place may have been given to him in the moment in which he was cancelled; then it goes on from here.
+            if mine.done() and not mine.cancelled() and mine.result():
+                self._pass_on()
+            elif mine in self._line:
+                self._line.remove(mine)
+            raise
+
+    def _pass_on(self) -> None:
+        while self._line:
+            if not (following := self._line.popleft()).done():
+                self._holder = self  # until he knows: nobody else may slip in before his task runs
+                following.set_result(True)
+                return
+        self._holder = None
