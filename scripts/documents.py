@@ -25,25 +25,25 @@ _ARCHITECTURE = ROOT / "docs" / "architecture.md"
 #: Tried one after the other until one is refused: no word or number of ours; a slash; a file, no folder; too long.
 _BAD = ("no such value", "/", str(Path(__file__)), "x" * 200, "two\nlines")
 
-_COLUMNS = "| name | default | meaning | older spellings | a bad value ends the start with: … |"
+_COLUMNS = "| name | default | description | older names | error for an invalid value |"
 
 _INTRODUCTION = """# Configuration
 
-Generated from `src/config.py` by `python -m scripts.documents`. Settings come from the environment and from `.env` in
-the working directory; the environment wins, and an empty value is no value. [example.env](../example.env) holds the
-same as a file to copy.
+All settings, for operators who configure the daemon. Generated from `src/config.py` by `python -m scripts.documents`.
+Settings come from the environment and from `.env` in the working directory. The environment takes precedence, and an
+empty value counts as unset. [example.env](../example.env) contains the same settings as a file to copy.
 
-**What happens on a bad value**: the daemon does not start. It says everything that is wrong at once, one line for each
-problem, and ends with exit code 2. The last column is what each line says: `PROM_PORT is 'eighty', but must be a whole
-number from 0 to 65535.`
+**What happens on a bad value**: the daemon does not start. It prints one line for each problem, all at once, and exits
+with code 2. The last column shows the end of that line: `PROM_PORT is 'eighty', but must be a whole number from 0 to
+65535.`
 
-**Names.** A name that nearly is one of ours (a letter missing, another unit), or that other programs give to the same,
-is a problem too, and the right spelling is named. All other names are left alone, so that other programs may share
-the file. An older spelling works and is told once (`settings_notice`); where both are set they must agree.
-`CHUNK_SIZE_MB` and `STREAM_CHUNK_SIZE_MB` count mebibytes. `REDIS_HOST` and `REDIS_PORT` together stand for
-`redis://host:port/0`; beside `REDIS_HOST`, the names `REDIS_USERNAME`, `REDIS_PASSWORD` and `REDIS_DB` say the rest of
-the address, each as it is, without percent signs. Without `REDIS_HOST`, or where `REDIS_URL` is set, these three are
-ignored, and the start says so.
+**Names.** A misspelt name (a missing letter, another unit), or the name that other programs use for the same setting,
+is a problem too, and the message gives the correct name. All other names are ignored, so other programs can share the
+file. An older name still works and is logged once (`settings_notice`); if both are set, their values must be equal.
+`CHUNK_SIZE_MB` and `STREAM_CHUNK_SIZE_MB` are in mebibytes. `REDIS_HOST` and `REDIS_PORT` together stand for
+`redis://host:port/0`. With `REDIS_HOST`, the names `REDIS_USERNAME`, `REDIS_PASSWORD` and `REDIS_DB` set the rest of
+the URL, each without percent-encoding. Without `REDIS_HOST`, or if `REDIS_URL` is set, these three are ignored, and the
+daemon logs a notice at the start.
 """
 
 
@@ -84,7 +84,7 @@ def complaint(name: str) -> str:
         except ConfigurationError as refused:
             said = refused.problems[0].removesuffix(".")
             text = "set " + said.rpartition("; set ")[2] if "; set " in said else said.rpartition(", but ")[2]
-            return re.split(r"; this one|, and there is|: No such|: write ", text.removeprefix(f"{name} "))[0]
+            return re.split(r"; this (?:one|path)|: No such|: write ", text.removeprefix(f"{name} "))[0]
     raise AssertionError(f"every value of {name} is taken")
 
 

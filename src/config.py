@@ -1,9 +1,8 @@
-"""Settings: what an operator may choose, said once, with the reason and the limits.
+"""Settings: definitions, descriptions, defaults and limits.
 
-Everything comes from the environment and an env file (the environment wins; an empty value is no value). Wrong
-values, old spellings that contradict and names that nearly are ours are collected and raised together, in the
-operator's own words. Names of other programs that share the file are left alone. ``python -m src.config`` prints
-``example.env``.
+Values come from the environment and an env file (the environment takes precedence; an empty value counts as unset).
+Invalid values, conflicting older names and misspelt names are collected and raised together. Names of other programs
+that share the file are ignored. ``python -m src.config`` prints ``example.env``.
 """
 
 from __future__ import annotations
@@ -57,50 +56,51 @@ from .settings import (
 
 
 class Settings(BaseSettings):
-    """All settings, frozen. The names in the environment are these in capitals."""
+    """All settings, frozen. The environment variables have the same names in upper case."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     app_env: Annotated[Literal["development", "production"], LOWER] = Field(
         default="development",
-        description="How log lines look: for people (development) or one JSON object a line (production).",
+        description="Log format: human-readable lines (development) or one JSON object per line (production).",
     )
-    log_level: LogLevel = Field(default="INFO", description="The least important log lines that are written.")
+    log_level: LogLevel = Field(default="INFO", description="Minimum level of the log lines that are written.")
     prom_port: int = Field(
-        default=8000, ge=0, le=65_535, description="Port of /metrics, /-/healthy and /-/ready. 0: any free port."
+        default=8000, ge=0, le=65_535, description="Port for /metrics, /-/healthy and /-/ready. 0: any free port."
     )
     prom_host: Host = Field(
         default="127.0.0.1",
-        description="Address on which that port listens. Only this machine, because the pages tell about the daemon "
-        "and nobody has to log in; 0.0.0.0 inside a container.",
+        description="Address to listen on. The default accepts only local connections, because the pages need no "
+        "login; set 0.0.0.0 inside a container.",
     )
     metrics_stream_max: int = Field(
         default=200,
         ge=0,
         le=10_000,
-        description="At most so many streams have metrics of their own, so that /metrics stays small.",
+        description="Maximum number of streams with per-stream metrics; it keeps /metrics small.",
     )
     metrics_stream_retention_seconds: Seconds = Field(
         default=600,
         ge=0,
         le=604_800,
-        description="How long a stream's own metrics stay after it ended: longer than two scrapes.",
+        description="How long a stream's own metrics are kept after the stream has ended. Choose more than two "
+        "scrape intervals.",
     )
     watchdog_seconds: ZeroOrASecond = Field(
         default=60,
         ge=0,
         le=3_600,
-        description="An event loop that hangs for so long is written to the log with all stacks, and the process ends "
-        "with exit code 70, so that the service manager starts it again. 0: never.",
+        description="Maximum time the event loop may hang. After that, all stacks are logged and the process exits "
+        "with code 70, so that the service manager restarts it. 0: no watchdog.",
     )
 
     watch_dir: Folder = Field(
         default=Path("local_watch_dir"),
-        description="The folder in which recordings appear; folders inside it are watched too.",
+        description="Folder to watch for recordings, including its subfolders.",
     )
     watch_filter_globs: Patterns = Field(
         default=("*.mp4",),
-        description='Which file names are recordings: patterns as a JSON list, such as ["*.mp4", "*.MP4"].',
+        description='File name patterns of recordings, as a JSON list such as ["*.mp4", "*.MP4"].',
     )
     watch_exclude_globs: Patterns = Field(
         default=(
@@ -119,173 +119,180 @@ class Settings(BaseSettings):
                 ".recycle",
             ),
         ),
-        description="Names of files and folders that are left out though they match WATCH_FILTER_GLOBS: trash, "
-        "snapshots, versions and side files of other programs. A pattern without a slash is compared with the file's "
-        "name and with each folder's above it. The list replaces the default: repeat what is to stay left out. []: "
-        "nothing is left out.",
+        description="Patterns of files and folders to exclude even if they match WATCH_FILTER_GLOBS: trash, "
+        "snapshots, versions and side files of other programs. A pattern without a slash is compared with the "
+        "file's name and with the name of each folder above it. Your list replaces the default: repeat the entries "
+        "that you want to keep. []: nothing is excluded.",
     )
     ignore_older_than: Duration | None = Field(
         default=None,
-        description="Files that the start finds unchanged for longer are left alone (30d, 36h), unless their upload "
-        "was begun: for an old archive of which only what comes is wanted. What appears later is taken, however old. "
-        "Empty: every file is taken.",
+        description="Ignore files that have not changed for this long when the daemon starts (30d, 36h), unless "
+        "their upload has begun. Use it to leave an old archive out. Files that appear later are uploaded whatever "
+        "their age. Empty: no file is ignored.",
     )
     watch_file_min_age_seconds_for_idle: Seconds = Field(
         default=0,
         ge=0,
         le=604_800,
-        description="A file that was found less than so many seconds ago is never taken for finished.",
+        description="Minimum time since the daemon found a file before the file can count as finished.",
     )
     watch_force_polling: bool = Field(
         default=False,
-        description="Look for changes instead of waiting for the system's notifications, which do not come on network "
-        "file systems and on Docker Desktop's mounts.",
+        description="Poll for changes instead of using file system notifications, which network file systems and "
+        "Docker Desktop mounts do not deliver.",
     )
     watch_scan_seconds: Seconds = Field(
         default=10,
         gt=0,
         le=3_600,
-        description="The whole folder is looked through this often, because notifications get lost.",
+        description="Interval between scans of the whole folder. Scans find changes whose notification was lost.",
     )
     stream_timeout_seconds: Seconds = Field(
         default=30,
         gt=0,
         le=86_400,
-        description="A recording that did not change for so long is finished. Longer than the recorder's longest pause "
-        "between two writes.",
+        description="A recording that has not changed for this long is finished. Choose more than the recorder's "
+        "longest pause between two writes.",
     )
     finish_early_seconds: SecondsOrOff = Field(
         default="2",
-        description="Quiet time of a recording whose end is proved: nobody has the file open for writing, and it is an "
-        "ordinary MP4 with its index (moov), or a fragmented one with an mfra box at its end. All others wait for "
-        "STREAM_TIMEOUT_SECONDS. off: every recording does. Choose more, or off, where a tool remuxes, tags or "
+        description="Shorter timeout for recordings whose end is proved: no process has the file open for writing, "
+        "and the file is an MP4 with its index (moov), or a fragmented MP4 with an mfra box at its end. All others "
+        "wait for STREAM_TIMEOUT_SECONDS. off: all recordings do. Choose more, or off, if a tool remuxes, tags or "
         "replaces recordings after they are closed.",
     )
     on_name_reused: Annotated[Literal["keep", "replace"], LOWER] = Field(
         default="keep",
-        description="A new recording under the name of an earlier one: keep both objects (the new one becomes "
-        "name~2.mp4), or replace the earlier one.",
+        description="What to do when a new recording has the name of an earlier one. keep: keep both objects (the "
+        "new one becomes name~2.mp4). replace: replace the earlier object.",
     )
     on_source_missing: Annotated[Literal["keep", "abort", "complete"], LOWER] = Field(
         default="keep",
-        description="A recording whose file disappears before its end: keep what S3 holds as an open upload (it goes "
-        "on when the file comes back), abort it, or complete it as an object of what had been sent.",
+        description="What to do when a file disappears before its recording is finished. keep: keep the open "
+        "upload; it resumes when the file comes back. abort: abort the upload. complete: complete the upload with "
+        "the bytes sent so far.",
     )
     orphan_upload_retention: Duration = Field(
         default="7d",
-        description="Open uploads that belong to no stream are thrown away when nothing came into them for so long and "
-        "the recording at their key is complete: 7d, 36h, or off to leave them alone.",
+        description="Abort open uploads that belong to no stream once they have received nothing for this long and "
+        "the recording at their key is complete: 7d, 36h, or off to keep them.",
     )
 
     max_concurrent_streams: int = Field(
         default=5,
         ge=1,
         le=1_000,
-        description="So many recordings are sent at the same time; the others wait their turn on the disk. Memory: "
-        "this × PARTS_IN_FLIGHT × CHUNK_SIZE_BYTES.",
+        description="Maximum number of recordings that are uploaded at the same time. The number of open recordings "
+        "is unlimited; the others wait on disk. Memory: this × PARTS_IN_FLIGHT × CHUNK_SIZE_BYTES.",
     )
     parts_in_flight: int = Field(
-        default=2, ge=1, le=64, description="So many parts of one recording are sent at once when it is behind."
+        default=2,
+        ge=1,
+        le=64,
+        description="Maximum number of parts of one recording that are sent at the same time when the upload is "
+        "behind.",
     )
     chunk_size_bytes: int = Field(
         default=10 * MIB,
         ge=S3_LIMITS.min_part,
         le=S3_LIMITS.max_part,
-        description="Size of a part. S3 takes 5 MiB to 5 GiB; smaller parts reach S3 sooner, larger ones cost fewer "
+        description="Part size. S3 accepts 5 MiB to 5 GiB. Smaller parts reach S3 sooner; larger parts need fewer "
         "requests.",
     )
     shutdown_grace_seconds: Seconds = Field(
         default=20,
         ge=0,
         le=3_600,
-        description="At a stop, parts in flight get so long to arrive. Shorter than the time after which the service "
-        "manager kills (stop_grace_period).",
+        description="How long a shutdown waits for parts in flight. Choose less than the service manager's kill "
+        "timeout (stop_grace_period in compose).",
     )
 
-    s3_endpoint_url: HttpUrl | None = Field(
-        default=None, repr=False, description="Address of the store. Empty: Amazon S3."
-    )
+    s3_endpoint_url: HttpUrl | None = Field(default=None, repr=False, description="URL of the store. Empty: Amazon S3.")
     s3_access_key_id: str | None = Field(
         default=None,
         repr=False,
-        description="Key with the right to write into the bucket. Empty, both of them: the usual AWS ways (roles, "
-        "profiles, web identity).",
+        description="Access key with write access to the bucket. If this and the secret are empty, the AWS "
+        "credential chain is used (roles, profiles, web identity).",
     )
-    s3_secret_access_key: SecretStr | None = Field(
-        default=None, description="The secret that belongs to S3_ACCESS_KEY_ID."
-    )
+    s3_secret_access_key: SecretStr | None = Field(default=None, description="Secret key for S3_ACCESS_KEY_ID.")
     s3_access_key_id_file: Path | None = Field(
         default=None,
-        description="A file that holds the key, instead of S3_ACCESS_KEY_ID. It is read again when the store refuses.",
+        description="File with the access key, instead of S3_ACCESS_KEY_ID. It is read again when the store refuses "
+        "the key.",
     )
     s3_secret_access_key_file: Path | None = Field(
         default=None,
-        description="A file that holds the secret, instead of S3_SECRET_ACCESS_KEY (such as /run/secrets/s3). It is "
-        "read again when the store refuses, so that a rotated secret needs no restart.",
+        description="File with the secret key, instead of S3_SECRET_ACCESS_KEY (such as /run/secrets/s3). It is "
+        "read again when the store refuses the key, so a rotated secret needs no restart.",
     )
     s3_bucket_name: BucketName = Field(
-        default="video-streams", description="The bucket; it is created when it is missing and the key allows it."
+        default="video-streams",
+        description="Bucket name. The bucket is created if it does not exist and the access key may create it.",
     )
     s3_region_name: str | None = Field(
-        default=None, description="Region of the bucket. Empty: what the AWS profile says, else us-east-1."
+        default=None, description="Region of the bucket. Empty: the region of the AWS profile, or us-east-1."
     )
     s3_key_prefix: KeyPrefix = Field(
         default="",
-        description="Put before every object's key; end it with a slash to make it a folder, such as cam-7/.",
+        description="Prefix for all object keys. End it with a slash to make it a folder, such as cam-7/.",
     )
     s3_checksum: Annotated[Literal["auto", "crc64nvme", "none"], LOWER] = Field(
         default="auto",
-        description="Checksum that the store keeps of every part. none: for stores that refuse it; parts are then "
-        "compared by the MD5 in their ETag. auto: what the store verifies; where parts that are copied inside it have "
-        "no right checksum, an upload that mostly copies has none either.",
+        description="Checksum that the store keeps for each part. auto: the one that the store verifies; where "
+        "parts copied inside the store have no correct checksum, an upload that consists mostly of copies has none. "
+        "none: for stores that refuse checksums; parts are then compared by the MD5 in their ETag.",
     )
     s3_conditional_writes: OnOff = Field(
         default="auto",
-        description="If-None-Match and If-Match, which keep a stranger's object safe. off: the store has none.",
+        description="Conditional requests (If-None-Match and If-Match), which protect objects of other programs "
+        "from being overwritten. auto: on if the store supports them. off: the store does not support them.",
     )
     s3_equal_parts: OnOff = Field(
         default="auto",
-        description="All parts of an upload have one size, as Cloudflare R2 wants (auto knows its address).",
+        description="Use the same size for all parts of an upload, as Cloudflare R2 requires. auto: on for R2, "
+        "which is recognised by its address.",
     )
     s3_max_parts: Annotated[int | None, Ge(2), Le(10_000)] = Field(
         default=None,
-        description="Maximum number of parts of one upload. Empty: what is known of the store by its address "
-        "(Scaleway: 1,000), else 10,000. Where it is small, part sizes double sooner.",
+        description="Maximum number of parts per upload. Empty: the known limit of the store at this address "
+        "(Scaleway: 1,000), or 10,000. With a low limit, part sizes double sooner.",
     )
     s3_part_copy: OnOff = Field(
-        default="auto", description="Copy unchanged parts inside the store when an object is brought up to date."
+        default="auto",
+        description="Copy unchanged parts inside the store when an object is replaced. auto: on if the store "
+        "supports it.",
     )
     s3_payload_signing: OnOff = Field(
         default="auto",
-        description="SHA-256 of every part in its signature. auto: only over plain http to another machine, since TLS "
-        "or our own checksum guards the bytes elsewhere, at less CPU.",
+        description="Include the SHA-256 of each part in its signature. auto: only over plain HTTP to another "
+        "machine; elsewhere TLS or the daemon's own checksum protects the data with less CPU.",
     )
     s3_addressing_style: Annotated[Literal["auto", "path", "virtual"], LOWER] = Field(
         default="auto",
-        description="The bucket in the path or in the host name. auto: in the path where an endpoint is named.",
+        description="Path-style or virtual-hosted addressing. auto: path-style if S3_ENDPOINT_URL is set.",
     )
 
     redis_url: RedisUrl = Field(
         default="redis://localhost:6379/0",
         repr=False,
-        description="Address of the Redis that keeps the checkpoints; it may hold a password "
+        description="URL of the Redis that stores the checkpoints. It may include a password "
         "(redis://:password@host:6379/0). Empty: redis://localhost:6379/0.",
     )
     redis_key_prefix: str = Field(
-        default="", max_length=128, description="Put before every Redis key, so that daemons can share a Redis."
+        default="", max_length=128, description="Prefix for all Redis keys, so that several daemons can share a Redis."
     )
 
     ffprobe_path: str = Field(
-        default="ffprobe", description="ffprobe's name or path; without it there is no duration in the metadata."
+        default="ffprobe", description="Name or path of ffprobe. Without ffprobe, the metadata has no duration."
     )
-    ffprobe_timeout_seconds: Seconds = Field(default=30, gt=0, le=3_600, description="ffprobe is ended after so long.")
+    ffprobe_timeout_seconds: Seconds = Field(default=30, gt=0, le=3_600, description="Timeout for ffprobe.")
 
     embedded_services: Annotated[Literal["off", "auto"], LOWER] = Field(
         default="off",
-        description="auto: start a private Redis and a private S3 for trying out, each only where REDIS_URL or "
-        "S3_ENDPOINT_URL names none (scripts/run does that). Not for data you want to keep safe.",
+        description="auto: start a private Redis and a private S3 server for a trial, each only if REDIS_URL or "
+        "S3_ENDPOINT_URL is not set (scripts/run does this). Do not use them for data that you want to keep.",
     )
-    embedded_data_dir: Folder = Field(default=Path("data"), description="Where the embedded services keep their data.")
+    embedded_data_dir: Folder = Field(default=Path("data"), description="Data folder of the embedded services.")
 
     @classmethod
     def settings_customise_sources(
@@ -296,45 +303,45 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what ``load_settings`` gives: it reads both sources itself, so that it can name every problem."""
+        """Use only the arguments: ``load_settings`` reads both sources itself, so that it can report every problem."""
         return (init_settings,)
 
     @property
     def redis_url_given(self) -> bool:
-        """Whether somebody named a Redis; an embedded one then never takes its place."""
+        """Whether a Redis is configured; an embedded one then never replaces it."""
         return "redis_url" in self.model_fields_set
 
     @property
     def s3_endpoint_url_given(self) -> bool:
-        """Whether somebody named a store; an embedded one then never takes its place."""
+        """Whether a store is configured; an embedded one then never replaces it."""
         return self.s3_endpoint_url is not None
 
     @property
     def finish_early(self) -> float | None:
-        """Quiet seconds of a recording whose end is proved; None: it waits like any other."""
+        """Timeout in seconds of a recording whose end is proved; None: it waits like any other."""
         return None if self.finish_early_seconds.lower() == "off" else float(self.finish_early_seconds)
 
     @property
     def orphan_retention(self) -> timedelta | None:
-        """None: orphan uploads are left alone."""
+        """None: orphan uploads are never aborted."""
         off = self.orphan_upload_retention.lower() == "off"
         return None if off else timedelta(seconds=seconds_of(self.orphan_upload_retention))
 
     @property
     def old_seconds(self) -> float | None:
-        """None: no file is too old."""
+        """None: no file is ignored because of its age."""
         off = self.ignore_older_than is None or self.ignore_older_than.lower() == "off"
         return None if off else seconds_of(str(self.ignore_older_than))
 
     def secrets(self) -> tuple[str, ...]:
-        """Every text that must never be printed, each in all spellings that it has in the settings."""
+        """Every text that must never be printed, in each form in which the settings contain it."""
         found = [self.s3_secret_access_key.get_secret_value()] if self.s3_secret_access_key else []
         for url in (self.redis_url, self.s3_endpoint_url or ""):
             found += url_secrets(url)
         return tuple(dict.fromkeys(text for text in found if text))
 
     def summary(self) -> dict[str, object]:
-        """The settings that matter, and those that are not as usual, for one log line; without secrets."""
+        """The main settings and those that differ from their defaults, for one log line; without secrets."""
         usual = type(self)()
         names = [n for n in type(self).model_fields if n in _ALWAYS_TOLD or getattr(self, n) != getattr(usual, n)]
         told: dict[str, object] = {name: _told(getattr(self, name)) for name in names if name not in CREDENTIALS}
@@ -362,7 +369,7 @@ def _told(value: object) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, and sentences that the operator should read once: old spellings that still work."""
+    """Settings, and notices for the operator about older names that still work."""
 
     settings: Settings
     notices: tuple[str, ...]
@@ -371,20 +378,20 @@ class Loaded:
 _NAMES = {name.upper(): name for name in Settings.model_fields}
 _OLD_NAMES = OLD_NAMES
 _HEADINGS = {
-    "app_env": "Log, metrics and health",
+    "app_env": "Logging, metrics and health",
     "watch_dir": "Recordings",
-    "max_concurrent_streams": "Sending",
+    "max_concurrent_streams": "Uploads",
     "s3_endpoint_url": "S3",
     "redis_url": "Redis",
     "ffprobe_path": "ffprobe",
-    "embedded_services": "Trying it out",
+    "embedded_services": "Embedded services for a trial",
 }
 
 
 def load_settings(environ: Mapping[str, str], env_file: Path | None = None) -> Loaded:
-    """The settings from ``environ`` and ``env_file`` (no file there: none).
+    """The settings from ``environ`` and ``env_file``, which may be missing.
 
-    Raises ``ConfigurationError`` with a sentence for every problem there is.
+    Raises ``ConfigurationError`` with one sentence for each problem.
     """
     found = Findings()
     in_file = filled(read_env_file(env_file, environ, found))
@@ -411,8 +418,8 @@ def _validated(found: Findings) -> Settings | None:
         if problem is not None and not is_path:
             found.problems.append(problem)
         elif "\0" in given.text:
-            found.problems.append(f"{given.name} holds a NUL character, which no path may.")
-        else:  # a path may hold bytes that are not UTF-8, which pydantic takes only in a Path
+            found.problems.append(f"{given.name} contains a NUL character, which is not allowed in a path.")
+        else:  # a path may contain bytes that are not UTF-8, which pydantic accepts only in a Path
             values[attribute] = Path(given.text) if is_path else given.value
     try:
         settings = Settings(**values)
@@ -421,19 +428,17 @@ def _validated(found: Findings) -> Settings | None:
         found.problems += [sentence(given, one, Settings.model_fields) for given, one in wrong]
         return None
     if leaves_out_all(settings.watch_filter_globs, settings.watch_exclude_globs):
-        found.problems.append(
-            "WATCH_EXCLUDE_GLOBS leaves out all that WATCH_FILTER_GLOBS takes: write only what is to be left out."
-        )
+        found.problems.append("WATCH_EXCLUDE_GLOBS excludes everything that WATCH_FILTER_GLOBS includes: exclude less.")
     return settings
 
 
 def example_env() -> str:
-    """The text of ``example.env``: every setting with its reason and its default, which is commented out."""
+    """The text of ``example.env``: every setting with its description and its default, which is commented out."""
     return example_text(Settings.model_fields, _HEADINGS)
 
 
 def defaults() -> dict[str, str]:
-    """Each setting's name, and its default as it would be written into the file."""
+    """Each setting's default by name, as written in the file."""
     return written_defaults(Settings.model_fields)
 
 

@@ -167,7 +167,7 @@ def bytes_or_none(answer: object) -> bytes | None:
     """Raises ``TypeError`` for anything else."""
     if answer is None or isinstance(answer, bytes):
         return answer
-    raise TypeError("it is no text")
+    raise TypeError("it is not text")
 
 
 @contextmanager

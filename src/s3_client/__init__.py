@@ -5,7 +5,7 @@ one attempt; ``PatientStore`` repeats it, and nobody else does.
 
 ``client`` has the uploads, with what is sent in each of their requests; ``bucket``, ``objects`` and ``listings`` have
 the rest. All of them, the probe's trials too, ask by ``requests``: what every request of a kind must carry, such as a
-header, belongs into its ``Requests._ask``. What a store can do is known by ``settings``, or learnt by ``abilities``
+header, belongs in its ``Requests._ask``. What a store can do is known by ``settings``, or learnt by ``abilities``
 with the trials of ``probe``; what its answers and refusals mean is in ``answers``, ``errors`` and ``outcomes``.
 """
 

@@ -1,7 +1,7 @@
-"""How settings are read and complained about, whichever they are: ``config`` says which there are.
+"""Reading and validating settings of any kind; ``config`` defines which settings exist.
 
-Sources, spellings, types and sentences: everything that an operator may have typed is met here, and what cannot be
-meant is answered in his own words. Which settings there are comes in as an argument.
+Sources, older names, types and error messages. An error message repeats what the operator typed and says what to type
+instead. The definitions of the settings are passed in as an argument.
 """
 
 from .addresses import url_secrets, without_user_info

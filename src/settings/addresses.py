@@ -1,4 +1,4 @@
-"""Addresses of services: what is one, which texts in it are secret, and what of it may be told."""
+"""URLs of services: validation, the secrets in them, and the part that may be logged."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from urllib.parse import unquote, urlsplit
 
 def http_url(url: str) -> str:
     if not _is_url(url, schemes=("http", "https"), needs_host=True):
-        raise ValueError("an address with its scheme, such as http://localhost:9000")
+        raise ValueError("a URL such as http://localhost:9000")
     return url
 
 
 def redis_url(url: str) -> str:
     if not _is_url(url, schemes=("redis", "rediss"), needs_host=False) and not _is_socket_url(url):
         raise ValueError(
-            "an address such as redis://localhost:6379/0, rediss://user:password@host:6380/0 or unix:///run/redis.sock"
+            "a URL such as redis://localhost:6379/0, rediss://user:password@host:6380/0 or unix:///run/redis.sock"
         )
     return url
 
@@ -39,7 +39,7 @@ def _is_socket_url(url: str) -> bool:
 
 
 def without_user_info(url: str) -> str:
-    """The URL without user, password and query, fit for a log."""
+    """The URL without user, password and query, safe to log."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 

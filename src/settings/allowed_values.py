@@ -1,4 +1,4 @@
-"""What a value may be, for the types of the settings. What is raised is the end of a sentence: "… must be ⟨this⟩"."""
+"""The settings' types and their validators. A validator raises the end of a sentence: "… must be ⟨this⟩"."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def _lower(value: object) -> object:
 
 
 def _globs(value: object) -> object:
-    """What is no list of patterns was refused before."""
+    """Text that is not a list of patterns was refused before."""
     return tuple(json.loads(value)) if isinstance(value, str) else value
 
 
 def _folder(path: Path) -> Path:
     if os.path.exists(path) and not os.path.isdir(path):
-        raise ValueError("a folder, and there is something else at this path")
+        raise ValueError("a folder; this path is not one")
     return path
 
 
 def _duration(text: str) -> str:
     if text.lower() != "off" and not _DURATION.fullmatch(text):
-        raise ValueError("a time such as 7d, 36h or 90m, or off")
+        raise ValueError("a duration such as 7d, 36h or 90m, or off")
     if text.lower() != "off" and seconds_of(text) < 3600:
         raise ValueError("at least 1h, or off")
     return text
@@ -52,7 +52,7 @@ def _seconds_or_off(text: str) -> str:
 
 
 def seconds_of(duration: str) -> float:
-    """Seconds of a time such as 7d, 36h or 90m."""
+    """Seconds in a duration such as 7d, 36h or 90m."""
     return float(duration[:-1]) * {"m": 60, "h": 3600, "d": 86_400}[duration[-1].lower()]
 
 
@@ -78,11 +78,11 @@ def _off_or_a_second(seconds: float) -> float:
 
 def _plain_name(text: str) -> str:
     if not text.isprintable() or any(c.isspace() or c in "/@" for c in text):
-        raise ValueError("a host name or an address, such as 127.0.0.1")
+        raise ValueError("a host name or an IP address, such as 127.0.0.1")
     return text
 
 
-#: Whatever is written in capitals is meant in small letters.
+#: Upper and lower case are equal.
 LOWER = BeforeValidator(_lower)
 OnOff = Annotated[Literal["auto", "on", "off"], LOWER]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(level)]

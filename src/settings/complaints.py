@@ -1,4 +1,4 @@
-"""Sentences about values: what was typed, as far as it may be shown, and what must be there instead."""
+"""Error messages for values: what was typed, as far as it may be shown, and what is allowed instead."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .findings import Findings, Given
 from .typed_values import bucket_name, path_syntax, patterns, redis_address, shell_syntax, store_address
 
 CREDENTIALS = frozenset({"s3_access_key_id", "s3_secret_access_key"})
-#: Nothing of these is told when they cannot be used: what is malformed may hold a secret anywhere.
+#: Error messages never quote these: a malformed value may contain a secret anywhere.
 _CONFIDENTIAL = CREDENTIALS | {"s3_endpoint_url", "redis_url"}
 _PATTERNS = frozenset({"watch_filter_globs", "watch_exclude_globs"})
 _PATHS = frozenset(
@@ -22,9 +22,9 @@ _PATHS = frozenset(
 
 
 def slip(attribute: str, given: Given, found: Findings, fields: Mapping[str, FieldInfo]) -> str | None:
-    """A sentence for what was typed by mistake, with what to type instead."""
+    """An error message for a common typing mistake, with what to type instead; None if there is none."""
     if given.name != attribute.upper():
-        return None  # made of several older spellings, which were looked at
+        return None  # derived from older names, which were checked themselves
     secret = attribute in _CONFIDENTIAL or attribute.endswith("_file")
     wrong = patterns(given.text, of_recordings=attribute == "watch_filter_globs") if attribute in _PATTERNS else None
     if attribute not in _PATTERNS:
@@ -45,38 +45,38 @@ def slip(attribute: str, given: Given, found: Findings, fields: Mapping[str, Fie
 
 
 def unusable(given: Given) -> str | None:
-    """A sentence for what no setting may hold."""
+    """An error message for text that no setting may contain; None if there is none."""
     if any("\ud800" <= character <= "\udfff" for character in given.text):
-        return f"{given.name} holds bytes that are not UTF-8 text."
+        return f"{given.name} contains bytes that are not UTF-8."
     if not given.text.isprintable():
-        return f"{given.name} holds a character that cannot be printed, such as a line break."
+        return f"{given.name} contains a character that is not printable, such as a line break."
     return None
 
 
 def sentence(given: Given, error: Any, fields: Mapping[str, FieldInfo]) -> str:
-    """What pydantic says of a value, as one of ours. ``fields``: the settings, by attribute."""
+    """pydantic's validation error in our own words. ``fields``: the settings, by attribute."""
     attribute = str(error["loc"][0])
     raised = error.get("ctx", {}).get("error")
     allowed = str(raised) if raised is not None else _allowed(attribute, fields[attribute])
     if attribute in _CONFIDENTIAL or "@" in given.text:
         return f"{given.name} is set, but must be {allowed}."
-    if isinstance(given.value, int):  # an older spelling, in another unit
+    if isinstance(given.value, int):  # an older name, in another unit
         return f"{given.name} is {shown(given.text)} ({given.value} bytes), but must be {allowed}."
     return f"{given.name} is {shown(given.text)}, but must be {allowed}."
 
 
 def shown(text: str) -> str:
-    """A text as it may stand in a sentence."""
+    """A value, escaped and shortened for an error message."""
     return ascii(text) if len(text) <= 100 else f"{text[:97]!a}..."
 
 
 def shown_name(name: str) -> str:
-    """A name as it may stand in a sentence."""
+    """A name, escaped for an error message."""
     return name if name.isprintable() and name.isascii() else ascii(name)
 
 
 def _allowed(attribute: str, info: FieldInfo) -> str:
-    """What the type allows, in words."""
+    """The values that the type allows, in words."""
     if get_origin(info.annotation) is Literal:
         *most, last = get_args(info.annotation)
         return f"{', '.join(most)} or {last}"

@@ -1,4 +1,4 @@
-"""Reads an env file as compose does, and tells what of it cannot be read."""
+"""Reads an env file the way compose does, and reports the lines that cannot be parsed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .findings import Findings
 
 
 def filled(values: Mapping[str, str]) -> dict[str, str]:
-    """Without empty values; without the blanks and carriage returns that editors leave at an end."""
+    """Without empty values, and without the trailing spaces and carriage returns that editors leave."""
     return {name: text.strip() for name, text in values.items() if text.strip()}
 
 
 def read_env_file(path: Path | None, environ: Mapping[str, str], found: Findings) -> dict[str, str]:
-    """The file's values by name; none where there is no file."""
+    """The file's values by name; empty if there is no file."""
     if path is None:
         return {}
     try:
@@ -39,7 +39,7 @@ def _parse_env_file(path: Path, text: str, environ: Mapping[str, str], found: Fi
     for binding in parse_stream(io.StringIO(text)):
         if binding.error:  # the line itself is not shown: it may hold a secret
             line = binding.original.line + _blank_lines(binding.original.string)
-            found.problems.append(f"Line {line} of {path} cannot be read; it must look like NAME=value.")
+            found.problems.append(f"Line {line} of {path} cannot be parsed; it must have the form NAME=value.")
         elif binding.key is not None and binding.value is not None:
             values[binding.key] = _expanded(binding.value, {**values, **environ})
     return values
@@ -50,7 +50,7 @@ def _blank_lines(text: str) -> int:
 
 
 def _expanded(text: str, known: Mapping[str, str]) -> str:
-    """``${NAME}`` and ``${NAME:-default}`` replaced as compose does; a name that is not known stays as it is."""
+    """Expand ``${NAME}`` and ``${NAME:-default}`` the way compose does; an unknown name stays as it is."""
     return "".join(
         f"${{{atom.name}}}"
         if isinstance(atom, Variable) and atom.default is None and atom.name not in known

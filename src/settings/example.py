@@ -1,4 +1,4 @@
-"""The text of ``example.env``: every setting with its reason and its default."""
+"""The text of ``example.env``: every setting with its description and its default."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-#: What only the user knows, with no default to show; a value without which some daemons still do their work.
+#: Settings that only the user knows and that have no default to show; the daemon may work without them.
 _TO_FILL_IN = frozenset({"s3_endpoint_url", "s3_access_key_id", "s3_secret_access_key", "redis_url"})
 
 
 def example_text(fields: Mapping[str, FieldInfo], headings: Mapping[str, str]) -> str:
-    """The file's text; the defaults are commented out. ``headings``: by the first setting below each."""
+    """The file's text, with the defaults commented out. ``headings``: by the first setting below each."""
     lines = [
-        "# Copy this file to .env and fill in the lines that do not begin with #; a line without a value means the",
-        "# default. The others show the defaults: remove the leading # from a line that you change. A copy pins",
-        "# nothing: the defaults of a later version apply. Variables of the environment win over this file.",
+        "# Copy this file to .env and fill in the lines that do not begin with #. An empty value means the default.",
+        "# The other lines show the defaults: to change one, remove its leading #. Settings that stay commented out",
+        "# follow the defaults of later versions. Environment variables override this file.",
     ]
     for attribute, info in fields.items():
         if attribute in headings:
@@ -29,13 +29,13 @@ def example_text(fields: Mapping[str, FieldInfo], headings: Mapping[str, str]) -
 
 
 def written_defaults(fields: Mapping[str, FieldInfo]) -> dict[str, str]:
-    """Each setting's name, and its default as it would be written into the file."""
+    """Each setting's default by name, as written in the file."""
     lines = (_line(attribute, info).partition("=") for attribute, info in fields.items())
     return {name: value for name, _, value in lines}
 
 
 def _line(attribute: str, info: FieldInfo) -> str:
-    # A Redis that is written down is a Redis that somebody named, and then none is embedded.
+    # Empty: a REDIS_URL with a value, even the default one, turns the embedded Redis off.
     value = "" if attribute == "redis_url" else _as_written(info.default)
     return f"{attribute.upper()}={value}"
 

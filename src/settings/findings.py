@@ -1,4 +1,4 @@
-"""What one reading of all sources brings to light."""
+"""The result of reading all sources: values, problems and notices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """One value: the name under which the operator wrote it, his text, and the value that it stands for."""
+    """One value: the name and text as written by the operator, and the value that the text stands for."""
 
     name: str
     text: str
@@ -16,7 +16,7 @@ class Given:
 
 @dataclass(slots=True)
 class Findings:
-    """What one reading of all sources brings to light."""
+    """The result of reading all sources: values, problems and notices."""
 
     given: dict[str, Given] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The pair of keys, each of which may be written down or lie in a file."""
+"""Checks the access key and its secret, each of which is a value or the path of a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .findings import Findings, Given
 
 
 def check_key_pair(found: Findings) -> None:
-    """Half a pair of keys would be refused by the store much later, and in other words."""
+    """Report an incomplete pair now; the store would refuse it much later, with a less helpful message."""
     names = ("s3_access_key_id", "s3_secret_access_key")
     there = {name: [each for each in (name, f"{name}_file") if each in found.given] for name in names}
     for given in there.values():
@@ -25,24 +25,26 @@ def check_key_pair(found: Findings) -> None:
 
 
 def _check_key_file(given: Given, found: Findings) -> None:
-    """A file that is not there yet may come; at the start it more likely is a slip."""
+    """A missing file may appear later, but at the start it is more likely a mistake."""
     try:
         text = Path(given.text).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError, ValueError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is no text"
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not text"
         if _may_be_the_secret_itself(given.text):
             found.problems.append(
-                f"{given.name} is set, but names no file that can be read: {reason}. It takes a path; the value itself "
-                f"belongs into {given.name.removesuffix('_FILE')}."
+                f"{given.name} is set, but does not name a readable file: {reason}. It takes a path; the value itself "
+                f"belongs in {given.name.removesuffix('_FILE')}."
             )
         else:
             found.problems.append(f"{given.name} is {shown(given.text)}, but that file cannot be read: {reason}.")
         return
     if not text or not text.isprintable():
-        found.problems.append(f"{given.name} is {shown(given.text)}, but that file does not hold one line of text.")
+        found.problems.append(
+            f"{given.name} is {shown(given.text)}, but that file does not contain exactly one line of text."
+        )
 
 
 def _may_be_the_secret_itself(text: str) -> bool:
-    """A secret may hold slashes, but its beginning names no folder that is there."""
+    """A secret may contain slashes, but does not begin with an existing folder."""
     folder = os.path.dirname(text)
     return not text.startswith("/") or folder == "/" or not os.path.isdir(folder)

@@ -1,4 +1,4 @@
-"""Names that are no setting, and nearly are one or mean the same. Those of other programs are left alone."""
+"""Misspelt names of settings, and other programs' names for the same thing. All other names are ignored."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _UNITS = ("_SECONDS", "_BYTES")
 
 
 def misspelt(in_file: Mapping[str, str], in_environment: Mapping[str, str], ours: Collection[str]) -> list[str]:
-    """A sentence for each name that nearly is one of ``ours``, the settings' names, or means the same."""
+    """An error message for each name that is similar to one of ``ours``, the settings' names, or means the same."""
     names = {*ours, *OLD_NAMES}
     has_redis_host = in_file.get("REDIS_HOST") or in_environment.get("REDIS_HOST")
     synonyms = {**_SYNONYMS, **(_SYNONYMS_OF_REDIS_HOST if has_redis_host else {})}
@@ -42,9 +42,9 @@ def _complaints(
         if name in names:
             continue
         if meant := synonyms.get(name):
-            found.append(f"{name} is no setting; did you mean {meant}?")
+            found.append(f"{name} is not a setting; did you mean {meant}?")
         elif (ours := _nearest(name, names)) is not None and ours not in but:
-            found.append(f"{shown_name(name)} is no setting; did you mean {OLD_NAMES.get(ours, ours)}?")
+            found.append(f"{shown_name(name)} is not a setting; did you mean {OLD_NAMES.get(ours, ours)}?")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Older spellings, which still work: what each means now, and what is told where both are written."""
+"""Older names of settings, which still work: the setting that each stands for, and the error if both are set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .findings import Findings, Given
 from .typed_values import shell_syntax
 
 MEBIBYTES = ("CHUNK_SIZE_MB", "STREAM_CHUNK_SIZE_MB")
-#: Older spellings, and what is to be written instead.
+#: Older names, and the setting that replaces each.
 OLD_NAMES = {
     **dict.fromkeys(MEBIBYTES, "CHUNK_SIZE_BYTES"),
     "PYTHON_LOG_LEVEL": "LOG_LEVEL",
@@ -24,12 +24,12 @@ OLD_NAMES = {
     "REDIS_PASSWORD": "REDIS_URL",
     "REDIS_DB": "REDIS_URL",
 }
-#: They say more of the Redis that REDIS_HOST names.
+#: The rest of the Redis address; used only together with REDIS_HOST.
 _OF_REDIS_HOST = ("REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_DB")
 
 
 def take_older_spellings(given: Mapping[str, str], found: Findings) -> None:
-    """Of all that was written, by name: each older spelling becomes the setting that it means, or a problem."""
+    """Translate each older name in ``given`` into its setting, or record a problem."""
     _take_old_log_level(given, found)
     _take_old_chunk_sizes(given, found)
     _take_old_redis_address(given, found)
@@ -60,7 +60,7 @@ def _bytes(size: object) -> object:
 
 
 def _take_old_redis_address(given: Mapping[str, str], found: Findings) -> None:
-    """``REDIS_PORT`` alone never contradicts: it often is another program's, and Kubernetes makes one by itself."""
+    """``REDIS_PORT`` alone is never a conflict: it often belongs to another program, and Kubernetes sets one itself."""
     host, port = given.get("REDIS_HOST"), given.get("REDIS_PORT", "")
     port = "" if port.startswith("tcp://") else port
     more = [name for name in _OF_REDIS_HOST if given.get(name)]
@@ -86,15 +86,15 @@ def _take_old_redis_address(given: Mapping[str, str], found: Findings) -> None:
 
 
 def _wrong_parts_of_redis(given: Mapping[str, str], host: str | None, more: list[str]) -> Iterator[str]:
-    """Nothing of a host that is more than that is told: it may be an address with a password."""
+    """A malformed host is never quoted: it may be a URL with a password."""
     if host and (slip := shell_syntax("REDIS_HOST", host, secret=True)):
         yield f"REDIS_HOST is set, but {slip}."
     elif host and any(c in host for c in "/@"):
-        yield "REDIS_HOST is set, but it is an address: write it into REDIS_URL."
+        yield "REDIS_HOST is set, but it is a URL: write it into REDIS_URL."
     elif host and re.fullmatch(r"[^:]+:\d*", host):
-        yield "REDIS_HOST is set, but it holds a port: write the host alone, and the port into REDIS_PORT."
+        yield "REDIS_HOST is set, but it contains a port: write the host alone, and the port into REDIS_PORT."
     elif host and not re.fullmatch(r"[\w.-]+|[0-9A-Fa-f:.]+(%\w+)?", host):
-        yield "REDIS_HOST is set, but must be a host name or an address, such as 127.0.0.1."
+        yield "REDIS_HOST is set, but must be a host name or an IP address, such as 127.0.0.1."
     for name in more:
         if problem := unusable(Given(name, given[name], given[name])):
             yield problem
@@ -113,11 +113,11 @@ def _host_and_port(url: object) -> object:
 
 
 def _take_old(attribute: str, old: Given, found: Findings, *, same: Any) -> None:
-    """Use the older spelling, or, where another one is used already, make sure that both say the same."""
+    """Use the value of the older name. If the setting has a value already, both must be equal."""
     name = attribute.upper()
-    found.notices.append(f"{old.name} is an older spelling of {name}; it still works.")
+    found.notices.append(f"{old.name} is an older name of {name}; it still works.")
     present = found.given.get(attribute)
     if present is None:
         found.given[attribute] = old
     elif same(present.value) != same(old.value):
-        found.problems.append(f"{present.name} and its older spelling {old.name} differ; keep only {name}.")
+        found.problems.append(f"{present.name} and its older name {old.name} differ; keep only {name}.")

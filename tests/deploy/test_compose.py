@@ -115,7 +115,7 @@ def test_the_first_env_file_works_unchanged() -> None:
     assert settings.chunk_size_bytes == 5 * 2**20
     assert (settings.s3_access_key_id, store["environment"]["ROOT_ACCESS_KEY"]) == ("minioadmin", "minioadmin")
     assert store["environment"]["ROOT_SECRET_KEY"] == "minioadmin"
-    assert "CHUNK_SIZE_MB is an older spelling of CHUNK_SIZE_BYTES; it still works." in loaded.notices
+    assert "CHUNK_SIZE_MB is an older name of CHUNK_SIZE_BYTES; it still works." in loaded.notices
 
 
 def test_the_daemon_on_the_host_finds_the_services_in_containers() -> None:

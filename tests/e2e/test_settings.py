@@ -41,7 +41,7 @@ def test_a_wrong_option_of_the_redis_address_is_a_wrong_setting(stage: Stage, re
     stage.daemon.start(REDIS_URL=f"{redis_server}?socket_timeout=x", S3_MAX_PARTS="abc")
     assert stage.daemon.exit_code() == 2
     said = stage.daemon.errors()
-    assert "  - REDIS_URL is set, but an option behind its question mark" in said
+    assert "  - REDIS_URL is set, but an option after the question mark" in said
     assert "  - S3_MAX_PARTS is 'abc', but must be a whole number from 2 to 10000." in said
     assert "Traceback" not in stage.daemon.everything_said()
 

@@ -176,20 +176,20 @@ def test_every_problem_is_told_at_once_and_in_words(tmp_path: Path) -> None:
         "APP_ENV is 'staging', but must be development or production.",
         "LOG_LEVEL is 'LOUD', but must be DEBUG, INFO, WARNING, ERROR or CRITICAL.",
         "PROM_PORT is 'eighty', but must be a whole number from 0 to 65535.",
-        "PROM_HOST is 'http://0.0.0.0', but must be a host name or an address, such as 127.0.0.1.",
+        "PROM_HOST is 'http://0.0.0.0', but must be a host name or an IP address, such as 127.0.0.1.",
         "STREAM_TIMEOUT_SECONDS is '0', but must be a number above 0 and at most 86400.",
-        "WATCH_FILTER_GLOBS is '*.mp4', but it is no list of patterns in JSON: write [\"*.mp4\"].",
+        "WATCH_FILTER_GLOBS is '*.mp4', but it is not a JSON list of patterns: write [\"*.mp4\"].",
         "WATCH_FORCE_POLLING is 'maybe', but must be true or false.",
-        f"WATCH_DIR is '{file}', but must be a folder, and there is something else at this path.",
-        "S3_ENDPOINT_URL is set, but must be an address with its scheme, such as http://localhost:9000.",
+        f"WATCH_DIR is '{file}', but must be a folder; this path is not one.",
+        "S3_ENDPOINT_URL is set, but must be a URL such as http://localhost:9000.",
         "S3_BUCKET_NAME is 'My Bucket', but must be 3 to 63 letters, digits, dots, hyphens or underscores, "
         "the first a letter or a digit.",
         "S3_KEY_PREFIX is '/videos/', but must be a prefix such as cam-7/; this one begins with a "
         "slash or has two in a row.",
-        "REDIS_URL is set, but must be an address such as redis://localhost:6379/0, "
+        "REDIS_URL is set, but must be a URL such as redis://localhost:6379/0, "
         "rediss://user:password@host:6380/0 or unix:///run/redis.sock.",
         "S3_MAX_PARTS is 'abc', but must be a whole number from 2 to 10000.",
-        "CHUNK_SIZE_BYTE is no setting; did you mean CHUNK_SIZE_BYTES?",
+        "CHUNK_SIZE_BYTE is not a setting; did you mean CHUNK_SIZE_BYTES?",
     }
     assert not any("pydantic" in line or "\n" in line for line in found)
 
@@ -265,7 +265,10 @@ def test_a_key_file_that_cannot_be_used_is_told_at_the_start(tmp_path: Path) -> 
     (tmp_path / "key").unlink()
     missing, broken = problems(files)
     assert missing.startswith(f"S3_ACCESS_KEY_ID_FILE is '{tmp_path}/key', but that file cannot be read: No such file")
-    assert broken == f"S3_SECRET_ACCESS_KEY_FILE is '{tmp_path}/secret', but that file does not hold one line of text."
+    assert (
+        broken
+        == f"S3_SECRET_ACCESS_KEY_FILE is '{tmp_path}/secret', but that file does not contain exactly one line of text."
+    )
 
 
 @pytest.mark.parametrize("text", ["7d", "36h", "90m", "7D"])
@@ -303,7 +306,7 @@ def test_an_env_file_that_is_not_utf8_is_told(tmp_path: Path) -> None:
 
 def test_a_line_of_the_env_file_that_makes_no_sense_is_told_by_its_number(tmp_path: Path) -> None:
     file = env_file(tmp_path, "# ours\n\nPROM_PORT=1\n\nPROM_HOST 127.0.0.1\nEXPORTED\n")
-    assert problems({}, file) == [f"Line 5 of {file} cannot be read; it must look like NAME=value."]
+    assert problems({}, file) == [f"Line 5 of {file} cannot be parsed; it must have the form NAME=value."]
 
 
 def test_an_env_file_that_is_a_folder_is_told(tmp_path: Path) -> None:
@@ -373,7 +376,7 @@ REDIS_PASS REDIS_PWD REDIS_DATABASE
 
 @pytest.mark.parametrize(("slip", "right"), SLIPS.items())
 def test_a_name_that_nearly_is_ours_is_refused_with_the_right_one(slip: str, right: str, tmp_path: Path) -> None:
-    expected = [f"{slip} is no setting; did you mean {right}?"]
+    expected = [f"{slip} is not a setting; did you mean {right}?"]
     assert problems({slip: "1"}) == expected
     assert problems({}, env_file(tmp_path, f"'{slip}'=1\n")) == expected
 
@@ -387,7 +390,7 @@ def test_a_name_that_nearly_is_ours_is_refused_with_the_right_one(slip: str, rig
     ],
 )
 def test_what_another_program_calls_the_same_is_refused_beside_redis_host(slip: str, right: str) -> None:
-    assert problems({"REDIS_HOST": "cache", slip: "1"}) == [f"{slip} is no setting; did you mean {right}?"]
+    assert problems({"REDIS_HOST": "cache", slip: "1"}) == [f"{slip} is not a setting; did you mean {right}?"]
 
 
 @pytest.mark.parametrize(
@@ -395,13 +398,13 @@ def test_what_another_program_calls_the_same_is_refused_beside_redis_host(slip: 
 )
 def test_what_resembles_a_common_name_is_refused_only_in_the_file(slip: str, right: str, tmp_path: Path) -> None:
     assert load_settings({slip: "x"}).settings == Settings()
-    assert problems({}, env_file(tmp_path, f"{slip}=x\n")) == [f"{slip} is no setting; did you mean {right}?"]
+    assert problems({}, env_file(tmp_path, f"{slip}=x\n")) == [f"{slip} is not a setting; did you mean {right}?"]
 
 
 def test_every_setting_is_found_when_a_letter_is_missing_from_its_name() -> None:
     for attribute in Settings.model_fields.keys() - {"app_env", "log_level"}:
         name = attribute.upper()
-        assert problems({name[:-1]: "1"}) == [f"{name[:-1]} is no setting; did you mean {name}?"]
+        assert problems({name[:-1]: "1"}) == [f"{name[:-1]} is not a setting; did you mean {name}?"]
 
 
 def test_names_of_other_programs_are_left_alone(tmp_path: Path) -> None:
@@ -412,17 +415,17 @@ def test_names_of_other_programs_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_strange_name_is_shown_escaped() -> None:
-    assert problems({"REDIS_URL\x1b": "x"}) == ["'REDIS_URL\\x1b' is no setting; did you mean REDIS_URL?"]
+    assert problems({"REDIS_URL\x1b": "x"}) == ["'REDIS_URL\\x1b' is not a setting; did you mean REDIS_URL?"]
 
 
-# ---- older spellings ----
+# ---- older names ----
 
 
 @pytest.mark.parametrize("old", ["CHUNK_SIZE_MB", "STREAM_CHUNK_SIZE_MB"])
 def test_a_chunk_size_in_mebibytes_still_works_and_says_so(old: str) -> None:
     loaded = load_settings({old: "5"})
     assert loaded.settings.chunk_size_bytes == 5 * MIB
-    assert loaded.notices == (f"{old} is an older spelling of CHUNK_SIZE_BYTES; it still works.",)
+    assert loaded.notices == (f"{old} is an older name of CHUNK_SIZE_BYTES; it still works.",)
 
 
 def test_an_older_chunk_size_is_refused_in_the_operators_own_words() -> None:
@@ -437,7 +440,7 @@ def test_an_older_chunk_size_is_refused_in_the_operators_own_words() -> None:
 def test_old_and_new_spelling_may_agree_but_not_differ() -> None:
     assert settings({"CHUNK_SIZE_MB": "8", "CHUNK_SIZE_BYTES": str(8 * MIB)}).chunk_size_bytes == 8 * MIB
     assert problems({"CHUNK_SIZE_MB": "8", "CHUNK_SIZE_BYTES": str(9 * MIB)}) == [
-        "CHUNK_SIZE_BYTES and its older spelling CHUNK_SIZE_MB differ; keep only CHUNK_SIZE_BYTES."
+        "CHUNK_SIZE_BYTES and its older name CHUNK_SIZE_MB differ; keep only CHUNK_SIZE_BYTES."
     ]
     assert len(problems({"CHUNK_SIZE_MB": "8", "STREAM_CHUNK_SIZE_MB": "9"})) == 1
     assert len(problems({"CHUNK_SIZE_MB": "8", "CHUNK_SIZE_BYTES": "x"})) == 2
@@ -468,7 +471,7 @@ def test_redis_host_and_port_still_work(environ: Mapping[str, str], url: str) ->
 
 def test_a_redis_host_that_contradicts_the_address_is_refused() -> None:
     (problem,) = problems({"REDIS_URL": "redis://a:6379/0", "REDIS_HOST": "b"})
-    assert problem == "REDIS_URL and its older spelling REDIS_HOST differ; keep only REDIS_URL."
+    assert problem == "REDIS_URL and its older name REDIS_HOST differ; keep only REDIS_URL."
     assert len(problems({"REDIS_URL": "redis://a:x/0", "REDIS_HOST": "b"})) == 2
     assert len(problems({"REDIS_HOST": "b", "REDIS_PORT": "x"})) == 1
 

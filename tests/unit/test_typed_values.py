@@ -33,31 +33,31 @@ SHELL = {
     '"/rec"': "write /rec without them",
     "'/rec'": "write /rec without them",
     "\u201c/rec\u201d": "write /rec without them",
-    '"/rec': "write it without quotation marks",
-    "/rec'": "write it without quotation marks",
-    "~/rec": "write the whole path, which begins with /",
-    "~": "write the whole path, which begins with /",
-    "~anna/rec": "write the whole path, which begins with /",
-    "$HOME/rec": "nothing replaces $HOME here: write the value itself",
-    "${HOME}/rec": "nothing replaces ${HOME} here: write the value itself",
-    "$(pwd)/rec": "nothing replaces $( here: write the value itself",
+    '"/rec': "it has a quotation mark at one end only",
+    "/rec'": "it has a quotation mark at one end only",
+    "~/rec": "write the absolute path, which begins with /",
+    "~": "write the absolute path, which begins with /",
+    "~anna/rec": "write the absolute path, which begins with /",
+    "$HOME/rec": "$HOME is not expanded: write the value itself",
+    "${HOME}/rec": "${HOME} is not expanded: write the value itself",
+    "$(pwd)/rec": "$( is not expanded: write the value itself",
     "`pwd`/rec": "write the value itself",
-    "/rec # comment": "write /rec alone, and the remark above it",
+    "/rec # comment": "write /rec alone, and the comment on a line of its own",
     "WATCH_DIR=/rec": "write /rec alone",
     "export WATCH_DIR=/rec": "write /rec alone",
     "<your folder>": "write your own value, without the angle brackets",
-    "/my\\ rec": "write the blank alone",
-    "C:\\rec": "write the path that it has here, which begins with /",
-    "D:/rec": "write the path that it has here, which begins with /",
-    "\\\\nas\\rec": "write the path that it has here, which begins with /",
+    "/my\\ rec": "write the space alone",
+    "C:\\rec": "write the path on this machine, which begins with /",
+    "D:/rec": "write the path on this machine, which begins with /",
+    "\\\\nas\\rec": "write the path on this machine, which begins with /",
     "%USERPROFILE%\\rec": "write the path itself",
     "file:///rec": "write a path, such as /srv/recordings",
     "smb://nas/rec": "write a path, such as /srv/recordings",
-    "s3://bucket": "it is an address: write a path, such as /srv/recordings",
-    "nas:/export": "it is a share's address: mount the share",
-    "anna@nas.lan:/export/rec": "it is a share's address: mount the share",
-    "/rec:/more": "there is one folder for a daemon",
-    "/rec,/more": "there is one folder for a daemon",
+    "s3://bucket": "it is a URL: write a path, such as /srv/recordings",
+    "nas:/export": "it is the address of a network share: mount the share",
+    "anna@nas.lan:/export/rec": "it is the address of a network share: mount the share",
+    "/rec:/more": "a daemon watches one folder",
+    "/rec,/more": "a daemon watches one folder",
 }
 
 
@@ -194,7 +194,7 @@ def test_leaving_out_all_that_is_taken_is_refused(taken: list[str], left_out: li
     with pytest.raises(ConfigurationError) as refused:
         load_settings({"WATCH_FILTER_GLOBS": json.dumps(taken), "WATCH_EXCLUDE_GLOBS": json.dumps(left_out)})
     (problem,) = refused.value.problems
-    assert problem.startswith("WATCH_EXCLUDE_GLOBS leaves out all that WATCH_FILTER_GLOBS takes: write ")
+    assert problem.startswith("WATCH_EXCLUDE_GLOBS excludes everything that WATCH_FILTER_GLOBS includes: ")
     assert not Globs(taken, left_out).match("cam1.mp4")
 
 
@@ -235,16 +235,16 @@ ADDRESSES = [
     ("REDIS_URL", "redis://host:6379/0?db=x", "write redis://host:6379/0 alone"),
     ("REDIS_URL", "redis://host:6379/0?colour=red", "write redis://host:6379/0 alone"),
     ("REDIS_URL", "redis://host:6379/0?db=1&retries=3", "write redis://host:6379/0 alone"),
-    ("REDIS_URL", "rediss://host:6380/0?ssl_cert_reqs=perhaps", "an option behind its question mark"),
-    ("REDIS_URL", "redis://host:6379/0?ssl_ca_certs=/etc/ca.pem", "begin the address with rediss://"),
-    ("REDIS_URL", "unix:///run/redis.sock?db=x", "an option behind its question mark"),
-    ("S3_ENDPOINT_URL", "http://store:9000/video-streams", "the bucket is in it"),
-    ("S3_ENDPOINT_URL", "https://video-streams.s3.eu-central-1.amazonaws.com", "the bucket is in it"),
+    ("REDIS_URL", "rediss://host:6380/0?ssl_cert_reqs=perhaps", "an option after the question mark"),
+    ("REDIS_URL", "redis://host:6379/0?ssl_ca_certs=/etc/ca.pem", "begin the URL with rediss://"),
+    ("REDIS_URL", "unix:///run/redis.sock?db=x", "an option after the question mark"),
+    ("S3_ENDPOINT_URL", "http://store:9000/video-streams", "it contains the bucket name"),
+    ("S3_ENDPOINT_URL", "https://video-streams.s3.eu-central-1.amazonaws.com", "it contains the bucket name"),
     ("S3_ENDPOINT_URL", "localhost:9000", "such as http://localhost:9000"),
     ("S3_ENDPOINT_URL", "s3://clips", "S3_BUCKET_NAME"),
     ("S3_ENDPOINT_URL", "http://key:secret@store:9000", "S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY"),
     ("S3_ENDPOINT_URL", "http://key:sec/ret@store:9000", "/ as %2F"),
-    ("S3_ENDPOINT_URL", "http://store:9000?region=x", "ends before the question mark"),
+    ("S3_ENDPOINT_URL", "http://store:9000?region=x", "it contains a query string"),
     ("S3_ENDPOINT_URL", "http://store:9000/#x", "# as %23"),
     ("S3_BUCKET_NAME", "s3://clips/cam-7", "write clips, and S3_KEY_PREFIX=cam-7/"),
     ("S3_BUCKET_NAME", "clips/cam-7", "write clips, and S3_KEY_PREFIX=cam-7/"),
@@ -261,7 +261,7 @@ def test_an_address_that_is_not_what_it_seems_is_refused_with_what_to_type(name:
     "address", ["http://store:9000/clips", "https://clips.s3.eu-central-1.amazonaws.com", "http://s/x/clips/"]
 )
 def test_the_bucket_in_the_address_of_the_store_is_refused(address: str) -> None:
-    with pytest.raises(ConfigurationError, match="the bucket is in it"):
+    with pytest.raises(ConfigurationError, match="it contains the bucket name"):
         load_settings({"S3_ENDPOINT_URL": address, "S3_BUCKET_NAME": "clips"})
     load_settings({"S3_ENDPOINT_URL": address, "S3_BUCKET_NAME": "other"})
 
@@ -316,11 +316,11 @@ def test_beside_an_address_they_are_ignored_with_one_line() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"REDIS_HOST": "redis://cache"}, "REDIS_HOST is set, but it is an address: write it into REDIS_URL."),
-        ({"REDIS_HOST": "cache:6379"}, "REDIS_HOST is set, but it holds a port"),
-        ({"REDIS_HOST": '"cache"'}, "REDIS_HOST is set, but the quotation marks"),
+        ({"REDIS_HOST": "redis://cache"}, "REDIS_HOST is set, but it is a URL: write it into REDIS_URL."),
+        ({"REDIS_HOST": "cache:6379"}, "REDIS_HOST is set, but it contains a port"),
+        ({"REDIS_HOST": '"cache"'}, "REDIS_HOST is set, but quotation marks"),
         ({"REDIS_HOST": "cache", "REDIS_DB": "main"}, "REDIS_DB is set, but must be a whole number, such as 0."),
-        ({"REDIS_HOST": "cache", "REDIS_PASSWORD": "'x'"}, "REDIS_PASSWORD is set, but the quotation marks"),
+        ({"REDIS_HOST": "cache", "REDIS_PASSWORD": "'x'"}, "REDIS_PASSWORD is set, but quotation marks"),
     ],
 )
 def test_their_own_slips_are_refused(given: dict[str, str], told: str) -> None:
