@@ -48,9 +48,9 @@ class ChunkProcessingError(Transient):
 def silent_file(seconds: float, *, more: str = "") -> ChunkProcessingError:
     """A file has given no byte and no other answer for so long."""
     return ChunkProcessingError(
-        f"the file has not answered for {seconds:g} s{more}",
+        f"no response from the file for {seconds:g} s{more}",
         operation="read",
-        hint="Check the disk, or the server of the share, that the file is on.",
+        hint="Check the disk or the file server that stores the file.",
     )
 
 

@@ -195,8 +195,10 @@ class FileThreads:
         try:
             threading.Thread(target=_work, args=[self._todo], name=self._name, daemon=True).start()
         except RuntimeError as error:
-            hint = "Raise the limit of threads: ulimit -u, TasksMax of systemd, pids_limit of a container."
-            raise ChunkProcessingError(f"no thread to read with: {error}", operation="read", hint=hint) from error
+            hint = "Raise the thread limit: ulimit -u, TasksMax in systemd, pids_limit in compose."
+            raise ChunkProcessingError(
+                f"cannot start a thread to read with: {error}", operation="read", hint=hint
+            ) from error
         self._threads += 1
 
     def _begin(self, call: _Call, loop: asyncio.AbstractEventLoop) -> None:

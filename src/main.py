@@ -91,7 +91,7 @@ Uploads MP4 recordings to S3 while they are still being written; the object is t
 
 Settings come from the environment and from .env in the working directory; docs/configuration.md names them all, and
 example.env is a file to copy. Exit codes: 0 after a stop by SIGTERM or Ctrl-C, 1 when the daemon cannot go on, 2 for
-settings or options that cannot be used, 70 when its event loop hung."""
+when the daemon cannot continue, 2 for invalid, 70 when its event loop hung."""
 
 
 def _read_command_line(arguments: Sequence[str]) -> None:
@@ -296,7 +296,7 @@ def _tell(place: _Place, port: int) -> None:
     if place.notice:
         print(place.notice)
     print(f"Drop recordings into   {settings.watch_dir.absolute()}")
-    print(f"Their copies lie in    {place.copies}")
+    print(f"Objects are stored in  {place.copies}")
     print(f"Browse the bucket at   {place.browse or 'no page: the store has none'}")
     print(f"Metrics                http://{settings.prom_host}:{port}/metrics", flush=True)
 
@@ -388,7 +388,9 @@ def _make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
-        raise ConfigurationError([f"WATCH_DIR is '{path}', but that folder cannot be made: {exc.strerror}."]) from exc
+        raise ConfigurationError(
+            [f"WATCH_DIR is '{path}', but that folder cannot be created: {exc.strerror}."]
+        ) from exc
 
 
 def _checkpoints(settings: Settings, policy: RetryPolicy, metrics: Metrics) -> RedisCheckpoints:
@@ -490,7 +492,7 @@ async def _embed_s3(place: _Place, data: Path, stack: AsyncExitStack) -> tuple[_
     }
     notice = None
     if s3.objects_dir is None:
-        notice = "VersityGW is not there: copies are in memory only (moto), and nothing is kept after the stop."
+        notice = "VersityGW is not installed: objects are in memory only (moto) and are lost at the end."
     copies = str(s3.objects_dir / settings.s3_bucket_name) if s3.objects_dir else f"memory, at {s3.endpoint_url}"
     browse = f"{s3.browse_url}  (keys: {data / AWS_CONFIG_NAME})" if s3.browse_url else None
     return _Place(Settings(**given), copies, browse, notice), s3.objects_dir is not None

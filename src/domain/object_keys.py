@@ -57,7 +57,7 @@ def object_key(prefix: str, path: str) -> str:
         raise ValueError(f"the prefix {prefix!r} {problem}")
     names = os.fsencode(path).split(b"/")
     if any(name in (b"", b".", b"..") or b"\0" in name for name in names):
-        raise ValueError(f"{path!r} is no path relative to the watched folder")
+        raise ValueError(f"{path!r} is not a path relative to the watched folder")
     rooms = _rooms(len(names), taken=_size(prefix.rpartition("/")[2]))
     segments = [_segment(name, room) for name, room in zip(names, rooms, strict=True)]
     return prefix + _within_key(segments, names, NATURAL_KEY_LIMIT - _size(prefix))
@@ -78,7 +78,7 @@ def prefix_problem(prefix: str) -> str | None:
     """What is wrong with a key prefix, as the end of a sentence; None when it can be used."""
     folders = prefix.split("/")
     if any(not part.isprintable() or not _is_utf8(part) for part in folders):
-        return "has characters that cannot be printed"
+        return "contains characters that are not printable"
     if "" in folders[:-1]:
         return "begins with a slash or has two in a row"
     if any(part in (".", "..") for part in folders):

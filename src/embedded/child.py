@@ -125,7 +125,7 @@ class ChildProcess:
 
     def _error(self, what: str) -> EmbeddedServiceError:
         said = self.last_lines() or "(nothing)"
-        return EmbeddedServiceError(f"The embedded {self.name} {what}. It said (in {self.log}):\n{said}")
+        return EmbeddedServiceError(f"The embedded {self.name} {what}. Its output (in {self.log}):\n{said}")
 
 
 @asynccontextmanager
@@ -236,7 +236,7 @@ def _in_use(descriptor: int, lock_file: Path, what: str) -> EmbeddedServiceError
     holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
     return EmbeddedServiceError(
         f"The data of the embedded {what} in {lock_file.parent} is in use by another run (process {holder}).",
-        hint="Stop the other run first, or start this one in another folder.",
+        hint="Stop the other run first, or set another EMBEDDED_DATA_DIR.",
     )
 
 

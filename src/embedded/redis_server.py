@@ -37,8 +37,8 @@ async def embedded_redis(data_dir: Path, *, persistent: bool) -> AsyncIterator[E
     program = shutil.which("redis-server")
     if program is None:
         raise EmbeddedServiceError(
-            "There is no redis-server on this machine.",
-            hint="Install it (Debian: sudo apt-get install redis-server), or name a Redis in REDIS_URL.",
+            "redis-server is not installed on this machine.",
+            hint="Install it (Debian: sudo apt-get install redis-server), or set REDIS_URL.",
         )
     folder = made(data_dir.joinpath("redis"))
 

@@ -73,7 +73,7 @@ async def embedded_s3(data_dir: Path, *, versitygw: Path | None) -> AsyncIterato
 @asynccontextmanager
 async def _versitygw(data_dir: Path, program: Path, keys: _Keys, lock: int) -> AsyncIterator[EmbeddedS3]:
     if not os.access(program, os.X_OK):
-        raise EmbeddedServiceError(f"There is no VersityGW that can be run at {program}.")
+        raise EmbeddedServiceError(f"{program} is not a VersityGW executable.")
     # VersityGW takes any neighbour whose name begins with "s3" for a folder inside "s3", and refuses it.
     objects, metadata = made(data_dir / "s3"), data_dir / "object-metadata"
     # In attributes of the object's own file they come to be together with it, also when the gateway is killed.

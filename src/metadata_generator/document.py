@@ -224,7 +224,7 @@ class _Fields:
 
     def __init__(self, members: object) -> None:
         if not isinstance(members, dict):
-            raise ValueError("no JSON object")
+            raise ValueError("not a JSON object")
         self._members = members
 
     def within(self, name: str) -> _Fields:
@@ -233,14 +233,14 @@ class _Fields:
     def text(self, name: str) -> str:
         value = self._members.get(name)
         if not isinstance(value, str) or not value:
-            raise ValueError(f"{name} is no text")
+            raise ValueError(f"{name} is not text")
         value.encode("utf-8")  # a lone surrogate, written as \udXXX, is no text either
         return value
 
     def number(self, name: str, *, least: int = 0, most: int = _UINT64) -> int:
         value = self._members.get(name)
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise ValueError(f"{name} is no number between {least} and {most}")
+            raise ValueError(f"{name} is not a number between {least} and {most}")
         return value
 
     def step(self, name: str) -> int | None:
@@ -249,13 +249,13 @@ class _Fields:
     def flag(self, name: str) -> bool:
         value = self._members.get(name)
         if not isinstance(value, bool):
-            raise ValueError(f"{name} is neither true nor false")
+            raise ValueError(f"{name} is not true or false")
         return value
 
     def time(self, name: str) -> datetime:
         value = self.text(name)
         if not _TIME.fullmatch(value):
-            raise ValueError(f"{name} is no time")
+            raise ValueError(f"{name} is not a time")
         return datetime.fromisoformat(value)
 
     def crc64(self, name: str) -> int:
@@ -267,12 +267,12 @@ class _Fields:
     def each(self, name: str) -> list[_Fields]:
         value = self._members.get(name)
         if not isinstance(value, list):
-            raise ValueError(f"{name} is no list")
+            raise ValueError(f"{name} is not a list")
         return [_Fields(item) for item in value]
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _description(document: _Fields) -> StoredDescription:

@@ -42,7 +42,7 @@ async def serve(host: str, port: int, *, registry: CollectorRegistry, readiness:
 
 def _cannot_listen(host: str, port: int, exc: Exception) -> str:
     reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-    return f"PROM_PORT {port} on PROM_HOST {host} cannot be used: {reason}. Choose another, or stop what holds it."
+    return f"PROM_PORT {port} on PROM_HOST {host} is not available: {reason}. Choose another port or free this one."
 
 
 class _Pages:

@@ -103,6 +103,6 @@ class Readiness:
 def _reason(error: Exception) -> str:
     """An error's own text may hold an address with a password; its hint and the system's words never do."""
     if not isinstance(error, StreamProcessorError):
-        return (isinstance(error, OSError) and error.strerror) or "no answer in time"
+        return (isinstance(error, OSError) and error.strerror) or "no answer before the timeout"
     refused = isinstance(error, Permanent) or (isinstance(error, Transient) and error.misconfigured)
-    return f"{'refused' if refused else 'no answer'}; {error.hint or 'the log says more'}"
+    return f"{'refused' if refused else 'no answer'}; {error.hint or 'see the log'}"

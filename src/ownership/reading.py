@@ -80,7 +80,7 @@ class Reading:
                 finally:
                     watching.cancel()
         except TimeoutError:
-            raise FileChanged(f"{path!r} went on while it was read", operation="read") from None
+            raise FileChanged(f"{path!r} changed while it was read", operation="read") from None
 
     async def _watch(self, limit: asyncio.Timeout, path: str, snapshot: Snapshot) -> None:
         while True:

@@ -78,12 +78,12 @@ class RedisCheckpoints:
             await self._quarantine.set_aside_stream(stream_id, read.reason)
             return None
         if isinstance(read, OfAnotherBucket):
-            self._quarantine.report(meta, f"left alone: it belongs to the bucket {read.bucket}")
+            self._quarantine.report(meta, f"ignored: it belongs to the bucket {read.bucket}")
             return None
         if not read.parts_are_a_hash:
-            await self._retried("load", lambda: self._quarantine.set_aside("load", parts, "it is no hash"))
+            await self._retried("load", lambda: self._quarantine.set_aside("load", parts, "it is not a hash"))
         for number, reason in read.left_out.items():
-            self._quarantine.report(parts + b"[" + number + b"]", f"part left out: {reason}")
+            self._quarantine.report(parts + b"[" + number + b"]", f"part ignored: {reason}")
         # A part that was left out is still in Redis: then no revision fits, and the next write writes all anew.
         self._writer.was_loaded(read.checkpoint, b"" if read.left_out else read.revision)
         return read.checkpoint
@@ -175,14 +175,14 @@ class RedisCheckpoints:
                 "configuration", lambda: self._connection.run_if_allowed("configuration", asked)
             )
         except RedisRejected as exc:
-            log.debug("Redis does not tell its configuration: %s", exc)
+            log.debug("cannot read the Redis configuration: %s", exc)
             return
         told: dict[str, str] = {name: value for reply in replies for name, value in reply.items()}
         policy = told.get("maxmemory-policy", "noeviction")
         if policy != "noeviction":
             self._emit(moments.RedisMayLose(reason=f"maxmemory-policy is {policy}: set it to noeviction"))
         if told.get("appendonly") == "no" and told.get("save") == "":
-            self._emit(moments.RedisMayLose(reason="nothing is kept on disk: set appendonly to yes"))
+            self._emit(moments.RedisMayLose(reason="persistence is off: set appendonly to yes"))
 
     async def keep_records(self) -> None:
         """Never ends: whatever made Redis forget streams that this process has written, it gets them again.

@@ -60,7 +60,7 @@ class RedisConnection:
         try:
             asked: dict[str, Any] = dict(parse_url(self._url))
         except ValueError:  # its text may quote the password
-            raise RedisOperationError("REDIS_URL is no redis://, rediss:// or unix:// address") from None
+            raise RedisOperationError("REDIS_URL is not a redis://, rediss:// or unix:// URL") from None
         limits = {"socket_timeout": 5.0, "socket_connect_timeout": 5.0, "health_check_interval": 15, "timeout": 5.0}
         fixed = {
             "max_connections": self._connections,
@@ -134,11 +134,11 @@ class RedisConnection:
                 replies = await pipe.execute(raise_on_error=not wrong_type_is_none)
             *answers, answered = [_without_wrong_type(reply) for reply in replies]
             if answered != question.encode():
-                raise ResponseError("the answers belong to other questions")
+                raise ResponseError("the replies belong to other commands")
         except (RedisError, OSError, *UNREADABLE_ANSWER) as exc:  # the built-in TimeoutError is an OSError
             if task and task.cancelling() > cancels:
                 raise asyncio.CancelledError from exc  # swallowed as below: nobody is there to ask again for
-            error = ResponseError(f"no such answer was expected: {exc}") if isinstance(exc, UNREADABLE_ANSWER) else exc
+            error = ResponseError(f"unexpected reply: {exc}") if isinstance(exc, UNREADABLE_ANSWER) else exc
             if isinstance(error, ResponseError) and said(error)[0] in ("", "READONLY"):
                 await self._connect_anew()
             raise translate(error, operation=f"redis.{operation}") from exc
@@ -159,7 +159,7 @@ def of_bytes(items: Iterable[object]) -> list[bytes]:
     """Raises ``TypeError`` for anything else."""
     found = [item for item in items if isinstance(item, bytes)]
     if len(found) != len(list(items)):
-        raise TypeError("not all of it is text")
+        raise TypeError("some of it is not text")
     return found
 
 
@@ -176,7 +176,7 @@ def reading(operation: str) -> Iterator[None]:
     try:
         yield
     except UNREADABLE_ANSWER as exc:
-        unread = ResponseError(f"no such answer was expected: {exc}")
+        unread = ResponseError(f"unexpected reply: {exc}")
         raise translate(unread, operation=f"redis.{operation}") from exc
 
 

@@ -33,39 +33,48 @@ _AUTHENTICATION = (
 _HINTS: Mapping[str, tuple[bool, str]] = {  # Redis's word: (somebody must change something, what)
     "NOAUTH": (
         True,
-        "Redis wants a password, and REDIS_URL has none; it belongs before the host, between a colon and an @, "
-        "or, with REDIS_HOST, into REDIS_PASSWORD",
+        "Redis requires a password, and REDIS_URL has none: write redis://:password@host:6379/0, or set "
+        "REDIS_PASSWORD if you use REDIS_HOST",
     ),
     "WRONGPASS": _AUTHENTICATION,
-    "NOPERM": (True, "give the Redis user of REDIS_URL the rights to read and write the keys behind REDIS_KEY_PREFIX"),
+    "NOPERM": (
+        True,
+        "give the Redis user of REDIS_URL the rights to read and write the keys that begin with REDIS_KEY_PREFIX",
+    ),
     "DENIED": (
         True,
-        "this Redis is in protected mode and answers its own machine alone: set a password there (requirepass) and "
+        "this Redis is in protected mode and accepts only local connections: set a password there (requirepass) and "
         "write it into REDIS_URL, or start it with --protected-mode no in a network that you trust",
     ),
-    "MOVED": (True, "REDIS_URL names a Redis Cluster; let it name a single Redis server"),
-    "ASK": (True, "REDIS_URL names a Redis Cluster; let it name a single Redis server"),
-    "CROSSSLOT": (True, "REDIS_URL names a Redis Cluster; let it name a single Redis server"),
-    "READONLY": (False, "this Redis is a read-only replica: let REDIS_URL name the primary"),
-    "OOM": (False, "Redis is full: raise its maxmemory or remove other data (and keep maxmemory-policy noeviction)"),
-    "MISCONF": (False, "Redis cannot write to its disk: look into its log, make room there"),
-    "BUSY": (False, "a script keeps Redis busy: end it with SCRIPT KILL"),
-    "LOADING": (False, "Redis is still reading its data from disk"),
-    "MASTERDOWN": (False, "this Redis is a replica that lost its primary: let REDIS_URL name the primary"),
+    "MOVED": (True, "REDIS_URL points to a Redis Cluster, which is not supported: use a single Redis server"),
+    "ASK": (True, "REDIS_URL points to a Redis Cluster, which is not supported: use a single Redis server"),
+    "CROSSSLOT": (True, "REDIS_URL points to a Redis Cluster, which is not supported: use a single Redis server"),
+    "READONLY": (False, "this Redis is a read-only replica: set REDIS_URL to the primary"),
+    "OOM": (
+        False,
+        "Redis is out of memory: raise its maxmemory or delete other data (and keep maxmemory-policy noeviction)",
+    ),
+    "MISCONF": (False, "Redis cannot write to its disk: check its log and free disk space"),
+    "BUSY": (False, "a script blocks Redis: stop it with SCRIPT KILL"),
+    "LOADING": (False, "Redis is still loading its data from disk"),
+    "MASTERDOWN": (False, "this Redis is a replica that lost its primary: set REDIS_URL to the primary"),
     "CLUSTERDOWN": (False, ""),
     "TRYAGAIN": (False, ""),
 }
-_NO_DATABASE = (True, "the number at the end of REDIS_URL names a database that this Redis does not have")
-_NO_REDIS = (True, "what answers at REDIS_URL is no Redis; check host and port")
+_NO_DATABASE = (True, "this Redis does not have the database number at the end of REDIS_URL")
+_NO_REDIS = (True, "the server at REDIS_URL is not a Redis: check host and port")
 _UNKNOWN_HOST = (
     False,
-    "the host name in REDIS_URL is not known here; the Redis of docker compose is redis://redis:6379/0 for its "
-    "containers, redis://localhost:6379/0 for programs on the host",
+    "the host name in REDIS_URL cannot be resolved; the Redis of docker compose is redis://redis:6379/0 inside its "
+    "containers and redis://localhost:6379/0 on the host",
 )
-_AWAY = (False, "check that Redis runs and that REDIS_URL names it")
+_AWAY = (False, "check that Redis is running and that REDIS_URL is correct")
 #: What redis-py raises when an answer has another shape than its question's.
 UNREADABLE_ANSWER = (TypeError, ValueError, LookupError, AttributeError)
-_MISLED = (False, "nothing, if it does not repeat; else look for what stands between the daemon and Redis")
+_MISLED = (
+    False,
+    "no action is needed unless it repeats; then check proxies and load balancers between the daemon and Redis",
+)
 
 
 def translate(exc: Exception, *, operation: str) -> RedisOperationError:
@@ -102,7 +111,11 @@ def _trouble(exc: Exception, code: str, text: str) -> tuple[bool, str] | None:
     if isinstance(exc, ResponseError) and not code:  # redis-py's own words: the answers do not fit the questions
         return _MISLED
     # The rest of Redis's own words is about its state (NOREPLICAS, DENIED, …); these two are about the command.
-    return None if code in ("ERR", "WRONGTYPE", "") else (True, "see what Redis says, and mend it there")
+    return (
+        None
+        if code in ("ERR", "WRONGTYPE", "")
+        else (True, "see the error message from Redis, and fix the cause there")
+    )
 
 
 def _does_not_resolve(exc: BaseException) -> bool:

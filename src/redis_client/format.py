@@ -63,7 +63,7 @@ def unescape_path(text: str) -> str:
 
     def unescaped(found: re.Match[str]) -> str:
         if not re.fullmatch(r"25|[89A-F][0-9A-F]", found[1]):
-            raise ValueError(f"{found[0]!r} is no escape of ours")
+            raise ValueError(f"{found[0]!r} is not a valid escape")
         byte = int(found[1], 16)
         return "%" if byte == ord("%") else chr(0xDC00 + byte)
 
@@ -78,7 +78,7 @@ def _path(path: str) -> str:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{value!r:.80} is no text")
+        raise ValueError(f"{value!r:.80} is not text")
     value.encode()  # JSON can name half a character, which no request can carry
     return value
 
@@ -92,31 +92,31 @@ def _word(value: object) -> str:
 
 def _key(value: object) -> str:
     if not 0 < len(_word(value).encode()) <= _LONGEST_KEY:
-        raise ValueError(f"{value!r:.80} is no key")
+        raise ValueError(f"{value!r:.80} is not a valid key")
     return str(value)
 
 
 def _upload_id(value: object) -> str:
     if not _word(value):
-        raise ValueError("an upload without id")
+        raise ValueError("an upload without an ID")
     return str(value)
 
 
 def _whole(value: object, least: int = 0) -> int:
     if type(value) is not int or not least <= value < 1 << 64:
-        raise ValueError(f"{value!r:.80} is no whole number from {least}")
+        raise ValueError(f"{value!r:.80} is not a whole number of at least {least}")
     return value
 
 
 def _digits(value: bytes, least: int = 0) -> int:
     if not re.fullmatch(rb"0|-?[1-9][0-9]{0,19}", value):
-        raise ValueError(f"{value!r:.80} is no whole number")
+        raise ValueError(f"{value!r:.80} is not a whole number")
     return _whole(int(value), least)
 
 
 def _flag(value: object) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"{value!r:.80} is neither true nor false")
+        raise ValueError(f"{value!r:.80} is not true or false")
     return value
 
 
@@ -135,7 +135,7 @@ def _check_version(version: int) -> None:
     if version > FORMAT_WITH_STEP:
         raise ValueError(f"written by a newer release (format {version}, this one reads up to {FORMAT_WITH_STEP})")
     if version < 1:
-        raise ValueError(f"format {version} never was")
+        raise ValueError(f"format {version} does not exist")
 
 
 def _dump(values: Mapping[str, object]) -> bytes:
@@ -146,7 +146,7 @@ def _dump(values: Mapping[str, object]) -> bytes:
 def _parse(raw: bytes) -> dict[str, Any]:
     values = json.loads(raw.decode())
     if not isinstance(values, dict):
-        raise ValueError("no JSON object")
+        raise ValueError("not a JSON object")
     return values
 
 
@@ -287,7 +287,7 @@ def decode_part(stream_id: str, number: bytes, raw: bytes) -> Part:
     if values["stream_id"] != stream_id:
         raise ValueError("it belongs to another stream")
     if (place := _digits(number, 1)) > _LAST_PART:
-        raise ValueError(f"no upload has a part {place}")
+        raise ValueError(f"{place} is not a valid part number")
     return Part(
         number=place,
         size=_whole(values["size"]),
@@ -367,7 +367,7 @@ def decode_meta(stream_id: str, fields: Mapping[str, bytes]) -> Checkpoint:
     if fields["stream_id"].decode() != stream_id:
         raise ValueError("it belongs to another stream")
     if fields["unanswered"] not in (b"0", b"1"):
-        raise ValueError("unanswered is neither 0 nor 1")
+        raise ValueError("unanswered is not 0 or 1")
 
     def text(name: str) -> str | None:
         return fields[name].decode() if name in fields else None

@@ -69,9 +69,9 @@ class RedisReader:
         )
         try:
             if fields is None:
-                raise ValueError("it is no hash")
+                raise ValueError("it is not a hash")
             if not fields:
-                raise ValueError("the stream's meta is missing")
+                raise ValueError("the stream's meta hash is missing")
             name = stream_id.decode()
             texts = {field.decode(): value for field, value in fields.items()}
             checkpoint = decode_meta(name, texts)
@@ -96,7 +96,7 @@ class RedisReader:
         raw, number, again = await self._connection.run("marker", commands)
         with reading("marker"):
             if raw != again:
-                raise TypeError("the answers have changed places")
+                raise TypeError("the replies are in the wrong order")
             told, number = bytes_or_none(raw), bytes_or_none(number)
         return self._decoded(identity, told), decode_highest(self._bucket, number)
 

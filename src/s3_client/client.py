@@ -57,7 +57,7 @@ from .transport import SIGNER, BodyFile, NeverElsewhere, timestamp
 from .uploads import KnownUploads
 
 _LONGEST_PROBE = timedelta(minutes=15)
-_MEMORY = "if it goes on, something changes the bytes on their way, or this machine's memory does"
+_MEMORY = "if it repeats, a proxy changes the bytes in transit, or this machine's memory is faulty"
 
 
 class S3Client:

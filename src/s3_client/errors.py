@@ -41,10 +41,10 @@ _SHOWN = 300  # characters of what a store says, in a message
 #: Where a part's number was asked for: refused, it is more than the store takes.
 _OF_ONE_PART = frozenset({"upload_part", "upload_part_copy"})
 _UNKNOWN_HOST = (
-    "the host name in S3_ENDPOINT_URL is not known here; the store of docker compose is http://minio:9000 for its "
-    "containers, http://localhost:9000 for programs on the host"
+    "the host name in S3_ENDPOINT_URL cannot be resolved; the store of docker compose is http://minio:9000 inside its "
+    "containers and http://localhost:9000 on the host"
 )
-_CREDENTIALS_MISSING = "set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY (and start again), or give the machine a role"
+_CREDENTIALS_MISSING = "set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY and restart, or give the machine a role"
 
 
 def refuses_credentials(exc: Exception) -> bool:
@@ -107,13 +107,13 @@ def translate(exc: Exception, *, operation: str) -> S3OperationError:
         named = "PreconditionFailed" if status == 412 else code or str(status)
         return _error(_meaning_of(exc, operation), text, operation=operation, code=named)
     if isinstance(exc, NoCredentialsError | PartialCredentialsError):
-        text = f"{operation}: no S3 credentials"
+        text = f"{operation}: no S3 credentials found"
         return S3Unavailable(text, operation=operation, hint=_CREDENTIALS_MISSING, misconfigured=True)
     if isinstance(exc, EndpointConnectionError) and _was_cut(exc.kwargs.get("error")):
         return S3ConnectionCut(f"{operation}: the connection was cut", operation=operation, hint=BROKEN)
     if isinstance(exc, EndpointConnectionError | ConnectTimeoutError):
         unknown = _does_not_resolve(exc.kwargs.get("error"))
-        hint = _UNKNOWN_HOST if unknown else "check S3_ENDPOINT_URL and that the store runs"
+        hint = _UNKNOWN_HOST if unknown else "check S3_ENDPOINT_URL and that the store is running"
         return S3Unavailable(f"{operation}: {exc}", operation=operation, hint=hint)
     text = f"{operation}: {type(exc).__name__}: {str(exc)[:_SHOWN]}"
     if isinstance(exc, ConnectionClosedError):
@@ -216,7 +216,7 @@ NONSENSE = (ResponseParserError, ArithmeticError, AttributeError, LookupError, R
 
 
 def no_sense(operation: str, what: object) -> S3Unavailable:
-    message = f"{operation}: the answer makes no sense: {str(what)[:_SHOWN]}"
+    message = f"{operation}: invalid response: {str(what)[:_SHOWN]}"
     return S3Unavailable(message, operation=operation, hint=NOT_A_STORE)
 
 

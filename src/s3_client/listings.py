@@ -37,7 +37,7 @@ class Listings:
         async for page in self._pages("list_parts", Key=key, UploadId=upload_id, MaxParts=_PARTS_A_PAGE):
             with reading("list_parts"):
                 if page.get("UploadId", upload_id) != upload_id:
-                    raise ValueError("it is about another upload")
+                    raise ValueError("it describes another upload")
                 # Amazon says it of an upload without parts, too.
                 self._uploads.listed(upload_id, page, always_said=self._settings.is_aws)
                 for part in map(listed_part, page.get("Parts", [])):
@@ -83,5 +83,5 @@ class Listings:
                 if page.get("EncodingType") == "url" and "KeyMarker" in marker:
                     marker["KeyMarker"] = unquote_plus(marker["KeyMarker"])
                 if marker in markers:
-                    raise ValueError("the listing has no end")
+                    raise ValueError("the listing does not end")
             markers.append(marker)

@@ -58,7 +58,7 @@ class Objects:
         try:
             answer = await self._call("get_object", Key=key, IfMatch=f'"{bare(etag)}"', Range="bytes=0-0")
         except S3Rejected as exc:
-            raise no_sense("head_object", "it has no length") from exc
+            raise no_sense("head_object", "it has no Content-Length") from exc
         answer["Body"].close()
         with reading("get_object"):
             return int(answer["ContentRange"].rpartition("/")[2])
@@ -125,7 +125,7 @@ class Objects:
             head = await self._call("head_object", Key=key)
             if (head.get("ContentEncoding"), head.get("ContentLength")) == (packed, answer.get("ContentLength")):
                 return answer  # it is stored so
-            raise no_sense("get_object", f"the object came packed with {packed}")
+            raise no_sense("get_object", f"the object has Content-Encoding {packed}")
         except BaseException:
             answer["Body"].close()
             raise

@@ -40,15 +40,15 @@ TOKEN = "supply new credentials"  # noqa: S105 - a hint
 RIGHTS = "give these credentials the rights listed in docs/operations.md on this bucket"
 REGION = "set S3_REGION_NAME to the bucket's region"
 BUCKET = "create the bucket, or check S3_BUCKET_NAME"
-CLOCK = "set this machine's clock"
-ROOM = "make room in the store, or raise the quota of the bucket or account"
-ACCOUNT = "the account or bucket is disabled or not entitled; ask whoever runs the store"
-SMALLER = "lower CHUNK_SIZE_BYTES, or allow larger bodies on the way (nginx: client_max_body_size)"
+CLOCK = "correct this machine's clock"
+ROOM = "free space in the store, or raise the quota of the bucket or account"
+ACCOUNT = "the account or bucket is disabled or not entitled; contact the operator of the store"
+SMALLER = "lower CHUNK_SIZE_BYTES, or allow larger request bodies in the proxy (nginx: client_max_body_size)"
 FEWER = "set S3_MAX_PARTS to the number of parts that the store allows"
-BROKEN = "look at the store's log, and at what is between here and the store"
-SILENT = "look at the store's load and disks, and at the network or firewall between here and it"
-SLOWER = "the store wants fewer requests: raise its limit, or lower MAX_CONCURRENT_STREAMS or PARTS_IN_FLIGHT"
-NOT_A_STORE = "something else than the store answers; check S3_ENDPOINT_URL and what is between here and the store"
+BROKEN = "check the store's log, and any proxy between the daemon and the store"
+SILENT = "check the store's load and disks, and the network or firewall between the daemon and the store"
+SLOWER = "the store limits the request rate: raise the limit, or lower MAX_CONCURRENT_STREAMS or PARTS_IN_FLIGHT"
+NOT_A_STORE = "another server answers instead of the store; check S3_ENDPOINT_URL and any proxy in between"
 ENDPOINT = "set S3_REGION_NAME and S3_ENDPOINT_URL to the bucket's own"
 
 
@@ -112,18 +112,18 @@ CODES: Mapping[str, Meaning] = {
         Outcome.ANSWER,
     ),
     **_all("InvalidPart InvalidPartOrder InvalidRange", Outcome.ANSWER),
-    **_all("EntityTooSmall", Outcome.ANSWER, "raise CHUNK_SIZE_BYTES to the store's smallest part"),
+    **_all("EntityTooSmall", Outcome.ANSWER, "raise CHUNK_SIZE_BYTES to the store's minimum part size"),
     **_all(
         "KeyTooLongError XMinioInvalidObjectName XMinioInvalidResourceName XMinioInvalidResource XMinioInvalidUTF"
         " InvalidObjectName InvalidURI MetadataTooLarge RequestHeaderSectionTooLarge",
         Outcome.REFUSED,
-        "the recording's path cannot be a key of this store; rename it",
+        "the store does not accept the recording's path as a key; rename the recording",
     ),
     **_all(
         "XMinioObjectExistsAsDirectory ExistingObjectIsDirectory ObjectParentIsFile DirectoryObjectContainsData"
         " ErrDirectoryNotEmpty",
         Outcome.REFUSED,
-        "an object and a folder of the store have this name; rename the recording",
+        "an object and a folder in the store have the same name; rename the recording",
     ),
     **_all("EntityTooLarge", Outcome.TOO_LARGE, SMALLER),
     **_all("MaxMessageLengthExceeded RequestEntityTooLarge PayloadTooLarge", Outcome.TOO_LARGE, SMALLER),
@@ -140,7 +140,7 @@ CODES: Mapping[str, Meaning] = {
     **_all(
         "NoSuchObjectLockConfiguration ObjectLockConfigurationNotFoundError",
         Outcome.SETTING,
-        "look at the bucket's Object Lock",
+        "check the bucket's Object Lock settings",
     ),
     # -- what some stores do not know -------------------------------------------------------------------------
     **_all(
@@ -192,7 +192,9 @@ TEXTS: tuple[tuple[str, re.Pattern[str], Meaning], ...] = tuple(
 #: Where the operation decides what a code means.
 OPERATIONS: Mapping[tuple[str, str], Meaning] = {
     # It is the whole recording that is too large for this store, not a body.
-    ("complete_multipart_upload", "EntityTooLarge"): Meaning(Outcome.REFUSED, "the store takes no object of this size"),
+    ("complete_multipart_upload", "EntityTooLarge"): Meaning(
+        Outcome.REFUSED, "the store does not accept objects of this size"
+    ),
     # Ceph RGW 16.2, of an upload that was completed or aborted. A part's copy may speak of its source so.
     ("list_parts", "NoSuchKey"): Meaning(Outcome.GONE),
     ("upload_part", "NoSuchKey"): Meaning(Outcome.GONE),
@@ -234,7 +236,7 @@ _HEADS = frozenset({"head_bucket", "head_object"})
 GO_AROUND: Mapping[str, str] = {
     "create_multipart_upload": "S3_CHECKSUM=none sends no checksum header",
     "upload_part": "S3_CHECKSUM=none sends no checksum header; S3_MAX_PARTS and S3_EQUAL_PARTS change the parts",
-    "upload_part_copy": "S3_PART_COPY=off sends parts instead of copying them",
+    "upload_part_copy": "S3_PART_COPY=off uploads parts instead of copying them",
     "complete_multipart_upload": "S3_CONDITIONAL_WRITES=off and S3_CHECKSUM=none send no optional header",
     "put_object": "S3_CONDITIONAL_WRITES=off and S3_CHECKSUM=none send no optional header",
     "get_object": "S3_CHECKSUM=none sends no optional header",
@@ -270,7 +272,7 @@ def _found(operation: str, code: str, status: int, text: str) -> Meaning:
     if found := OPERATIONS.get((operation, code)) or CODES.get(code):
         return found
     if code.startswith("KMS."):
-        return Meaning(Outcome.SETTING, "check the key of the bucket's encryption, and S3_ACCESS_KEY_ID's right to it")
+        return Meaning(Outcome.SETTING, "check the bucket's encryption key, and that S3_ACCESS_KEY_ID may use it")
     if 300 <= status < 400:
         return Meaning(Outcome.SETTING, ENDPOINT)
     if status in (401, 403):

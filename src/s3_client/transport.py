@@ -72,7 +72,7 @@ class _BodyPayload(aiohttp.payload.Payload):
             raise
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        raise TypeError("a chunk of a recording is no text")
+        raise TypeError("a chunk of a recording is not text")
 
 
 @asynccontextmanager

@@ -133,7 +133,7 @@ class Anew:
         self._telemetry.emit(moments.UploadLost(upload_id=str(self._ledger.record.upload_id)))
         self._losses += 1
         if self._losses > 1:
-            lost = S3Unavailable("the store loses uploads as soon as they are begun", operation="upload_part")
+            lost = S3Unavailable("the store loses uploads as soon as they are created", operation="upload_part")
             longest = _LONGEST_REFUSAL_SECONDS
             await self._pacing.pause(self._losses - 1, operation="upload_part", error=lost, longest=longest)
 

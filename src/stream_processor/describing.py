@@ -16,7 +16,7 @@ from .sight import Sight
 
 #: Whoever touches the file each time that it is asked about is not waited for.
 _ASK_AT_MOST = 3
-_FILM_CHANGED = "the file has changed since: it is described when its object is brought up to date"
+_FILM_CHANGED = "the file has changed since; it is described when its object is replaced"
 
 
 class Describing:
@@ -109,12 +109,12 @@ class Describing:
         try:
             now = await self._sight.look()
             if (now.identity, now.size) != (proved.identity, proved.size):
-                raise FileChanged(f"{record.path!r} is another film", operation="probe")
+                raise FileChanged(f"{record.path!r} is a different film", operation="probe")
             crc64, _ = await self._claims.reading.whole(record.path, now, record.schedule)
         except ChunkProcessingError as exc:
             raise FileChanged(f"{record.path!r} cannot be read", operation="probe") from exc
         if crc64 != manifest_of(record).crc64:
-            raise FileChanged(f"{record.path!r} holds other bytes", operation="probe")
+            raise FileChanged(f"{record.path!r} has different content", operation="probe")
         return now
 
 

@@ -36,9 +36,9 @@ from .documents import Documents
 from .ledger import Ledger
 from .next_step import are_remains
 
-_KEPT = "what S3 holds of it is kept as an open upload; it goes on when the file is moved back (no copy)"
-_ABORTED = "what S3 held of it was thrown away (ON_SOURCE_MISSING=abort)"
-_COMPLETED = "what S3 held of it is an object now (ON_SOURCE_MISSING=complete)"
+_KEPT = "S3 keeps the bytes sent so far as an open upload; it resumes when the file is moved back (not copied)"
+_ABORTED = "the upload was aborted (ON_SOURCE_MISSING=abort)"
+_COMPLETED = "the bytes sent so far were completed as an object (ON_SOURCE_MISSING=complete)"
 
 
 class Remains:
@@ -125,7 +125,7 @@ class Remains:
         if record.processed_at is None:
             now = self._world.clock.utc_now()
             await self._ledger.write(etag=stored.etag, completed_at=now, processed_at=now)
-        error = "the file was gone before its end: this is what had been sent of it"
+        error = "the file disappeared before the recording was finished; the object contains the bytes sent so far"
         # Found again after a kill, the object may have another ETag than the one that was noted.
         await self._documents.put(replace(self._ledger.snapshot(), etag=stored.etag), Probe(error=error))
 

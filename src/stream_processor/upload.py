@@ -301,8 +301,8 @@ class Upload:
     def _ended_for_others(self, turn: Turn) -> S3Unavailable | ChunkProcessingError:
         """Whose silence it was: the file's only where no part was on its way to the store."""
         if self._ended_in == {"read"}:
-            return silent_file(round(turn.silence()), more=", and others wait")
-        return S3Unavailable("the part takes far longer than those of others", operation="upload_part")
+            return silent_file(round(turn.silence()), more=" while other recordings wait")
+        return S3Unavailable("the part takes far longer than those of other recordings", operation="upload_part")
 
     @staticmethod
     def _until_over(queue: Iterator[Stale], turn: Turn) -> Iterator[Stale]:
@@ -351,7 +351,7 @@ class Upload:
 
 def too_long(size: int) -> StreamInitializationError:
     """Of a file that no object can hold."""
-    return StreamInitializationError(f"{size} bytes are more than S3 can hold in one object")
+    return StreamInitializationError(f"{size} bytes exceed the maximum object size of S3")
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

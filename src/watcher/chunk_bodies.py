@@ -153,7 +153,7 @@ class FileBody:
             size = min(SECTION, end - offset)
             view = await self._threads.run(self._source.identity, self._source.section, offset, size, again)
             if offset + size == end and again.digest.crc64 != self._digest.crc64:
-                raise FileChanged(f"{self._source.path!r} was changed while it was sent", operation="read")
+                raise FileChanged(f"{self._source.path!r} changed while it was sent", operation="read")
             for start in range(0, size, PIECE):
                 yield view[start : start + PIECE]
 

@@ -32,7 +32,7 @@ def folder_of(root: Path, path: str) -> Iterator[tuple[int, bytes]]:
         folder = os.open(root, _FOLDER)
     except OSError as error:
         raise ChunkProcessingError(
-            f"the watched folder cannot be opened: {error.strerror}",
+            f"cannot open the watched folder: {error.strerror}",
             operation="open",
             hint="Check that WATCH_DIR is mounted and readable.",
         ) from error

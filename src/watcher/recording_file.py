@@ -94,7 +94,9 @@ class RecordingFiles:
             if known is not None and device != known:
                 where = repr(folder) if folder else "the watched folder"
                 raise ChunkProcessingError(
-                    f"another file system is at {where} now", operation="stat", hint="Check what is mounted there."
+                    f"another file system is mounted at {where} now",
+                    operation="stat",
+                    hint="Check what is mounted there.",
                 )
 
     async def snapshot(self, path: str) -> Snapshot | None:

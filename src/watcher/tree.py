@@ -213,7 +213,7 @@ class Tree:
             return  # gone meanwhile
         except OSError as error:
             self._unreadable.add(path)
-            self._skip(path, f"cannot be looked at: {error.strerror}", found)
+            self._skip(path, f"cannot be inspected: {error.strerror}", found)
 
     def _sort(self, entry: os.DirEntry[str], path: str, waiting: list[str], found: Findings) -> None:
         if entry.is_dir(follow_symlinks=False) and not self._globs.excludes(path):
@@ -292,7 +292,7 @@ def _is_below(path: str, folders: Collection[str]) -> bool:
 def _kind(mode: int) -> str:
     """Why something with a recording's name is none."""
     if modes.S_ISDIR(mode):
-        return "a folder; only what is inside it is looked at"
+        return "a folder; only the files inside it count"
     if modes.S_ISLNK(mode):
         return "a symbolic link, which is not followed"
     if modes.S_ISFIFO(mode):

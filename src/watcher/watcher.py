@@ -50,7 +50,7 @@ SILENT_SECONDS = 30.0
 class Watcher:
     """Publishes a hint for every recording that appears, changes or vanishes below ``root``.
 
-    ``stat`` says what a path is without following links, None when it is no regular file inside the tree; it blocks
+    ``stat`` says what a path is without following links, None when it is not a regular file inside the tree; it blocks
     and is called in the watcher's own thread. ``force_polling`` makes watchfiles look by itself instead of waiting for
     notifications; the scan every ``scan_seconds`` happens in any case.
     """
@@ -89,9 +89,11 @@ class Watcher:
     async def ping(self) -> None:
         """Raise ``OSError`` when the folder is away, or says nothing. Asks nobody: what hangs already is enough."""
         if self._tree.missing:
-            raise FileNotFoundError(errno.ENOENT, "it is gone, empty at once, or on another device; is it mounted?")
+            raise FileNotFoundError(
+                errno.ENOENT, "it is missing, suddenly empty, or on another device; check that it is mounted"
+            )
         if self._asked_at is not None and time.monotonic() - self._asked_at > SILENT_SECONDS:
-            raise TimeoutError(errno.ETIMEDOUT, "a file or folder in it does not answer; is its server there?")
+            raise TimeoutError(errno.ETIMEDOUT, "a file or folder in it does not respond; check its file server")
 
     async def run(self, publish: Callable[[StreamEvent], None]) -> None:
         """Goes on until it is cancelled. The first scan happens at once; files that exist are new to it. Once only."""

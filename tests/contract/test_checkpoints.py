@@ -977,7 +977,7 @@ async def test_something_else_at_the_address_is_named_as_such() -> None:
             with pytest.raises(RedisUnavailable) as raised:
                 await checkpoints.ping()
     assert raised.value.misconfigured
-    assert "no Redis" in raised.value.hint
+    assert "not a Redis" in raised.value.hint
 
 
 @pytest.mark.redis
@@ -1077,7 +1077,7 @@ LOADING = BusyLoadingError("Redis is loading the dataset in memory", status_code
 @pytest.mark.parametrize(
     ("error", "misconfigured", "hint"),
     [
-        (LOADING, False, "reading its data"),
+        (LOADING, False, "loading its data"),
         (ResponseError("MASTERDOWN Link with MASTER is down"), False, "replica"),
         (ResponseError("Command # 2 (HSET k f v) of pipeline caused error: ('BUSY Redis is busy',)"), False, "SCRIPT"),
         (ResponseError("MOVED 866 10.0.0.1:6379"), True, "Cluster"),

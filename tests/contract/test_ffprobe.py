@@ -293,7 +293,7 @@ async def test_fifos_folders_and_missing_files_are_described_by_an_error(recordi
     (recording / "folder.mp4").mkdir()
     asks = prober(recording, "/bin/true")
     for path in ("fifo.mp4", "folder.mp4"):
-        assert (await asks.probe_any(path)).error == "the file cannot be opened: it is no regular file"
+        assert (await asks.probe_any(path)).error == "the file cannot be opened: it is not a regular file"
     assert (await asks.probe_any("gone.mp4")).error == "the file cannot be opened: No such file or directory"
 
 

@@ -70,7 +70,9 @@ async def test_ready_means_that_every_part_answers_and_tells_since_when() -> Non
         assert abs((datetime.now(UTC) - since).total_seconds()) < 60
 
 
-@pytest.mark.parametrize(("trouble", "reason"), [(away, "no answer; check the cable"), (silent, "no answer in time")])
+@pytest.mark.parametrize(
+    ("trouble", "reason"), [(away, "no answer; check the cable"), (silent, "no answer before the timeout")]
+)
 async def test_not_ready_names_the_part_that_is_missing_and_why_but_no_secret(trouble: Check, reason: str) -> None:
     async with pages({"s3": trouble, "redis": fine}) as session, session.get("/-/ready") as answer:
         assert answer.status == 503

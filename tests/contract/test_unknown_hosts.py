@@ -25,7 +25,7 @@ async def test_of_a_store_at_an_unknown_host_the_hint_names_both_addresses() -> 
     ):
         with pytest.raises(S3Unavailable) as raised:
             await client.ping()
-    assert "S3_ENDPOINT_URL is not known here" in raised.value.hint
+    assert "S3_ENDPOINT_URL cannot be resolved" in raised.value.hint
     assert "http://minio:9000" in raised.value.hint
     assert "http://localhost:9000" in raised.value.hint
     assert not raised.value.misconfigured, "the resolver may be what is away"
@@ -35,7 +35,7 @@ async def test_of_a_redis_at_an_unknown_host_the_hint_names_both_addresses() -> 
     async with asyncio.timeout(SECONDS), opened_redis(f"redis://{UNKNOWN}:6379/0") as checkpoints:
         with pytest.raises(RedisUnavailable) as raised:
             await checkpoints.ping()
-    assert "REDIS_URL is not known here" in raised.value.hint
+    assert "REDIS_URL cannot be resolved" in raised.value.hint
     assert "redis://redis:6379/0" in raised.value.hint
     assert "redis://localhost:6379/0" in raised.value.hint
     assert not raised.value.misconfigured
@@ -45,4 +45,4 @@ async def test_of_a_port_where_nobody_listens_the_hint_is_another() -> None:
     async with asyncio.timeout(SECONDS), opened_redis("redis://127.0.0.1:1/0") as checkpoints:
         with pytest.raises(RedisUnavailable) as raised:
             await checkpoints.ping()
-    assert raised.value.hint == "check that Redis runs and that REDIS_URL names it"
+    assert raised.value.hint == "check that Redis is running and that REDIS_URL is correct"

@@ -238,7 +238,7 @@ _LINK = "a symbolic link, which is not followed"
 _NEITHER = "a socket or a device, not a file"
 
 OTHERS: tuple[Other, ...] = (
-    Other("folder", Path.mkdir, "a folder; only what is inside it is looked at"),
+    Other("folder", Path.mkdir, "a folder; only the files inside it count"),
     Other("FIFO", os.mkfifo, "a FIFO, not a file"),
     Other("socket", _socket, _NEITHER),
     Other("character device", partial(_device, stat.S_IFCHR), _NEITHER),

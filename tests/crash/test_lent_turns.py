@@ -113,7 +113,10 @@ def test_a_recording_that_is_always_silent_for_longer_than_others_is_not_sent_ag
 
 @pytest.mark.parametrize(
     ("operation", "told"),
-    [("read", "the file has not answered for "), ("upload_part", "the part takes far longer than those of others")],
+    [
+        ("read", "no response from the file for "),
+        ("upload_part", "the part takes far longer than those of other recordings"),
+    ],
 )
 def test_it_is_told_whose_silence_ended_a_turn(operation: str, told: str) -> None:
     """A hint to look at the store would mislead where a disk hangs, and the other way round."""

@@ -118,7 +118,7 @@ def test_the_document_of_what_was_left_says_that_it_is_not_the_whole_recording()
     described = read_document(document)
     assert described is not None
     assert [chunk.size for chunk in described.chunks] == [CHUNK] * CHUNKS
-    assert b"gone before its end" in document
+    assert b"disappeared before the recording was finished" in document
     assert heard(simulation, moments.Rescued) == [moments.Rescued(key=PATH, size=len(sent))]
 
 

@@ -112,7 +112,7 @@ async def test_so_many_run_at_once_and_no_more() -> None:
 
 async def test_a_file_that_does_not_answer_is_given_up_and_then_refused_at_once() -> None:
     async with threads(silent_seconds=0.3) as (files, back):
-        with pytest.raises(ChunkProcessingError, match="has not answered for") as raised:
+        with pytest.raises(ChunkProcessingError, match="no response from the file for") as raised:
             await files.run("hangs", back.wait)
         assert "disk" in raised.value.hint
         before = alive()

@@ -144,10 +144,10 @@ async def test_what_stays_away_is_one_line_and_its_return_another_with_its_lengt
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (S3Unavailable("at http://user:password@host"), "no answer; the log says more"),
+        (S3Unavailable("at http://user:password@host"), "no answer; see the log"),
         (S3Unavailable("403", hint="rights", misconfigured=True), "refused; rights"),
         (S3Rejected("x", hint="ask them", code="AccessDenied"), "refused; ask them"),
-        (TimeoutError(), "no answer in time"),
+        (TimeoutError(), "no answer before the timeout"),
         (FileNotFoundError(errno.ENOENT, "it is gone"), "it is gone"),
     ],
     ids=lambda value: type(value).__name__,

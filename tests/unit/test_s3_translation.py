@@ -84,7 +84,7 @@ def test_a_head_of_the_bucket_has_no_text_and_only_one_thing_that_it_does_not_fi
         ("301", 301, "S3_REGION_NAME"),
         ("KMS.DisabledException", 400, "S3_ACCESS_KEY_ID"),
         ("XAdminUserNotFound", 404, "S3_ACCESS_KEY_ID"),
-        ("XMinioStorageFull", 507, "room"),
+        ("XMinioStorageFull", 507, "free space"),
     ],
 )
 def test_what_a_changed_setting_can_lift_is_waited_for_and_says_what_to_change(
