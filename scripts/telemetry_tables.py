@@ -21,7 +21,7 @@ OPERATIONS = Path(__file__).resolve().parents[1] / "docs" / "operations.md"
 #: An event whose name begins with its service is one for each of them; and how they are called in a sentence.
 _SERVICES = {"s3": "S3", "redis": "Redis"}
 #: Written by the log itself, when nothing else can be.
-_OF_THE_LOG = ("log_line_lost", "error", "a line could not be written", "report it")
+_OF_THE_LOG = ("log_line_lost", "error", "a log line could not be written", "report it")
 
 
 def operations() -> str:
@@ -52,13 +52,13 @@ def events_that_warn() -> Iterator[tuple[str, str, str, str]]:
 
 
 def _event_lines() -> Iterator[str]:
-    yield "| event | level | means | do |\n|---|---|---|---|\n"
+    yield "| event | level | meaning | action |\n|---|---|---|---|\n"
     for event, level, means, do in events_that_warn():
         yield f"| `{event}` | {level} | {means} | {do} |\n"
 
 
 def _metric_lines() -> Iterator[str]:
-    yield "| metric | |\n|---|---|\n"
+    yield "| metric | description |\n|---|---|\n"
     for metric in METRICS:
         yield f"| `{_scraped(metric)}` | {'histogram: ' if metric.kind is Histogram else ''}{metric.means} |\n"
     for name, _, means, _ in TOTALS:

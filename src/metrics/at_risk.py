@@ -79,58 +79,59 @@ TOTALS: tuple[tuple[str, str, str, Callable[[Figures], float]], ...] = (
     ),
     (
         "cefmp4_at_risk_seconds",
-        "Seconds of recording that exist only on this disk.",
-        "the same in seconds of recording, all recordings together",
+        "Seconds of recording time that exist only on this disk.",
+        "the same in seconds of recording time, sum of all recordings",
         lambda f: f.total.seconds,
     ),
     (
         "cefmp4_at_risk_oldest_seconds",
-        "Age of the oldest byte that is only on this disk.",
+        "Age of the oldest byte that exists only on this disk.",
         "age of the oldest byte that exists only on this disk",
         lambda f: f.total.oldest,
     ),
     (
         "cefmp4_files_to_look_up",
-        "Files from before the start: does S3 have them?",
-        "files from before the start of which it is not known yet whether S3 has them",
+        "Files from before the start whose state in S3 is not known yet.",
+        "files from before the start whose state in S3 is not known yet",
         lambda f: f.to_look_up,
     ),
     (
         "cefmp4_backlog_bytes",
-        "Bytes that could be sent at once and are not in S3.",
-        "what could be sent at once: whole chunks, finished recordings, files that wait",
+        "Bytes that are ready for upload and not in S3 yet.",
+        "bytes that are ready for upload: whole chunks, finished recordings, waiting files",
         lambda f: f.backlog,
     ),
     (
         "cefmp4_ingest_bytes_per_second",
-        "How fast all recordings grow.",
-        "how fast all recordings grow, weighted over a minute",
+        "Growth rate of all recordings.",
+        "growth rate of all recordings, weighted over a minute",
         lambda f: f.ingest,
     ),
     (
         "cefmp4_uplink_bytes_per_second",
-        "How fast parts go out, measured while behind.",
-        "how fast parts go out, measured while more waits than comes within a minute; else the most that was"
-        " seen; 0 while S3 is away",
+        "Upload rate, measured while the backlog is not empty.",
+        "upload rate, measured while the backlog exceeds one minute of growth; otherwise the highest rate measured "
+        "so far; 0 during an S3 outage",
         lambda f: f.uplink,
     ),
     (
         "cefmp4_catch_up_seconds",
-        "Until the backlog is sent; +Inf: never.",
-        "backlog / (uplink - ingest), or backlog / uplink while no more waits than comes within a minute; 0"
-        " without a backlog, `+Inf`: never as things are, as while S3 is away",
+        "Estimated time until the backlog is uploaded; +Inf: never.",
+        "estimated time until the backlog is uploaded: backlog / (uplink - ingest), or backlog / uplink while the "
+        "backlog is less than one minute of growth; 0 without a backlog; `+Inf`: never at the current rates, as "
+        "during an S3 outage",
         lambda f: f.catch_up,
     ),
     (
         "cefmp4_disk_free_bytes",
-        "Free bytes where the watched folder is.",
-        "free where the watched folder is; `NaN`: the folder is away",
+        "Free bytes on the disk of the watched folder.",
+        "free bytes on the disk of the watched folder; `NaN`: the folder is missing",
         lambda f: f.free,
     ),
     (
         "cefmp4_disk_full_seconds",
-        "Until the disk is full; +Inf: never.",
-        "free / ingest; `+Inf`: nothing is being written",
+        "Estimated time until the disk is full; +Inf: never.",
+        "estimated time until the disk is full: free / ingest; `+Inf`: nothing is being written",
         lambda f: f.disk_full,
     ),
 )
@@ -138,13 +139,13 @@ OF_STREAM: tuple[tuple[str, str, str, Callable[[Risk], float]], ...] = (
     (
         "cefmp4_stream_at_risk_bytes",
         "Bytes of this recording that exist only on this disk.",
-        "bytes of one stream, while it lives",
+        "bytes of one stream that exist only on this disk",
         lambda r: r.bytes,
     ),
     (
         "cefmp4_stream_at_risk_seconds",
-        "Seconds of this recording that exist only on this disk.",
-        "its seconds",
+        "Seconds of this recording's time that exist only on this disk.",
+        "the same in seconds of recording time",
         lambda r: r.seconds,
     ),
 )

@@ -70,198 +70,218 @@ def _listed(metric: Metric[Kind]) -> Metric[Kind]:
 
 ACTIVE = _gauge(
     "active_streams_gauge",
-    "Streams under way: recorded, sent or being finished.",
-    "streams under way: recorded, sent or being finished; neither failed nor completed ones",
+    "Streams in progress: growing, uploading or finishing.",
+    "streams in progress (growing, uploading or finishing), without failed and completed ones",
 )
 COMPLETED = _counter(
-    "streams_completed", "Streams whose object and metadata are in S3.", "object and metadata are in S3"
+    "streams_completed",
+    "Streams completed: object and metadata document are in S3.",
+    "streams completed: object and metadata document are in S3",
 )
-FAILED = _counter("streams_failed", "Streams that need somebody's help.", "times that a stream needed somebody")
+FAILED = _counter("streams_failed", "Times a stream was set aside as failed.", "times a stream was set aside as failed")
 STREAM_PARTS = _counter(
     "video_chunks_uploaded",
-    "Parts of this stream that S3 took.",
-    "parts that S3 took, repetitions too",
+    "Parts of this stream uploaded to S3.",
+    "parts uploaded to S3, including re-uploads",
     "stream_id",
 )
 STREAM_BYTES = _counter(
-    "video_bytes_uploaded", "Bytes of this stream that were sent to S3.", "their bytes", "stream_id"
+    "video_bytes_uploaded", "Bytes of this stream uploaded to S3.", "the same in bytes", "stream_id"
 )
 STREAM_DURATION = _histogram(
     "video_stream_duration_seconds",
-    "Length of the processed recording, in seconds of media time.",
-    "length of the processed recording, in seconds of media time; nothing where ffprobe cannot tell it",
+    "Media duration of the completed recording, in seconds.",
+    "media duration of the completed recording, in seconds; absent if ffprobe cannot determine it",
     "stream_id",
     buckets=_LENGTHS,
 )
 STREAM_PROCESSING = _histogram(
     "video_processing_time_seconds",
-    "From the moment a recording counted as finished to its completion.",
-    "from finished to completion",
+    "Time from the detected end of a recording to its completion.",
+    "time from the detected end of the recording to its completion",
     "stream_id",
     buckets=_WAITS,
 )
 STREAM_FAILURES = _counter(
-    "video_failed_operations", "Attempts that failed.", "failed attempts", "stream_id", "operation_type"
+    "video_failed_operations", "Failed attempts.", "failed attempts", "stream_id", "operation_type"
 )
 
 # -- sending -------------------------------------------------------------------------------------------------------
 
-BYTES = _counter("cefmp4_bytes_uploaded", "Bytes that were sent to S3.", "bytes sent, all streams")
-PARTS = _counter("cefmp4_parts_uploaded", "Parts that S3 took.", "parts sent, all streams")
-PARTS_COPIED = _counter("cefmp4_parts_copied", "Parts that S3 copied by itself.", "parts that S3 copied by itself")
+BYTES = _counter("cefmp4_bytes_uploaded", "Bytes uploaded to S3.", "bytes uploaded, all streams")
+PARTS = _counter("cefmp4_parts_uploaded", "Parts uploaded to S3.", "parts uploaded, all streams")
+PARTS_COPIED = _counter(
+    "cefmp4_parts_copied", "Parts copied inside S3.", "parts copied inside S3 instead of being uploaded"
+)
 PARTS_AGAIN = _counter(
     "cefmp4_parts_sent_again",
-    "Parts that were sent before, by why again.",
-    "`head_patch`, `faststart`, `rewrite`, `tail_grew`, `lost`",
+    "Re-uploaded parts, by reason.",
+    "re-uploaded parts, by reason: `head_patch`, `faststart`, `rewrite`, `tail_grew`, `lost`",
     "reason",
 )
-BYTES_AGAIN = _counter("cefmp4_bytes_sent_again", "Bytes that were sent before, by why again.", "their bytes", "reason")
+BYTES_AGAIN = _counter("cefmp4_bytes_sent_again", "Re-uploaded bytes, by reason.", "the same in bytes", "reason")
 SEAL = _histogram(
     "cefmp4_seal_seconds",
-    "From finished to proved by the store's listing: tail, pass over the file, what changed.",
-    "from finished to proved by the store's listing (tail, one read of the file, what changed)",
+    "Time to seal a recording: upload the tail, compare all parts with the file, re-upload changed parts.",
+    "time to seal a recording: upload the tail, compare all parts with the file, re-upload changed parts, confirm "
+    "with ListParts",
     buckets=_WAITS,
 )
 LIFETIME = _histogram(
     "cefmp4_stream_lifetime_seconds",
-    "From the first sight of a recording to its completion.",
-    "from the first sight of a recording to its completion",
+    "Time from the discovery of a recording to its completion.",
+    "time from the discovery of a recording to its completion",
     buckets=_LENGTHS,
 )
 AVAILABLE = _histogram(
     "cefmp4_time_to_available_seconds",
-    "From a recording's last change on disk to its proved object.",
-    "from the recording's last change (its ctime) to its proved object, the quiet time included; without recordings"
-    " that nobody has written to since the daemon started",
+    "Time from a recording's last change on disk to its verified object.",
+    "time from the recording's last change (ctime) to its verified object, including the idle timeout; only "
+    "recordings that changed after the daemon started",
     buckets=(*_WAITS, 14400, 86400),
 )
 FAILED_NOW = _gauge(
     "cefmp4_failed_streams",
-    "Streams that are kept as failed now, by what for.",
-    "streams that are kept as failed now: `source_missing` (S3 holds an open upload), `disposed` (the file is gone, and"
-    " no upload of it is open), `other`; `streams_failed_total` never goes down",
+    "Streams currently failed, by reason.",
+    "streams currently failed, by reason: `source_missing` (the file is missing, its upload is open), `disposed` "
+    "(the file is missing, no upload is open), `other`; `streams_failed_total` counts all failures",
     "reason",
 )
 #: A stream that is done is counted no more: there would be as many as there ever were.
 _COUNTED = tuple(status for status, standing in STATUSES.items() if standing.care is not Care.DONE)
 STREAMS = _gauge(
     "cefmp4_streams",
-    "Streams by the status in which they are now.",
-    f"streams by where they are now: {', '.join(f'`{status}`' for status in _COUNTED)}",
+    "Current number of streams, by status.",
+    f"current number of streams by status: {', '.join(f'`{status}`' for status in _COUNTED)}",
     "status",
 )
 CAPACITY = _gauge(
     "cefmp4_capacity_used_ratio",
-    "How full the fullest upload is (1: it is sent anew in larger parts).",
-    "how full the fullest upload is, 0 to 1",
+    "Used part capacity of the fullest upload, 0 to 1. At 1 the recording is uploaded again with larger parts.",
+    "used part capacity of the fullest upload, 0 to 1",
 )
 
 # -- services ------------------------------------------------------------------------------------------------------
 
 OUTAGE = _gauge(
     "cefmp4_outage",
-    "1: the service is away; 0: it is not.",
-    "1: `s3` or `redis` is away or refuses, and something waits for it",
+    "Whether the service is unavailable (1) or not (0).",
+    "1: `s3` or `redis` is unavailable or refuses requests, and the daemon is retrying",
     "service",
 )
 OUTAGE_START = _gauge(
     "cefmp4_outage_start_timestamp_seconds",
-    "Since when the service is away, in Unix time; 0: it is not.",
-    "since when, in Unix time; 0: it is not",
+    "Start of the current outage, in Unix time; 0 if there is none.",
+    "start of the current outage, in Unix time; 0 if there is none",
     "service",
 )
 
 
 def _request_seconds(service: str, means: str) -> Metric[Histogram]:
-    name, text = f"cefmp4_{service}_request_duration_seconds", "How long single requests took, failed ones too."
+    name, text = f"cefmp4_{service}_request_duration_seconds", "Duration of single requests, including failed ones."
     return _histogram(name, text, means, "operation", buckets=_REQUESTS)
 
 
 def _request_errors(service: str, means: str) -> Metric[Counter]:
-    name, text = f"cefmp4_{service}_request_errors", "Single requests that did not succeed."
+    name, text = f"cefmp4_{service}_request_errors", "Failed single requests."
     return _counter(name, text, means, "operation", "error_class")
 
 
 REQUEST_SECONDS: Mapping[str, Metric[Histogram]] = {
-    "s3": _request_seconds("s3", "single requests, failed ones too; a download until its first byte"),
-    "redis": _request_seconds("redis", "single exchanges, with the wait for a connection"),
+    "s3": _request_seconds(
+        "s3", "duration of single requests, including failed ones; for downloads, time to the first byte"
+    ),
+    "redis": _request_seconds(
+        "redis", "duration of single requests, including failed ones and the wait for a connection"
+    ),
 }
 REQUEST_ERRORS: Mapping[str, Metric[Counter]] = {
-    "s3": _request_errors("s3", "requests that did not succeed"),
-    "redis": _request_errors("redis", "exchanges that did not succeed"),
+    "s3": _request_errors("s3", "failed requests"),
+    "redis": _request_errors("redis", "failed requests"),
 }
-FAILURES = _counter(
-    "cefmp4_failed_operations", "Attempts that failed.", "failed attempts, all streams", "operation_type"
-)
+FAILURES = _counter("cefmp4_failed_operations", "Failed attempts.", "failed attempts, all streams", "operation_type")
 
 # -- the folder, and tidying ---------------------------------------------------------------------------------------
 
 SKIPPED = _counter(
-    "cefmp4_files_skipped", "Files that are no recordings.", "things with a recording's name that are none"
+    "cefmp4_files_skipped",
+    "Skipped files: they match the patterns but are not recordings.",
+    "skipped files: they match the patterns but are not recordings",
 )
 SET_ASIDE = _counter(
-    "cefmp4_records_set_aside", "Redis records that made no sense.", "Redis records that could not be used"
+    "cefmp4_records_set_aside",
+    "Invalid Redis entries that were set aside.",
+    "invalid Redis entries that were set aside",
 )
-RESTARTS = _counter("cefmp4_watcher_restarts", "Times that notifications ended.", "times that notifications ended")
+RESTARTS = _counter(
+    "cefmp4_watcher_restarts", "Restarts of the file system notifications.", "restarts of the file system notifications"
+)
 LEFT_OUT = _gauge(
     "cefmp4_files_left_out",
-    "Files that the start found older than IGNORE_OLDER_THAN.",
-    "files that the start found older than `IGNORE_OLDER_THAN`, less those that changed since",
+    "Files ignored because of IGNORE_OLDER_THAN.",
+    "files ignored because of `IGNORE_OLDER_THAN`; a file that changes is no longer counted",
 )
-FILES = _gauge("cefmp4_watched_files", "Recordings that the last scan found.", "recordings that the last scan found")
-SCAN = _gauge("cefmp4_scan_seconds", "How long the last scan took.", "how long the last scan took")
+FILES = _gauge("cefmp4_watched_files", "Recordings found by the last scan.", "recordings found by the last scan")
+SCAN = _gauge("cefmp4_scan_seconds", "Duration of the last scan.", "duration of the last scan")
 FOLDER = _gauge(
     "cefmp4_watched_folder_present",
-    "1: it is there; 0: it is away; NaN: the first scan has not ended.",
-    "0: the folder is away; `NaN`: the first scan has not ended",
+    "Whether the watched folder is present (1) or missing (0). NaN: before the end of the first scan.",
+    "1: the watched folder is present; 0: it is missing; `NaN`: before the end of the first scan",
 )
 GONE = _gauge(
     "cefmp4_objects_gone",
-    "Finished recordings in the folder whose object is gone.",
-    "finished recordings in the folder whose object somebody deleted",
+    "Completed recordings in the folder whose object was deleted.",
+    "completed recordings in the folder whose object was deleted from the bucket",
 )
 ABLE = _gauge(
     "cefmp4_store_ability",
-    "1: the store can do this; 0: it cannot.",
-    "1: the store can do this, 0: it cannot or it is not known; nothing for what is set or Amazon's own",
+    "Whether the store supports this feature (1) or not (0).",
+    "1: the store supports this feature; 0: it does not, or it is not known; absent for features fixed by a setting "
+    "and for Amazon S3",
     "ability",
 )
 ORPHANS = _gauge(
     "cefmp4_orphan_uploads",
-    "Old open uploads that belong to no stream and stay.",
-    "old open uploads that belong to no stream and stay",
+    "Orphan uploads that the daemon keeps.",
+    "orphan uploads (old, open, without a stream) that the daemon keeps",
 )
 ORPHANS_ABORTED = _counter(
     "cefmp4_orphan_uploads_aborted",
-    "Old open uploads that were thrown away.",
-    "old open uploads that were thrown away",
+    "Orphan uploads aborted.",
+    "orphan uploads aborted",
 )
 
 # -- the process ---------------------------------------------------------------------------------------------------
 
 READY = _gauge(
     "cefmp4_ready",
-    "1: everything that the daemon needs answers.",
-    "1: S3, Redis and the watched folder are there (looked at every 15 s)",
+    "Whether S3, Redis and the watched folder are available (1).",
+    "1: S3, Redis and the watched folder are available (checked every 15 s)",
 )
 SERVICE_READY = _gauge(
     "cefmp4_service_ready",
-    "1: it answers; 0: it is missing.",
-    "1: this one is there: `s3`, `redis`, `watched_folder`",
+    "Whether the service is available (1) or not (0).",
+    "1: the service is available: `s3`, `redis`, `watched_folder`",
     "service",
 )
 LAG = _histogram(
     "cefmp4_event_loop_lag_seconds",
-    "How much later than due the event loop came to a task.",
-    "how much later than due the event loop came to a task, four times a second",
+    "Event-loop scheduling delay.",
+    "event-loop scheduling delay, sampled four times a second",
     buckets=_LAGS,
 )
 LONGEST_LAG = _gauge(
     "cefmp4_event_loop_lag_max_seconds",
-    "The longest such delay of the last minute.",
-    "the longest such delay of the last minute",
+    "Maximum event-loop scheduling delay of the last minute.",
+    "maximum event-loop scheduling delay of the last minute",
 )
-BUILD = _gauge("cefmp4_build_info", "Always 1.", "always 1", "version", "python_version")
+BUILD = _gauge(
+    "cefmp4_build_info",
+    "Version of the daemon and of Python, as labels; the value is 1.",
+    "version of the daemon and of Python, as labels; the value is 1",
+    "version",
+    "python_version",
+)
 
 #: Those that have a series for each of some streams.
 OF_STREAM = tuple(metric for metric in METRICS if "stream_id" in metric.labels)

@@ -186,7 +186,7 @@ def _loop_lagged(series: Series, moment: moments.LoopLagged) -> None:
 
 # -- the table -------------------------------------------------------------------------------------------------------
 
-_AROUND = "uploads go on without it; S3_CHECKSUM, S3_CONDITIONAL_WRITES and S3_PART_COPY say it for good"
+_AROUND = "uploads continue without it; set S3_CHECKSUM, S3_CONDITIONAL_WRITES or S3_PART_COPY to fix the choice"
 
 
 _ROWS = (
@@ -202,8 +202,8 @@ _ROWS = (
         Line("{service}_unavailable", "retry", "warning"),
         fields=_attempt_fields,
         limited=lambda m: (m.operation, ""),
-        means="{service} does not answer, or refuses",
-        do="follow `hint`; nothing, if it is an outage",
+        means="{service} does not respond, or refuses requests",
+        do="follow `hint`; during an outage no action is needed",
     ),
     Told(
         moments.ServiceBack,
@@ -215,9 +215,9 @@ _ROWS = (
         moments.NotReady,
         Line("not_ready", "metrics", "warning"),
         digits={"seconds": 1},
-        means="the `service` (`s3`, `redis`, `watched_folder`) was missing at two looks in a row, for `seconds` by now;"
-        " told again once a minute, and `ready_again` when it is back",
-        do="follow `hint` or `reason`; nothing, if it is an outage",
+        means="the `service` (`s3`, `redis`, `watched_folder`) failed two checks in a row, and has been unavailable "
+        "for `seconds`; logged once a minute until `ready_again`",
+        do="follow `hint` or `reason`; during an outage no action is needed",
     ),
     Told(moments.ReadyAgain, Line("ready_again", "metrics"), digits={"seconds": 1}),
     Told(moments.ReadinessLooked, metrics=_readiness),
@@ -226,9 +226,9 @@ _ROWS = (
         moments.LoopHangs,
         Line("event_loop_hangs", "metrics", "critical"),
         digits={"seconds": 1},
-        hint="the process ends now, so that it is started again; report it with this stack",
-        means="the event loop gave no sign of life for `seconds`; the process ends with exit code 70",
-        do="see that it was started again; report it with its `stack`",
+        hint="the process exits now so that the service manager restarts it; report this with the stack",
+        means="the event loop was blocked for `seconds`; the process exits with code 70",
+        do="check that the daemon was restarted; report the event with its `stack`",
     ),
     Told(
         moments.AnswerNotUnderstood,
@@ -243,57 +243,60 @@ _ROWS = (
         fields=_trouble_fields,
         limited=lambda m: (operation_type(m.operation, m.error), ""),
         metrics=lambda series, m: series.failed(operation_type(m.operation, m.error)),
-        means="a file cannot be read now (`file_read`); a part could not be noted in Redis, and is noted with the next"
-        " (`redis_update`); the store refused a completion, and the stream goes back to proving or begins anew"
-        " (`s3_complete`); the store answers something that is not understood, or does not know an optional header"
-        " (`hint` names the setting that goes round it)",
-        do="for `file_read`: rights, disk; for `s3_complete`, if it repeats: report it, with what store it is",
+        means="an attempt failed and is retried: a file cannot be read (`file_read`); a part could not be saved in "
+        "Redis, and is saved with the next one (`redis_update`); the store refused a completion, and the upload is "
+        "checked again or restarted (`s3_complete`); the store sent an unexpected response or does not support an "
+        "optional header (`hint` names the setting that avoids it)",
+        do="for `file_read`, check permissions and disk; for `s3_complete`, if it repeats, report it with the name "
+        "of the store",
     ),
     Told(
         moments.Failed,
         Line("stream_failed", "stream_processor", "error"),
         metrics=_stream_failed,
-        means="a stream needs help; see [Failed streams](#failed-streams)",
+        means="the stream was set aside and needs a change; see [Failed streams](#failed-streams)",
         do="follow `reason` and `hint`",
     ),
     Told(
         moments.Rescued,
         Line("stream_rescued", "stream_processor", "warning"),
-        means="the file is gone, and what had been sent of it is an object now (`ON_SOURCE_MISSING=complete`)",
-        do="nothing; the recording is not whole",
+        means="the file is missing, and the bytes sent so far were completed as an object "
+        "(`ON_SOURCE_MISSING=complete`)",
+        do="none; the recording is incomplete",
     ),
     Told(
         moments.KeyTaken,
         Line("key_taken", "stream_processor", "warning"),
-        means="somebody else's object came to be at the key; the recording goes to `key`",
-        do="nothing; find out who writes there",
+        means="another program's object appeared at the key; the recording goes to `key`",
+        do="find the program that writes to this key",
     ),
     Told(
         moments.UploadLost,
         Line("upload_lost", "stream_processor", "warning"),
-        means="the store no longer knows the upload; the object is looked at, else it is sent anew",
-        do="if it repeats: a lifecycle rule that is too short",
+        means="the store no longer knows the upload; if there is no matching object, the recording is uploaded again",
+        do="if it repeats, check the bucket's lifecycle rule: it may be too short",
     ),
     Told(
         moments.NearCapacity,
         Line("near_capacity", "stream_processor", "warning"),
-        hint="a larger CHUNK_SIZE_BYTES makes room for longer recordings; this one is sent anew when it is full",
-        means="the recording fills its 10,000 parts to 90 %",
-        do="a larger `CHUNK_SIZE_BYTES`",
+        hint="raise CHUNK_SIZE_BYTES to allow longer recordings; this one is uploaded again with larger parts when "
+        "it is full",
+        means="the recording has used 90 % of its part capacity",
+        do="raise `CHUNK_SIZE_BYTES`",
     ),
     Told(
         moments.DocumentTaken,
         Line("document_taken", "stream_processor", "warning"),
-        hint="what lies where the metadata belongs is not ours",
-        means="a document that is not of this recording is at the metadata's key; it stays",
-        do="remove it, if it is in the way",
+        hint="the object at the metadata key belongs to another program",
+        means="the metadata key is occupied by an object that does not belong to this recording; it is kept",
+        do="delete or rename that object if you need the metadata",
     ),
     Told(
         moments.ProbeFailed,
         Line("probe_failed", "stream_processor", "warning"),
         metrics=lambda series, _: series.failed("ffprobe"),
-        means="ffprobe found no film or no duration; the object is complete all the same",
-        do="is the recording whole?",
+        means="ffprobe found no media or no duration; the object is complete anyway",
+        do="check the recording",
     ),
     Told(moments.StreamStarted, Line("stream_started", "stream_processor")),
     Told(moments.StreamResumed, Line("stream_resumed", "stream_processor")),
@@ -345,9 +348,9 @@ _ROWS = (
         Line("orphan_uploads_found", "ownership", "warning"),
         when_changed=lambda m: m.count,
         metrics=lambda series, m: series(metric.ORPHANS).set(m.count),
-        means="so many open uploads belong to no stream, are older than `ORPHAN_UPLOAD_RETENTION`, and lie where no"
-        " recording of ours is complete; they stay",
-        do="look at `keys`; abort them, if they are nobody's",
+        means="`count` open uploads belong to no stream, are older than `ORPHAN_UPLOAD_RETENTION`, and have no "
+        "completed recording at their key; they are kept",
+        do="check `keys`; abort the uploads if no other program needs them",
     ),
     Told(
         moments.OrphanAborted,
@@ -359,9 +362,9 @@ _ROWS = (
         Line("objects_gone", "ownership", "warning"),
         when_changed=lambda m: m.count,
         metrics=lambda series, m: series(metric.GONE).set(m.count),
-        means="the objects of so many finished recordings, still in the folder, are not in the bucket: somebody or a"
-        " rule deleted them; they are not sent again",
-        do="if it was a mistake: copy the file under a new name",
+        means="the objects of `count` completed recordings were deleted from the bucket while their files are still "
+        "in the folder; they are not uploaded again",
+        do="to upload a file again, copy it under a new name",
     ),
     # What the store can do.
     Told(
@@ -373,8 +376,8 @@ _ROWS = (
         moments.AbilityLost,
         Line("store_ability_lost", "s3_client", "warning"),
         hint=_AROUND,
-        means="the store could do this (`ability`) and no longer does",
-        do="was it changed? Uploads go on without it",
+        means="the store no longer supports this feature (`ability`)",
+        do="check whether the store was changed; uploads continue without the feature",
     ),
     Told(
         moments.AbilitiesUnknown,
@@ -382,14 +385,14 @@ _ROWS = (
         fields=_abilities_fields,
         hint=_AROUND,
         metrics=_abilities_unknown,
-        means="the probe finds out nothing about these `abilities`; said once",
-        do="see [the probe key](#the-probe-key); `S3_CHECKSUM` and `S3_CONDITIONAL_WRITES` say it for good",
+        means="the daemon could not determine whether the store supports these `abilities`; logged once",
+        do="see [the probe key](#the-probe-key), or set `S3_CHECKSUM` and `S3_CONDITIONAL_WRITES`",
     ),
     Told(
         moments.UploadsExpire,
         Line("uploads_expire", "main", "warning"),
-        hint="let the bucket's rule wait for longer than the longest recording and the longest outage",
-        means="a rule of the bucket aborts unfinished uploads after so few `days`",
+        hint="set the lifecycle rule to more than the longest recording plus the longest outage",
+        means="a lifecycle rule of the bucket aborts unfinished uploads after `days` days, which is too short",
         do="see [Bucket lifecycle](#bucket-lifecycle)",
     ),
     # The dispatcher.
@@ -399,8 +402,8 @@ _ROWS = (
         fields=_unexpected_fields,
         limited=lambda m: (operation_type("unexpected", m.error), m.file_path),
         metrics=lambda series, m: series.failed(operation_type("unexpected", m.error)),
-        means="nobody foresaw this; the stream pauses (5 s, doubled up to 5 minutes) and tries again",
-        do="report it with its traceback",
+        means="unexpected error; the stream pauses (5 s, doubled up to 5 minutes) and retries",
+        do="report it with the traceback",
     ),
     Told(moments.ActiveStreams, metrics=lambda series, m: series(metric.ACTIVE).set(m.count)),
     Told(moments.KeptStreams, metrics=_kept_streams),
@@ -412,9 +415,9 @@ _ROWS = (
     Told(
         moments.FolderMissing,
         Line("folder_missing", "watcher", "error"),
-        hint="check WATCH_DIR, and that its disk is mounted; it is waited for, and nothing counts as deleted",
+        hint="check WATCH_DIR, and that its disk is mounted; the daemon waits for it and treats no file as deleted",
         metrics=lambda series, _: series(metric.FOLDER).set(0),
-        means="the watched folder is gone, empty at once, or on another device; nothing counts as deleted",
+        means="the watched folder is missing, suddenly empty, or on another device; no file is treated as deleted",
         do="mount it; `folder_back` follows",
     ),
     Told(moments.FolderBack, Line("folder_back", "watcher"), metrics=lambda series, _: series(metric.FOLDER).set(1)),
@@ -422,9 +425,9 @@ _ROWS = (
     Told(
         moments.FilmUnmatched,
         Line("film_unmatched", "watcher", "warning"),
-        hint='it is not uploaded; to take files like it, add "{pattern}" to the list of WATCH_FILTER_GLOBS',
-        means="a file that looks like a film matches no pattern, and is not uploaded; once for each `pattern`",
-        do="add the `pattern` to `WATCH_FILTER_GLOBS`, if it should be",
+        hint='the file is not uploaded; to upload such files, add "{pattern}" to WATCH_FILTER_GLOBS',
+        means="a media file matches no pattern and is not uploaded; logged once for each `pattern`",
+        do="add `pattern` to `WATCH_FILTER_GLOBS` to upload such files",
     ),
     Told(
         moments.WatcherRestarted,
@@ -432,42 +435,43 @@ _ROWS = (
         digits={"retry_in_seconds": 1},
         limited=lambda _: ("watcher_restarted", ""),
         metrics=lambda series, _: series(metric.RESTARTS).inc(),
-        means="notifications ended and begin again; the scan goes on",
-        do="nothing; beside `folder_missing` it is the same trouble. If it repeats otherwise, look at `error` (inotify"
-        " limits) or set `WATCH_FORCE_POLLING`",
+        means="file system notifications failed and are restarted; scans continue",
+        do="none together with `folder_missing`, which has the same cause; if it repeats otherwise, check `error` "
+        "(inotify limits) or set `WATCH_FORCE_POLLING`",
     ),
     Told(
         moments.FileSkipped,
         Line("file_skipped", "watcher", "warning"),
         metrics=lambda series, _: series(metric.SKIPPED).inc(),
-        means="something has a recording's name and is none: link, folder, FIFO; or a folder cannot be listed",
-        do="rights, if it should be one",
+        means="a name matches the patterns but is not a regular file (link, folder, FIFO), or a folder cannot be "
+        "listed",
+        do="check the permissions if it should be uploaded",
     ),
     Told(moments.LeftOut, metrics=lambda series, m: series(metric.LEFT_OUT).set(m.count)),
     Told(
         moments.OldFilesLeftOut,
         Line("old_files_left_out", "watcher"),
         fields=lambda m: {"count": m.count, "file_path": m.file_path, "changed_at": m.changed_at.isoformat()},
-        hint="they are older than IGNORE_OLDER_THAN; leave it empty to upload them too",
+        hint="these files are older than IGNORE_OLDER_THAN; clear the setting to upload them too",
     ),
     Told(
         moments.ExcludedStreams,
         Line("excluded_streams", "watcher"),
-        hint="WATCH_FILTER_GLOBS or WATCH_EXCLUDE_GLOBS leaves them out by now; what was begun is finished",
+        hint="WATCH_FILTER_GLOBS or WATCH_EXCLUDE_GLOBS now excludes these files; uploads that have begun are finished",
     ),
     # The start and the end.
     Told(
         moments.FfprobeMissing,
         Line("ffprobe_missing", "main", "warning"),
-        hint="install ffmpeg or set FFPROBE_PATH; metadata will have no duration",
-        means="there is no ffprobe",
-        do="install ffmpeg, or set `FFPROBE_PATH`",
+        hint="install ffmpeg or set FFPROBE_PATH; without it the metadata has no duration",
+        means="ffprobe is not installed",
+        do="install ffmpeg or set `FFPROBE_PATH`",
     ),
     Told(
         moments.SettingsNotice,
         Line("settings_notice", "main", "warning"),
-        means="an older spelling of a setting still works",
-        do="write the new one",
+        means="an older name of a setting still works, or a setting is ignored",
+        do="use the new name",
     ),
     Told(
         moments.DaemonStarted,
@@ -480,20 +484,20 @@ _ROWS = (
         moments.RecordSetAside,
         Line("record_set_aside", "redis_client", "warning"),
         metrics=lambda series, _: series(metric.SET_ASIDE).inc(),
-        means="a record in Redis could not be used: moved to `bad:…`, or left alone (another bucket's)",
-        do="look at it, then delete it",
+        means="an invalid entry in Redis was moved to `bad:…`, or ignored because it belongs to another bucket",
+        do="inspect it, then delete it",
     ),
     Told(
         moments.RedisMayLose,
         Line("redis_may_lose", "redis_client", "warning"),
-        means="Redis may evict or forget",
-        do="the `reason` says what to set",
+        means="the configuration of Redis allows eviction or data loss",
+        do="change the setting named in `reason`",
     ),
     Told(
         moments.RedisForgot,
         Line("redis_forgot", "redis_client", "warning"),
-        means="Redis was emptied, or is another one; so many records were written anew",
-        do="find out who did it; nothing is lost",
+        means="Redis lost its data or was replaced; `records` checkpoints were written again",
+        do="find the cause; no recording is lost",
     ),
 )
 
