@@ -9,14 +9,11 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 
-from ..domain import Fact, Marker, Status, Step, StreamTelemetry, Superseded, World, moments, part_plan
+from ..domain import Fact, Marker, Status, Step, Superseded, moments, part_plan
 from ..exceptions import PartNotTaken, PartNumberRefused, PartTooLarge, S3Unavailable, StreamInitializationError
-from ..ownership import Claims
 from .cleanup import Cleanup
-from .ledger import Ledger
-from .pacing import Pacing
+from .one_stream import OneStream
 from .replaced import Replaced
-from .sight import Sight
 from .upload import Upload, too_long
 
 #: A store that goes on refusing is sent the whole file again this rarely.
@@ -27,24 +24,13 @@ class Anew:
     """The uploads that one stream has left, and how often it had to: ``_refusals`` of the completion, ``_losses`` of
     an upload as soon as it was begun, ``_misfits`` of a part."""
 
-    def __init__(
-        self,
-        world: World,
-        claims: Claims,
-        ledger: Ledger,
-        telemetry: StreamTelemetry,
-        pacing: Pacing,
-        sight: Sight,
-        cleanup: Cleanup,
-        upload: Upload,
-        replaced: Replaced,
-    ) -> None:
-        self._world = world
-        self._claims = claims
-        self._ledger = ledger
-        self._telemetry = telemetry
-        self._pacing = pacing
-        self._sight = sight
+    def __init__(self, stream: OneStream, *, cleanup: Cleanup, upload: Upload, replaced: Replaced) -> None:
+        self._world = stream.world
+        self._claims = stream.claims
+        self._ledger = stream.ledger
+        self._telemetry = stream.telemetry
+        self._pacing = stream.pacing
+        self._sight = stream.sight
         self._cleanup = cleanup
         self._upload = upload
         self._replaced = replaced

@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from ..domain import Checkpoint, Fact, Manifest, Marker, Probe, Snapshot, StreamTelemetry, World, lifecycle, moments
+from ..domain import Checkpoint, Fact, Manifest, Marker, Probe, Snapshot, lifecycle, moments
 from ..exceptions import ChunkProcessingError, FileChanged, SourceMissing
-from ..ownership import Claims
 from .cleanup import Cleanup
 from .documents import Documents
-from .ledger import Ledger
-from .pacing import Pacing
-from .sight import Sight
+from .one_stream import OneStream
 
 #: Whoever touches the file each time that it is asked about is not waited for.
 _ASK_AT_MOST = 3
@@ -22,23 +19,13 @@ _FILM_CHANGED = "the file has changed since; it is described when its object is 
 class Describing:
     """The last part of one stream's way. It may be walked twice: what is written again has the same bytes."""
 
-    def __init__(
-        self,
-        world: World,
-        claims: Claims,
-        ledger: Ledger,
-        telemetry: StreamTelemetry,
-        pacing: Pacing,
-        sight: Sight,
-        cleanup: Cleanup,
-        documents: Documents,
-    ) -> None:
-        self._world = world
-        self._claims = claims
-        self._ledger = ledger
-        self._telemetry = telemetry
-        self._pacing = pacing
-        self._sight = sight
+    def __init__(self, stream: OneStream, *, cleanup: Cleanup, documents: Documents) -> None:
+        self._world = stream.world
+        self._claims = stream.claims
+        self._ledger = stream.ledger
+        self._telemetry = stream.telemetry
+        self._pacing = stream.pacing
+        self._sight = stream.sight
         self._cleanup = cleanup
         self._documents = documents
 

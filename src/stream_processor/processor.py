@@ -49,6 +49,7 @@ from .describing import Describing
 from .documents import Documents
 from .ledger import Ledger
 from .next_step import Case, Facts, Loss, Refusal
+from .one_stream import OneStream
 from .pacing import Pacing
 from .proving import Proving
 from .replaced import Replaced
@@ -80,31 +81,13 @@ class StreamProcessor:
         self._sight = Sight(world, self._ledger, self._telemetry, self._pacing)
         self._completion = Completion(world, self._ledger, self._pacing)
         self._upload = Upload(world, self._ledger, self._telemetry, self._pacing)
-        self._replaced = Replaced(world, claims, self._ledger, self._sight, self._upload)
         self._cleanup = Cleanup(world, self._ledger)
-        self._anew = Anew(
-            world,
-            claims,
-            self._ledger,
-            self._telemetry,
-            self._pacing,
-            self._sight,
-            self._cleanup,
-            self._upload,
-            self._replaced,
-        )
-        self._proving = Proving(world, claims, self._ledger, self._telemetry, self._sight)
+        stream = OneStream(world, claims, self._ledger, self._telemetry, self._pacing, self._sight)
+        self._replaced = Replaced(stream, self._upload)
+        self._anew = Anew(stream, cleanup=self._cleanup, upload=self._upload, replaced=self._replaced)
+        self._proving = Proving(stream)
         documents = Documents(world, self._telemetry, self._pacing)
-        self._describing = Describing(
-            world,
-            claims,
-            self._ledger,
-            self._telemetry,
-            self._pacing,
-            self._sight,
-            self._cleanup,
-            documents,
-        )
+        self._describing = Describing(stream, cleanup=self._cleanup, documents=documents)
         self._remains = Remains(world, self._ledger, self._telemetry, self._completion, documents)
 
     @property

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..domain import Fact, Manifest, Status, StoredObject, StreamTelemetry, World, moments, resuming, whose
-from ..ownership import Claims
+from ..domain import Fact, Manifest, Status, StoredObject, moments, resuming, whose
 from .describing import manifest_of
-from .ledger import Ledger
-from .sight import Sight
+from .one_stream import OneStream
 
 
 class Proving:
     """The object of one stream. Each method that finds it proved has written so when it returns."""
 
-    def __init__(self, world: World, claims: Claims, ledger: Ledger, telemetry: StreamTelemetry, sight: Sight) -> None:
-        self._world = world
-        self._claims = claims
-        self._ledger = ledger
-        self._telemetry = telemetry
-        self._sight = sight
+    def __init__(self, stream: OneStream) -> None:
+        self._world = stream.world
+        self._claims = stream.claims
+        self._ledger = stream.ledger
+        self._telemetry = stream.telemetry
+        self._sight = stream.sight
 
     async def is_completed(self, stored: StoredObject) -> None:
         """Our completion has made the object. What has changed in the file meanwhile is found when the stream has

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..domain import Part, World
-from ..ownership import Claims
-from .ledger import Ledger
-from .sight import Sight
+from ..domain import Part
+from .one_stream import OneStream
 from .upload import Upload
 
 
 class Replaced:
     """What one stream knows of it. The record names it by its ETag (``replaces``); None there: nothing is replaced."""
 
-    def __init__(self, world: World, claims: Claims, ledger: Ledger, sight: Sight, upload: Upload) -> None:
-        self._world = world
-        self._claims = claims
-        self._ledger = ledger
-        self._sight = sight
+    def __init__(self, stream: OneStream, upload: Upload) -> None:
+        self._world = stream.world
+        self._claims = stream.claims
+        self._ledger = stream.ledger
+        self._sight = stream.sight
         self._upload = upload
         self._parts: Mapping[int, Part] = {}
         self._size = 0
