@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
@@ -37,7 +37,7 @@ from . import __version__
 from .config import Loaded, Settings, load_settings
 from .dispatcher import Dispatcher
 from .domain import S3_LIMITS, Naming, PartSchedule, Rhythm, WhenMissing, World, moments, usual_step
-from .embedded import AWS_CONFIG_NAME, EmbeddedServiceError, embedded_redis, embedded_s3, find_versitygw
+from .embedded import EmbeddedServiceError
 from .exceptions import ConfigurationError, S3Unavailable, Stopped
 from .logging_config import configure_logging, mask
 from .metadata_generator import Ffprobe
@@ -46,12 +46,11 @@ from .ownership import LeftOut
 from .redis_client import RedisCheckpoints, RedisProbeNotes
 from .retry import RetryPolicy
 from .s3_client import Choice, KeySettings, PatientStore, S3Client, StoreSettings, open_store
-from .settings import without_user_info
 from .slots import FairSlots
 from .stream_processor import StreamProcessor
+from .trying_out import Place, say_where_all_is, start_what_is_missing
 from .watcher import Globs, RecordingFiles, Watcher, identity_of
 
-_CHECKOUT = Path(__file__).resolve().parent.parent
 _EXPIRE_SECONDS = 15.0
 #: How old the answer whether all is there may grow while nobody asks.
 _LOOK_SECONDS = 15.0
@@ -76,22 +75,12 @@ class SystemClock:
         return datetime.now(UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """What stands in for an embedded service in the settings, and what to tell the user about it."""
-
-    settings: Settings
-    copies: str
-    browse: str | None
-    notice: str | None = None
-
-
 _DESCRIPTION = """\
 Uploads MP4 recordings to S3 while they are still being written; the object is the closed file, byte for byte.
 
 Settings come from the environment and from .env in the working directory; docs/configuration.md names them all, and
-example.env is a file to copy. Exit codes: 0 after a stop by SIGTERM or Ctrl-C, 1 when the daemon cannot go on, 2 for
-when the daemon cannot continue, 2 for invalid, 70 when its event loop hung."""
+example.env is a file to copy. Exit codes: 0 after a stop by SIGTERM or Ctrl-C, 1 when the daemon cannot continue, 2 for
+invalid settings or options, 70 when its event loop hung."""
 
 
 def _read_command_line(arguments: Sequence[str]) -> None:
@@ -149,7 +138,7 @@ async def _run(loaded: Loaded) -> None:
     try:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(watched_loop(loaded.settings.watchdog_seconds, metrics.emit))
-            place = await _embed(loaded.settings, stack)
+            place = await start_what_is_missing(loaded.settings, stack)
             _log(place.settings)  # once more: an embedded store has a secret of its own
             await _serve_until(stop, place, loaded.notices, metrics, stack)
         code = 0
@@ -190,7 +179,7 @@ def _ask_for_stop(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
 
 
 async def _serve_until(
-    stop: asyncio.Event, place: _Place, notices: tuple[str, ...], metrics: Metrics, stack: AsyncExitStack
+    stop: asyncio.Event, place: Place, notices: tuple[str, ...], metrics: Metrics, stack: AsyncExitStack
 ) -> None:
     settings = place.settings
     checkpoints = await stack.enter_async_context(_checkpoints(settings, RetryPolicy(stopping=stop), metrics))
@@ -225,7 +214,7 @@ async def _serve_until(
         serve(settings.prom_host, settings.prom_port, registry=metrics.registry, readiness=readiness)
     )
     _tell_of_the_start(settings, notices, await prober.available(), metrics.emit)
-    _tell(place, port)
+    say_where_all_is(place, port)
     _freeze_what_is_built()
     async with asyncio.TaskGroup() as group:
         running = [
@@ -286,19 +275,6 @@ def _tell_of_the_start(settings: Settings, notices: Sequence[str], ffprobe: str 
         emit(moments.SettingsNotice(notice))
     if not ffprobe:
         emit(moments.FfprobeMissing())
-
-
-def _tell(place: _Place, port: int) -> None:
-    """The lines that somebody who tries the daemon out needs; the log says the same to everybody else."""
-    settings = place.settings
-    if settings.embedded_services != "auto":
-        return
-    if place.notice:
-        print(place.notice)
-    print(f"Drop recordings into   {settings.watch_dir.absolute()}")
-    print(f"Objects are stored in  {place.copies}")
-    print(f"Browse the bucket at   {place.browse or 'no page: the store has none'}")
-    print(f"Metrics                http://{settings.prom_host}:{port}/metrics", flush=True)
 
 
 async def _once(work: Callable[[], Awaitable[object]], metrics: Metrics) -> None:
@@ -454,48 +430,6 @@ def _store_settings(settings: Settings) -> StoreSettings:
         # Above what turns need: small requests that hang, and completions, keep theirs for long.
         connections=settings.max_concurrent_streams * settings.parts_in_flight + 1_000,
     )
-
-
-# -- trying it out ----------------------------------------------------------------------------------------------------
-
-
-async def _embed(settings: Settings, stack: AsyncExitStack) -> _Place:
-    """Start what the settings do not name, when asked to; the settings then name it."""
-    place = _Place(settings, copies=_where_copies_are(settings), browse=None)
-    if settings.embedded_services != "auto":
-        return place
-    data = settings.embedded_data_dir.absolute()
-    persistent = True
-    if not settings.s3_endpoint_url_given:
-        place, persistent = await _embed_s3(place, data, stack)
-    if not settings.redis_url_given:
-        redis = await stack.enter_async_context(embedded_redis(data, persistent=persistent))
-        place = replace(place, settings=place.settings.model_copy(update={"redis_url": redis.url}))
-    return place
-
-
-def _where_copies_are(settings: Settings) -> str:
-    where = f"bucket {settings.s3_bucket_name}"
-    return f"{where} at {without_user_info(settings.s3_endpoint_url)}" if settings.s3_endpoint_url else where
-
-
-async def _embed_s3(place: _Place, data: Path, stack: AsyncExitStack) -> tuple[_Place, bool]:
-    s3 = await stack.enter_async_context(embedded_s3(data, versitygw=find_versitygw(_CHECKOUT)))
-    settings = place.settings
-    # Built anew rather than copied, so that the secret becomes a secret.
-    given = {name: getattr(settings, name) for name in settings.model_fields_set}
-    given |= {
-        "s3_endpoint_url": s3.endpoint_url,
-        "s3_access_key_id": s3.access_key_id,
-        "s3_secret_access_key": s3.secret_access_key,
-        "s3_region_name": s3.region,
-    }
-    notice = None
-    if s3.objects_dir is None:
-        notice = "VersityGW is not installed: objects are in memory only (moto) and are lost at the end."
-    copies = str(s3.objects_dir / settings.s3_bucket_name) if s3.objects_dir else f"memory, at {s3.endpoint_url}"
-    browse = f"{s3.browse_url}  (keys: {data / AWS_CONFIG_NAME})" if s3.browse_url else None
-    return _Place(Settings(**given), copies, browse, notice), s3.objects_dir is not None
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 from src.config import Settings, load_settings
 from src.main import _naming, _rhythm, _store_settings
 
-MAIN = Path(__file__).parents[2] / "src" / "main.py"
+SRC = Path(__file__).parents[2] / "src"
 
 
 def _read(tree: ast.AST, owner: str) -> set[str]:
@@ -21,20 +21,25 @@ def _read(tree: ast.AST, owner: str) -> set[str]:
     return {node.attr for node in reads if ast.unparse(node.value).rpartition(".")[2] == owner}
 
 
-def _taken_by_main() -> set[str]:
-    """The settings that ``main`` hands on, or decides by; those, too, of which a property tells it."""
-    direct = _read(ast.parse(MAIN.read_text(encoding="utf-8")), "settings")
+def _taken() -> set[str]:
+    """The settings that the builders hand on, or decide by; those, too, of which a property tells them."""
+    builders = (SRC / "main.py", SRC / "trying_out.py")
+    direct = set[str]().union(*(_read(ast.parse(path.read_text(encoding="utf-8")), "settings") for path in builders))
     properties = {name: value.fget for name, value in vars(Settings).items() if isinstance(value, property)}
     sources = [inspect.getsource(get) for name, get in properties.items() if name in direct and get is not None]
     return direct.union(*(_read(ast.parse(dedent(source)), "self") for source in sources))
 
 
 def test_no_setting_is_without_effect() -> None:
-    assert sorted(Settings.model_fields.keys() - _taken_by_main()) == []
+    assert sorted(Settings.model_fields.keys() - _taken()) == []
 
 
 def test_as_many_may_send_at_once_as_the_setting_says() -> None:
-    calls = (node for node in ast.walk(ast.parse(MAIN.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
+    calls = (
+        node
+        for node in ast.walk(ast.parse((SRC / "main.py").read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+    )
     made = [call for call in calls if ast.unparse(call.func) == "FairSlots"]
     assert [ast.unparse(call.args[0]) for call in made] == ["settings.max_concurrent_streams"]
 
