@@ -63,7 +63,7 @@ def test_a_file_that_no_object_can_hold_is_said_so_and_not_tried_and_goes_on_whe
         simulation.disk.write(PATH, bytes_of(2 * CHUNK, 1))
         simulation.disk.truncate(PATH, most + 1)
         await settled(simulation)
-        assert failed_reasons(simulation) == [f"{most + 1} bytes are more than S3 can hold in one object"]
+        assert failed_reasons(simulation) == [f"{most + 1} bytes exceed the maximum object size of S3"]
         assert simulation.store.sent_bytes == 0 and simulation.disk.digests == []
         simulation.disk.truncate(PATH, 3 * CHUNK)
 
