@@ -314,7 +314,7 @@ async def _tell_when_uploads_expire(store: S3Client, metrics: Metrics) -> None:
             await asyncio.sleep(_REFUSED_SECONDS)
             continue
         if days is not None and days < _ENOUGH_DAYS:
-            metrics.emit(moments.UploadsExpire(days))
+            metrics.emit(moments.LifecycleRuleTooShort(days))
         return
 
 

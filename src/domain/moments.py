@@ -118,7 +118,7 @@ class ObjectProved(StreamMoment):
     seconds_since_change: float | None
 
 
-class StreamIdTaken(StreamMoment):
+class StreamIdAdopted(StreamMoment):
     """The object was there already, and the stream goes by its id from now on."""
 
     object_stream_id: str
@@ -129,11 +129,11 @@ class ObjectBeingReplaced(StreamMoment):
     etag: str
 
 
-class KeyTaken(StreamMoment):
-    """Somebody else's object is at ``taken``; the recording goes to ``key``."""
+class KeyConflict(StreamMoment):
+    """Another program's object is at ``key``; the recording goes to ``next_key``."""
 
-    taken: str
     key: str
+    next_key: str
 
 
 class UploadLost(StreamMoment):
@@ -157,7 +157,7 @@ class NearCapacity(StreamMoment):
     capacity: int
 
 
-class ProbeFailed(StreamMoment):
+class FfprobeFailed(StreamMoment):
     error: str
 
 
@@ -175,7 +175,7 @@ class AlreadyStored(StreamMoment):
     key: str
 
 
-class DocumentTaken(StreamMoment):
+class MetadataKeyOccupied(StreamMoment):
     key: str
 
 
@@ -277,7 +277,7 @@ class ObjectsGone(DaemonMoment):
     keys: Sequence[str]
 
 
-class UploadsExpire(DaemonMoment):
+class LifecycleRuleTooShort(DaemonMoment):
     days: int
 
 
@@ -304,7 +304,7 @@ class LeftOut(DaemonMoment):
     count: int
 
 
-class OldFilesLeftOut(DaemonMoment):
+class OldFilesIgnored(DaemonMoment):
     """``file_path`` is the newest of them, and ``changed_at`` when it changed last."""
 
     count: int
@@ -319,7 +319,7 @@ class ExcludedStreams(DaemonMoment):
     paths: Sequence[str]
 
 
-class FilmUnmatched(DaemonMoment):
+class UnmatchedMediaFile(DaemonMoment):
     """A file that looks like a film matches no pattern; ``pattern`` would take it. Once for each pattern."""
 
     file_path: str
@@ -332,7 +332,7 @@ class FolderMissing(DaemonMoment):
     folder: str
 
 
-class FolderBack(DaemonMoment):
+class FolderRecovered(DaemonMoment):
     folder: str
 
 
@@ -353,13 +353,13 @@ class RecordSetAside(DaemonMoment):
     reason: str
 
 
-class RedisMayLose(DaemonMoment):
+class RedisDurabilityRisk(DaemonMoment):
     """Redis is configured so that it can lose records."""
 
     reason: str
 
 
-class RedisForgot(DaemonMoment):
+class RedisDataLost(DaemonMoment):
     """Redis no longer knew so many streams of this process; they were written anew."""
 
     records: int
@@ -492,7 +492,7 @@ class LoopLagged(DaemonMoment):
     longest: float
 
 
-class LoopHangs(DaemonMoment):
+class LoopHung(DaemonMoment):
     """The process ends now."""
 
     seconds: float

@@ -161,7 +161,7 @@ class Watchdog:
         last.daemon = True
         last.start()
         try:
-            self._emit(moments.LoopHangs(silent, where_everything_stands(self._loop, self._thread)))
+            self._emit(moments.LoopHung(silent, where_everything_stands(self._loop, self._thread)))
         finally:
             self._end(HANGS_EXIT_CODE)
 

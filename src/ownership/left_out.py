@@ -82,7 +82,7 @@ class LeftOut:
         if self._left:
             changed_ns, newest = self._newest
             at = datetime.fromtimestamp(changed_ns / 1e9, UTC)
-            self._emit(moments.OldFilesLeftOut(count=len(self._left), file_path=newest, changed_at=at))
+            self._emit(moments.OldFilesIgnored(count=len(self._left), file_path=newest, changed_at=at))
 
     async def _is_remembered(self, path: str, known: set[Identity], names: set[str]) -> bool:
         try:

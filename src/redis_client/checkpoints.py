@@ -180,9 +180,9 @@ class RedisCheckpoints:
         told: dict[str, str] = {name: value for reply in replies for name, value in reply.items()}
         policy = told.get("maxmemory-policy", "noeviction")
         if policy != "noeviction":
-            self._emit(moments.RedisMayLose(reason=f"maxmemory-policy is {policy}: set it to noeviction"))
+            self._emit(moments.RedisDurabilityRisk(reason=f"maxmemory-policy is {policy}: set it to noeviction"))
         if told.get("appendonly") == "no" and told.get("save") == "":
-            self._emit(moments.RedisMayLose(reason="persistence is off: set appendonly to yes"))
+            self._emit(moments.RedisDurabilityRisk(reason="persistence is off: set appendonly to yes"))
 
     async def keep_records(self) -> None:
         """Never ends: whatever made Redis forget streams that this process has written, it gets them again.
@@ -201,4 +201,4 @@ class RedisCheckpoints:
                 with suppress(RedisUnavailable):  # no other waits for it: it is among the lost the next time, too
                     anew.append(await self._writer.write_anew(stream_id))
             if any(anew):
-                self._emit(moments.RedisForgot(records=sum(anew)))
+                self._emit(moments.RedisDataLost(records=sum(anew)))

@@ -61,7 +61,7 @@ class Anew:
         """The key is somebody else's."""
         taken = self._ledger.record.key
         free, etag = await self._claims.replacing.another_key(self._ledger.record)
-        self._telemetry.emit(moments.KeyTaken(taken=taken, key=free.key))
+        self._telemetry.emit(moments.KeyConflict(key=taken, next_key=free.key))
         await self.begin(replaces=etag, key=free.key, number=free.number)
         self._claims.replacing.leave_key(self._ledger.record, taken)
 

@@ -42,7 +42,7 @@ class Describing:
             # The intent, before the document: what is written again has the same bytes.
             await self._ledger.write(processed_at=self._world.clock.utc_now(), probe=probe)
         if probe.error is not None:
-            self._telemetry.emit(moments.ProbeFailed(error=probe.error))
+            self._telemetry.emit(moments.FfprobeFailed(error=probe.error))
         record = self._ledger.snapshot()
         await self._documents.put(record, probe)
         await self._cleanup.after_the_proof(record)

@@ -42,7 +42,7 @@ class Documents:
             return False
         described = await asyncio.to_thread(read_document, there[0])  # it may have megabytes
         if described is None or not _describes_ours(described, record):
-            self._telemetry.emit(moments.DocumentTaken(key=key))
+            self._telemetry.emit(moments.MetadataKeyOccupied(key=key))
             return True
         return await store.put_document(key, document, replaces=there[1])
 

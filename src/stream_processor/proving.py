@@ -90,4 +90,4 @@ class Proving:
         origin = whose.origin_of(stored.metadata)
         if origin is not None and origin.stream_id != self._ledger.record.stream_id:
             await self._ledger.take_id(origin.stream_id)
-            self._telemetry.emit(moments.StreamIdTaken(object_stream_id=origin.stream_id))
+            self._telemetry.emit(moments.StreamIdAdopted(object_stream_id=origin.stream_id))

@@ -147,11 +147,11 @@ class Watcher:
         for path, reason in found.skipped:
             self._emit(moments.FileSkipped(file_path=path, reason=reason))
         for path, pattern in found.unmatched:
-            self._emit(moments.FilmUnmatched(file_path=path, pattern=pattern))
+            self._emit(moments.UnmatchedMediaFile(file_path=path, pattern=pattern))
         if found.missing:
             self._emit(moments.FolderMissing(folder=str(self._root)))
         elif found.missing is False:
-            self._emit(moments.FolderBack(folder=str(self._root)))
+            self._emit(moments.FolderRecovered(folder=str(self._root)))
         if found.other_root:
             self._end_session.set()
 

@@ -1179,7 +1179,7 @@ async def test_a_redis_that_may_lose_records_is_warned_of(own_redis: servers.Red
         admin.config_set("maxmemory-policy", "allkeys-lru")
         async with opened_redis(own_redis.url, telemetry=telemetry) as checkpoints:
             await checkpoints.warn_about_configuration()
-            reasons = [moment.reason for moment in telemetry.of(moments.RedisMayLose)]
+            reasons = [moment.reason for moment in telemetry.of(moments.RedisDurabilityRisk)]
             assert len(reasons) == 2
             assert "allkeys-lru" in reasons[0] and "appendonly" in reasons[1]
             telemetry.moments.clear()
@@ -1211,7 +1211,7 @@ async def test_the_configuration_is_asked_for_until_redis_is_there(own_redis: se
         await until(lambda: bool(telemetry.of(moments.OperationFailed)))
         own_redis.start()
         await asyncio.wait_for(asking, 10)
-    assert telemetry.of(moments.RedisMayLose)
+    assert telemetry.of(moments.RedisDurabilityRisk)
 
 
 @pytest.mark.redis

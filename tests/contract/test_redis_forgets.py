@@ -107,8 +107,8 @@ async def test_what_redis_forgot_is_written_anew_although_nothing_happens(
     telemetry = FakeTelemetry()
     async with keeping(server.url, telemetry):
         forget(admin)
-        await until(lambda: bool(telemetry.of(moments.RedisForgot)))
-    assert telemetry.of(moments.RedisForgot) == [moments.RedisForgot(records=records)]
+        await until(lambda: bool(telemetry.of(moments.RedisDataLost)))
+    assert telemetry.of(moments.RedisDataLost) == [moments.RedisDataLost(records=records)]
     assert await what_a_start_finds(server.url) == ALL
 
 
@@ -119,7 +119,7 @@ async def test_a_redis_that_comes_back_empty_gets_its_records_without_a_write(se
         server.kill()
         await until(lambda: bool(telemetry.of(moments.OperationFailed)))
         server.start()
-        await until(lambda: bool(telemetry.of(moments.RedisForgot)))
+        await until(lambda: bool(telemetry.of(moments.RedisDataLost)))
     assert await what_a_start_finds(server.url) == ALL
 
 
@@ -139,8 +139,8 @@ async def test_what_has_ended_does_not_come_back(server: servers.RedisServer, ad
         await checkpoints.finish(LIVING, marker())
         await checkpoints.forget("earlier")
         admin.flushall()
-        await until(lambda: bool(telemetry.of(moments.RedisForgot)))
-    assert telemetry.of(moments.RedisForgot) == [moments.RedisForgot(records=1)]
+        await until(lambda: bool(telemetry.of(moments.RedisDataLost)))
+    assert telemetry.of(moments.RedisDataLost) == [moments.RedisDataLost(records=1)]
     assert await what_a_start_finds(server.url) == {"failed": FAILED}
 
 

@@ -442,11 +442,11 @@ class Telemetry:
                 self.skipped.append(path)
             case moments.WatcherRestarted(error=error, retry_in_seconds=seconds):
                 self.restarts.append((error, seconds))
-            case moments.FilmUnmatched(file_path=path, pattern=pattern):
+            case moments.UnmatchedMediaFile(file_path=path, pattern=pattern):
                 self.unmatched.append((path, pattern))
             case moments.FolderMissing():
                 self.folder.append("missing")
-            case moments.FolderBack():
+            case moments.FolderRecovered():
                 self.folder.append("back")
             case moments.FolderScanned(files=files, seconds=seconds):
                 assert seconds >= 0

@@ -123,7 +123,7 @@ def a_stranger_is_where_the_object_was() -> None:
     simulation = _played(script)
     assert simulation.problems() == []
     assert set(recordings_in(simulation.store)) == {PATH, SECOND}
-    assert heard(simulation, moments.KeyTaken) == []
+    assert heard(simulation, moments.KeyConflict) == []
 
 
 def a_renamed_file_grows() -> None:

@@ -148,5 +148,5 @@ def test_a_strangers_document_beside_the_same_bytes_stays_and_says_so_once() -> 
     simulation = lived(script)
     assert content_at(simulation, document_key(PATH)) == b'{"mine": true}'
     assert set(recordings_in(simulation.store)) == {PATH}
-    assert len(heard(simulation, moments.DocumentTaken)) == 1
+    assert len(heard(simulation, moments.MetadataKeyOccupied)) == 1
     assert simulation.store.sent_bytes == 0

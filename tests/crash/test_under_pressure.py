@@ -510,7 +510,7 @@ def test_on_a_store_without_conditions_a_strangers_document_is_not_overwritten()
     simulation = played(script, store=store_with(conditional=False))
     assert content_at(simulation) == simulation.disk.content(PATH)
     assert simulation.store.objects[document_key(PATH)].data == theirs
-    assert heard(simulation, moments.DocumentTaken) == [moments.DocumentTaken(key=document_key(PATH))]
+    assert heard(simulation, moments.MetadataKeyOccupied) == [moments.MetadataKeyOccupied(key=document_key(PATH))]
 
 
 def test_sixteen_files_that_cannot_be_read_do_not_keep_the_others_out() -> None:

@@ -71,7 +71,7 @@ def test_a_stranger_that_comes_just_before_the_completion_stays_and_the_recordin
     assert simulation.problems() == []
     assert content_at(simulation) == b"a stranger's film"
     assert set(recordings_in(simulation.store)) == {PATH, SECOND}
-    assert len(heard(simulation, moments.KeyTaken)) == 1
+    assert len(heard(simulation, moments.KeyConflict)) == 1
 
 
 def test_a_strangers_object_with_the_files_bytes_is_the_recording_whoever_put_it_there() -> None:

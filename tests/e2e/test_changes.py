@@ -295,7 +295,7 @@ def test_a_watched_folder_that_goes_away_and_comes_back_costs_nothing(stage: Sta
         daemon.wait_for("folder_missing")
         daemon.wait_for("operation_failed", operation="file_read")
         (stage.home / "elsewhere").rename(stage.folder)
-        daemon.wait_for("folder_back")
+        daemon.wait_for("folder_recovered")
         writer.append(CHUNK)
     stage.wait_until_done(path)
     stage.wait_until_clean("mounted.mp4")

@@ -45,7 +45,7 @@ def test_a_missing_folder_is_waited_for_and_never_made(stage: Stage) -> None:
     assert not folder.parent.exists()
     folder.mkdir(parents=True)
     write(folder / "late.mp4", 1000)
-    daemon.wait_for("folder_back")
+    daemon.wait_for("folder_recovered")
     daemon.wait_for("stream_completed", file_path="late.mp4")
     daemon.wait_until_ready()
 
@@ -63,7 +63,7 @@ def test_of_an_old_archive_only_what_comes_is_taken(stage: Stage) -> None:
     )  # the clock of the file system is coarser than the daemon's: let the ctimes be older than the start
     daemon.start_and_wait(IGNORE_OLDER_THAN="30d")
     stage.wait_until_done(young)
-    told = daemon.wait_for("old_files_left_out")
+    told = daemon.wait_for("old_files_ignored")
     assert (told["count"], told["file_path"]) == (3, "2019/0.mp4")
     assert daemon.metric("cefmp4_files_left_out") == 3
     copied = folder / "copied.mp4"
@@ -98,7 +98,7 @@ def test_a_recording_that_was_begun_is_finished_though_it_is_old_or_excluded(sta
     for path in paths:
         stage.wait_until_done(path)
     assert daemon.wait_for("excluded_streams")["paths"] == ["@eaDir/a.mp4"]
-    assert not daemon.lines("old_files_left_out")
+    assert not daemon.lines("old_files_ignored")
     stage.wait_until_clean("@eaDir/a.mp4", "old.mp4")
 
 
@@ -108,10 +108,10 @@ def test_films_that_match_no_pattern_are_said_once_per_pattern(stage: Stage) -> 
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x" * 100)
     stage.daemon.start_and_wait()
-    eventually(lambda: len(stage.daemon.lines("film_unmatched")) == 2, "both are said")
+    eventually(lambda: len(stage.daemon.lines("unmatched_media_file")) == 2, "both are said")
     write(stage.folder / "e.mp4", 1000)
     stage.wait_until_done(stage.folder / "e.mp4")
-    said = stage.daemon.lines("film_unmatched")
+    said = stage.daemon.lines("unmatched_media_file")
     assert sorted(line["pattern"] for line in said) == ["*.MP4", "*.mov"]
     assert all(
         f'"{line["pattern"]}"' in line["hint"] and line["file_path"].endswith(line["pattern"][1:]) for line in said

@@ -160,7 +160,7 @@ def test_files_that_hang_delay_no_stop_and_one_that_hangs_when_it_is_closed_stop
         daemon.signal(signal.SIGTERM)
         daemon.wait_for("daemon_stopped")
         assert daemon.exit_code(within=30) == 0
-        assert daemon.lines("event_loop_hangs") == []
+        assert daemon.lines("event_loop_hung") == []
 
         scene.files.hang(*names, at=(Operation.READ, Operation.FLUSH))
         daemon.start_and_wait(FFPROBE_TIMEOUT_SECONDS="5")

@@ -161,7 +161,7 @@ def test_what_is_no_mp4_is_stored_all_the_same_and_the_document_says_so(stage: S
         document = stage.wait_until_done(stage.folder / name)
         assert document["duration_seconds"] is None
         assert document["media"]["probe_error"]
-        assert daemon.wait_for("probe_failed", file_path=name)
+        assert daemon.wait_for("ffprobe_failed", file_path=name)
     stage.wait_until_clean("list.mp4", "noise.mp4")
     assert daemon.metric("streams_failed_total") == 0
 

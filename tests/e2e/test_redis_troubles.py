@@ -189,7 +189,7 @@ def test_redis_forgets_everything_in_mid_upload_and_then_the_daemon_is_killed(
                 daemon.wait_for("stream_failed", file_path="gone.mp4")
         forget_everything(stage, loss)
         if noticed:
-            daemon.wait_for("redis_forgot")
+            daemon.wait_for("redis_data_lost")
             assert len(stage.members("active")) == len(stage.members("failed")) == 1
         daemon.kill()
         daemon.start(WATCH_SCAN_SECONDS="1", STREAM_TIMEOUT_SECONDS="4")
@@ -298,7 +298,7 @@ def test_a_string_in_the_place_of_the_active_streams_is_mended_by_the_living_dae
         stage.wait_until_sent(path, 1)
         stage.redis.set(f"{stage.redis_prefix}streams:active", "x")
         daemon.wait_for("record_set_aside")
-        daemon.wait_for("redis_forgot")
+        daemon.wait_for("redis_data_lost")
         assert len(stage.members("active")) == 1
         assert stage.redis.get(f"{stage.redis_prefix}bad:streams:active") == "x"
     stage.wait_until_done(path)
@@ -352,4 +352,4 @@ def test_a_redis_that_may_evict_is_warned_of_at_start(own_stage: Stage) -> None:
     stage, daemon = own_stage, own_stage.daemon
     stage.redis.config_set("maxmemory-policy", "allkeys-lru")
     daemon.start_and_wait()
-    assert "allkeys-lru" in daemon.wait_for("redis_may_lose")["reason"]
+    assert "allkeys-lru" in daemon.wait_for("redis_durability_risk")["reason"]

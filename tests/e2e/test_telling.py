@@ -119,7 +119,14 @@ def test_a_streams_series_go_after_its_end_and_the_totals_stay(stage: Stage) -> 
 ABOUT_NO_STREAM = frozenset(
     {
         *("daemon_started", "daemon_stopped", "streams_recovered", "draining", "drained", "settings_notice"),
-        *("s3_unavailable", "s3_recovered", "redis_unavailable", "redis_recovered", "redis_may_lose", "redis_forgot"),
+        *(
+            "s3_unavailable",
+            "s3_recovered",
+            "redis_unavailable",
+            "redis_recovered",
+            "redis_durability_risk",
+            "redis_data_lost",
+        ),
         *("folder_scanned", "store_ability", "store_ability_lost", "store_abilities_unknown"),
     }
 )
@@ -149,7 +156,7 @@ def test_every_line_of_a_real_run_is_an_event_and_names_the_stream_that_it_is_ab
     daemon.wait_for("stream_failed", file_path="gone.mp4")
     stage.wait_until_done(stage.folder / "grown.mp4")
     daemon.wait_for("stream_completed", count=2)
-    for name in ("file_skipped", "empty_file", "s3_recovered", "probe_failed"):
+    for name in ("file_skipped", "empty_file", "s3_recovered", "ffprobe_failed"):
         daemon.wait_for(name)
     assert daemon.stop() == 0
     lines = daemon.lines()

@@ -68,7 +68,7 @@ def test_a_hanging_event_loop_is_told_with_its_place_ended_and_the_next_start_go
         eventually(lambda: daemon.page("/-/healthy", within=2) == (0, ""), "nobody answers whether it is healthy")
         assert daemon.is_running()
         assert daemon.exit_code() == HANGS_EXIT_CODE
-        (line,) = daemon.lines("event_loop_hangs")
+        (line,) = daemon.lines("event_loop_hung")
         assert line["level"] == "critical" and line["seconds"] >= 8
         thread, _, tasks = line["stack"].partition("\ntask ")
         assert "stand_still_for_ever" in thread.partition("\nthread ")[0]  # the main thread is the first
@@ -136,7 +136,7 @@ def test_a_process_that_was_stopped_for_long_goes_on(stage: Stage) -> None:
     eventually(lambda: daemon.metric("cefmp4_event_loop_lag_max_seconds") > 1.5 * patience, "the loop has noticed")
     write(path, CHUNK + 1)
     stage.wait_until_done(path)
-    assert daemon.lines("event_loop_hangs") == []
+    assert daemon.lines("event_loop_hung") == []
     assert daemon.stop() == 0
 
 

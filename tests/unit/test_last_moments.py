@@ -57,4 +57,4 @@ async def test_a_hiccup_does_not_silence_the_warning_of_rules_that_end_uploads(
     monkeypatch.setattr(main, "_REFUSED_SECONDS", 0.0)
     telemetry = FakeTelemetry()
     await main._tell_when_uploads_expire(_Store(hiccups), telemetry)  # type: ignore[arg-type]
-    assert telemetry.moments == [moments.UploadsExpire(1)]
+    assert telemetry.moments == [moments.LifecycleRuleTooShort(1)]

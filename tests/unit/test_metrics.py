@@ -229,13 +229,13 @@ STREAM_EVENTS: list[tuple[Callable[[StreamTelemetry], None], str, str]] = [
         "info",
     ),
     (lambda s: s.emit(moments.ObjectBeingReplaced(key="k", etag="e")), "object_being_replaced", "info"),
-    (lambda s: s.emit(moments.KeyTaken(taken="k", key="k~2")), "key_taken", "warning"),
+    (lambda s: s.emit(moments.KeyConflict(key="k", next_key="k~2")), "key_conflict", "warning"),
     (lambda s: s.emit(moments.UploadLost(upload_id="u")), "upload_lost", "warning"),
     (lambda s: s.emit(moments.NearCapacity(size=9, capacity=10)), "near_capacity", "warning"),
-    (lambda s: s.emit(moments.ProbeFailed(error="no moov")), "probe_failed", "warning"),
+    (lambda s: s.emit(moments.FfprobeFailed(error="no moov")), "ffprobe_failed", "warning"),
     (lambda s: complete(s), "stream_completed", "info"),
     (lambda s: s.emit(moments.AlreadyStored(key="k")), "already_stored", "debug"),
-    (lambda s: s.emit(moments.DocumentTaken(key="k")), "document_taken", "warning"),
+    (lambda s: s.emit(moments.MetadataKeyOccupied(key="k")), "metadata_key_occupied", "warning"),
     (lambda s: s.emit(moments.Rescued(key="k", size=1)), "stream_rescued", "warning"),
     (lambda s: s.emit(moments.Failed(reason="gone", hint="look")), "stream_failed", "error"),
     (
@@ -280,7 +280,7 @@ DAEMON_EVENTS: list[tuple[Callable[[Metrics], None], str, str]] = [
     (lambda m: m.emit(moments.OrphanAborted(key="k", upload_id="u")), "orphan_upload_aborted", "info"),
     (lambda m: m.emit(moments.OrphansLeft(count=1, keys=["k"])), "orphan_uploads_found", "warning"),
     (lambda m: m.emit(moments.ObjectsGone(count=1, keys=["k"])), "objects_gone", "warning"),
-    (lambda m: m.emit(moments.UploadsExpire(days=1)), "uploads_expire", "warning"),
+    (lambda m: m.emit(moments.LifecycleRuleTooShort(days=1)), "lifecycle_rule_too_short", "warning"),
     (lambda m: m.emit(moments.AbilityLearnt(ability="checksum", able=True)), "store_ability", "debug"),
     (lambda m: m.emit(moments.AbilityLost(ability="checksum")), "store_ability_lost", "warning"),
     (
@@ -298,18 +298,22 @@ DAEMON_EVENTS: list[tuple[Callable[[Metrics], None], str, str]] = [
         "warning",
     ),
     (lambda m: m.emit(moments.FolderMissing(folder="/in")), "folder_missing", "error"),
-    (lambda m: m.emit(moments.FolderBack(folder="/in")), "folder_back", "info"),
-    (lambda m: m.emit(moments.FilmUnmatched(file_path="a.MP4", pattern="*.MP4")), "film_unmatched", "warning"),
+    (lambda m: m.emit(moments.FolderRecovered(folder="/in")), "folder_recovered", "info"),
     (
-        lambda m: m.emit(moments.OldFilesLeftOut(count=2, file_path="a", changed_at=datetime.now(UTC))),
-        "old_files_left_out",
+        lambda m: m.emit(moments.UnmatchedMediaFile(file_path="a.MP4", pattern="*.MP4")),
+        "unmatched_media_file",
+        "warning",
+    ),
+    (
+        lambda m: m.emit(moments.OldFilesIgnored(count=2, file_path="a", changed_at=datetime.now(UTC))),
+        "old_files_ignored",
         "info",
     ),
     (lambda m: m.emit(moments.ExcludedStreams(count=1, paths=["a"])), "excluded_streams", "info"),
     (lambda m: m.emit(moments.FolderScanned(files=3, seconds=0.5)), "folder_scanned", "debug"),
     (lambda m: m.emit(moments.RecordSetAside(key="k", reason="no JSON")), "record_set_aside", "warning"),
-    (lambda m: m.emit(moments.RedisMayLose(reason="allkeys-lru")), "redis_may_lose", "warning"),
-    (lambda m: m.emit(moments.RedisForgot(records=2)), "redis_forgot", "warning"),
+    (lambda m: m.emit(moments.RedisDurabilityRisk(reason="allkeys-lru")), "redis_durability_risk", "warning"),
+    (lambda m: m.emit(moments.RedisDataLost(records=2)), "redis_data_lost", "warning"),
 ]
 
 
@@ -346,7 +350,7 @@ def test_the_folder_and_its_scan_are_gauges() -> None:
     assert bench.value("cefmp4_watched_folder_present") == 1
     bench.metrics.emit(moments.FolderMissing(folder="/in"))
     assert bench.value("cefmp4_watched_folder_present") == 0
-    bench.metrics.emit(moments.FolderBack(folder="/in"))
+    bench.metrics.emit(moments.FolderRecovered(folder="/in"))
     assert bench.value("cefmp4_watched_folder_present") == 1
 
 

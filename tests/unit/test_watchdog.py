@@ -88,7 +88,7 @@ class Deaf:
         self._hangs = hangs
 
     def emit(self, moment: moments.DaemonMoment) -> None:
-        if isinstance(moment, moments.LoopHangs):
+        if isinstance(moment, moments.LoopHung):
             self.heard.append(moment.stack)
             if self._hangs:
                 self.was_released = self._hangs.wait(60)
