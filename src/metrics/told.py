@@ -254,7 +254,7 @@ _ROWS = (
         moments.Failed,
         Line("stream_failed", "stream_processor", "error"),
         metrics=_stream_failed,
-        means="the stream was set aside and needs a change; see [Failed streams](#failed-streams)",
+        means="the stream was set aside and needs a change; see [Failed streams](how-to/failed-recordings.md)",
         do="follow `reason` and `hint`",
     ),
     Told(

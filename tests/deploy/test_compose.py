@@ -120,8 +120,8 @@ def test_the_first_env_file_works_unchanged() -> None:
 
 def test_the_daemon_on_the_host_finds_the_services_in_containers() -> None:
     """By the lines of the how-to, and by the ports and keys of the compose file."""
-    operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    how_to = operations.partition("\n### Services in containers, the daemon on the host\n")[2]
+    page = (ROOT / "docs" / "how-to" / "compose.md").read_text(encoding="utf-8")
+    how_to = page.partition("\n## Services in containers, the daemon on the host\n")[2]
     lines = dict(line.split("=", 1) for line in how_to.partition("```ini\n")[2].partition("```")[0].splitlines())
     settings = load_settings(lines).settings
     store, redis = SERVICES["minio"], SERVICES["redis"]
@@ -160,9 +160,9 @@ def test_the_names_that_only_compose_knows_are_no_slips_to_the_daemon() -> None:
     load_settings(dict.fromkeys(names - defaults().keys(), "1"))
 
 
-def test_operations_lists_the_names_that_only_compose_knows_with_their_defaults() -> None:
-    operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    section = operations.partition("\n## With Docker Compose\n")[2].partition("\n## ")[0]
+def test_the_how_to_lists_the_names_that_only_compose_knows_with_their_defaults() -> None:
+    page = (ROOT / "docs" / "how-to" / "compose.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Settings of the compose file\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (`[A-Z].*?) \| (.*?) \|", section, re.MULTILINE)
     listed = [pair for row in rows for pair in zip(*(re.findall("`([^`]+)`", cell) for cell in row), strict=False)]
     unnamed = {(name, default) for name, default in _variables() if name not in defaults()}
@@ -231,9 +231,9 @@ def test_the_ports_are_those_that_people_know_and_each_is_moved_by_its_name() ->
     assert moved["app"]["ports"] == ["127.0.0.1:4:8000"]
 
 
-def test_the_readme_names_every_port_and_what_moves_it() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = readme.partition('**"port is already allocated"**')[2].partition("\n**")[0]
+def test_troubleshooting_names_every_port_and_what_moves_it() -> None:
+    page = (ROOT / "docs" / "how-to" / "troubleshooting.md").read_text(encoding="utf-8")
+    section = page.partition('**"port is already allocated"**')[2].partition("\n**")[0]
     rows = [
         re.findall(r"\w+", f"{ports} {names}")
         for ports, names in re.findall(r"^\| (\d.*?) \| .* \| (.*) \|$", section, re.M)

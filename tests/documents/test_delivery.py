@@ -169,6 +169,7 @@ def test_the_readme_has_the_chapters_that_were_asked_for() -> None:
     found = re.findall(r"^## (.+)$", README, re.MULTILINE)
     assert [chapter for chapter in CHAPTERS if chapter not in found] == []
     assert "```mermaid" in README
+    assert len(README.splitlines()) <= 300
     assert "job_name: cefmp4-processor" in README
 
 

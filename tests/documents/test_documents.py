@@ -44,6 +44,7 @@ OTHERS_NAMES = frozenset(
         "MINIO_API_STALE_UPLOADS_EXPIRY",
         "RUSTFS_API_STALE_UPLOADS_EXPIRY",
         "WITHOUT_MINIO",  # of the set-up
+        *("HTTPS_PROXY", "NO_PROXY"),
         # of compose
         "COMPOSE_FILE",
         # of the tests
@@ -63,6 +64,9 @@ HOSTS = frozenset(
         "localhost",
         "github.com",
         "s3.eu-central-1.amazonaws.com",
+        # in examples, of stores and of nobody
+        *("s3.eu-central-003.backblazeb2.com", "ACCOUNT.r2.cloudflarestorage.com", "s3.eu-central-1.wasabisys.com"),
+        *("s3.fr-par.scw.cloud", "minio.example", "proxy.example"),
         "docs.aws.amazon.com",
         "www.backblaze.com",
         "nginx.org",
@@ -189,6 +193,15 @@ def test_the_readme_shows_the_defaults_of_the_settings() -> None:
     assert shown > 10
 
 
+def test_the_figures_of_the_readme_are_those_of_the_bench() -> None:
+    """In its first table, of what others do."""
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n| | CefMP4 |")[2].partition("\n\n")[0]
+    figures = re.findall(r"\b\d+\.\d+\b", table)
+    measured = (ROOT / "bench" / "README.md").read_text(encoding="utf-8")
+    assert len(figures) == 6
+    assert [figure for figure in figures if not re.search(rf"\b{re.escape(figure)} ?(?:s\b|;)", measured)] == []
+
+
 def _registered() -> dict[str, str]:
     """Name as it is scraped → type, of the metrics that are ours."""
     found = {}
@@ -240,10 +253,9 @@ def test_the_architecture_shows_the_whole_lifecycle() -> None:
     assert sorted(shown) == sorted(real)
 
 
-def test_readme_and_architecture_know_every_room() -> None:
+def test_the_architecture_knows_every_room() -> None:
     rooms = {path.parent.name + "/" for path in (ROOT / "src").glob("*/__init__.py")}
     rooms |= {path.name for path in (ROOT / "src").glob("*.py")} - {"__init__.py"}
-    assert _first_names(_section(ROOT / "README.md", "Structure"), r"`(\w+(?:/|\.py))`") == rooms
     assert _first_names(_section(ROOT / "docs" / "architecture.md", "The house"), r"`(\w+(?:/|\.py))`") == rooms
 
 

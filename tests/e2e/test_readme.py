@@ -8,6 +8,7 @@ gives is tried by ``test_installed.py``, and of ``make``, which the set-up does 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -16,14 +17,17 @@ import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from html import unescape
 from pathlib import Path
 
 import pytest
 
+from scripts.picture import NO_BREAK_SPACE, PICTURE
 from tests.documents.test_documents import _tests_in
 from tests.harness.e2e.daemon import PATIENCE_SECONDS, ROOT, TETHER, Daemon, eventually
+from tests.harness.readme import WRITING, commands, log_lines, normalised, readme, samples, shown, transcript, write
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = readme()
 _HERE = "e2e/test_readme.py"
 _STORY = f"{_HERE}::test_the_readme_from_the_first_recording_to_the_start_after_two_kills"
 #: The beginning of each command, and the test that types it.
@@ -34,6 +38,7 @@ TYPED_IN = {
     "ffmpeg -hide_banner": _STORY,
     "redis-cli -p 6390": _STORY,
     "sha256sum": _STORY,
+    "ls data/s3": _STORY,
     "kill -9": _STORY,
     "grep aws_": _STORY,
     "curl -s": _STORY,
@@ -47,7 +52,6 @@ TYPED_IN = {
         "e2e/test_embedded_services.py::test_every_aws_tool_finds_the_store_through_the_config_file"
     ),
 }
-_FENCE = re.compile(r"^```(sh|text)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 #: What a checkout does not have when it is fresh, and what is taken from ours.
 _NOT_COPIED = shutil.ignore_patterns(
     *(".git", ".venv", ".tools", ".env", "data", "local_watch_dir"),
@@ -56,32 +60,19 @@ _NOT_COPIED = shutil.ignore_patterns(
 _SET_UP = (".venv", ".tools")
 
 
-def _commands() -> list[str]:
-    """All that a reader is to type: blocks of shell, and lines after a dollar. Without remarks."""
-    found: list[str] = []
-    for kind, text in _FENCE.findall(README):
-        lines = text.replace("\\\n", " ").splitlines()
-        found += lines if kind == "sh" else [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
-    return [re.sub(r"\s+# .*", "", re.sub(r"  +", " ", line)) for line in found]
-
-
-def _shown(beginning: str) -> str:
-    """The README's own first command with this beginning."""
-    return next(command for command in _commands() if command.startswith(beginning))
-
-
 def test_every_command_is_typed_in_a_test() -> None:
-    commands = _commands()
-    assert len(commands) > 15
-    assert [line for line in commands if not line.startswith(tuple(TYPED_IN))] == []
-    assert [one for one in TYPED_IN if not any(line.startswith(one) for line in commands)] == []
+    typed = commands()
+    assert len(typed) > 15
+    assert [line for line in typed if not line.startswith(tuple(TYPED_IN))] == []
+    assert [one for one in TYPED_IN if not any(line.startswith(one) for line in typed)] == []
     files = [named.partition("::") for named in TYPED_IN.values()]
     assert [name for file, _, name in files if name not in _tests_in(file)] == []
 
 
 def test_the_containers_that_are_named_are_there() -> None:
     compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-    named = re.findall(r"docker compose exec (\w+)", README)
+    pages = (path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "how-to").glob("*.md"))
+    named = re.findall(r"docker compose exec (\w+)", "".join(pages))
     assert named
     assert [name for name in named if f"\n  {name}:\n" not in compose] == []
 
@@ -90,7 +81,7 @@ def test_a_clone_has_all_that_the_first_command_needs(checkout: Path, tmp_path: 
     git = ["git", "-C", str(checkout), "-c", "user.name=nobody", "-c", "user.email=nobody@localhost"]
     for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "all"]):
         subprocess.run([*git, *command], check=True)
-    typed = f"{_shown('git clone')}\n{_shown('cd cefmp4')}\nls scripts/run; git status --short"
+    typed = f"{shown('git clone')}\n{shown('cd cefmp4')}\nls scripts/run; git status --short"
     there = typed.replace("ADDRESS-OF-THIS-REPOSITORY", str(checkout))
     shell = ["bash", "-euc", there]
     done = subprocess.run(shell, cwd=tmp_path, env=_environment(tmp_path), capture_output=True, text=True, check=True)
@@ -184,24 +175,53 @@ def _ports(run: _Run) -> tuple[str, str]:
 @pytest.mark.redis
 @pytest.mark.ffmpeg
 def test_the_readme_from_the_first_recording_to_the_start_after_two_kills(checkout: Path) -> None:
-    with _running(checkout, *_shown("scripts/run").split()) as run:
-        redis, metrics = _ports(run)
-        _look_into_services(checkout, redis, metrics)
-        with _recording(checkout, "first.mp4", seconds=12):
+    captured: dict[str, str] = {}
+    with _running(checkout, *shown("scripts/run").split()) as run:
+        ports = _ports(run)
+        captured["run"] = _as_usual(transcript((shown("scripts/run"), "\n".join(run.plain_lines()))), ports, checkout)
+        captured["services"] = _as_usual(_look_into_services(checkout, *ports), ports, checkout)
+        with _recording(checkout, "first.mp4", seconds=30 if WRITING else 12):
             run.wait_for("part_stored", number=1, file_path="first.mp4")
-            _look_into_redis(checkout, redis)
+            captured["redis"] = _as_usual(_look_into_redis(checkout, ports[0]), ports, checkout)
         run.wait_for("stream_completed", file_path="first.mp4")
+        captured["log"] = log_lines(run.lines(file_path="first.mp4", level="info"))
+        (completed,) = run.lines("stream_completed", file_path="first.mp4")
+        captured["json"] = json.dumps(completed) + "\n"
         assert run.lines("part_stored", number=1, reason="head_patch")
-        sums = _type(checkout, _shown("sha256sum")).split()
-        assert sums[0] == sums[2]
+        sums = _type(checkout, shown("sha256sum"))
+        assert sums.split()[0] == sums.split()[2]
+        stored = shown("ls data/s3")
+        captured["object"] = transcript((shown("sha256sum"), sums), (stored, _type(checkout, stored)))
 
-        kill, kill_and_lose_redis = (line for line in _commands() if line.startswith("kill -9"))
-        _kill_in_the_middle(checkout, run, kill, "second.mp4", "stream_resumed")
-        _kill_in_the_middle(checkout, run, kill_and_lose_redis, "third.mp4", "upload_adopted")
+        kill, kill_and_lose_redis = (line for line in commands() if line.startswith("kill -9"))
+        captured["killed"] = _kill_in_the_middle(checkout, run, kill, "second.mp4", "stream_resumed")
+        captured["redis-lost"] = _kill_in_the_middle(checkout, run, kill_and_lose_redis, "third.mp4", "upload_adopted")
+    _compare_or_write(captured)
 
 
-def _kill_in_the_middle(checkout: Path, run: _Run, kill: str, name: str, goes_on: str) -> None:
-    """What was stored before the kill is not sent again; but for part 1, if ffmpeg has patched it meanwhile."""
+def _compare_or_write(captured: Mapping[str, str]) -> None:
+    """``captured``: name → what this run printed. Fails where the README shows anything else."""
+    if WRITING:
+        write(captured)
+        return
+    in_readme = samples()
+    assert {name: normalised(in_readme[name]) for name in captured} == {
+        name: normalised(text) for name, text in captured.items()
+    }, "python -m scripts.samples"
+
+
+def _as_usual(text: str, ports: tuple[str, str], checkout: Path) -> str:
+    """The ports that the README names, and a checkout that may lie anywhere."""
+    redis, metrics = ports
+    text = text.replace(f":{metrics}", ":8000").replace(f"-p {redis} ", "-p 6390 ")
+    return text.replace(str(checkout), "…")
+
+
+def _kill_in_the_middle(checkout: Path, run: _Run, kill: str, name: str, goes_on: str) -> str:
+    """What was stored before the kill is not sent again; but for part 1, if ffmpeg has patched it meanwhile.
+
+    Returns how the log goes on, up to the first part that is stored after the start.
+    """
     with _recording(checkout, name, seconds=15):
         run.wait_for("part_stored", number=2, file_path=name)
         _type(checkout, kill)
@@ -212,12 +232,15 @@ def _kill_in_the_middle(checkout: Path, run: _Run, kill: str, name: str, goes_on
     assert not run.lines("part_stored", number=2, file_path=name)
     copy = checkout / "data" / "s3" / "video-streams" / name
     assert copy.read_bytes() == (checkout / "local_watch_dir" / name).read_bytes()
+    told = [*run.lines("streams_recovered"), *run.lines(file_path=name, level="info")]
+    until = next(number for number, line in enumerate(told) if line["event"] == goes_on)
+    return log_lines(told[: until + 1])
 
 
 @contextmanager
 def _recording(checkout: Path, name: str, *, seconds: int) -> Iterator[None]:
     """The README's recorder, for so long; the rest of the block happens while it writes."""
-    command = _shown("ffmpeg").replace("first.mp4", name).replace("-t 30", f"-t {seconds}")
+    command = shown("ffmpeg").replace("first.mp4", name).replace("-t 30", f"-t {seconds}")
     recorder = subprocess.Popen(["bash", "-c", f"exec {command}"], cwd=checkout, stdin=subprocess.DEVNULL)
     try:
         yield
@@ -228,25 +251,23 @@ def _recording(checkout: Path, name: str, *, seconds: int) -> Iterator[None]:
             recorder.wait()
 
 
-def _look_into_services(checkout: Path, redis: str, metrics: str) -> None:
-    assert _type(checkout, _shown("grep aws_")).count("aws_") == 2
-    assert "ready" in _type(checkout, _shown("curl -s http://127.0.0.1:8000/-/ready"), {"8000": metrics})
-    assert _type(checkout, _shown("curl -s http://127.0.0.1:8000/-/healthy"), {"8000": metrics}).strip() == "ok"
-    assert _type(checkout, _shown("redis-cli -p 6390 smembers streams:failed"), {"6390": redis}).strip() == ""
+def _look_into_services(checkout: Path, redis: str, metrics: str) -> str:
+    assert _type(checkout, shown("grep aws_")).count("aws_") == 2
+    assert _type(checkout, shown("redis-cli -p 6390 smembers streams:failed"), {"6390": redis}).strip() == ""
+    page = shown("curl -s http://127.0.0.1:8000/-/ready")
+    return transcript((page, _type(checkout, page, {"8000": metrics})))
 
 
-def _look_into_redis(checkout: Path, redis: str) -> None:
-    stream = _type(checkout, _shown("redis-cli -p 6390 smembers streams:active"), {"6390": redis}).strip()
-    shown = re.findall(r"stream:(\w{32}):", _shown("redis-cli -p 6390 hmget"))[0]
-    changes = {"6390": redis, shown: stream}
-    status, key, upload_id = _type(checkout, _shown("redis-cli -p 6390 hmget"), changes).split()
+def _look_into_redis(checkout: Path, redis: str) -> str:
+    stream = _type(checkout, shown("redis-cli -p 6390 smembers streams:active"), {"6390": redis}).strip()
+    id_there = re.findall(r"stream:(\w{32}):", shown("redis-cli -p 6390 hmget"))[0]
+    changes = {"6390": redis, id_there: stream}
+    meta = _type(checkout, shown("redis-cli -p 6390 hmget"), changes)
+    status, key, upload_id = meta.split()
     assert (status, key) == ("active", "first.mp4")
     assert upload_id
-    # Sending does not wait for Redis: the part is noted soon after.
-    eventually(
-        lambda: '"size": 10485760' in _type(checkout, _shown("redis-cli -p 6390 hget "), changes), "part 1 is noted"
-    )
-    assert stream in _type(checkout, _shown("redis-cli -p 6390 --scan"), {"6390": redis})
+    typed = ((shown("redis-cli -p 6390 smembers streams:active"), stream), (shown("redis-cli -p 6390 hmget"), meta))
+    return transcript(*((command.replace(id_there, stream), said) for command, said in typed))
 
 
 @pytest.mark.slow
@@ -254,18 +275,30 @@ def _look_into_redis(checkout: Path, redis: str) -> None:
 @pytest.mark.redis
 @pytest.mark.ffmpeg
 def test_the_demonstration_ends_with_two_equal_checksums(checkout: Path) -> None:
-    printed = _type(checkout, _shown("scripts/demo") + " --seconds 4")
+    printed = _type(checkout, shown("scripts/demo") + " --seconds 4")
     assert "They are equal." in printed
+    assert _lines_of_the_demo(_text_of(PICTURE)) == _lines_of_the_demo(printed), "python -m scripts.picture"
     assert len(set(re.findall(r"^SHA-256 of the \w+ +(\w{64})", printed, re.MULTILINE))) == 1
+
+
+def _text_of(picture: Path) -> str:
+    rows = re.findall(r">([^<]*)</text>", picture.read_text(encoding="utf-8"))
+    return "\n".join(unescape(row).replace(NO_BREAK_SPACE, " ") for row in rows)
+
+
+def _lines_of_the_demo(text: str) -> str:
+    """Without the command and the progress, of which there is more or less; the picture is no wider than a terminal."""
+    lines = (line for line in normalised(text) if not re.match(r"N s \w+ recorded|\$ ", line))
+    return re.sub(r"\s", "", "".join(lines))
 
 
 @pytest.mark.slow
 @pytest.mark.versitygw
 @pytest.mark.redis
 def test_the_daemon_runs_from_a_copy_of_the_example(checkout: Path) -> None:
-    _type(checkout, _shown("cp example.env"))
-    assert "[5/5]" in _type(checkout, _shown("scripts/setup"))
-    with _running(checkout, *_shown(".venv/bin/python -m src.main").split()) as run:
+    _type(checkout, shown("cp example.env"))
+    assert "[5/5]" in _type(checkout, shown("scripts/setup"))
+    with _running(checkout, *shown(".venv/bin/python -m src.main").split()) as run:
         run.wait_for("daemon_started", embedded_services="off")
         assert run.stop() == 0
 
@@ -274,12 +307,12 @@ def test_the_daemon_runs_from_a_copy_of_the_example(checkout: Path) -> None:
 @pytest.mark.versitygw
 @pytest.mark.redis
 def test_the_suite_is_run_by_one_command(checkout: Path) -> None:
-    assert " passed" in _type(checkout, _shown("scripts/test") + " -q -p no:cacheprovider tests/unit/test_lifecycle.py")
+    assert " passed" in _type(checkout, shown("scripts/test") + " -q -p no:cacheprovider tests/unit/test_lifecycle.py")
 
 
 def test_wrong_settings_are_told_as_shown(tmp_path: Path) -> None:
-    command = _shown("S3_ACCESS_KEY_ID=x").replace(".venv/bin/python", sys.executable)
+    command = shown("S3_ACCESS_KEY_ID=x").replace(".venv/bin/python", sys.executable)
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.strip() in README
+    _compare_or_write({"settings": transcript((shown("S3_ACCESS_KEY_ID=x"), done.stderr))})

@@ -20,6 +20,8 @@ LOCKS = (
 )
 #: What installs, or tells people how to.
 _INSTALLERS = ("scripts", ".ci", ".github/workflows", "docs", "bench", "Dockerfile", "Makefile", "README.md")
+#: Of the documents, those that tell people how.
+_TELLS_TO_INSTALL = ("systemd.md", "upgrade.md")
 _OUR_OWN = {"src", "tests", "bench", "scripts"}
 
 
@@ -114,7 +116,7 @@ def _commands() -> Iterator[tuple[str, str]]:
             [ROOT / place] if (ROOT / place).is_file() else sorted(p for p in (ROOT / place).rglob("*") if p.is_file())
         )
         for path in paths:
-            if path.suffix in (".pyc", ".md") and path.name != "operations.md":
+            if path.suffix in (".pyc", ".md") and path.name not in _TELLS_TO_INSTALL:
                 continue
             text = path.read_text(encoding="utf-8", errors="replace").replace("\\\n", " ").replace('", "', " ")
             for line in text.splitlines():
@@ -130,7 +132,8 @@ def test_whatever_installs_resolves_nothing() -> None:
         "scripts/lib.sh",
         "Dockerfile",
         ".github/workflows/ci.yml",
-        "docs/operations.md",
+        "docs/how-to/systemd.md",
+        "docs/how-to/upgrade.md",
         "bench/rivals.py",
     }
     resolving = [each for each in commands if "--no-deps" not in each[1] and "--dry-run" not in each[1]]
@@ -143,7 +146,10 @@ def test_whatever_installs_resolves_nothing() -> None:
     assert unproved == []
 
 
-@pytest.mark.parametrize("path", ["scripts/lib.sh", "Dockerfile", ".github/workflows/ci.yml", "docs/operations.md"])
+@pytest.mark.parametrize(
+    "path",
+    ["scripts/lib.sh", "Dockerfile", ".github/workflows/ci.yml", "docs/how-to/systemd.md", "docs/how-to/upgrade.md"],
+)
 def test_whatever_installs_a_lock_asks_whether_it_is_complete(path: str) -> None:
     text = (ROOT / path).read_text(encoding="utf-8")
     assert re.search(r"--require-hashes(?:.*\n){1,3}?.*\bpip\b.*\bcheck\b", text)
