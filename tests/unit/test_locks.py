@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LOCKS = (
     *("requirements.txt", "requirements-dev.txt", "bench/requirements.txt"),
-    *("scripts/requirements-go.txt", "scripts/requirements-uv.txt"),
+    *("scripts/requirements-go.txt", "scripts/requirements-uv.txt", "scripts/requirements-site.txt"),
 )
 #: What installs, or tells people how to.
 _INSTALLERS = ("scripts", ".ci", ".github/workflows", "docs", "bench", "Dockerfile", "Makefile", "README.md")
