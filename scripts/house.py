@@ -389,10 +389,7 @@ def drawn(house: House) -> str:
     folders = {_room(name) for name in house.trees if "." in name}
     for room in sorted(floors, key=lambda one: (-floors[one], one)):
         if room != "main":
-            modules = sorted(name.partition(".")[2] for name in house.trees if name.startswith(f"{room}."))
-            lines.append(
-                f'    {room}["{room}<br/>{", ".join(modules)}"]' if room in folders else f'    {room}("{room}")'
-            )
+            lines.append(f'    {room}["{room}/"]' if room in folders else f'    {room}("{room}.py")')
     return "\n".join([*lines, *(f"    {one} --> {other}" for one, other in kept)]) + "\n"
 
 

@@ -22,6 +22,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 MERMAID = HERE / "node_modules" / "mermaid" / "dist" / "mermaid.min.js"
 DEADLINE_SECONDS = 180
+#: What a diagram may take at most, in pixels.
+SCREEN = (1920, 1000)
 
 #: ``--no-sandbox``: Chromium's own needs a user other than root; the page is ours and loads nothing but mermaid.
 CHROMIUM = [
@@ -96,8 +98,14 @@ def _run(command: list[str]) -> tuple[int, str, str]:
     return process.returncode, output, complaints
 
 
+def fits_a_screen(svg: str) -> bool:
+    """At the size in which its text is as large as that of the page."""
+    box = re.search(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+) ([\d.]+)"', svg)
+    return box is not None and float(box[1]) <= SCREEN[0] and float(box[2]) <= SCREEN[1]
+
+
 def main() -> int:
-    """0: every diagram was drawn."""
+    """0: every diagram was drawn, and fits a screen."""
     if not MERMAID.exists():
         raise SystemExit(f"mermaid is not there; please type: npm ci --prefix {HERE.relative_to(ROOT)}")
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else None
@@ -108,8 +116,11 @@ def main() -> int:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"{diagram.name}.svg").write_text(svg, encoding="utf-8")
     broken = [diagram.name for diagram, svg, _ in results if svg is None or "Syntax error" in svg]
+    large = [diagram.name for diagram, svg, _ in results if svg is not None and not fits_a_screen(svg)]
+    if large:
+        print(f"larger than a screen of {SCREEN[0]} × {SCREEN[1]}: {', '.join(large)}")
     print(f"{len(results) - len(broken)} of {len(results)} diagrams drawn")
-    return 1 if broken or not results else 0
+    return 1 if broken or large or not results else 0
 
 
 if __name__ == "__main__":
