@@ -387,9 +387,8 @@ def drawn(house: House) -> str:
         "flowchart TD",
     ]
     folders = {_room(name) for name in house.trees if "." in name}
-    for room in sorted(floors, key=lambda one: (-floors[one], one)):
-        if room != "main":
-            lines.append(f'    {room}["{room}/"]' if room in folders else f'    {room}("{room}.py")')
+    rooms = (room for room in sorted(floors, key=lambda one: (-floors[one], one)) if room != "main")
+    lines += [f'    {room}["{room}/"]' if room in folders else f'    {room}("{room}.py")' for room in rooms]
     return "\n".join([*lines, *(f"    {one} --> {other}" for one, other in kept)]) + "\n"
 
 
