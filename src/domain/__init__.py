@@ -1,12 +1,11 @@
-"""The words and the rules: what a recording, a part and a checkpoint are, and what is decided from facts alone.
+"""The domain model and its rules: recordings, streams, parts and checkpoints, and all decisions made from facts alone.
 
-Everything here is pure: no clock, no waiting, no I/O, no logging. Clock, sizes and settings come in as arguments and a
-decision goes out, so that each rule is tested at every boundary without a store or a disk. ``ports`` is here too: it
-says what the rest of the house needs of the world, so that whoever carries a recording knows a promise and no library.
+Everything here is pure: no clock, no waiting, no I/O, no logging. Clock, sizes and settings are arguments, and the
+result is a decision, so each rule is tested at every boundary without a store or a disk. ``ports`` defines the
+interfaces that the other packages need from the outside world, so that they depend on a contract and not on a library.
 
-Modules whose functions are read best with the module's name in front are offered whole: ``lifecycle.after``,
-``part_plan.chunks``, ``completion.after_completion``, ``resuming.merge_parts``, ``whose.origin_of``,
-``moments.PartStored``.
+Modules whose functions read best with the module name are exported whole: ``lifecycle.after``, ``part_plan.chunks``,
+``completion.after_completion``, ``resuming.merge_parts``, ``whose.origin_of``, ``moments.PartStored``.
 """
 
 from . import completion, lifecycle, moments, part_plan, resuming, whose

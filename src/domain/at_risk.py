@@ -1,7 +1,7 @@
-"""At risk: how much recording exists only on this disk, since when, and whether S3 catches up before the disk is full.
+"""At risk: how much recorded data exists only on this disk, since when, and whether the upload catches up in time.
 
-Pure rules, from what was found at one look after the other to figures. A byte is safe when S3 has the part that holds
-it. Of a file nobody has watched growing, its birth and its last change tell when its bytes came.
+Pure rules that turn a series of observations into metrics. A byte is safe when S3 has the part that contains it. For
+files whose growth was not observed, the birth time and the last change give the age of their bytes.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from heapq import heapify, heappop, heappush
 
 from .recording import Identity, Snapshot
 
-#: Seconds over which rates are weighted; a file that does not grow for longer is pausing.
+#: Averaging window of rates, in seconds; a file that does not grow for longer counts as paused.
 AVERAGED_SECONDS = 60.0
-#: Points of a curve. The older they are the further they lie apart.
+#: Points of a curve. Older points are further apart.
 _MOST_POINTS = 128
-#: Bytes a second below which nothing is being written: a weighted rate never comes to zero.
+#: Bytes per second below which nothing is being written: a weighted rate never reaches zero.
 _STILL = 1.0
-#: Entries of files that have gone, which a tally of few files may keep.
+#: Entries of removed files that a small tally may keep.
 _SPARE_ENTRIES = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """A recording that is not finished: what is on disk, how much of it S3 has, and how much could be sent at once.
+    """An unfinished recording: its size on disk, how much of it S3 has, and how much could be sent now.
 
-    ``stream_id`` is None where no stream carries it: it is being looked up, or its stream has failed. ``proved`` is the
-    file as it was when its object was proved; what is new in it came later.
+    ``stream_id`` is None if no stream carries it: it is being looked up, or its stream has failed. ``proved`` is the
+    snapshot for which its object was proved; bytes beyond it are newer.
     """
 
     path: str
@@ -47,10 +47,10 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Files that nobody has taken up yet, all together: bytes and seconds at risk, and the birth of the oldest (unix
-    seconds). ``grown`` counts the bytes that were written while they waited, since the start.
+    """All files that no stream has taken up yet: bytes and seconds at risk, and the birth time of the oldest (Unix
+    seconds). ``grown`` counts the bytes written since the start while they waited.
 
-    ``to_look_up`` files are as they were before the start, and nobody knows yet whether S3 has them: they count as a
+    ``to_look_up`` files have not changed since the start, and their state in S3 is not known yet: they count as a
     number, not as bytes.
     """
 
@@ -63,7 +63,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A file that waits: bytes of it that S3 lacks, and since when (ns)."""
+    """A waiting file: the bytes that S3 lacks, and since when (ns)."""
 
     seen: Snapshot
     missing: int
@@ -76,17 +76,17 @@ class _Entry:
 
 
 class Tally:
-    """Keeps ``Waiting`` up as files come and go, so that a look at 100,000 of them costs nothing."""
+    """Keeps ``Waiting`` up to date as files come and go, so that a look at 100,000 of them costs nothing."""
 
     def __init__(self) -> None:
         self._files: dict[str, _Entry] = {}
-        self._by_birth: list[tuple[int, str]] = []  # a heap; what has gone is left in it until it comes up
+        self._by_birth: list[tuple[int, str]] = []  # a heap; removed entries stay until they reach the top
         self._bytes = self._span_ns = self._grown = self._to_look_up = 0
 
     def put(self, path: str, seen: Snapshot, proved: Snapshot | None = None, *, to_look_up: bool = False) -> None:
-        """The file waits, or has changed while it does; ``proved`` is what its object has of it from before."""
+        """Add a waiting file or update it. ``proved`` is the snapshot that its object already contains."""
         before = self._files.get(path)
-        born_ns = _born_ns(seen) if proved is None else seen.mtime_ns  # it was whole until it was seen changed
+        born_ns = _born_ns(seen) if proved is None else seen.mtime_ns  # the object was complete until the file changed
         if before is not None and before.seen.identity == seen.identity:
             self._grown += max(0, seen.size - before.seen.size)
             born_ns = min(born_ns, before.born_ns)
@@ -98,12 +98,12 @@ class Tally:
             self._note_birth(born_ns, path)
 
     def drop(self, path: str) -> None:
-        """It waits no longer, if it did."""
+        """Remove the file, if it is there."""
         if path in self._files:
             self._count(self._files.pop(path), -1)
 
     def waiting(self) -> Waiting:
-        """What waits now."""
+        """All files that wait now."""
         heap = self._by_birth
         while heap and not self._is_at_risk(*heap[0]):
             heappop(heap)
@@ -128,15 +128,16 @@ class Tally:
 
 
 def _born_ns(seen: Snapshot) -> int:
-    """A birth time after the last change is that of a copy; without any, nothing is known but the last change."""
+    """The birth time in ns, or the last change if there is none. A birth time after the last change belongs to a
+    copy."""
     return min(seen.identity.birth_ns or seen.mtime_ns, seen.mtime_ns)
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was found at one moment: ``at`` on a clock that never jumps, ``utc`` to compare file times with (seconds).
+    """One observation: ``at`` on the monotonic clock, ``utc`` to compare with file times (both in seconds).
 
-    ``sent`` counts bytes since the daemon's start. ``free`` is NaN when nobody can say. ``away``: S3 takes nothing.
+    ``sent`` counts bytes since the daemon's start. ``free`` is NaN if unknown. ``away``: there is an S3 outage.
     """
 
     at: float
@@ -150,7 +151,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Risk:
-    """What exists only on this disk: bytes, seconds of recording, and the age of the oldest byte."""
+    """Data that exists only on this disk: bytes, seconds of recording time, and the age of the oldest byte."""
 
     bytes: int = 0
     seconds: float = 0.0
@@ -159,7 +160,7 @@ class Risk:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What an operator asks first. Rates are bytes a second; ``math.inf`` means never."""
+    """The figures behind the at-risk metrics. Rates are in bytes per second; ``math.inf`` means never."""
 
     total: Risk
     streams: Mapping[str, Risk]
@@ -173,13 +174,13 @@ class Figures:
 
 
 class Curve:
-    """Which moment belongs to which length of a growing file: straight lines between points."""
+    """Maps lengths of a growing file to moments, by linear interpolation between points."""
 
     def __init__(self, length: float, moment: float) -> None:
         self._points = [(length, moment)]
 
     def reach(self, length: float, moment: float) -> None:
-        """The file has this length from now on; points beyond it are of a file that was longer."""
+        """The file has this length from now on; points beyond it belong to a file that was longer."""
         points = self._points
         while len(points) > 1 and points[-1][0] > length:
             points.pop()
@@ -188,7 +189,7 @@ class Curve:
             del points[1:-1:2]
 
     def moment(self, length: float) -> float:
-        """When the byte after so many was written."""
+        """When the byte at this offset was written."""
         points = self._points
         after = bisect_right(points, length, key=lambda point: point[0])
         if after in (0, len(points)):
@@ -198,9 +199,9 @@ class Curve:
 
 
 class Rate:
-    """Bytes a second, exponentially weighted: what was measured long ago counts for little.
+    """Exponentially weighted rate in bytes per second.
 
-    A ``value`` that is known at the start is the average since ``begun``: one of a moment counts for a moment.
+    An initial ``value`` is the average since ``begun``, and has the weight of that time.
     """
 
     def __init__(self, value: float = 0.0, at: float | None = None, *, begun: float = -math.inf) -> None:
@@ -216,23 +217,23 @@ class Rate:
         self._at = at
 
     def at_least(self, value: float) -> None:
-        """A measurement that nothing but the supply has limited."""
+        """Add a measurement that was limited only by the supply of bytes."""
         self.value = max(self.value, value)
 
     def resume(self, value: float, at: float) -> None:
-        """The first measurement after a pause, and part of the pause: what was known holds, and the pause not."""
+        """Add the first measurement after a pause; the pause itself does not count."""
         self.at_least(value)
         if self.value:
             self._at = at
 
 
 def _newer(seconds: float) -> float:
-    """How much of a rate's weight lies within the last so many seconds."""
+    """The share of a rate's weight that lies within the last ``seconds``."""
     return 1.0 - math.exp(-seconds / AVERAGED_SECONDS)
 
 
 class Growth:
-    """How one file grew."""
+    """The growth of one file."""
 
     def __init__(self, seen: Snapshot, look: Look) -> None:
         born, changed = _ages(seen, look.utc)
@@ -244,7 +245,7 @@ class Growth:
         self._rate = Rate(average, self._grew_at, begun=look.at - born) if average else Rate()
 
     def follow(self, size: int, at: float) -> None:
-        """It has this size now."""
+        """Record the current size."""
         if size > self._size:
             elapsed = min(max(at - self._grew_at, 1e-3), AVERAGED_SECONDS)
             self._rate.measure((size - self._size) / elapsed, at)
@@ -256,7 +257,7 @@ class Growth:
         self._looked_at = at
 
     def risk(self, stored: int, at: float) -> Risk:
-        """What is at risk while S3 has the first ``stored`` bytes."""
+        """The risk while S3 has the first ``stored`` bytes."""
         count = self._size - stored
         if count <= 0:
             return Risk()
@@ -265,13 +266,13 @@ class Growth:
 
 
 def _ages(seen: Snapshot, utc: float) -> tuple[float, float]:
-    """Seconds since the birth and since the last change of a file; its clock may be another one, so never below 0."""
+    """Seconds since the birth and since the last change of a file; never negative, since its clock may differ."""
     return max(0.0, utc - _born_ns(seen) / 1e9), max(0.0, utc - seen.mtime_ns / 1e9)
 
 
 @dataclass(slots=True)
 class Watch:
-    """Makes figures of one look after the other; remembers how each stream's file grew."""
+    """Turns a series of observations into figures; remembers how each stream's file grew."""
 
     _growing: dict[Identity, Growth] = field(default_factory=dict)
     _sizes: dict[Identity, int] = field(default_factory=dict)
@@ -282,7 +283,7 @@ class Watch:
     _uplink: Rate = field(default_factory=Rate)
 
     def look(self, look: Look, media_seconds: Mapping[Identity, float]) -> Figures:
-        """``media_seconds``: how much is at risk by the media's own clock, where that is known."""
+        """The figures of this observation. ``media_seconds``: seconds at risk by the media's own clock, where known."""
         holdings = {holding.seen.identity: holding for holding in look.holdings}  # hard links are one recording
         risks = {identity: self._risk(holding, look, media_seconds) for identity, holding in holdings.items()}
         self._growing = {identity: growth for identity, growth in self._growing.items() if identity in holdings}
@@ -322,7 +323,7 @@ class Watch:
         self._last, self._sizes = look, sizes
 
     def _measure_uplink(self, last: Look, look: Look, sent: float, backlog: int) -> None:
-        """While the daemon keeps up, what goes out is what comes in: the link can do at least that."""
+        """While the upload keeps up, its rate equals the ingest rate: the link can do at least that."""
         is_behind = _is_behind(backlog, self._ingest.value)
         if look.away or last.away:
             self._uplink.resume(sent, look.at)
@@ -335,8 +336,8 @@ class Watch:
         self._was_behind = is_behind
 
     def _grown(self, holding: Holding, look: Look, elapsed: float) -> float:
-        """Bytes since the last look. A file that is new here but old came by a rename, and fills no disk; where
-        there are no birth times nobody can say."""
+        """Bytes since the last look. An old file that is new here was renamed and takes no new disk space; without
+        birth times this cannot be told."""
         seen = holding.seen
         if seen.identity in self._sizes:
             return max(0, seen.size - self._sizes[seen.identity])
@@ -347,7 +348,7 @@ class Watch:
 
 
 def _is_behind(backlog: float, ingest: float) -> bool:
-    """Whether more waits than comes within a minute: parts that are just being sent are backlog, and no delay."""
+    """Whether the backlog exceeds one minute of growth: parts that are being sent are backlog but no delay."""
     return backlog > ingest * AVERAGED_SECONDS
 
 
@@ -365,7 +366,7 @@ def _total(risks: Collection[Risk]) -> Risk:
 
 
 def catch_up_seconds(backlog: float, uplink: float, ingest: float) -> float:
-    """Seconds until all that could be sent has been sent, while the recorders go on; ``math.inf`` for never."""
+    """Seconds until the backlog is uploaded while recording continues; ``math.inf`` for never."""
     if not backlog:
         return 0.0
     return backlog / (uplink - ingest) if uplink > ingest else math.inf

@@ -1,6 +1,6 @@
-"""What to do after a completion was sent: look at the object, never guess.
+"""What to do after a completion was sent: check the object, never guess.
 
-Pure: the facts come in as arguments, one step goes out. The table is that of ``docs/architecture.md``.
+Pure: facts are arguments, and the result is one step. ``docs/architecture.md`` has the same table.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .whose import is_ours
 
 
 def equals_manifest(stored: StoredObject, manifest: Manifest) -> bool | None:
-    """Whether the object is what the manifest says. None: the store tells too little, the bytes must be fetched."""
+    """Whether the object matches the manifest. None: the store reports too little, so the bytes must be fetched."""
     if stored.size != manifest.size:
         return False
     if stored.crc64 is not None:
@@ -24,7 +24,7 @@ def equals_manifest(stored: StoredObject, manifest: Manifest) -> bool | None:
 
 
 class Step(StrEnum):
-    """What to do after a completion was sent."""
+    """The next step after a completion was sent."""
 
     VERIFIED = "verified"
     FETCH_AND_COMPARE = "fetch_and_compare"
@@ -41,11 +41,11 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CompletionFacts:
-    """Everything that is known after a completion was sent, or may have been.
+    """All facts after a completion was sent, or may have been sent.
 
-    ``object_equals`` is None while nobody knows; ``upload_open`` None while nobody has asked. ``unanswered``: some
-    completion of this upload, this one or an earlier one, never got an answer. ``waited_out``: the time in which
-    an unanswered completion might still be assembling has passed.
+    ``object_equals`` is None if not known yet, ``upload_open`` None if not checked yet. ``unanswered``: some completion
+    of this upload, this one or an earlier one, got no answer. ``waited_out``: an unanswered completion can no longer be
+    in progress.
     """
 
     answer: Answer
@@ -67,13 +67,13 @@ def after_completion(facts: CompletionFacts, manifest: Manifest, stream_id: str)
         if manifest.replaces is None or stored.etag != manifest.replaces:
             ours = is_ours(stored, stream_id, manifest.snapshot.identity, manifest.size)
             return Step.BRING_UP_TO_DATE if ours else Step.NEXT_KEY
-    # Nothing there, or still the object that was to be replaced: this completion has not happened (yet).
+    # No object, or still the one to be replaced: this completion has not happened (yet).
     if facts.upload_open is None:
         return Step.LOOK_AT_UPLOAD
     if not facts.upload_open:
         return Step.WAIT if facts.unanswered and not facts.waited_out else Step.UPLOAD_ANEW
     if facts.answer is Answer.PRECONDITION_FAILED and stored is None and manifest.replaces is None and facts.waited_out:
-        return Step.NEXT_KEY  # the store says that something is there and that nothing is: it will not change its mind
+        return Step.NEXT_KEY  # the store reports both that an object exists and that it does not: this will not change
     return _upload_still_open(facts.answer, gone=stored is None and manifest.replaces is not None)
 
 
@@ -89,11 +89,11 @@ def _upload_still_open(answer: Answer, *, gone: bool) -> Step:
             return Step.COMPLETE_WHERE_NOTHING_IS if gone else Step.COMPLETE_AGAIN
 
 
-#: Bytes a second at which a store is assumed to assemble parts at the slowest, after the first 15 minutes.
+#: Lowest assumed rate at which a store assembles parts, in bytes per second, after the first 15 minutes.
 _SLOWEST_ASSEMBLY = 50 * 1024 * 1024
 _SHORTEST_ASSEMBLY_SECONDS = 900.0
 
 
 def assembling_seconds(size: int) -> float:
-    """How long an unanswered completion may still be at work, before its absence means anything."""
+    """How long an unanswered completion may still be in progress before a missing object means anything."""
     return _SHORTEST_ASSEMBLY_SECONDS + size / _SLOWEST_ASSEMBLY

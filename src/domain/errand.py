@@ -1,7 +1,7 @@
-"""On whose behalf a task asks the world: set once for the task of a recording, known wherever it waits.
+"""The recording on whose behalf a task makes requests: set once for the task and available wherever it waits.
 
-Whoever waits for a service tells the errand before, so that the recording keeps nobody out meanwhile. What a service
-made of the recording's last requests is noted here, too: see ``slots``.
+Code that waits for a service reports to the errand first, so that a waiting recording does not block others. The
+results of the recording's latest requests are kept here, too: see ``slots``.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from dataclasses import dataclass
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Errand:
-    """One recording's. ``make_room`` gives back a place that others wait for; it may be called again and again.
+    """The errand of one recording. ``make_room`` releases a place that others wait for; it may be called repeatedly.
 
-    ``may_read``: whether no other file that is to be read has waited longer; ``is_growing``: it was seen written to,
-    time and again. ``parts_fail`` and ``asks_fail``: the store did not take the last part, or did not answer the last
-    small request. ``parts_pass``: it took the last part; ``heard_at``: when a byte moved last, in the time of the event
-    loop. ``parts_ended`` and ``asks_ended``: how often in a row the last was ended because others waited;
-    of a part that was stored at last, as often as gives the next one the time that it needed.
-    ``redis_fails``: Redis did not answer the last one.
+    ``may_read``: no other file has waited longer to be read. ``is_growing``: the file was repeatedly observed growing.
+    ``parts_fail`` and ``asks_fail``: the store did not accept the last part, or did not answer the last small request.
+    ``parts_pass``: it accepted the last part. ``heard_at``: when the last byte was transferred, in event-loop time.
+    ``parts_ended`` and ``asks_ended``: how often in a row the last one was cancelled because others waited; after a
+    part is stored, the value that gives the next part as much time. ``redis_fails``: Redis did not answer the last
+    request.
     """
 
     make_room: Callable[[], None] = lambda: None
@@ -38,21 +38,21 @@ class Errand:
     _silence: float = 0.0
 
     def listen(self, at: float) -> None:
-        """Something begins: what was heard before says nothing of it."""
+        """A request begins: earlier progress does not count for it."""
         self.heard_at, self._silence = at, 0.0
 
     def heard(self, at: float) -> None:
-        """A byte moved, or an answer came."""
+        """A byte was transferred, or an answer arrived."""
         self._silence = self.longest_silence(at)
         self.heard_at = max(self.heard_at, at)
 
     def longest_silence(self, at: float) -> float:
-        """Seconds, since it was listened to."""
+        """Longest silence in seconds since ``listen``."""
         return max(self._silence, at - self.heard_at)
 
     @property
     def on_probation(self) -> bool:
-        """Whether it may cost others time to let it have a turn of its own."""
+        """Whether a turn of its own for this recording may delay others."""
         return self.parts_fail or self.asks_fail
 
     def end_probation(self) -> None:
@@ -63,13 +63,13 @@ _current: ContextVar[Errand | None] = ContextVar("errand", default=None)
 
 
 def current_errand() -> Errand:
-    """The task's own; a new one for what is done for no recording."""
+    """The errand of the current task; a new one for work that belongs to no recording."""
     return _current.get() or Errand()
 
 
 @contextmanager
 def on_errand(errand: Errand) -> Iterator[None]:
-    """What is done inside, also in tasks that are begun there, is done for this errand."""
+    """Run the body, including tasks started in it, on behalf of this errand."""
     token = _current.set(errand)
     try:
         yield

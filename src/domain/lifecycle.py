@@ -1,7 +1,7 @@
-"""The one table of statuses: what follows from each, and which fact moves a stream from which status to which.
+"""The table of statuses: the properties of each, and which fact moves a stream from one status to another.
 
-Statuses that have no entry for a fact refuse it: ``after`` raises and nothing changes. Every status but the
-last has a way out, and even a completed stream comes back when its recorder writes on.
+A status without an entry for a fact refuses it: ``after`` raises and nothing changes. Every status but the last has a
+way out, and even a completed stream becomes active again if its recorder continues.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from types import MappingProxyType
 
 from .recording import SOURCE_MISSING, Checkpoint, FailedFor, Status
 
-#: Longest quiet time that repeated replacements of one object can lead to.
+#: Upper limit of the timeout that repeated replacements of one object lead to.
 LONGEST_QUIET_SECONDS = 3600.0
 
 
 class Fact(StrEnum):
-    """What was seen of a stream."""
+    """An observation about a stream."""
 
     WENT_IDLE = "went_idle"
     GREW = "grew"
@@ -32,24 +32,23 @@ class Fact(StrEnum):
 
 
 class Care(StrEnum):
-    """What is done for the streams that stand at a status."""
+    """How streams at a status are handled."""
 
-    CARRIED = "carried"  # a processor carries each of them on, after a start too
-    KEPT = "kept"  # nobody carries them; their records stay, and they go on when their files are seen again
-    DONE = "done"  # their records are gone; a marker says what came of them
+    CARRIED = "carried"  # a processor carries each of them, also after a restart
+    KEPT = "kept"  # no processor carries them; their checkpoints stay, and they resume when their files are seen again
+    DONE = "done"  # their checkpoints are removed; a marker records the result
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """All that follows from a status: what is derived from it asks here, so that a new status is an entry and no more.
+    """All properties of a status; code that depends on a status reads them here, so that a new status is one new entry.
 
-    Beside its entry a status needs who says the fact that leads to it. One that is ``KEPT`` also needs a way back for
-    when its file is seen again (``Fact.SEEN_AGAIN``), and counts as failed; one that is ``DONE`` a way through
-    ``Checkpoints.finish``, which ends streams as completed.
+    Besides its entry, a new status needs code that reports the fact that leads to it. A ``KEPT`` status also needs a
+    way back when its file is seen again (``Fact.SEEN_AGAIN``) and counts as failed; a ``DONE`` status needs a way
+    through ``Checkpoints.finish``, which ends streams as completed.
 
-    ``members`` is the last word of the name of the set in Redis that holds the streams. ``is_growing``: the file may be
-    longer at the next look, so that only whole chunks of it are sent. ``is_proved``: S3 holds an object that is what
-    the manifest says.
+    ``members`` is the last component of the name of the Redis set that holds the streams. ``is_growing``: the file may
+    still grow, so only whole chunks are sent. ``is_proved``: S3 has an object that matches the manifest.
     """
 
     members: str
@@ -59,9 +58,9 @@ class Standing:
     is_proved: bool = False
 
 
-#: Two statuses share a set: a record whose object is proved lacks only its document, and whoever looks into Redis for
-#: what is about to be completed finds both. Where a stream goes on after a start does not follow from its status, but
-#: from what its record holds (``resuming.where_to_resume``): one that has failed may have done so at any step.
+#: Two statuses share a set: a stream whose object is proved lacks only its metadata document, so one set in Redis shows
+#: all streams that are about to complete. Where a stream resumes after a start depends on its checkpoint
+#: (``resuming.where_to_resume``), not on its status: a failed stream may have failed at any step.
 STATUSES: Mapping[Status, Standing] = MappingProxyType(
     {
         Status.ACTIVE: Standing(
@@ -115,18 +114,18 @@ STATUSES: Mapping[Status, Standing] = MappingProxyType(
         ),
     }
 )
-#: Which fact moves a stream from which status to which.
+#: Status, fact, and the status that follows.
 TRANSITIONS: Mapping[Status, Mapping[Fact, Status]] = MappingProxyType(
     {status: standing.ways for status, standing in STATUSES.items()}
 )
 
 
 class IllegalTransition(ValueError):
-    """A fact that cannot be true in this status: a bug of the caller."""
+    """A fact that cannot occur in this status: a bug in the caller."""
 
 
 def after(status: Status, fact: Fact) -> Status:
-    """The status that ``fact`` leads to. Raises ``IllegalTransition`` where the table has no entry."""
+    """The status that ``fact`` leads to. Raises ``IllegalTransition`` if the table has no entry."""
     try:
         return TRANSITIONS[status][fact]
     except KeyError:
@@ -136,15 +135,15 @@ def after(status: Status, fact: Fact) -> Status:
 def quiet_seconds(timeout: float, replacements: int) -> float:
     """How long a recording must be unchanged before it counts as finished.
 
-    Each replacement of its object doubles the time, up to an hour (never below ``timeout`` itself): a recorder
-    that writes every 40 s would otherwise have its object replaced every 40 s for ever.
+    Each replacement of its object doubles the time, up to an hour (never below ``timeout``). Otherwise a recorder that
+    writes every 40 s would have its object replaced every 40 s indefinitely.
     """
     doubled = timeout * 2.0 ** min(replacements, 32)
     return max(timeout, min(doubled, LONGEST_QUIET_SECONDS))
 
 
 def failed_for(record: Checkpoint) -> FailedFor:
-    """What a failed stream waits for."""
+    """What a failed stream needs in order to continue."""
     if record.failure != SOURCE_MISSING:
         return FailedFor.OTHER
     left = [record.upload_id, *(old.upload_id for old in record.superseded if old.stream_id == record.stream_id)]
@@ -158,5 +157,5 @@ def idle_at(
     quiet_for: float,
     min_age: float,
 ) -> float:
-    """The moment on the monotonic clock from which the recording is idle, if nothing changes before."""
+    """The time on the monotonic clock from which the recording is idle, if nothing changes before."""
     return max(changed_at + quiet_for, first_seen_at + min_age)

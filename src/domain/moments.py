@@ -1,12 +1,12 @@
-"""The noteworthy moments: what happened, as data, one class for each.
+"""Telemetry events ("moments") as data, one class for each.
 
-Whoever sees one builds it and emits it: ``emit(moments.FileSkipped(file_path=path, reason="a FIFO"))``. That is all
-that the rooms know of telemetry. Which log line a moment becomes, and what it counts, is one row of
-``metrics/told.py``; the tables of ``docs/operations.md`` are written from the same row.
+Code that observes an event emits it: ``emit(moments.FileSkipped(file_path=path, reason="a FIFO"))``. Nothing else in
+the other packages deals with telemetry. One row in ``metrics/told.py`` defines the log line and the metrics of an
+event; the tables in ``docs/operations.md`` are generated from the same row.
 
-A moment's fields are those of its log line, unrounded; a field that is not in the line says so. Moments of a stream are
-emitted by what ``Telemetry.stream`` gives, which knows whose they are; all others by ``Telemetry.emit``.
-Sizes are bytes, times seconds.
+The fields are those of the log line, unrounded; the docstring names fields that the line does not have. Events of a
+stream are emitted through ``Telemetry.stream``, which adds the stream's identity; all others through
+``Telemetry.emit``. Sizes are in bytes, times in seconds.
 """
 
 from __future__ import annotations
@@ -23,41 +23,41 @@ from .recording import FailedFor, SendReason, Status
 
 @dataclass_transform(frozen_default=True)
 class Moment:
-    """Something happened that somebody may want to read or to count. What is derived from it is a frozen dataclass."""
+    """An event worth logging or counting. Subclasses become frozen dataclasses."""
 
     def __init_subclass__(cls) -> None:
         dataclass(frozen=True)(cls)
 
 
 class DaemonMoment(Moment):
-    """A moment of the daemon, of a folder, or of a service."""
+    """An event of the daemon, of a folder, or of a service."""
 
 
 class StreamMoment(Moment):
-    """A moment of one stream; its line also has ``stream_id`` and ``file_path``."""
+    """An event of one stream; its log line also has ``stream_id`` and ``file_path``."""
 
 
-#: The only thing that an edge needs in order to say what happened. Never raises, never waits; any thread may call it.
+#: The interface through which the outer packages report events. It never raises or blocks, and is thread-safe.
 Emit = Callable[[DaemonMoment], None]
 
 
 class StreamTelemetry(Protocol):
-    """Takes the moments of one stream."""
+    """Receives the events of one stream."""
 
     def emit(self, moment: StreamMoment) -> None: ...
 
     def bind(self) -> AbstractContextManager[None]:
-        """Put ``stream_id`` and ``file_path`` on everything that is logged inside, also by the edges. When it is left,
-        nobody carries the stream any longer."""
+        """Add ``stream_id`` and ``file_path`` to everything logged inside, also by the outer packages. On exit, the
+        stream is no longer carried."""
 
 
 class Telemetry(Protocol):
-    """Takes all moments."""
+    """Receives all events."""
 
     def emit(self, moment: DaemonMoment) -> None: ...
 
     def stream(self, stream_id: str, path: str) -> StreamTelemetry:
-        """For the moments of this stream. ``stream_id`` is empty where there is none yet."""
+        """The receiver for the events of this stream. ``stream_id`` is empty if there is none yet."""
 
 
 # -- one stream ----------------------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ class StreamResumed(StreamMoment):
 
 
 class PartStored(StreamMoment):
-    """A part was sent, for the first time or again."""
+    """A part was uploaded, for the first time or again."""
 
     number: int
     size: int
@@ -81,7 +81,7 @@ class PartStored(StreamMoment):
 
 
 class PartCopied(StreamMoment):
-    """The store has made a part out of an object of its own; nothing was sent."""
+    """The store copied a part from one of its objects; nothing was uploaded."""
 
     number: int
     size: int
@@ -102,7 +102,7 @@ class GrewAgain(StreamMoment):
 
 
 class Sealed(StreamMoment):
-    """All of the file is in parts that the store lists; ``seconds`` since it counted as finished."""
+    """The whole file is in parts that the store lists. ``seconds``: time since the recording counted as finished."""
 
     size: int
     seconds: float
@@ -110,7 +110,7 @@ class Sealed(StreamMoment):
 
 
 class ObjectProved(StreamMoment):
-    """``seconds_since_change``: since the file's last change; None where nobody can say."""
+    """``seconds_since_change``: time since the file's last change; None if unknown."""
 
     key: str
     size: int
@@ -119,7 +119,7 @@ class ObjectProved(StreamMoment):
 
 
 class StreamIdAdopted(StreamMoment):
-    """The object was there already, and the stream goes by its id from now on."""
+    """The object already existed, and the stream uses its ID from now on."""
 
     object_stream_id: str
 
@@ -141,13 +141,13 @@ class UploadLost(StreamMoment):
 
 
 class StatusIs(StreamMoment):
-    """No line."""
+    """Metrics only, no log line."""
 
     status: Status
 
 
 class CapacityUsed(StreamMoment):
-    """How full the upload is, from 0 to 1. No line."""
+    """The used part capacity of the upload, 0 to 1. No log line."""
 
     ratio: float
 
@@ -162,7 +162,8 @@ class FfprobeFailed(StreamMoment):
 
 
 class Completed(StreamMoment):
-    """``duration_seconds``: the film's length, None where unknown; ``stream_seconds``: from first sight to now."""
+    """``duration_seconds``: media duration, None if unknown. ``stream_seconds``: time since the discovery of the
+    file."""
 
     key: str
     size: int
@@ -190,7 +191,7 @@ class Failed(StreamMoment):
 
 
 class Trouble(StreamMoment):
-    """What failed and is tried again after ``retry_seconds``; None: with what comes next."""
+    """An attempt failed and is retried after ``retry_seconds``; None: together with the next operation."""
 
     operation: str
     error: BaseException
@@ -201,7 +202,7 @@ class Trouble(StreamMoment):
 
 
 class DaemonStarted(DaemonMoment):
-    """``settings`` are the ones that matter, each a field of the line; ``ffprobe`` is its version, if there is one."""
+    """``settings``: the main settings, each a field of the line. ``ffprobe``: its version, or None."""
 
     version: str
     ffprobe: str | None
@@ -221,13 +222,13 @@ class DaemonStopped(DaemonMoment):
 
 
 class ActiveStreams(DaemonMoment):
-    """No line."""
+    """No log line."""
 
     count: int
 
 
 class KeptStreams(DaemonMoment):
-    """How many are kept now and carried by nobody, by what they wait for and by their status. No line."""
+    """Streams that are kept and not carried: by what they wait for, and by status. No log line."""
 
     failed_for: Mapping[FailedFor, int]
     at: Mapping[Status, int]
@@ -250,7 +251,7 @@ class Drained(DaemonMoment):
 
 
 class Unexpected(DaemonMoment):
-    """A bug or a rarity: told with its traceback, since nobody foresaw it. ``stream_id`` where there is one already."""
+    """A bug or a rare error, logged with its traceback. ``stream_id`` is set if the stream already has one."""
 
     file_path: str
     error: BaseException
@@ -264,14 +265,14 @@ class OrphanAborted(DaemonMoment):
 
 
 class OrphansLeft(DaemonMoment):
-    """``keys`` are a few of theirs. Told when the number changes."""
+    """``keys``: a sample. Logged when the number changes."""
 
     count: int
     keys: Sequence[str]
 
 
 class ObjectsGone(DaemonMoment):
-    """``keys`` are a few of theirs. Told when the number changes."""
+    """``keys``: a sample. Logged when the number changes."""
 
     count: int
     keys: Sequence[str]
@@ -285,27 +286,27 @@ class LifecycleRuleTooShort(DaemonMoment):
 
 
 class FileSkipped(DaemonMoment):
-    """Once for each path, until it is something else."""
+    """Logged once for each path, until the file at it changes its kind."""
 
     file_path: str
     reason: str
 
 
 class WatcherRestarted(DaemonMoment):
-    """Notifications ended; they are tried again after so many seconds. The scan goes on."""
+    """Notifications failed and are restarted after ``retry_in_seconds``. Scans continue."""
 
     retry_in_seconds: float
     error: BaseException
 
 
 class LeftOut(DaemonMoment):
-    """How many files are left out now. No line."""
+    """Number of files currently ignored because of their age. No log line."""
 
     count: int
 
 
 class OldFilesIgnored(DaemonMoment):
-    """``file_path`` is the newest of them, and ``changed_at`` when it changed last."""
+    """``file_path``: the newest of them. ``changed_at``: its last change."""
 
     count: int
     file_path: str
@@ -313,21 +314,21 @@ class OldFilesIgnored(DaemonMoment):
 
 
 class ExcludedStreams(DaemonMoment):
-    """``paths`` are a few of theirs."""
+    """``paths``: a sample."""
 
     count: int
     paths: Sequence[str]
 
 
 class UnmatchedMediaFile(DaemonMoment):
-    """A file that looks like a film matches no pattern; ``pattern`` would take it. Once for each pattern."""
+    """A media file matches no pattern; ``pattern`` would match it. Logged once for each pattern."""
 
     file_path: str
     pattern: str
 
 
 class FolderMissing(DaemonMoment):
-    """The watched folder is away, empty at once, or on another device than before: nothing counts as deleted."""
+    """The watched folder is missing, suddenly empty, or on another device: no file is treated as deleted."""
 
     folder: str
 
@@ -337,7 +338,7 @@ class FolderRecovered(DaemonMoment):
 
 
 class FolderScanned(DaemonMoment):
-    """A whole scan of a folder that is there; ``files``: recordings in it."""
+    """A scan of the whole folder has ended. ``files``: the recordings in it."""
 
     files: int
     seconds: float
@@ -347,20 +348,20 @@ class FolderScanned(DaemonMoment):
 
 
 class RecordSetAside(DaemonMoment):
-    """Something under ``key`` could not be used; where it was moved, ``reason`` says where to."""
+    """The entry at ``key`` is invalid; ``reason`` also says where it was moved."""
 
     key: str
     reason: str
 
 
 class RedisDurabilityRisk(DaemonMoment):
-    """Redis is configured so that it can lose records."""
+    """The configuration of Redis allows data loss."""
 
     reason: str
 
 
 class RedisDataLost(DaemonMoment):
-    """Redis no longer knew so many streams of this process; they were written anew."""
+    """Redis lost the data of this process's streams; ``records`` checkpoints were written again."""
 
     records: int
 
@@ -371,13 +372,13 @@ class AbilityLearnt(DaemonMoment):
 
 
 class AbilityLost(DaemonMoment):
-    """The store could do this and no longer does."""
+    """The store no longer supports a feature that it supported before."""
 
     ability: str
 
 
 class AbilitiesUnknown(DaemonMoment):
-    """What cannot be learnt; once."""
+    """Features whose support could not be determined. Logged once."""
 
     abilities: Collection[str]
     error: BaseException | None
@@ -387,8 +388,8 @@ class AbilitiesUnknown(DaemonMoment):
 
 
 class RequestEnded(DaemonMoment):
-    """A single request. ``operation`` is one of few names, ``error_class`` None after a success; ``answered``: the
-    service said what it was asked, be it that a key is free. No line."""
+    """A single request. ``operation``: one of a few names. ``error_class``: None after a success. ``answered``: the
+    service gave an answer to the request, including "not found". No log line."""
 
     service: str
     operation: str
@@ -398,8 +399,8 @@ class RequestEnded(DaemonMoment):
 
 
 class OperationFailed(DaemonMoment):
-    """An attempt has failed. ``wait_seconds`` is 0 when it will not be tried again. Which line comes of it depends on
-    what failed before: ``ServiceAway``, ``AnswerNotUnderstood`` or none."""
+    """An attempt failed. ``wait_seconds`` is 0 if there is no retry. Whether it is logged, as ``ServiceAway`` or as
+    ``AnswerNotUnderstood``, depends on earlier failures."""
 
     operation: str
     error: BaseException
@@ -408,7 +409,7 @@ class OperationFailed(DaemonMoment):
 
 
 class OperationRecovered(DaemonMoment):
-    """An operation that had failed works. No line of its own: ``ServiceBack`` comes of it, if there was an outage."""
+    """An operation works again after failures. Not logged itself; ``ServiceBack`` is, if there was an outage."""
 
     operation: str
     failures: int
@@ -416,26 +417,26 @@ class OperationRecovered(DaemonMoment):
 
 
 class OperationGivenUp(DaemonMoment):
-    """Nobody waits for it any longer. No line."""
+    """No caller waits for the operation any longer. No log line."""
 
     operation: str
 
 
 class OutageBegan(DaemonMoment):
-    """``since`` is Unix time. No line: the first attempt that failed has one."""
+    """``since``: Unix time. No log line: the first failed attempt has one."""
 
     service: str
     since: float
 
 
 class OutageEnded(DaemonMoment):
-    """Somebody was answered, or nobody asks any more. No line."""
+    """A request was answered, or no caller asks any longer. No log line."""
 
     service: str
 
 
 class ServiceAway(DaemonMoment):
-    """An attempt failed: the service is away or refuses. ``away_seconds`` None: a refusal for good, no outage."""
+    """An attempt failed because the service is unavailable or refuses. ``away_seconds`` None: a permanent refusal."""
 
     service: str
     operation: str
@@ -446,7 +447,7 @@ class ServiceAway(DaemonMoment):
 
 
 class AnswerNotUnderstood(DaemonMoment):
-    """An attempt failed because of what the service answers; it is there."""
+    """An attempt failed because of an unexpected answer; the service is available."""
 
     operation: str
     attempt: int
@@ -455,7 +456,7 @@ class AnswerNotUnderstood(DaemonMoment):
 
 
 class ServiceBack(DaemonMoment):
-    """The end of an outage that the log has a line of, with all failures in it."""
+    """The end of an outage that was logged, with the total number of failures."""
 
     service: str
     failures: int
@@ -466,13 +467,13 @@ class ServiceBack(DaemonMoment):
 
 
 class ReadinessLooked(DaemonMoment):
-    """Which parts are there. No line."""
+    """The availability of each service. No log line."""
 
     parts: Mapping[str, bool]
 
 
 class NotReady(DaemonMoment):
-    """A part stays missing, for so many seconds by now."""
+    """A service has been unavailable for ``seconds``."""
 
     service: str
     seconds: float
@@ -486,14 +487,14 @@ class ReadyAgain(DaemonMoment):
 
 
 class LoopLagged(DaemonMoment):
-    """How late the event loop came to a task, and the longest such delay of the last minute. No line."""
+    """Scheduling delay of the event loop, and its maximum in the last minute. No log line."""
 
     seconds: float
     longest: float
 
 
 class LoopHung(DaemonMoment):
-    """The process ends now."""
+    """The process exits now."""
 
     seconds: float
     stack: str

@@ -1,18 +1,18 @@
-"""From a recording's path to its key in S3: readable, within every limit, and never the same for two paths.
+"""Maps a recording's path to its S3 key: readable, within all limits, and unique for each path.
 
-What stays and what changes:
+Rules:
 
-* UTF-8 stays as it is, so that a bucket page shows the names that people gave; NFC and NFD twins stay apart.
-* ``%``, control characters (C0, DEL, C1), bytes that are not UTF-8, and U+FFFE and U+FFFF (no XML answer of a store
-  can carry them) become ``%XX`` per byte. ``urllib.parse.unquote_to_bytes`` gives the path's bytes back.
-* A segment that ends in ``.metadata.json`` gets ``%2E`` for the dot before ``json``, so that no recording lies where
-  the description of another one belongs. So do ``.sgwtmp``, a folder that VersityGW keeps for itself, and the name of
-  the probe's object: a store whose objects are files has no room below it.
-* What is too long is cut between characters and gets ``%~`` and a hash of the whole name (64 bits of SHA-256); the
-  extension stays. No name that was not cut contains ``%~``.
+* UTF-8 stays as it is, so that bucket browsers show the original names; NFC and NFD forms stay different.
+* ``%``, control characters (C0, DEL, C1), bytes that are not UTF-8, and U+FFFE and U+FFFF (which XML responses cannot
+  contain) become ``%XX`` per byte. ``urllib.parse.unquote_to_bytes`` restores the path's bytes.
+* In a segment that ends in ``.metadata.json`` the dot before ``json`` becomes ``%2E``, so that no recording occupies
+  the metadata key of another. The same applies to ``.sgwtmp``, a folder that VersityGW reserves, and to the name of the
+  probe's object: a store whose objects are files has no room below it.
+* A name that is too long is cut between characters and gets ``%~`` and a hash of the whole name (64 bits of SHA-256);
+  the extension stays. No uncut name contains ``%~``.
 
-Limits are bytes of UTF-8. S3 allows 1,024 for a key; VersityGW, whose objects are files, 255 for a segment. Both
-must also hold for the description beside the object and for ``~<n>``, which tells objects of one name apart.
+Limits are in bytes of UTF-8. S3 allows 1,024 for a key; VersityGW, whose objects are files, 255 for a segment. Both
+limits also apply to the metadata document beside the object and to ``~<n>``, which distinguishes objects of one name.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from itertools import accumulate
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 METADATA_SUFFIX = ".metadata.json"
-#: Behind the prefix: the one object that is neither a recording nor a description.
+#: After the prefix: the one object that is neither a recording nor a metadata document.
 PROBE_KEY = ".cefmp4-probe"
 KEY_LIMIT = 1024
 SEGMENT_LIMIT = 255
@@ -33,10 +33,10 @@ METADATA_VALUE_LIMIT = 512
 LAST_NUMBER = 9_999_999
 
 _NUMBER_ROOM = len(f"~{LAST_NUMBER}")
-#: Room for the natural key, so that ``next_free`` and the description's key fit without another cut.
+#: Limit for the natural key, so that ``next_free`` and the metadata key fit without another cut.
 NATURAL_KEY_LIMIT = KEY_LIMIT - len(METADATA_SUFFIX) - _NUMBER_ROOM
 LAST_SEGMENT_LIMIT = SEGMENT_LIMIT - len(METADATA_SUFFIX) - _NUMBER_ROOM
-#: A longer prefix would leave no room for a recording's own name.
+#: A longer prefix would leave no room for the recording's own name.
 PREFIX_LIMIT = 512
 PREFIX_NAME_LIMIT = 100
 
@@ -48,10 +48,10 @@ _RESERVED = re.compile(rf"\.(?=json\Z)(?<=\.metadata\.)|\A\.(?=(?:sgwtmp|{PROBE_
 
 
 def object_key(prefix: str, path: str) -> str:
-    """The natural key of the recording at ``path`` (relative, as ``os.fsdecode`` gives it).
+    """The natural key of the recording at ``path`` (relative, as returned by ``os.fsdecode``).
 
-    ``prefix`` is put before it as it is. Raises ``ValueError`` for a prefix that ``prefix_problem`` objects to and
-    for what is no relative path.
+    ``prefix`` is prepended unchanged. Raises ``ValueError`` for a prefix that ``prefix_problem`` rejects and for a path
+    that is not relative.
     """
     if problem := prefix_problem(prefix):
         raise ValueError(f"the prefix {prefix!r} {problem}")
@@ -64,7 +64,7 @@ def object_key(prefix: str, path: str) -> str:
 
 
 def path_of(prefix: str, key: str) -> str | None:
-    """The path whose natural key this is; None where no path has it, or only a hash of the path is left."""
+    """The path with this natural key; None if no path has it, or if only a hash of the path is left."""
     if not key.startswith(prefix) or _CUT in key:
         return None
     path = os.fsdecode(unquote_to_bytes(key[len(prefix) :]))
@@ -75,7 +75,7 @@ def path_of(prefix: str, key: str) -> str | None:
 
 
 def prefix_problem(prefix: str) -> str | None:
-    """What is wrong with a key prefix, as the end of a sentence; None when it can be used."""
+    """The problem with a key prefix, as the end of a sentence; None if there is none."""
     folders = prefix.split("/")
     if any(not part.isprintable() or not _is_utf8(part) for part in folders):
         return "contains characters that are not printable"
@@ -91,10 +91,10 @@ def prefix_problem(prefix: str) -> str | None:
 
 
 def next_free(key: str, number: int) -> str:
-    """The key to try when ``key`` and those with smaller numbers belong to others: ``stem~2.mp4``, ``stem~3.mp4``, …
+    """The key to try if ``key`` and those with smaller numbers are occupied: ``stem~2.mp4``, ``stem~3.mp4``, …
 
-    ``key`` is the natural key. A file may be called ``stem~2.mp4`` of its own accord: the conditional completion
-    decides who has the key. Raises ``ValueError`` for a number that is not between 2 and 9,999,999.
+    ``key`` is the natural key. A file may itself be named ``stem~2.mp4``: the conditional completion decides which one
+    gets the key. Raises ``ValueError`` for a number that is not between 2 and 9,999,999.
     """
     if not 2 <= number <= LAST_NUMBER:
         raise ValueError(f"numbers of keys are between 2 and {LAST_NUMBER}, not {number}")
@@ -104,13 +104,13 @@ def next_free(key: str, number: int) -> str:
 
 
 def numbered_prefix(key: str) -> str:
-    """How all that ``next_free`` makes of a natural key begins."""
+    """The common prefix of all keys that ``next_free`` derives from a natural key."""
     folder, slash, name = key.rpartition("/")
     return f"{folder}{slash}{_split_extension(name)[0]}~"
 
 
 def number_of(key: str, found: str) -> int | None:
-    """The number that ``next_free`` made ``found`` with, which may be the key of a description; None for others."""
+    """The number with which ``next_free`` made ``found``, which may be a metadata key; None for other keys."""
     digits = re.match(r"[0-9]{1,7}", found.removeprefix(numbered_prefix(key)))
     number = int(digits[0]) if digits else 0
     if not 2 <= number <= LAST_NUMBER or found.removesuffix(METADATA_SUFFIX) != next_free(key, number):
@@ -119,7 +119,7 @@ def number_of(key: str, found: str) -> int | None:
 
 
 def natural_of(key: str, number: int) -> str | None:
-    """The natural key that ``next_free`` made this one of; None when it did not."""
+    """The natural key from which ``next_free`` made this key; None for other keys."""
     folder, slash, name = key.rpartition("/")
     stem, extension = _split_extension(name)
     natural = f"{folder}{slash}{stem.removesuffix(f'~{number}')}{extension}"
@@ -127,7 +127,7 @@ def natural_of(key: str, number: int) -> str | None:
 
 
 def names_of(key: str) -> tuple[str, ...]:
-    """The natural keys that this may be a key of: itself, and the one that ``next_free`` may have made it of."""
+    """The natural keys that this key may belong to: itself, and the one from which ``next_free`` may have made it."""
     stem, _ = _split_extension(key.rpartition("/")[2])
     digits = re.search(r"~([1-9][0-9]{0,6})\Z", stem)
     natural = natural_of(key, int(digits[1])) if digits else None
@@ -137,7 +137,7 @@ def names_of(key: str) -> tuple[str, ...]:
 def metadata_value(path: str) -> str:
     """The path as an ``x-amz-meta-`` value: ASCII without spaces, at most 512 bytes, injective.
 
-    Everything but letters, digits and ``_.-~/`` is percent-encoded; what is too long is cut and gets ``%~`` and a hash.
+    Everything but letters, digits and ``_.-~/`` is percent-encoded; longer values are cut and get ``%~`` and a hash.
     """
     raw = os.fsencode(path)
     value = quote_from_bytes(raw, safe="/")
@@ -148,7 +148,8 @@ def metadata_value(path: str) -> str:
 
 
 def _rooms(count: int, *, taken: int) -> Iterable[int]:
-    """Bytes for each segment; the first shares its own with the ``taken`` bytes of the prefix's last piece."""
+    """Bytes for each segment; the first segment shares its limit with the ``taken`` bytes of the prefix's last
+    segment."""
     rooms = [SEGMENT_LIMIT] * (count - 1) + [LAST_SEGMENT_LIMIT]
     rooms[0] -= taken
     return rooms
@@ -165,7 +166,7 @@ def _segment(name: bytes, room: int) -> str:
 
 
 def _within_key(segments: list[str], names: list[bytes], room: int) -> str:
-    """The segments joined; where that is too long, the folders that fit, a hash of the whole path and the name."""
+    """The segments joined; if that is too long, as many folders as fit, a hash of the whole path, and the name."""
     key = "/".join(segments)
     if _size(key) <= room:
         return key
@@ -184,7 +185,7 @@ def _encoded(character: str) -> str:
 
 
 def _split_extension(name: str) -> tuple[str, str]:
-    """Name and extension with its dot; a longer "extension" is part of the name, a leading dot is one."""
+    """Name and extension with its dot. A longer "extension" belongs to the name; a leading dot starts an extension."""
     stem, dot, extension = name.rpartition(".")
     if not dot or not extension or _size(extension) >= _EXTENSION_LIMIT:
         return name, ""
@@ -192,7 +193,7 @@ def _split_extension(name: str) -> tuple[str, str]:
 
 
 def _cut(text: str, room: int) -> str:
-    """As many whole characters (``%XX`` is one) from the beginning as fit into ``room`` bytes."""
+    """As many whole characters (``%XX`` counts as one) from the beginning as fit into ``room`` bytes."""
     units = _UNIT.findall(text)
     ends = accumulate(_size(unit) for unit in units)
     return "".join(unit for unit, end in zip(units, ends, strict=True) if end <= room)

@@ -1,6 +1,6 @@
-"""S3's limits as data, and the arithmetic of parts: offsets, what to send next, which parts are stale.
+"""S3's limits as data, and part arithmetic: offsets, the next chunks to send, and stale parts.
 
-Everything is a pure function of the schedule that was pinned when the stream began, never of today's settings.
+All functions are pure and depend on the schedule that was pinned when the stream began, never on current settings.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ GIB = 1024 * MIB
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the store accepts (Amazon S3's own figures, "Multipart upload limits"). Tests use small ones."""
+    """Limits of the store (Amazon S3's own, "Multipart upload limits"). Tests use small ones."""
 
-    min_part: int = 5 * MIB  # all parts but the last
+    min_part: int = 5 * MIB  # of all parts but the last
     max_part: int = 5 * GIB
     max_parts: int = 10_000
-    parts_per_step: int = 1_000  # ours: after so many parts a growing schedule doubles the size
+    parts_per_step: int = 1_000  # our own choice: a growing schedule doubles the size after this many parts
 
 
 S3_LIMITS = Limits()
-#: Parts of an upload made anew because equal parts ran out, of the usual 10,000: the file may still grow.
+#: Parts of an upload that is restarted because equal parts ran out, of the usual 10,000: the file may still grow.
 PARTS_WHEN_ANEW = 9_000
 
 
 class OverCapacity(ValueError):
-    """The file is longer than this schedule can name in parts."""
+    """The file is too long for the parts of this schedule."""
 
 
 def _step(schedule: PartSchedule, limits: Limits) -> int:
@@ -72,7 +72,7 @@ def chunks(schedule: PartSchedule, size: int, limits: Limits = S3_LIMITS) -> Ite
 
 
 def cut(schedule: PartSchedule, size: int, limits: Limits = S3_LIMITS) -> Iterator[Chunk]:
-    """The same of what was stored already, perhaps when more parts were allowed than today."""
+    """The chunks of an upload that exists already; the limit on parts may have been higher when it began."""
     offset, number = 0, 1
     while offset < size:
         length = min(part_size(schedule, number, limits), size - offset)
@@ -87,7 +87,7 @@ def whole_chunks(schedule: PartSchedule, size: int, limits: Limits = S3_LIMITS) 
 
 
 def _whole_from(schedule: PartSchedule, size: int, numbers: Iterable[int], limits: Limits) -> Iterator[Chunk]:
-    """Those of the ascending ``numbers`` whose chunk is whole, without a walk over the others."""
+    """The whole chunks among the ascending ``numbers``, without iterating over the others."""
     for number in numbers:  # pragma: no branch - they never end by themselves
         offset, length = offset_of(schedule, number, limits), part_size(schedule, number, limits)
         if number > limits.max_parts or offset + length > size:
@@ -96,7 +96,7 @@ def _whole_from(schedule: PartSchedule, size: int, numbers: Iterable[int], limit
 
 
 def whole_bytes(schedule: PartSchedule, size: int, limits: Limits = S3_LIMITS) -> int:
-    """Bytes of the whole chunks of a file of ``size`` bytes, without a walk over them."""
+    """Bytes of the whole chunks of a file of ``size`` bytes, without iterating over them."""
     end, step, of_a_step = 0, 0, _step(schedule, limits)
     while step * of_a_step < limits.max_parts:
         each = part_size(schedule, 1 + step * of_a_step, limits)
@@ -109,7 +109,8 @@ def whole_bytes(schedule: PartSchedule, size: int, limits: Limits = S3_LIMITS) -
 
 
 def laid_out(parts: Mapping[int, tuple[int, int | None]]) -> Iterator[tuple[Chunk, int | None]]:
-    """Where each part of an object lies, with its CRC64NVME, by the sizes of all before it; up to the first gap."""
+    """The byte range of each part of an object, with its CRC64NVME, derived from the sizes of all earlier parts; up to
+    the first gap."""
     offset = 0
     for number in count(1):  # pragma: no branch - some number is missing
         if number not in parts:
@@ -120,7 +121,7 @@ def laid_out(parts: Mapping[int, tuple[int, int | None]]) -> Iterator[tuple[Chun
 
 
 class Covered:
-    """Which of the ascending chunks lie wholly in parts of another object that are the same, told part by part."""
+    """Finds the ascending chunks that lie completely in unchanged parts of another object, one part at a time."""
 
     def __init__(self, chunks: Iterator[Chunk]) -> None:
         self._chunks = chunks
@@ -133,7 +134,7 @@ class Covered:
         return self._next is None
 
     def after(self, part: Chunk, *, same: bool) -> Iterator[Chunk]:
-        """Those that end in this part; it follows the one before. To be taken to the end."""
+        """The chunks that end in this part, which follows the previous one. The iterator must be exhausted."""
         end = part.offset + part.size
         if not same:
             self._same_since = None
@@ -147,7 +148,7 @@ class Covered:
             self._next = next(self._chunks, None)
 
     def _pass_by(self, offset: int) -> None:
-        """Leave out the chunks that begin before."""
+        """Skip the chunks that begin before ``offset``."""
         while self._next is not None and self._next.offset < offset:
             self._next = next(self._chunks, None)
 
@@ -166,7 +167,7 @@ def to_send(
 
 
 def matches(part: Part | StoredPart | None, digest: Digest) -> bool:
-    """Whether a part is known to hold exactly the bytes of ``digest``; unknown counts as no."""
+    """Whether a part is known to hold exactly the bytes of ``digest``; False if unknown."""
     if part is None or part.size != digest.size:
         return False
     if part.crc64 is not None:
@@ -176,7 +177,7 @@ def matches(part: Part | StoredPart | None, digest: Digest) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """A chunk whose bytes S3 does not hold, and why it is to be sent (again)."""
+    """A chunk whose current bytes are not in S3, and the reason for sending it (again)."""
 
     chunk: Chunk
     reason: SendReason
@@ -185,10 +186,10 @@ class Stale:
 def stale_parts(
     checked: Sequence[tuple[Chunk, Digest]], parts: Mapping[int, Part], *, head_parts: int = 1
 ) -> tuple[Stale, ...]:
-    """Which chunks of a whole pass over the file must be sent before the upload equals the file.
+    """The chunks to send, after a whole pass over the file, so that the upload equals the file.
 
-    ``checked`` is every chunk with the digest that the pass found. When only the first ``head_parts`` changed it
-    was the usual patch of the head; more than that is a rewrite.
+    ``checked`` has every chunk with its digest. If only the first ``head_parts`` changed, the reason is a head patch;
+    otherwise it is a rewrite.
     """
     missing = [chunk for chunk, _ in checked if chunk.number not in parts]
     changed = [c for c, digest in checked if c.number in parts and not matches(parts[c.number], digest)]
@@ -201,8 +202,8 @@ def stale_parts(
 
 
 def as_faststart(stale: Sequence[Stale], held: int) -> tuple[Stale, ...]:
-    """What is stale in a file whose index stands before its media, of which S3 held so many parts: where the first and
-    most of them were rewritten, it was the recorder moving the index there, which shifts every byte behind it."""
+    """The stale chunks of a file with its index before its media, of which S3 held ``held`` parts. If the first and
+    most of them were rewritten, the recorder moved the index to the front, which shifts every byte after it."""
     rewritten = [item for item in stale if item.reason is SendReason.REWRITE]
     if not rewritten or rewritten[0].chunk.number != 1 or 2 * len(rewritten) <= held:
         return tuple(stale)
@@ -212,10 +213,10 @@ def as_faststart(stale: Sequence[Stale], held: int) -> tuple[Stale, ...]:
 def unproved(
     checked: Sequence[tuple[Chunk, Digest]], listed: Mapping[int, StoredPart], parts: Mapping[int, Part]
 ) -> tuple[Stale, ...]:
-    """The chunks that the store's own listing does not prove; empty: parts 1..N are there, byte for byte.
+    """The chunks that the store's listing does not prove. If empty, parts 1..N are stored, byte for byte.
 
-    A store that lists no checksum is believed where its ETag is the one that our sending of these very bytes was
-    answered with, or is their MD5. Higher numbers, left by a file that shrank, do not matter.
+    If the listing has no checksum, the ETag must be the one that the store returned for these bytes, or their MD5.
+    Higher part numbers, left by a file that shrank, do not matter.
     """
     return tuple(
         Stale(chunk, SendReason.LOST)
@@ -233,23 +234,23 @@ def _proved(stored: StoredPart | None, sent: Part | None, digest: Digest) -> boo
 
 
 def schedule_for(size: int, schedule: PartSchedule, limits: Limits = S3_LIMITS) -> PartSchedule:
-    """Equal parts large enough for a closed file of ``size`` bytes that ``schedule`` cannot hold."""
+    """Equal parts that are large enough for a closed file of ``size`` bytes that ``schedule`` cannot hold."""
     wanted = -(-size // max(1, limits.max_parts * PARTS_WHEN_ANEW // S3_LIMITS.max_parts))
     in_mib = -(-wanted // MIB) * MIB if wanted > MIB else wanted
     return PartSchedule(max(schedule.chunk_size, min(in_mib, limits.max_part)), growing=False)
 
 
 def usual_step(max_parts: int) -> int | None:
-    """After how many parts a growing schedule doubles where a store takes ``max_parts``; None: the usual number."""
+    """After how many parts a growing schedule doubles if a store accepts ``max_parts``; None: the usual number."""
     return None if max_parts >= S3_LIMITS.max_parts else max(1, max_parts // 10)
 
 
 def schedule_within(
     size: int, schedule: PartSchedule, most_parts: int, limits: Limits = S3_LIMITS
 ) -> PartSchedule | None:
-    """A schedule for a file of ``size`` bytes, that may still grow to twice of it, in at most ``most_parts``.
+    """A schedule for a file of ``size`` bytes that may still double, in at most ``most_parts`` parts.
 
-    None where no parts of the allowed size are few enough.
+    None if this would need parts above the maximum size.
     """
     within = replace(limits, max_parts=most_parts)
     growing = replace(schedule, step=usual_step(most_parts))
@@ -260,11 +261,11 @@ def schedule_within(
 
 
 def smaller_parts(size: int, refused: int, limits: Limits = S3_LIMITS) -> PartSchedule | None:
-    """Equal parts of half the size that was refused; None where that is not allowed or does not hold the file."""
+    """Equal parts of half the refused size; None if that is not allowed or cannot hold the file."""
     smaller = PartSchedule(max(limits.min_part, refused // 2), growing=False)
     return smaller if smaller.chunk_size < refused and capacity(smaller, limits) >= size else None
 
 
 def in_flight(size: int, budget: int, most: int) -> int:
-    """How many parts of ``size`` bytes one stream may hold in memory at once: at least one, within ``budget``."""
+    """How many parts of ``size`` bytes one stream may have in memory at once: at least one, within ``budget``."""
     return max(1, min(most, budget // max(size, 1)))

@@ -1,10 +1,10 @@
-"""The nouns: what a recording, a stream, a part and a checkpoint are.
+"""The data types: recording, stream, part and checkpoint.
 
-Everything here is frozen. Sizes and offsets are bytes, times are aware UTC datetimes, checksums are the
-unsigned 64-bit CRC64NVME (the one that S3 can combine over a whole object).
+Everything here is frozen. Sizes and offsets are in bytes, times are aware UTC datetimes, checksums are unsigned 64-bit
+CRC64NVME values (which S3 can combine over a whole object).
 
-A path is the recording's path relative to the watched folder, as ``os.fsdecode`` gives it: bytes that are
-not UTF-8 are lone surrogates in it, so it is to be encoded with ``os.fsencode`` and never with ``encode()``.
+A path is relative to the watched folder, as returned by ``os.fsdecode``: bytes that are not UTF-8 are lone surrogates
+in it, so encode it with ``os.fsencode``, never with ``encode()``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Status(StrEnum):
-    """Where a stream stands on its way into S3."""
+    """The status of a stream on its way to S3."""
 
     ACTIVE = "active"
     PENDING_COMPLETION = "pending_completion"
@@ -28,20 +28,20 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
-#: The failure of a stream whose file is gone; it goes on when the file is seen again.
+#: The failure of a stream whose file is missing; it resumes when the file is seen again.
 SOURCE_MISSING = "source_missing"
 
 
 class FailedFor(StrEnum):
     """What a failed stream waits for."""
 
-    SOURCE_MISSING = SOURCE_MISSING  # its file; S3 holds an open upload of it
-    DISPOSED = "disposed"  # nothing: the file is gone, and no upload of it is left open
-    OTHER = "other"  # somebody who changes what its failure names
+    SOURCE_MISSING = SOURCE_MISSING  # its file; S3 has an open upload
+    DISPOSED = "disposed"  # nothing: the file is missing, and no upload is open
+    OTHER = "other"  # a change by the operator, as its failure describes
 
 
 class WhenMissing(StrEnum):
-    """What becomes of the parts in S3 when their file is gone for good."""
+    """What happens to the parts in S3 if their file is permanently missing."""
 
     KEEP = "keep"
     ABORT = "abort"
@@ -50,25 +50,25 @@ class WhenMissing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which file this is, whatever it is called: inode and birth time (0 where the platform has none)."""
+    """Identifies a file independently of its name: inode and birth time (0 if the platform has none)."""
 
     inode: int
     birth_ns: int
 
     @property
     def born_at(self) -> datetime | None:
-        """When the file came to be; None where nobody knows."""
+        """When the file was created; None if unknown."""
         if not self.birth_ns:
             return None
         try:
             return _EPOCH + timedelta(microseconds=self.birth_ns // 1000)
         except OverflowError:
-            return None  # a record that somebody has made up
+            return None  # the checkpoint has an invalid value
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What one stat said of a file. Two equal snapshots: nothing that a stat can show has changed."""
+    """The result of one stat. Two equal snapshots: no change that a stat can show."""
 
     identity: Identity
     size: int
@@ -78,7 +78,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A byte range of the file that becomes the part ``number`` (from 1)."""
+    """A byte range of the file that becomes part ``number`` (from 1)."""
 
     number: int
     offset: int
@@ -87,7 +87,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """Checksums of one chunk's bytes. ``md5`` (hex) only where the store knows no CRC64NVME."""
+    """Checksums of one chunk. ``md5`` (hex) only if the store has no CRC64NVME."""
 
     size: int
     crc64: int
@@ -108,10 +108,10 @@ class SendReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A chunk that S3 holds.
+    """A chunk that S3 has stored.
 
-    ``crc64`` and ``md5`` are those of the bytes that went into the socket, not of another read; both are None
-    for a part that was found in S3 and whose store did not tell. ``sent_again`` names each repetition.
+    ``crc64`` and ``md5`` are those of the bytes that were sent, not of another read; both are None for a part that was
+    found in S3 without a checksum. ``sent_again`` has the reason for each re-upload.
     """
 
     number: int
@@ -125,7 +125,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class StoredPart:
-    """What the store lists of a part. ``crc64`` is None where the store keeps none."""
+    """A part in the store's listing. ``crc64`` is None if the store keeps none."""
 
     number: int
     size: int
@@ -136,7 +136,7 @@ class StoredPart:
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """What the store says of an object. ``crc64`` is the whole object's, None where the store keeps none.
+    """An object's properties in the store. ``crc64`` is that of the whole object, None if the store keeps none.
 
     ``metadata`` has the names without ``x-amz-meta-``, in lower case.
     """
@@ -149,7 +149,7 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class ListedObject:
-    """What a listing of the bucket says of an object."""
+    """An object in a listing of the bucket."""
 
     key: str
     size: int
@@ -167,12 +167,12 @@ class OpenUpload:
 
 @dataclass(frozen=True, slots=True)
 class PartSchedule:
-    """How large each part is, pinned in the record when a stream begins, so that offsets follow from numbers alone.
+    """The part sizes, pinned in the checkpoint when a stream begins, so that offsets follow from part numbers alone.
 
-    ``growing``: the first ``step`` parts have ``chunk_size``, each further ``step`` twice the size before it, at most
-    5 GiB. Otherwise all parts but the last are equal (Cloudflare R2 accepts nothing else). None is the usual step of
-    1,000; a store that takes fewer parts than 10,000 needs a shorter one, or its last part would come before the first
-    doubling.
+    ``growing``: the first ``step`` parts have ``chunk_size``, each further ``step`` parts twice the size before, at
+    most 5 GiB. Otherwise all parts but the last are equal (Cloudflare R2 accepts nothing else). ``step`` None means
+    1,000; a store that accepts fewer than 10,000 parts needs a smaller step, or its last part would come before the
+    first doubling.
     """
 
     chunk_size: int
@@ -182,10 +182,10 @@ class PartSchedule:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a completion will make: written to Redis before the request is sent.
+    """The expected result of a completion: written to Redis before the request is sent.
 
-    ``replaces`` is the ETag that the object at the key must have (If-Match); None: the key must be free.
-    ``snapshot`` is the file's stat before the last pass over it.
+    ``replaces`` is the ETag that the object at the key must have (If-Match); None: the key must be free. ``snapshot``
+    is the file's stat before the last pass over it.
     """
 
     size: int
@@ -193,14 +193,14 @@ class Manifest:
     part_count: int
     snapshot: Snapshot
     replaces: str | None = None
-    etag_md5: str | None = None  # "md5-of-md5s-N" where the store tells no CRC
+    etag_md5: str | None = None  # "md5-of-md5s-N" if the store reports no CRC
 
 
 @dataclass(frozen=True, slots=True)
 class Superseded:
-    """An upload of ours that nothing needs any more once the stream's new object is proved.
+    """An upload of ours that is no longer needed once the stream's new object is proved.
 
-    ``since``: when its stream began, which may have left uploads that it never knew of. ``upload_id`` is None for
+    ``since``: when its stream began; that stream may have left uploads that it never knew of. ``upload_id`` is None for
     a stream that ended before it had one.
     """
 
@@ -212,88 +212,88 @@ class Superseded:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What Redis knows of a stream: a hint and a log of intent; provable again from the file and S3.
+    """The state of a stream in Redis: a hint and a log of intent that can be verified against the file and S3.
 
-    Written whole each time. What is here is here because it cannot be asked for later: who began the upload, how its
-    parts were cut, and what was about to be done when the process ended.
+    Always written whole. It contains only what cannot be determined later: who began the upload, how its parts were
+    cut, and what was about to happen when the process ended.
     """
 
     # -- which stream, which file, which key ------------------------------------------------------------------
 
-    #: Random, 128 bits. The object's metadata have it from the beginning of the upload, so that after a lost answer our
-    #: own object can be told from a stranger's.
+    #: Random, 128 bits. It is in the object's metadata from the beginning of the upload, so that after a lost answer
+    #: our own object is distinguishable from another program's.
     stream_id: str
-    #: Where it stands; which Redis set names it, and what may be done with it, follow from this alone.
+    #: Determines the Redis set that the stream is in, and what may be done with it.
     status: Status
-    #: The file's last known name, for reading, logs and the document. It may change at any time; the key does not.
+    #: The file's last known name, for people, logs and the metadata document. It may change at any time; the key does
+    #: not.
     path: str
-    #: A record is worth nothing for another bucket than the one in which its upload is.
+    #: A checkpoint is useless for any bucket other than that of its upload.
     bucket: str
-    #: Fixed at first sight and written before anything is created, so that a rename or a changed prefix leads no
-    #: further process to a second key.
+    #: Fixed when the file is discovered and written before anything is created, so that a rename or a changed prefix
+    #: never leads another process to a second key.
     key: str
-    #: Which file this is, whatever its name. A path that has another identity now is another recording.
+    #: Identifies the file, whatever its name. A path with another identity is another recording.
     identity: Identity
-    #: How the file is cut. Pinned: today's chunk size must not move the offsets of parts that are in S3 already.
+    #: How the file is cut. Pinned: the current chunk size must not move the offsets of parts that are in S3 already.
     schedule: PartSchedule
-    #: When the stream began. Of two streams of one file the later one counts; uploads at the key that began after this
+    #: When the stream began. Of two streams of one file the later one counts. Uploads at the key that began after this
     #: may be ours, from a creation whose answer was lost.
     started_at: datetime
 
     # -- its upload -------------------------------------------------------------------------------------------
 
-    #: None until the store has begun one: written right after, since nothing else finds an upload again.
+    #: None until the store has created one. Written immediately after, since nothing else identifies an upload.
     upload_id: str | None = None
-    #: The ETag of our own object that this upload brings up to date, which is the completion's condition (If-Match).
-    #: None: the key must be free.
+    #: The ETag of our own object that this upload replaces: the condition of the completion (If-Match). None: the key
+    #: must be free.
     replaces: str | None = None
-    #: How often an object of this recording was replaced. Each time doubles the quiet time, so that a recorder that
-    #: pauses again and again does not have it replaced as often.
+    #: How often an object of this recording was replaced. Each time doubles the timeout, so that a recorder with many
+    #: pauses does not cause as many replacements.
     replacements: int = 0
-    #: What the completion is to make; from before it is sent until the recording has gone on or is done. With it an
-    #: object that is found later can be recognised as the one that was meant.
+    #: The expected result of the completion; set from before it is sent until the recording continues or is done. It
+    #: identifies an object that is found later as the intended one.
     manifest: Manifest | None = None
-    #: True from before a completion is sent until its answer is understood. Then an upload that is gone proves nothing:
-    #: the store may still be assembling.
+    #: True from before a completion is sent until its answer is understood. Meanwhile a missing upload proves nothing:
+    #: the store may still be assembling the object.
     unanswered: bool = False
 
     # -- the object is there ----------------------------------------------------------------------------------
 
-    #: Of the object, since it was proved. None: nothing is proved.
+    #: ETag of the object, once it is proved. None: nothing is proved.
     etag: str | None = None
-    #: When it was proved. Fixed here before the document is written, which is the same however often it is written.
+    #: When it was proved. Fixed here before the metadata document is written, so that repeated writes are identical.
     completed_at: datetime | None = None
     #: When it was described; fixed for the same reason.
     processed_at: datetime | None = None
-    #: What is known of the film; fixed for the same reason, and since asking again costs a process.
+    #: Properties of the media; fixed for the same reason, and because asking again costs a process.
     probe: Probe | None = None
-    #: As in the marker: somebody may have written during the last pass, and the file is to be read once more.
+    #: As in the marker: a process may have written during the last pass, so the file is to be read once more.
     still_open: bool = False
-    #: The upload was begun without checksums. Not every store tells that of an upload, and a part that is sent with one
-    #: is refused.
+    #: The upload was begun without checksums. Not every store reports this, and a part sent with a checksum is refused.
     without_checksums: bool = False
 
     # -- when it cannot go on, and what it leaves behind ------------------------------------------------------
 
-    #: Why it failed, for the operator; ``SOURCE_MISSING`` also for ourselves: such a stream goes on when its file is
-    #: seen again. A stream that is pending completion with it makes an object of what was sent of the file.
+    #: Why it failed, for the operator. ``SOURCE_MISSING`` is also used by the daemon: such a stream resumes when its
+    #: file is seen again. If a stream with it is pending completion, the parts sent so far become an object.
     failure: str | None = None
-    #: Uploads that were left for another one. They are thrown away when the new object is proved, not before: until
-    #: then they may hold the only copy of the recording.
+    #: Uploads that were replaced by another one. They are aborted when the new object is proved, not before: until then
+    #: they may hold the only copy of the recording.
     superseded: tuple[Superseded, ...] = ()
-    #: Which recording of its name a new one is, by the number in its key (1: none). Redis remembers the highest one, so
-    #: that the next recording need not try all keys. None where nobody knows any more.
+    #: The number of this recording among those of the same name (1: the key has no number). Redis remembers the
+    #: highest, so that the next recording need not try all keys. None if unknown.
     number: int | None = None
-    #: What S3 holds, with the checksums of the bytes that were sent: what the seal compares with the file.
+    #: The parts in S3, with the checksums of the bytes that were sent; the seal compares them with the file.
     parts: Mapping[int, Part] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What stays of a completed stream: enough to know after a restart that this file is done, under any name.
+    """What remains of a completed stream: enough to know after a restart that this file is done, under any name.
 
-    ``still_open``: somebody may have written while the last pass read the file, through a mapping perhaps, which no
-    stat need show. It is read once more when nobody has it open any longer.
+    ``still_open``: a process may have written while the last pass read the file, perhaps through a mapping, which a
+    stat need not show. The file is read once more when no process has it open any longer.
     """
 
     stream_id: str
@@ -312,13 +312,14 @@ class Marker:
 
 @dataclass(frozen=True, slots=True)
 class MediaStream:
-    """One elementary stream of a film. What is unknown, or told differently by two witnesses, is None.
+    """One elementary stream of the media. Values that are unknown, or that two sources contradict, are None.
 
     ``frame_rate`` is the average. ``rotation_degrees`` (clockwise), ``sample_aspect_ratio`` ("width:height" of a pixel)
-    and the colour words say how a picture is shown; ``display_width`` and ``display_height`` follow from the first two.
+    and the colour fields describe how a picture is displayed; ``display_width`` and ``display_height`` follow from the
+    first two.
 
-    A new field stands here with a default, in ``metadata_generator.media._stream``, in what ``Ffprobe`` asks for, and
-    in ``docs/metadata.schema.json``.
+    To add a field, define it here with a default, and extend ``metadata_generator.media._stream``, the arguments of
+    ``Ffprobe``, and ``docs/metadata.schema.json``.
     """
 
     kind: str
@@ -341,11 +342,11 @@ class MediaStream:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What is known of the film in a finished file. ``error``: why there is no duration; ``remarks``: what is odd.
+    """Properties of the media in a finished file. ``error``: why there is no duration; ``remarks``: anomalies.
 
-    A new field stands here with a default, in ``metadata_generator.media``, in what ``Ffprobe`` asks for, in
-    ``metadata_generator.document`` and in ``docs/metadata.schema.json``. Its type, as that of a field of
-    ``MediaStream``, is one of ``redis_client.format.KINDS``: else no record keeps what was found.
+    To add a field, define it here with a default, and extend ``metadata_generator.media``, the arguments of
+    ``Ffprobe``, ``metadata_generator.document`` and ``docs/metadata.schema.json``. Its type, like that of a field of
+    ``MediaStream``, must be one of ``redis_client.format.KINDS``; otherwise checkpoints do not keep it.
     """
 
     duration_seconds: float | None = None
@@ -355,7 +356,7 @@ class Probe:
 
 
 class Writers(StrEnum):
-    """Whether somebody still has the file open for writing, as far as the operating system can prove it."""
+    """Whether a process still has the file open for writing, as far as the operating system can prove it."""
 
     NONE = "none"
     PRESENT = "present"
@@ -363,10 +364,10 @@ class Writers(StrEnum):
 
 
 class Answer(StrEnum):
-    """What the store said to a completion."""
+    """The store's answer to a completion."""
 
     DONE = "done"
-    NONE = "none"  # silence, a cut connection, 5xx, 403: it may have happened, or may happen yet
+    NONE = "none"  # no response, a broken connection, 5xx, 403: it may have happened, or may still happen
     PRECONDITION_FAILED = "precondition_failed"
     CONFLICT = "conflict"
     UPLOAD_GONE = "upload_gone"

@@ -1,6 +1,6 @@
-"""Where a stream goes on whose record survived, and with which parts: record, store and disk become one.
+"""Where to resume a stream from its checkpoint, and with which parts: reconciles checkpoint, store and disk.
 
-Pure. No record is believed alone: a part counts when the store lists it, an object when it is looked at.
+Pure. No checkpoint is trusted alone: a part counts if the store lists it, an object after it was checked.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from .recording import Checkpoint, Identity, Part, PartSchedule, Status, StoredO
 def merge_parts(
     recorded: Mapping[int, Part], listed: Mapping[int, StoredPart], now: datetime, *, atomic: bool = True
 ) -> dict[int, Part]:
-    """The parts to go on with: those that the store lists, with what the record knows of the same part.
+    """The parts to continue with: those that the store lists, combined with the checkpoint's knowledge of the same
+    part.
 
-    A part that only the record knows is not in S3; one that only the store knows is believed as far as its
-    checksum goes, and is compared with the file at the seal like any other. So is one that both know differently:
-    it was sent again, and nobody heard the answer. But not of a store that is not ``atomic``: killed then, it may
-    list the new part's checksum and hold the old one's bytes (seen: VersityGW with its metadata in files of their
-    own). There it is sent once more.
+    A part that only the checkpoint knows is not in S3. One that only the store knows is trusted as far as its checksum
+    goes, and is compared with the file at the seal like any other. The same applies if both differ: the part was sent
+    again and the answer was lost. An exception is a store that is not ``atomic``: killed at that moment, it may list
+    the new part's checksum and hold the old part's bytes (observed with VersityGW with its metadata in separate files).
+    There the part is sent once more.
     """
     merged = {}
     for number, stored in listed.items():
@@ -41,19 +42,19 @@ def merge_parts(
 def schedule_of(
     listed: Mapping[int, StoredPart], preferred: PartSchedule, limits: Limits = S3_LIMITS
 ) -> PartSchedule | None:
-    """The schedule by which the listed parts were cut; None when no schedule of ours explains them.
+    """The schedule by which the listed parts were cut; None if none of our schedules explains them.
 
-    It follows from the parts alone, never from today's chunk size; only whether further parts would grow is taken
-    from ``preferred`` where the parts do not tell.
+    It follows from the parts alone, never from the current chunk size. ``preferred`` only decides whether further parts
+    grow, if the parts do not show it.
     """
     if not listed:
         return None
     first = min(listed)
     size = listed[first].size
-    steps = dict.fromkeys((preferred.step, None))  # ours is tried first, then the usual one
+    steps = dict.fromkeys((preferred.step, None))  # the preferred step first, then the usual one
     doubled = min((number for number, part in listed.items() if part.size > size), default=None)
     if first == 1 and doubled is not None and doubled - 1 != limits.parts_per_step:
-        steps[doubled - 1] = None  # begun with another step: the first larger part tells
+        steps[doubled - 1] = None  # begun with another step: the first larger part shows it
     growing = [PartSchedule(size >> ((first - 1) // (s or limits.parts_per_step)), True, s) for s in steps]
     candidates = [*growing, PartSchedule(size, growing=False)]
     for schedule in sorted(candidates, key=lambda candidate: candidate.growing is not preferred.growing):
@@ -63,23 +64,23 @@ def schedule_of(
 
 
 def _is_cut_by(schedule: PartSchedule, listed: Mapping[int, StoredPart], limits: Limits) -> bool:
-    """All whole but one: the tail, behind which parts are left of a file that was longer."""
+    """Whether all parts are whole except one: the tail, after which parts of a longer file may remain."""
     missing = [part_size(schedule, number, limits) - part.size for number, part in listed.items()]
     return min(missing) >= 0 and sum(size > 0 for size in missing) <= 1
 
 
 def left_behind(records: Iterable[Checkpoint]) -> tuple[Superseded, ...]:
-    """What the successor of these streams is to clean up after it: their uploads, and those they had left before."""
+    """The uploads that the successor of these streams must clean up: theirs, and those that they had left before."""
     found = list(records)
     own = [Superseded(r.key, r.upload_id, r.stream_id, r.started_at) for r in found]
     return (*own, *(old for record in found for old in record.superseded))
 
 
 def believable(records: Iterable[Checkpoint]) -> list[Checkpoint]:
-    """One record for each file, and no upload for a key that several files claim: what two daemons have left in one
-    Redis, or a record that says what is not true.
+    """One checkpoint for each file, and no upload for a key that several files claim. Such conflicts come from two
+    daemons that shared one Redis, or from a wrong checkpoint.
 
-    Of a file's records that with the most parts goes on, and cleans up after the others.
+    Of several checkpoints of a file the one with the most parts continues, and cleans up after the others.
     """
     of_file: dict[Identity, list[Checkpoint]] = {}
     for record in records:
@@ -96,7 +97,7 @@ def _successor(alike: list[Checkpoint]) -> Checkpoint:
 
 
 def _begun_anew(record: Checkpoint) -> Checkpoint:
-    """Nobody can tell whose the upload is: the store's conditions decide who gets the key."""
+    """The upload's owner cannot be determined: the store's conditional writes decide which stream gets the key."""
     return replace(
         record,
         status=Status.ACTIVE,
@@ -115,7 +116,7 @@ def _begun_anew(record: Checkpoint) -> Checkpoint:
 
 
 def is_still_described(stored: StoredObject | None, checkpoint: Checkpoint) -> bool:
-    """Whether the object is there that a checkpoint says is proved, and can be this file's."""
+    """Whether the object that a checkpoint calls proved exists and can belong to this file."""
     manifest = checkpoint.manifest
     if stored is None or manifest is None or stored.etag != checkpoint.etag:
         return False
@@ -125,7 +126,7 @@ def is_still_described(stored: StoredObject | None, checkpoint: Checkpoint) -> b
 
 
 class Resume(StrEnum):
-    """Where a recovered stream goes on."""
+    """Where a recovered stream resumes."""
 
     BEGIN = "begin"
     UPLOAD = "upload"
@@ -134,7 +135,7 @@ class Resume(StrEnum):
 
 
 def where_to_resume(checkpoint: Checkpoint) -> Resume:
-    """The step that a stream whose record survived goes on with; each begins by asking the store."""
+    """The step at which a recovered stream resumes; each step begins by querying the store."""
     if checkpoint.etag is not None and checkpoint.manifest is not None:
         return Resume.DESCRIBE
     if checkpoint.upload_id is None:

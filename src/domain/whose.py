@@ -1,7 +1,7 @@
-"""Whose object is at a key: told by its metadata, its size and its checksum, never by its name.
+"""Determines who owns the object at a key, from its metadata, size and checksum, never from its name.
 
-Pure. The metadata are given once, when an upload begins, and stay with the object whatever happens to the record in
-Redis; so they say which file an object was made from, and a stranger's object says nothing.
+Pure. The metadata are set once, when an upload begins, and stay with the object whatever happens to the checkpoint in
+Redis. They identify the file that an object was made from; another program's object has none.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from enum import StrEnum
 from .recording import Identity, PartSchedule, Snapshot, StoredObject
 
 FORMAT_VERSION = "1"
-#: Of an object whose schedule has another step than 1,000, which readers of version 1 would cut elsewhere.
+#: For objects whose schedule has a step other than 1,000, which readers of version 1 would cut differently.
 FORMAT_WITH_STEP = "2"
 _PREFIX = "cefmp4-"
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What an object's metadata say of the recording that it was made from."""
+    """The source recording that an object's metadata describe."""
 
     stream_id: str
     path: str
@@ -28,7 +28,7 @@ class Origin:
 
 
 def object_metadata(stream_id: str, path: str, identity: Identity, schedule: PartSchedule) -> dict[str, str]:
-    """The metadata given at the beginning of an upload; ``path`` is already plain ASCII."""
+    """The metadata for a new upload; ``path`` is already plain ASCII."""
     step = {f"{_PREFIX}step": str(schedule.step)} if schedule.step else {}
     return {
         f"{_PREFIX}format": FORMAT_WITH_STEP if step else FORMAT_VERSION,
@@ -42,7 +42,7 @@ def object_metadata(stream_id: str, path: str, identity: Identity, schedule: Par
 
 
 def origin_of(metadata: Mapping[str, str]) -> Origin | None:
-    """Where an object comes from; None when it is not one of ours, or of a format that we do not know."""
+    """The origin of an object; None if it is not one of ours, or if its format is unknown."""
     if metadata.get(f"{_PREFIX}format") not in (FORMAT_VERSION, FORMAT_WITH_STEP):
         return None
     try:
@@ -53,12 +53,12 @@ def origin_of(metadata: Mapping[str, str]) -> Origin | None:
 
 
 class Ownership(StrEnum):
-    """Whose object is at a key."""
+    """The owner of the object at a key."""
 
     FREE = "free"
     SAME = "same"  # byte for byte this recording, whoever completed it
     UNKNOWN = "unknown"  # same size, bytes not compared yet
-    OURS = "ours"  # made from this very file, which has changed since: to be brought up to date
+    OURS = "ours"  # made from this very file, which has changed since: to be replaced
     EARLIER = "earlier"  # an earlier recording of this name
     STRANGER = "stranger"
 
@@ -66,10 +66,10 @@ class Ownership(StrEnum):
 def whose_object(
     stored: StoredObject | None, *, path: str, snapshot: Snapshot, crc64: int | None, stored_crc64: int | None
 ) -> Ownership:
-    """Whose object is at the key that a recording wants.
+    """The owner of the object at the key that a recording wants.
 
-    ``crc64`` is the file's, ``stored_crc64`` the object's, each None until known. Without a birth time an inode
-    proves nothing (it may have been used again), so such an object is never taken for ours by identity alone.
+    ``crc64`` is the file's, ``stored_crc64`` the object's, each None until known. Without a birth time an inode proves
+    nothing (it may have been reused), so such an object never counts as ours by identity alone.
     """
     if stored is None:
         return Ownership.FREE
@@ -87,9 +87,9 @@ def whose_object(
 
 
 def is_ours(stored: StoredObject, stream_id: str, identity: Identity, size: int) -> bool:
-    """Whether an object was made by this stream, or by one of this very file whose record was lost.
+    """Whether an object was made by this stream, or by a stream of this very file whose checkpoint was lost.
 
-    An object that is longer than the file was an earlier recording in it.
+    An object that is longer than the file was made from an earlier recording in it.
     """
     origin = origin_of(stored.metadata)
     if origin is None:
