@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections import Counter
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.harness import canary, rotation, servers, workers
+from tests.harness import canary, rotation, servers, service_models, workers
 
 #: For ``--hypothesis-profile nightly``; what fails is kept in ``.hypothesis`` and tried first by the next run.
 settings.register_profile(
@@ -37,13 +38,26 @@ _NEEDS = {
     "prometheus": ("promtool", "prometheus"),
     "systemd": ("systemd-analyze", "strace"),
 }
+#: Three lives of a simulated daemon make as many objects; the usual 700 have the collector run every few milliseconds.
+_GARBAGE = 10_000
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The workers take the cases that the first process takes."""
+    """The workers take the cases that the first process takes. Whatever collecting the tests makes stays."""
+    gc.disable()
     os.environ.setdefault(rotation.SEED, rotation.seed())
+    service_models.share()
     if config.pluginmanager.has_plugin("xdist"):
         config.pluginmanager.register(workers)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """From here on the collector looks at what tests make only: thousands of tests and all modules are left out."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE)
+    gc.enable()
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
