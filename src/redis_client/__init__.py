@@ -1,11 +1,11 @@
-"""The memory: checkpoints in Redis.
+"""Checkpoints in Redis.
 
-redis-py is known here alone. Keys, sets and the format of what is written are this room's own; a value that cannot be
-read is set aside under another key, never guessed at.
+The only package that uses redis-py. It defines the Redis keys, the sets and the storage format. A value that cannot be
+read is set aside under another key, never guessed.
 
-``checkpoints`` fulfils the port of that name in ``domain.ports``. ``names`` and ``format`` say what lies where and how
-it is written down, ``reader`` and ``writer`` do it, ``quarantine`` moves aside what cannot be used, and ``connection``
-is the one exchange with Redis under all of them, with ``turns`` at its connections. ``probe_notes`` are for the store.
+``checkpoints`` implements the port of that name in ``domain.ports``. ``names`` defines the keys and ``format`` the
+encoding; ``reader`` and ``writer`` use them, and ``quarantine`` sets invalid values aside. ``connection`` makes the
+requests for all of them, and ``turns`` limits its connections. ``probe_notes`` stores notes for the store's probe.
 """
 
 from .checkpoints import RedisCheckpoints

@@ -1,7 +1,7 @@
-"""Checkpoints in Redis: whole, versioned records, each written at once, none of them trusted blindly.
+"""Checkpoints in Redis: whole, versioned, each written atomically, none of them trusted blindly.
 
-What is where: ``names``. A Redis that was emptied or rolled back under a living daemon gets the whole record again with
-the next write, and ``keep_records`` writes those anew that nobody writes to.
+``names`` lists the keys. If Redis loses its data or is rolled back while the daemon runs, the next write of a stream
+writes its whole checkpoint again, and ``keep_records`` rewrites those of streams that do not write.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from .writer import RedisWriter
 
 log = logging.getLogger(__package__)
 
-KEPT_SECONDS = 5.0  # so often it is asked whether Redis still knows the streams
-#: Of more names than these nothing is remembered, and it begins anew: then the keys of each are listed once more.
+KEPT_SECONDS = 5.0  # interval for checking whether Redis still has the streams
+#: Maximum number of remembered names. Above it all are dropped, and the keys of each name are listed once more.
 MOST_NAMES = 10_000
 
 
 class RedisCheckpoints:
     """``ports.Checkpoints`` in one Redis; an async context manager, one for the process.
 
-    Entering it asks Redis for nothing, so that the daemon starts while Redis is away. Every method but
-    ``save_part`` and ``ping`` waits until Redis is back.
+    Entering it makes no request, so that the daemon starts during an outage of Redis. Every method except ``save_part``
+    and ``ping`` waits until Redis is available.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class RedisCheckpoints:
     # -- the port -----------------------------------------------------------------------------------------------
 
     async def load(self) -> list[Checkpoint]:
-        """Every stream that is active, pending completion or failed; what cannot be read is set aside."""
+        """Every stream that is active, pending completion or failed; invalid checkpoints are set aside."""
         await self._retried("load", lambda: self._quarantine.set_aside_wrong_types("load"))
         found = [await self._load_one(stream_id) for stream_id in sorted(await self._reader.members())]
         return [checkpoint for checkpoint in found if checkpoint is not None]
@@ -84,21 +84,21 @@ class RedisCheckpoints:
             await self._retried("load", lambda: self._quarantine.set_aside("load", parts, "it is not a hash"))
         for number, reason in read.left_out.items():
             self._quarantine.report(parts + b"[" + number + b"]", f"part ignored: {reason}")
-        # A part that was left out is still in Redis: then no revision fits, and the next write writes all anew.
+        # An ignored part is still in Redis: then no revision matches, and the next write rewrites everything.
         self._writer.was_loaded(read.checkpoint, b"" if read.left_out else read.revision)
         return read.checkpoint
 
     async def save(self, checkpoint: Checkpoint) -> None:
-        """Write the whole record; of its parts only those that Redis does not have yet."""
+        """Write the whole checkpoint; of its parts only those that Redis does not have yet."""
         await self._retried("save", lambda: self._writer.write("save", checkpoint, checkpoint.parts, keep=False))
 
     async def save_part(self, checkpoint: Checkpoint, parts: Sequence[Part]) -> None:
-        """Write the record with these parts added to those that it has. Raises ``RedisUnavailable`` at once."""
+        """Write the checkpoint with these parts added to the stored ones. Raises ``RedisUnavailable`` at once."""
         added = {**checkpoint.parts, **{part.number: part for part in parts}}
         await self._writer.write("save_part", checkpoint, added, keep=True)
 
     async def finish(self, checkpoint: Checkpoint, marker: Marker) -> None:
-        """Remove the stream's keys, leave the marker and a member of ``streams:completed``."""
+        """Remove the stream's keys, and write the marker and a member of ``streams:completed``."""
         stream_id = checkpoint.stream_id.encode()
         commands = [
             *self._writer.membership(stream_id, Status.COMPLETED),
@@ -110,12 +110,12 @@ class RedisCheckpoints:
             await self._retried("finish", lambda: self._quarantine.commit("finish", [("DEL", self._names.of(NUMBERS))]))
 
     async def forget(self, stream_id: str) -> None:
-        """Remove all that Redis has of a stream."""
+        """Remove all keys of a stream."""
         commands = [("SREM", self._names.of(name), stream_id.encode()) for name in ALL_SETS]
         await self._retried("forget", lambda: self._writer.remove("forget", stream_id, commands))
 
     def _number_commands(self, checkpoint: Checkpoint) -> list[Command]:
-        """The last answer is how many names are remembered."""
+        """The last reply is the number of remembered names."""
         number = checkpoint.number or 1
         name = natural_of(checkpoint.key, number) if number > 1 else None
         if name is None:
@@ -124,7 +124,7 @@ class RedisCheckpoints:
         return [("HSET", key, name.encode(), value), ("HLEN", key)]
 
     async def marker(self, identity: Identity) -> Marker | None:
-        """What a completed stream of this file left; None too when that was for another bucket."""
+        """The marker of a completed stream of this file; None also if it belongs to another bucket."""
         hashes = [self._names.of(MARKERS)]
         found = await self._retried(
             "marker", lambda: self._quarantine.making_way("marker", lambda: self._reader.marker(identity), hashes)
@@ -132,7 +132,7 @@ class RedisCheckpoints:
         return await self._usable(identity, found)
 
     async def remembered(self, identity: Identity, name: str) -> tuple[Marker | None, int | None]:
-        """The marker, and the highest number of the name; what is no number is none."""
+        """The marker, and the highest number of the name; None for a value that is not a number."""
         hashes = [self._names.of(MARKERS), self._names.of(NUMBERS)]
 
         async def ask() -> tuple[Marker | Unreadable | None, int | None]:
@@ -148,7 +148,7 @@ class RedisCheckpoints:
         return None
 
     async def put_marker(self, marker: Marker) -> None:
-        """Leave a marker, and a member of ``streams:completed``, for an object that was proved without a record."""
+        """Write a marker, and a member of ``streams:completed``, for an object that was proved without a checkpoint."""
         commands = [
             ("HSET", self._names.of(MARKERS), marker_field(marker.snapshot.identity), encode_marker(marker)),
             ("SADD", self._names.of(SETS[Status.COMPLETED]), marker.stream_id.encode()),
@@ -158,17 +158,18 @@ class RedisCheckpoints:
     # -- beside the port ----------------------------------------------------------------------------------------
 
     async def ping(self) -> None:
-        """Ask Redis once whether it is there. Raises ``RedisUnavailable``. Once it is again, nobody sleeps on."""
+        """Check once whether Redis is available. Raises ``RedisUnavailable``. If it is available again, wake all
+        waiting retries."""
         await self._connection.ping()
 
     async def beside(self, verb: str, name: str, *arguments: bytes) -> Any:
-        """One command about a key of this daemon's that is no stream's. One attempt, and none that takes long."""
+        """One command about a key of this daemon that belongs to no stream. One attempt, with a short timeout."""
         command: Command = (verb, self._names.of(name.encode()), *arguments)
         (answer,) = await self._connection.run("beside", [command], transaction=False, seconds=PING_SECONDS)
         return answer
 
     async def warn_about_configuration(self) -> None:
-        """Emit a moment when Redis may evict records or forget them in a restart; silent where CONFIG is forbidden."""
+        """Emit a moment if Redis may evict keys or lose them in a restart; silent if CONFIG is forbidden."""
         asked = [("CONFIG GET", name) for name in ("maxmemory-policy", "appendonly", "save")]
         try:
             replies = await self._retried(
@@ -185,20 +186,20 @@ class RedisCheckpoints:
             self._emit(moments.RedisDurabilityRisk(reason="persistence is off: set appendonly to yes"))
 
     async def keep_records(self) -> None:
-        """Never ends: whatever made Redis forget streams that this process has written, it gets them again.
+        """Runs until cancelled: if Redis loses streams that this process has written, write them again.
 
-        Each record is written together with its place in one of the sets, so the sets tell what is gone. A living
-        stream would write its own with its next part; one that has failed, and is kept, would never.
+        Each checkpoint is written together with its set membership, so the sets show what is missing. An active stream
+        would rewrite its checkpoint with its next part, but a failed one never would.
         """
         while True:
             await self._policy.rest(KEPT_SECONDS)
-            written = self._writer.written  # before the sets are read: what is written meanwhile is none of the lost
+            written = self._writer.written  # before reading the sets: streams written meanwhile are not missing
             await self._retried("load", lambda: self._quarantine.set_aside_wrong_types("load"))
             held = await self._reader.members()
             lost = [stream_id for stream_id in written if stream_id.encode() not in held]
             anew = []
             for stream_id in lost:
-                with suppress(RedisUnavailable):  # no other waits for it: it is among the lost the next time, too
+                with suppress(RedisUnavailable):  # nothing else waits for it: it is still missing at the next check
                     anew.append(await self._writer.write_anew(stream_id))
             if any(anew):
                 self._emit(moments.RedisDataLost(records=sum(anew)))

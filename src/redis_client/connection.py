@@ -1,7 +1,7 @@
-"""One exchange with Redis: all commands together, in a given time, with answers that are known to belong to them.
+"""Requests to Redis: several commands at once, with a timeout, and replies that are verified to belong to them.
 
-A connection may still hold answers to what another task had asked. So each exchange ends with a question of its own,
-and answers of another shape than expected are an answer to something else: they are asked for again.
+A connection may still hold replies to another task's commands. So each request ends with a unique PING, and replies of
+an unexpected shape are treated as belonging to other commands: the request is repeated.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from .turns import RedisTurns
 T = TypeVar("T")
 Command = tuple[bytes | str | int, ...]
 
-PING_SECONDS = 2.5  # less than whoever asks for readiness waits, so that the silence is told
-COMMAND_SECONDS = 15.0  # around everything: waiting for a connection, connecting, asking, reading the answer
+PING_SECONDS = 2.5  # shorter than the timeout of a readiness check, so that the cause is reported
+COMMAND_SECONDS = 15.0  # for the whole request: waiting for a connection, connecting, sending, reading the reply
 
 
 class RedisConnection:
-    """Connections to one Redis, and turns at them; an async context manager. Entering it asks Redis for nothing."""
+    """Connections to one Redis, limited by turns; an async context manager. Entering it makes no request."""
 
     def __init__(self, url: str, *, policy: RetryPolicy, emit: moments.Emit, connections: int) -> None:
         self._url = url
@@ -42,7 +42,7 @@ class RedisConnection:
         self._connections = connections
         self._turns = RedisTurns(connections)
         self._client: Redis | None = None
-        self._missed = False  # by the last look whether it is there
+        self._missed = False  # whether the last readiness check failed
         nonce = secrets.token_hex(8)
         self._questions = (f"{nonce}-{number}" for number in count(1))
 
@@ -56,23 +56,24 @@ class RedisConnection:
             await client.aclose()
 
     def _pool(self) -> BlockingConnectionPool:
-        """Explicit about everything that a version of redis-py might change; the URL may set the time limits."""
+        """Sets every option that a version of redis-py might change; the URL may set the timeouts."""
         try:
             asked: dict[str, Any] = dict(parse_url(self._url))
-        except ValueError:  # its text may quote the password
+        except ValueError:  # the exception text may quote the password
             raise RedisOperationError("REDIS_URL is not a redis://, rediss:// or unix:// URL") from None
         limits = {"socket_timeout": 5.0, "socket_connect_timeout": 5.0, "health_check_interval": 15, "timeout": 5.0}
         fixed = {
             "max_connections": self._connections,
-            "retry": Retry(NoBackoff(), 0),  # repeated in one place only
+            "retry": Retry(NoBackoff(), 0),  # retries happen in one place only
             "retry_on_timeout": False,
             "decode_responses": False,
-            "protocol": 2,  # with 3, redis-py no longer refuses a connection that has an unread reply in it
+            "protocol": 2,  # with 3, redis-py no longer refuses a connection that has an unread reply
         }
         return BlockingConnectionPool(**{**limits, **asked, **fixed})
 
     async def ping(self) -> None:
-        """Ask Redis once whether it is there. Raises ``RedisUnavailable``. Once it is again, nobody sleeps on."""
+        """Check once whether Redis is available. Raises ``RedisUnavailable``. If it is available again, wake all
+        waiting retries."""
         try:
             await self.run("ping", [("PING",)], transaction=False, seconds=PING_SECONDS)
         except RedisUnavailable as exc:
@@ -84,16 +85,16 @@ class RedisConnection:
             self._policy.bell.ring()
 
     async def run_if_allowed(self, operation: str, commands: Sequence[Command]) -> list[Any]:
-        """As ``run``, for what this daemon can do without. Raises ``RedisRejected`` where it is forbidden."""
+        """Like ``run``, for commands that the daemon can do without. Raises ``RedisRejected`` if they are forbidden."""
         try:
             return await self.run(operation, commands, transaction=False)
         except RedisUnavailable as exc:
-            if isinstance(exc.__cause__, NoPermissionError):  # the right is not needed: do not wait for it
+            if isinstance(exc.__cause__, NoPermissionError):  # the permission is not required: do not wait for it
                 raise RedisRejected(str(exc), operation=operation, code="NOPERM") from exc
             raise
 
     async def retried(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
-        """Again and again, until Redis is there. Raises ``RedisRejected``, which waiting does not change."""
+        """Retry until Redis is available. Raises ``RedisRejected``, which no retry changes."""
         return await until_it_works(f"redis.{operation}", call, policy=self._policy, emit=self._emit)
 
     async def run(
@@ -122,11 +123,11 @@ class RedisConnection:
         assert self._client is not None, "used outside of its async with"
         task = asyncio.current_task()
         cancels = task.cancelling() if task else 0
-        # Always a pipeline: cancelled, it gives its connection back even when it is cancelled twice.
+        # Always a pipeline: it returns its connection even if it is cancelled twice.
         pipe = self._client.pipeline(transaction=transaction)
         question = next(self._questions)
-        # Answered with the same word, so that answers to other questions are told from ours. One argument: redis-py
-        # takes any answer to a PING that it knows as such for PONG or not.
+        # Echoed by Redis, so that replies to other commands are detected. One argument: redis-py accepts any reply to a
+        # PING that it recognises as one.
         for command in (*commands, (f"PING {question}",)):
             pipe.execute_command(*command)
         try:
@@ -137,7 +138,7 @@ class RedisConnection:
                 raise ResponseError("the replies belong to other commands")
         except (RedisError, OSError, *UNREADABLE_ANSWER) as exc:  # the built-in TimeoutError is an OSError
             if task and task.cancelling() > cancels:
-                raise asyncio.CancelledError from exc  # swallowed as below: nobody is there to ask again for
+                raise asyncio.CancelledError from exc  # swallowed as below: no caller is left to retry for
             error = ResponseError(f"unexpected reply: {exc}") if isinstance(exc, UNREADABLE_ANSWER) else exc
             if isinstance(error, ResponseError) and said(error)[0] in ("", "READONLY"):
                 await self._connect_anew()
@@ -148,8 +149,8 @@ class RedisConnection:
         return answers
 
     async def _connect_anew(self) -> None:
-        """After a failover the name in REDIS_URL leads to another server: old connections would never see it. One whose
-        answers were not understood may have more of them to come."""
+        """After a failover the host name in REDIS_URL leads to another server, which old connections would never
+        notice. A connection with an unexpected reply may have more of them queued."""
         assert self._client is not None
         with suppress(RedisError, OSError):
             await self._client.connection_pool.disconnect(inuse_connections=False)
@@ -172,7 +173,7 @@ def bytes_or_none(answer: object) -> bytes | None:
 
 @contextmanager
 def reading(operation: str) -> Iterator[None]:
-    """Round the reading of an answer: one of another shape than its question's is asked for again."""
+    """Wraps the decoding of a reply: a reply of an unexpected shape raises an error that is retried."""
     try:
         yield
     except UNREADABLE_ANSWER as exc:
@@ -181,7 +182,7 @@ def reading(operation: str) -> Iterator[None]:
 
 
 def _without_wrong_type(reply: Any) -> Any:
-    """None in place of the error that the key holds another type. Raises any other error."""
+    """None in place of the error that the key has another type. Raises any other error."""
     if isinstance(reply, ResponseError):
         if said(reply)[0] != "WRONGTYPE":
             raise reply

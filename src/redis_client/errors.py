@@ -1,4 +1,4 @@
-"""What went wrong, from redis-py's errors to ours: sorted by what the caller should do, with what to change."""
+"""Translates redis-py's errors into ours, by what the caller should do, with a hint about what to change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..retry import ErrorClass
 
 
 class RedisRejected(RedisOperationError, Permanent):
-    """Redis understood the command and will never accept it. ``code`` is the first word of its answer."""
+    """Redis understood the command and will never accept it. ``code`` is the first word of its reply."""
 
     def __init__(self, message: str, *, operation: str = "", hint: str = "", code: str = "") -> None:
         super().__init__(message, operation=operation, hint=hint)
@@ -30,7 +30,7 @@ _AUTHENTICATION = (
     True,
     "check the user name and the password in REDIS_URL, or, with REDIS_HOST, REDIS_USERNAME and REDIS_PASSWORD",
 )
-_HINTS: Mapping[str, tuple[bool, str]] = {  # Redis's word: (somebody must change something, what)
+_HINTS: Mapping[str, tuple[bool, str]] = {  # error code of Redis: (whether a change is required, hint)
     "NOAUTH": (
         True,
         "Redis requires a password, and REDIS_URL has none: write redis://:password@host:6379/0, or set "
@@ -69,7 +69,7 @@ _UNKNOWN_HOST = (
     "containers and redis://localhost:6379/0 on the host",
 )
 _AWAY = (False, "check that Redis is running and that REDIS_URL is correct")
-#: What redis-py raises when an answer has another shape than its question's.
+#: What redis-py raises if a reply has another shape than expected.
 UNREADABLE_ANSWER = (TypeError, ValueError, LookupError, AttributeError)
 _MISLED = (
     False,
@@ -78,7 +78,8 @@ _MISLED = (
 
 
 def translate(exc: Exception, *, operation: str) -> RedisOperationError:
-    """Sort redis-py's error. The message has Redis's own words, never a password (the URL is in none of them)."""
+    """Translate redis-py's error. The message contains Redis's own words, never a password (it never contains the
+    URL)."""
     code, text = said(exc)
     found = _trouble(exc, code, text)
     if found is None:
@@ -88,7 +89,7 @@ def translate(exc: Exception, *, operation: str) -> RedisOperationError:
 
 
 def said(exc: BaseException) -> tuple[str, str]:
-    """Redis's error word and sentence, without the command that redis-py puts before an error in a transaction."""
+    """Redis's error code and message, without the command that redis-py prepends in a transaction."""
     text = str(exc) or type(exc).__name__
     if " of pipeline caused error: (" in text:
         text = text.partition(" of pipeline caused error: (")[2].strip("(),'\"")
@@ -108,9 +109,9 @@ def _trouble(exc: Exception, code: str, text: str) -> tuple[bool, str] | None:
         return _UNKNOWN_HOST if _does_not_resolve(exc) else _AWAY
     if "DB index" in text:
         return _NO_DATABASE
-    if isinstance(exc, ResponseError) and not code:  # redis-py's own words: the answers do not fit the questions
+    if isinstance(exc, ResponseError) and not code:  # redis-py's own message: the replies do not fit the commands
         return _MISLED
-    # The rest of Redis's own words is about its state (NOREPLICAS, DENIED, …); these two are about the command.
+    # All other error codes are about the state of Redis (NOREPLICAS, DENIED, …); these two are about the command.
     return (
         None
         if code in ("ERR", "WRONGTYPE", "")
@@ -119,7 +120,7 @@ def _trouble(exc: Exception, code: str, text: str) -> tuple[bool, str] | None:
 
 
 def _does_not_resolve(exc: BaseException) -> bool:
-    """Whether the name of the host led to no address; redis-py tells by what it was handling when it raised."""
+    """Whether the host name did not resolve; redis-py shows this by the exception that it was handling."""
     found: BaseException | None = exc
     while found is not None and not isinstance(found, socket.gaierror):
         found = found.__cause__ or found.__context__
@@ -127,7 +128,7 @@ def _does_not_resolve(exc: BaseException) -> bool:
 
 
 def error_class(exc: BaseException) -> ErrorClass:
-    """The word by which the metrics tell redis-py's error."""
+    """The error class for the metrics."""
     text = said(exc)
     if text[0] in ("NOAUTH", "WRONGPASS", "NOPERM") or isinstance(exc, AuthenticationError):
         return ErrorClass.DENIED

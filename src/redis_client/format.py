@@ -1,9 +1,9 @@
-"""How a stream's record is written down in Redis: readable with ``redis-cli``, strict when read.
+"""The storage format of a checkpoint in Redis: readable with ``redis-cli``, strictly validated when read.
 
-``docs/formats.md`` lists the fields. A record carries the version of its format and its own stream id; what cannot
-be read raises one of ``UNREADABLE`` and is to be set aside, never guessed. Paths keep every byte: what is not UTF-8
-is percent-encoded. Names of the project's first documents (``s3_key_prefix``, ``size_bytes``) are written beside ours
-for those who look into Redis; nothing here reads them.
+``docs/formats.md`` lists the fields. A checkpoint contains its format version and its own stream ID. Invalid values
+raise one of ``UNREADABLE`` and are set aside, never guessed. Paths keep every byte: bytes that are not UTF-8 are
+percent-encoded. The names from the project's first documents (``s3_key_prefix``, ``size_bytes``) are written in
+addition, for people who inspect Redis; nothing here reads them.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ from ..domain import (
 
 T = TypeVar("T")
 FORMAT_VERSION = 1
-#: Of what has a part schedule with another step than 1,000, which readers of version 1 would cut elsewhere.
+#: For checkpoints whose part schedule has a step other than 1,000, which readers of version 1 would cut differently.
 FORMAT_WITH_STEP = 2
 
-#: What a decoder of ours raises for bytes that are no record (RecursionError: JSON nested without end; OverflowError: a
-#: time whose zone leads out of the calendar).
+#: What our decoders raise for invalid data (RecursionError: deeply nested JSON; OverflowError: a time whose zone leads
+#: out of the calendar).
 UNREADABLE = (ValueError, KeyError, TypeError, RecursionError, OverflowError)
-#: So many parts are encoded or decoded before other tasks get their turn: about 5 ms.
+#: Number of parts that are encoded or decoded before other tasks run: about 5 ms.
 PARTS_AT_ONCE = 500
-_LONGEST_KEY = 1024  # bytes; S3 takes none above, nor parts with a higher number
+_LONGEST_KEY = 1024  # bytes; the limit of S3, also for part numbers
 _LAST_PART = 10_000
-_BEFORE_1970 = -(1 << 63)  # a clock that was wrong is no reason to lose a record
+_BEFORE_1970 = -(1 << 63)  # a wrong clock must not make a checkpoint invalid
 _ESCAPE = re.compile(r"%(.{0,2})", re.DOTALL)
 
 
@@ -59,7 +59,7 @@ def escape_path(path: str) -> str:
 
 
 def unescape_path(text: str) -> str:
-    """The path that ``escape_path`` was given. Raises ``ValueError`` for what it never writes."""
+    """The original path of ``escape_path``'s result. Raises ``ValueError`` for text that it never produces."""
 
     def unescaped(found: re.Match[str]) -> str:
         if not re.fullmatch(r"25|[89A-F][0-9A-F]", found[1]):
@@ -79,12 +79,12 @@ def _path(path: str) -> str:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r:.80} is not text")
-    value.encode()  # JSON can name half a character, which no request can carry
+    value.encode()  # JSON can contain half a surrogate pair, which no request can send
     return value
 
 
 def _word(value: object) -> str:
-    """What the store gave: any text without control characters."""
+    """A value from the store: any text without control characters."""
     if any(char < " " or char == "\x7f" for char in _text(value)):
         raise ValueError(f"{value!r:.80} has a control character")
     return str(value)
@@ -232,7 +232,7 @@ def _probe_to(probe: Probe) -> bytes:
     return _dump(asdict(probe))
 
 
-#: The types that a field of a film may have, as they are annotated.
+#: The types that a field of the media description may have, as they are annotated.
 KINDS: Mapping[str, tuple[type, ...]] = {
     "str": (str,),
     "str | None": (str, NoneType),
@@ -243,7 +243,7 @@ KINDS: Mapping[str, tuple[type, ...]] = {
 
 
 def _probe_from(raw: bytes) -> Probe | None:
-    """None for what no release of ours writes: the file is asked again, and the record is no worse for it."""
+    """None for a value that no release of ours writes: ffprobe is run again, and the checkpoint stays valid."""
     try:
         values = _parse(raw)
         streams = tuple(MediaStream(**_told(MediaStream, stream)) for stream in values.pop("streams", ()))
@@ -254,7 +254,7 @@ def _probe_from(raw: bytes) -> Probe | None:
 
 
 def _told(kind: type[Probe | MediaStream], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of one of these nouns, each of the type that it has there. Raises one of ``UNREADABLE``."""
+    """The field values of one of these types, each validated. Raises one of ``UNREADABLE``."""
     types = {field.name: KINDS.get(str(field.type), ()) for field in fields_of(kind)}
     wrong = [name for name, value in values.items() if type(value) not in types[name]]
     if wrong or not all(math.isfinite(value) for value in values.values() if isinstance(value, float)):
@@ -263,7 +263,7 @@ def _told(kind: type[Probe | MediaStream], values: Mapping[str, Any]) -> dict[st
 
 
 def encode_part(stream_id: str, part: Part) -> bytes:
-    """One part as the JSON under its number; it names its stream."""
+    """One part as the JSON under its number; it contains its stream ID."""
     return _dump(
         {
             "v": FORMAT_VERSION,
@@ -281,7 +281,7 @@ def encode_part(stream_id: str, part: Part) -> bytes:
 
 
 def decode_part(stream_id: str, number: bytes, raw: bytes) -> Part:
-    """The part again. Raises one of ``UNREADABLE``, also for a part of another stream."""
+    """The decoded part. Raises one of ``UNREADABLE``, also for a part of another stream."""
     values = _parse(raw)
     _check_version(_whole(values["v"]))
     if values["stream_id"] != stream_id:
@@ -300,7 +300,7 @@ def decode_part(stream_id: str, number: bytes, raw: bytes) -> Part:
 
 
 def encode_meta(checkpoint: Checkpoint) -> dict[str, bytes]:
-    """The readable fields of a record; of its parts only what they sum up to."""
+    """The readable fields of a checkpoint; of its parts only the totals."""
     moments = {"completed_at": checkpoint.completed_at, "processed_at": checkpoint.processed_at}
     texts = {
         "upload_id": checkpoint.upload_id,
@@ -322,7 +322,7 @@ def encode_meta(checkpoint: Checkpoint) -> dict[str, bytes]:
         "started_at": checkpoint.started_at.isoformat().encode(),
         "replacements": b"%d" % checkpoint.replacements,
         "unanswered": b"1" if checkpoint.unanswered else b"0",
-        # A failure may quote a path, and with it bytes that are not UTF-8.
+        # A failure message may quote a path, and with it bytes that are not UTF-8.
         **{name: text.encode("utf-8", "surrogateescape") for name, text in texts.items() if text is not None},
     }
     fields |= _also_known_as(checkpoint)
@@ -342,7 +342,7 @@ def encode_meta(checkpoint: Checkpoint) -> dict[str, bytes]:
 
 
 def _also_known_as(checkpoint: Checkpoint) -> dict[str, bytes]:
-    """The same record in the words of the project's first documents (``status`` is one of them already)."""
+    """The same values under the names of the project's first documents (``status`` is already one of them)."""
     parts = checkpoint.parts.values()
     acted = (checkpoint.started_at, checkpoint.completed_at, checkpoint.processed_at)
     last = max(moment for moment in (*acted, *(part.uploaded_at for part in parts)) if moment is not None)
@@ -362,7 +362,7 @@ def _utc(moment: datetime) -> str:
 
 
 def decode_meta(stream_id: str, fields: Mapping[str, bytes]) -> Checkpoint:
-    """The record again, without its parts. Raises one of ``UNREADABLE``, also for the record of another stream."""
+    """The decoded checkpoint, without its parts. Raises one of ``UNREADABLE``, also for that of another stream."""
     _check_version(_digits(fields["v"]))
     if fields["stream_id"].decode() != stream_id:
         raise ValueError("it belongs to another stream")
@@ -400,7 +400,7 @@ def decode_meta(stream_id: str, fields: Mapping[str, bytes]) -> Checkpoint:
 
 
 def _number_from(raw: bytes | None) -> int | None:
-    """A hint: what is none is as good as unknown."""
+    """The number is a hint: an invalid value counts as unknown."""
     try:
         return None if raw is None else _digits(raw, 1)
     except ValueError:
@@ -408,12 +408,12 @@ def _number_from(raw: bytes | None) -> int | None:
 
 
 def encode_highest(bucket: str, number: int) -> bytes:
-    """What is remembered of a name, as JSON: the highest number that a recording of it got in this bucket."""
+    """The stored value for a name, as JSON: the highest number that a recording of it got in this bucket."""
     return _dump({"v": FORMAT_VERSION, "bucket": bucket, "number": number})
 
 
 def decode_highest(bucket: str, raw: object) -> int | None:
-    """The number again; None for anything else, since it is only a hint."""
+    """The decoded number; None for any invalid value, since it is only a hint."""
     try:
         values = _parse(raw) if isinstance(raw, bytes) else {}
         _check_version(_whole(values["v"]))
@@ -444,7 +444,7 @@ def encode_marker(marker: Marker) -> bytes:
 
 
 def decode_marker(identity: Identity, raw: bytes) -> Marker:
-    """The marker again. Raises one of ``UNREADABLE``, also for the marker of another file."""
+    """The decoded marker. Raises one of ``UNREADABLE``, also for the marker of another file."""
     values = _parse(raw)
     _check_version(_whole(values["v"]))
     snapshot = _snapshot_from(values["snapshot"])

@@ -1,16 +1,16 @@
-"""The names of what is in Redis. Pure.
+"""The names of keys in Redis. Pure.
 
-Keys, all behind ``REDIS_KEY_PREFIX``:
+All keys begin with ``REDIS_KEY_PREFIX``:
 
-* ``stream:{id}:meta``: a hash of readable fields; what a stream does not have (yet) has no field. ``revision`` is
-  another one after each write.
-* ``stream:{id}:parts``: a hash of part number to JSON. Every value names its own stream, so that a value in the
-  wrong place, or a reply that belongs to another question, is noticed and not believed.
-* ``streams:active``, ``streams:pending_completion`` (holds s3_completed too), ``streams:completed`` and
-  ``streams:failed``: sets of stream ids.
-* ``streams:markers``: a hash of ``<inode>:<birth_ns>`` to the JSON of what a completed stream leaves.
+* ``stream:{id}:meta``: a hash of readable fields; values that a stream does not have (yet) have no field. ``revision``
+  changes with each write.
+* ``stream:{id}:parts``: a hash of part number to JSON. Every value contains its stream ID, so that a misplaced value,
+  or a reply to another command, is detected.
+* ``streams:active``, ``streams:pending_completion`` (also contains s3_completed), ``streams:completed`` and
+  ``streams:failed``: sets of stream IDs.
+* ``streams:markers``: a hash of ``<inode>:<birth_ns>`` to the JSON of a completed stream's marker.
 * ``streams:numbers``: a hash of a name (its natural key) to the JSON of the highest number that a recording of it got.
-* ``bad:<key>``: what could not be read, kept for a human being.
+* ``bad:<key>``: invalid values, kept for inspection.
 """
 
 from __future__ import annotations
@@ -22,39 +22,39 @@ from ..domain import STATUSES, Care, Identity, Status
 
 MARKERS = b"streams:markers"
 NUMBERS = b"streams:numbers"
-#: The set that a stream of this status is a member of.
+#: The set of the streams at each status.
 SETS: Mapping[Status, bytes] = {status: b"streams:" + kept.members.encode() for status, kept in STATUSES.items()}
 ALL_SETS = tuple(dict.fromkeys(SETS.values()))
-#: Those that hold streams whose records are to be read.
+#: The sets of streams whose checkpoints are loaded.
 READ_SETS = tuple(dict.fromkeys(SETS[status] for status, kept in STATUSES.items() if kept.care is not Care.DONE))
 
 
 class Names:
-    """The names behind one ``REDIS_KEY_PREFIX``."""
+    """The key names with one ``REDIS_KEY_PREFIX``."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix.encode()
 
     def of(self, name: bytes) -> bytes:
-        """The key of what is no single stream's."""
+        """The full name of a key that belongs to no single stream."""
         return self._prefix + name
 
     def of_stream(self, stream_id: bytes) -> tuple[bytes, bytes]:
-        """The names of a stream's meta and of its parts."""
+        """The names of a stream's meta hash and of its parts hash."""
         return self.of(b"stream:" + stream_id + b":meta"), self.of(b"stream:" + stream_id + b":parts")
 
     def aside(self, key: bytes) -> Iterator[bytes]:
-        """Where a key is moved that cannot be used: the first of these that is free."""
+        """Names for setting a key aside: the first free one is used."""
         name = self._prefix + b"bad:" + key.removeprefix(self._prefix)
         yield name
         yield from (name + b"~%d" % number for number in count(2))
 
 
 def marker_field(identity: Identity) -> bytes:
-    """The file's field among the markers."""
+    """The file's field in the hash of markers."""
     return b"%d:%d" % (identity.inode, identity.birth_ns)
 
 
 def shown(key: bytes) -> str:
-    """A name as it is logged."""
+    """A name, formatted for the log."""
     return key.decode("utf-8", "backslashreplace")

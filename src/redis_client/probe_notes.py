@@ -1,7 +1,7 @@
-"""Uploads that the store's probe has begun, noted in Redis under the id of their process until they have ended.
+"""Uploads begun by the store's probe, noted in Redis under the ID of their process until they have ended.
 
-A process that is killed in mid-probe leaves its note, and the next start on this machine ends the upload at once. What
-was begun on another machine, or while Redis was away, goes by its age.
+A process that is killed during a probe leaves its note, and the next start on this machine aborts the upload at once.
+Uploads begun on another machine, or during an outage of Redis, are aborted by age.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ _NAME = "probe:uploads"
 
 
 class Beside(Protocol):
-    """One command to Redis about a hash of this daemon's."""
+    """One command about a hash of this daemon."""
 
     async def __call__(self, verb: str, name: str, *arguments: bytes) -> Any: ...
 
 
 def process_id(pid: int | None = None) -> str:
-    """Machine, boot, number and start of a process: never the same for two. Empty for a number that nobody has."""
+    """Machine, boot, PID and start time of a process: unique for each process. Empty if there is no such process."""
     try:
-        # The second field, a name in brackets, may hold anything; the start is the 20th after it.
+        # The second field, a name in parentheses, may contain anything; the start time is the 20th field after it.
         fields = Path(f"/proc/{pid or os.getpid()}/stat").read_text().rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -34,26 +34,26 @@ def process_id(pid: int | None = None) -> str:
 
 
 def is_of_this_machine(process: str) -> bool:
-    """Whether the machine has the name of this one."""
+    """Whether the process ran on a machine with the name of this one."""
     return process.partition(":")[0] == socket.gethostname()
 
 
 def is_gone(process: str) -> bool:
-    """Whether a process of this machine is no more. Of another machine's nobody here knows."""
+    """Whether a process of this machine has ended. Unknown for other machines."""
     rest = process.partition(":")[2]
     number = rest.split(":")[1] if rest.count(":") == 2 else ""
     return is_of_this_machine(process) and number.isdigit() and process_id(int(number)) != process
 
 
 class RedisProbeNotes:
-    """Notes in one hash. Redis that is away costs a note, never a probe."""
+    """Notes in one hash. An outage of Redis costs a note, never a probe."""
 
     def __init__(self, beside: Beside) -> None:
         self._beside = beside
         self._own = process_id()
 
     async def note(self, upload_id: str) -> None:
-        """Before anything is put into the upload."""
+        """Call before anything is put into the upload."""
         await self._ask("HSET", upload_id.encode(), self._own.encode())
 
     async def forget(self, upload_id: str) -> None:
@@ -65,7 +65,7 @@ class RedisProbeNotes:
         return [upload for upload, process in await self._noted() if is_gone(process)]
 
     async def from_elsewhere(self) -> list[str]:
-        """The uploads of other machines, and of what is no process."""
+        """The uploads of other machines, and of invalid notes."""
         return [upload for upload, process in await self._noted() if not is_of_this_machine(process)]
 
     async def _noted(self) -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
-"""What cannot be used is kept under another name for a human being, and never guessed at.
+"""Sets invalid values aside under another name for inspection, and never guesses.
 
-Whatever holds one of our names and is of another type makes way; a record that cannot be read goes as a whole.
+A key with one of our names and another type is moved; an invalid checkpoint is moved as a whole.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Quarantine:
-    """Moves aside what lies behind our names and cannot be used, and reports it."""
+    """Moves invalid values of our keys aside and reports them."""
 
     def __init__(self, connection: RedisConnection, names: Names, emit: moments.Emit) -> None:
         self._connection = connection
@@ -25,13 +25,13 @@ class Quarantine:
         self._emit = emit
 
     async def commit(self, operation: str, commands: Sequence[Command]) -> list[Any]:
-        """Run the transaction; where something of another type is in its way, set that aside and run it again."""
+        """Run the transaction. If a key of another type is in its way, set that aside and run it again."""
         hashes = [command[1] for command in commands if command[0] in ("HGET", "HLEN", "HSET")]
         return await self.making_way(operation, lambda: self._connection.run(operation, commands), hashes)
 
     async def making_way(self, operation: str, call: Callable[[], Awaitable[T]], hashes: Iterable[object]) -> T:
-        """What the call returns; where something of another type than a set or these hashes is in its way, that is
-        set aside, and it is called again."""
+        """Return the result of the call. If a key of another type than a set or these hashes is in its way, set that
+        aside and call again."""
         try:
             return await call()
         except RedisRejected as exc:
@@ -46,19 +46,19 @@ class Quarantine:
         return await call()
 
     async def set_aside_stream(self, stream_id: bytes, reason: str) -> None:
-        """All keys of a stream whose record cannot be read. Repeated until Redis is there."""
+        """All keys of a stream whose checkpoint is invalid. Repeated until Redis is available."""
 
         async def move() -> None:
             for key in self._names.of_stream(stream_id):
                 await self._move_aside("load", key)
-            # Last: as long as it is a member, a start that was killed here finds it again.
+            # Last: while it is a member, the next start finds it again if this one is killed here.
             await self.commit("load", [("SREM", self._names.of(name), stream_id) for name in ALL_SETS])
 
         await self._connection.retried("load", move)
         self.report(self._names.of_stream(stream_id)[0], f"{reason}; kept under {shown(self._names.of(b'bad:'))}…")
 
     async def set_aside_wrong_types(self, operation: str) -> None:
-        """Make way for our sets and hashes where something else has their name."""
+        """Set aside keys that have the names of our sets and hashes but another type."""
         wanted = {self._names.of(name): b"set" for name in ALL_SETS} | {self._names.of(MARKERS): b"hash"}
         kinds = await self._connection.run(operation, [("TYPE", key) for key in wanted])
         for (key, kind), found in zip(wanted.items(), kinds, strict=True):
@@ -66,12 +66,13 @@ class Quarantine:
                 await self.set_aside(operation, key, f"it is a {shown(found)}, not a {shown(kind)}")
 
     async def set_aside(self, operation: str, key: bytes, reason: str) -> None:
-        """One key. One attempt; it is reported where something was there."""
+        """One key. One attempt; reported if the key existed."""
         if name := await self._move_aside(operation, key):
             self.report(key, f"{reason}; moved to {shown(name)}")
 
     async def _move_aside(self, operation: str, key: bytes) -> bytes | None:
-        """Rename to the first free ``bad:`` name, which is returned. What is gone already is set aside already."""
+        """Rename to the first free ``bad:`` name, which is returned. A key that no longer exists was set aside
+        before."""
         for name in self._names.aside(key):
             try:
                 (renamed,) = await self._connection.run(operation, [("RENAMENX", key, name)])
@@ -84,7 +85,7 @@ class Quarantine:
         raise AssertionError("unreachable: there is always another name")
 
     async def set_aside_marker(self, field: bytes, raw: bytes, reason: str) -> None:
-        """One field of the markers, whose value becomes a key of its own. Repeated until Redis is there."""
+        """One field of the markers, whose value becomes a key of its own. Repeated until Redis is available."""
         key = self._names.of(MARKERS)
 
         async def move() -> None:
@@ -98,5 +99,5 @@ class Quarantine:
         self.report(key + b"[" + field + b"]", reason)
 
     def report(self, key: bytes, reason: str) -> None:
-        """Tell of what stays where it is: a part that is left out, a stream of another bucket."""
+        """Report a value that stays in place: an ignored part, or a stream of another bucket."""
         self._emit(moments.RecordSetAside(key=shown(key), reason=reason))

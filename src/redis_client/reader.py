@@ -1,4 +1,4 @@
-"""What Redis has, read and judged, and nothing changed: what becomes of what cannot be read is for others to say."""
+"""Reads and validates the contents of Redis and changes nothing: callers decide about invalid values."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .connection import Command, RedisConnection, bytes_or_none, of_bytes, readi
 from .format import PARTS_AT_ONCE, UNREADABLE, decode_highest, decode_marker, decode_meta, decode_part
 from .names import MARKERS, NUMBERS, READ_SETS, Names, marker_field
 
-_Page = tuple[int, Mapping[bytes, bytes]]  # where to go on (0: nowhere), and what was found
+_Page = tuple[int, Mapping[bytes, bytes]]  # cursor (0: the end), and the fields found
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A value that says nothing that can be used; ``raw`` is the value where it is a single one."""
+    """An invalid value; ``raw`` is the value if it is a single one."""
 
     reason: str
     raw: Any = None
@@ -26,17 +26,17 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class OfAnotherBucket:
-    """A stream that this daemon has nothing to do with."""
+    """A stream that belongs to another bucket, which this daemon ignores."""
 
     bucket: str
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A stream with the parts that could be read.
+    """A stream with its valid parts.
 
-    ``revision`` is what Redis calls this state of it. ``left_out`` are the numbers in Redis, and the reasons, of
-    parts that cannot be read: the store lists them. ``parts_are_a_hash`` is False where their name has something else.
+    ``revision`` identifies this state in Redis. ``left_out`` maps the numbers in Redis of invalid parts to the reasons;
+    the store lists those parts. ``parts_are_a_hash`` is False if their key has another type.
     """
 
     checkpoint: Checkpoint
@@ -46,9 +46,9 @@ class Loaded:
 
 
 class RedisReader:
-    """Reads the streams and markers of one bucket. Where it repeats, it waits until Redis is back.
+    """Reads the streams and markers of one bucket. Methods with retries wait until Redis is available.
 
-    Raises ``RedisRejected`` where a value of another type has one of our names; ``RedisCheckpoints.load`` makes way.
+    Raises ``RedisRejected`` if one of our keys has another type; ``RedisCheckpoints.load`` sets such keys aside.
     """
 
     def __init__(self, connection: RedisConnection, names: Names, bucket: str) -> None:
@@ -57,11 +57,11 @@ class RedisReader:
         self._bucket = bucket
 
     async def members(self) -> set[bytes]:
-        """The ids in all sets that hold streams with something left to do."""
+        """The IDs in all sets of unfinished streams."""
         return await self._connection.retried("load", self._members)
 
     async def stream(self, stream_id: bytes) -> Loaded | OfAnotherBucket | Unreadable:
-        """One stream, with its parts in their order."""
+        """One stream, with its parts in order."""
         meta, parts = self._names.of_stream(stream_id)
         commands = [("HGETALL", meta), ("HSCAN", parts, 0, "COUNT", PARTS_AT_ONCE)]
         fields, page = await self._connection.retried(
@@ -84,14 +84,14 @@ class RedisReader:
         return Loaded(checkpoint, texts.get("revision", b""), left_out, page is not None)
 
     async def marker(self, identity: Identity) -> Marker | Unreadable | None:
-        """One attempt. None too when what a completed stream of this file left was for another bucket."""
+        """One attempt. None also if the marker belongs to another bucket."""
         (raw,) = await self._connection.run("marker", [self._marker_command(identity)])
         return self._decoded(identity, raw)
 
     async def remembered(self, identity: Identity, name: str) -> tuple[Marker | Unreadable | None, int | None]:
-        """One attempt. The marker, and the highest number of the name; what is no number is none."""
+        """One attempt. The marker, and the highest number of the name; None for a value that is not a number."""
         marker = self._marker_command(identity)
-        # Twice, so that answers that have changed places are noticed: the two would not be the same.
+        # Twice, so that replies in the wrong order are detected: the two would differ.
         commands = [marker, ("HGET", self._names.of(NUMBERS), name.encode()), marker]
         raw, number, again = await self._connection.run("marker", commands)
         with reading("marker"):
@@ -126,7 +126,7 @@ class RedisReader:
         return found
 
     async def _parts(self, stream_id: str, page: _Page) -> tuple[dict[int, Part], dict[bytes, str]]:
-        """The parts in their order, and those left out; page by page, so that other tasks get their turn."""
+        """The parts in order, and the ignored ones; page by page, so that other tasks can run."""
         held: dict[int, Part] = {}
         left_out: dict[bytes, str] = {}
         cursor, stored = page

@@ -1,4 +1,4 @@
-"""Connections to Redis: only so many are used at once, and recordings that it does not answer share a few of them."""
+"""Limits the connections to Redis; recordings that Redis does not answer share a few of them."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from redis.exceptions import ResponseError
 
 from ..domain import UsualSilence, current_errand
 
-#: Recordings whose last request was not answered have this part of the connections together.
+#: Recordings whose last request was not answered together use this fraction of the connections.
 _SHARE_OF_UNANSWERED = 4
 _LOOK_SECONDS = 0.5
 
 
 class RedisTurns:
-    """Turns at ``connections`` connections; whoever waits longest is next.
+    """Turns at ``connections`` connections, in the order of waiting.
 
-    A request that hangs keeps its connection until its time is over, and is then made again. If more recordings than
-    there are connections did that, every other one would wait behind them. So while others wait for a connection, those
-    that have been silent for far longer than is usual are ended.
+    A request that hangs keeps its connection until its timeout, and is then repeated. If more recordings than there are
+    connections did that, all others would wait behind them. So while others wait for a connection, requests that have
+    been silent for far longer than usual are cancelled.
     """
 
     def __init__(self, connections: int) -> None:
-        # Not left to redis-py's pool: there, a cancelled waiter can take another's wake-up with it.
+        # Not left to redis-py's pool: there, a cancelled waiter can consume another's wake-up.
         self._connections = asyncio.Semaphore(connections)
         self._of_unanswered = asyncio.Semaphore(max(1, connections // _SHARE_OF_UNANSWERED))
         self._usual = UsualSilence()
-        self._asked: dict[asyncio.Timeout, float] = {}  # since when, the first first
+        self._asked: dict[asyncio.Timeout, float] = {}  # start times, oldest first
         self._waiting = 0
         self._looking: asyncio.TimerHandle | None = None
 
     @asynccontextmanager
     async def taken(self, limit: asyncio.Timeout) -> AsyncIterator[None]:
-        """For one request of the current errand's, which ends with ``limit``; notes whether it was answered."""
+        """For one request of the current errand, which ends with ``limit``; records whether it was answered."""
         errand, loop = current_errand(), asyncio.get_running_loop()
         async with AsyncExitStack() as held:
             if errand.redis_fails:
@@ -50,7 +50,7 @@ class RedisTurns:
                 raise
             except asyncio.CancelledError:
                 if not limit.expired():
-                    is_answered = None  # nobody wants it any more, which says nothing of Redis
+                    is_answered = None  # cancelled by the caller, which says nothing about Redis
                 raise
             finally:
                 self._asked.pop(limit, None)
@@ -78,7 +78,7 @@ class RedisTurns:
             self._looking = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
 
     def _look(self) -> None:
-        """While somebody waits."""
+        """Runs while others wait."""
         self._looking = None
         now = asyncio.get_running_loop().time()
         silent = [limit for limit, since in self._asked.items() if now - since >= self._usual.longest]

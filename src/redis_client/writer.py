@@ -1,4 +1,4 @@
-"""Writing records: each at once, in the order in which it was asked for, and only what Redis does not have yet."""
+"""Writes checkpoints: each atomically, in the order of the calls, and only what Redis does not have yet."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _sliced(items: Sequence[T]) -> Iterator[Sequence[T]]:
 class _Written:
     """What this process last wrote of a stream. While Redis has the same revision, Redis has these parts.
 
-    ``record`` has none of them.
+    ``record`` has no parts.
     """
 
     revision: bytes
@@ -36,8 +36,8 @@ class _Written:
 
 
 class RedisWriter:
-    """Writes the streams' records, and knows what it last wrote of each. Every method is one attempt, and none asks
-    whether somebody else has written meanwhile: a daemon has its records for itself."""
+    """Writes the streams' checkpoints, and remembers what it last wrote of each. Every method is one attempt. None
+    checks whether another process has written meanwhile: a daemon does not share its checkpoints."""
 
     def __init__(self, names: Names, quarantine: Quarantine) -> None:
         self._names = names
@@ -49,16 +49,16 @@ class RedisWriter:
 
     @property
     def written(self) -> tuple[str, ...]:
-        """The streams of which Redis should have a record."""
+        """The streams whose checkpoints Redis should have."""
         return tuple(self._written)
 
     def was_loaded(self, checkpoint: Checkpoint, revision: bytes) -> None:
-        """Redis has this record, with these parts and no others, for as long as it has this revision."""
+        """Redis has this checkpoint, with these parts and no others, for as long as it has this revision."""
         written = _Written(revision, replace(checkpoint, parts={}), checkpoint.parts)
         self._written.setdefault(checkpoint.stream_id, written)
 
     async def write(self, operation: str, checkpoint: Checkpoint, parts: Mapping[int, Part], *, keep: bool) -> None:
-        """``keep``: parts that were written before and are not named stay."""
+        """``keep``: keep earlier parts that are not in ``parts``."""
         async with self._turn(checkpoint.stream_id):
             last = self._written.get(checkpoint.stream_id)
             wanted = {**last.parts, **parts} if keep and last else dict(parts)
@@ -66,7 +66,7 @@ class RedisWriter:
                 await self._write_whole(operation, checkpoint, wanted)
 
     async def write_anew(self, stream_id: str) -> bool:
-        """What was last written of the stream; False when it was there after all, or has ended."""
+        """Write the last written state of the stream; False if it was there after all, or has ended."""
         async with self._turn(stream_id):
             last = self._written.get(stream_id)
             return last is not None and await self._write_whole("save", last.record, last.parts)
@@ -74,10 +74,10 @@ class RedisWriter:
     async def _write_changes(
         self, operation: str, checkpoint: Checkpoint, wanted: Mapping[int, Part], last: _Written
     ) -> bool:
-        """Write the fields whole, of the parts only what changed. False: Redis did not have what we last wrote.
+        """Write all fields, and of the parts only the changes. False: Redis did not have what we last wrote.
 
-        The transaction itself tells what Redis had before it, so an emptied or rolled back Redis is noticed
-        without another round trip.
+        The transaction itself returns what Redis had before, so lost or rolled back data is detected without another
+        round trip.
         """
         meta, parts = self._names.of_stream(checkpoint.stream_id.encode())
         changed = [p for n, p in wanted.items() if last.parts.get(n) is not p and last.parts.get(n) != p]
@@ -99,7 +99,7 @@ class RedisWriter:
         return True
 
     async def _write_whole(self, operation: str, checkpoint: Checkpoint, wanted: Mapping[int, Part]) -> bool:
-        """True when the stream was in none of the sets it should have been in."""
+        """True if the stream was missing from the sets that it should have been in."""
         _, parts = self._names.of_stream(checkpoint.stream_id.encode())
         revision = next(self._revisions)
         *_, joined = await self._quarantine.commit(
@@ -107,7 +107,7 @@ class RedisWriter:
             [
                 ("DEL", parts),
                 *await self._part_commands(checkpoint.stream_id, list(wanted.values())),
-                # The last of them gives the stream its place in its set.
+                # The last of them adds the stream to its set.
                 *self._meta_commands(replace(checkpoint, parts=wanted), revision),
             ],
         )
@@ -115,7 +115,7 @@ class RedisWriter:
         return bool(joined)
 
     async def remove(self, operation: str, stream_id: str, and_also: Sequence[Command]) -> Any:
-        """The answer to the last command."""
+        """Returns the reply to the last command."""
         async with self._turn(stream_id):
             answers = await self._quarantine.commit(
                 operation, [("DEL", *self._names.of_stream(stream_id.encode())), *and_also]
@@ -146,11 +146,11 @@ class RedisWriter:
         return [("HDEL", key, *some) for some in _sliced(numbers)]
 
     def membership(self, stream_id: bytes, status: Status) -> list[Command]:
-        """Into the set of this status and out of all others."""
+        """Add to the set of this status and remove from all others."""
         own = SETS[status]
         others: list[Command] = [("SREM", self._names.of(name), stream_id) for name in ALL_SETS if name != own]
         return [*others, ("SADD", self._names.of(own), stream_id)]
 
     def _turn(self, stream_id: str) -> asyncio.Lock:
-        """Writes of one stream keep their order, although they may take different connections."""
+        """Keeps the order of writes of one stream, although they may use different connections."""
         return self._turns.setdefault(stream_id, asyncio.Lock())
