@@ -1,16 +1,17 @@
-"""Whose is it? Which file is done already, which key a recording gets, whose object and whose upload is there.
+"""Determines ownership: whether a file is already done, which key a recording gets, and who owns an object or upload.
 
-Everything that may be taken up, replaced or thrown away is asked for here first, because a wrong answer overwrites a
-stranger's object. It asks the world by its ports and changes nothing but its own books and markers.
+Everything that is claimed, replaced or aborted is checked here first, because a wrong answer would overwrite another
+program's object. The package uses the outside world through its ports, and changes only its own state and markers.
 
-``claim`` takes a file: ``gathering`` asks for ``facts``, ``decision`` decides. ``names``, ``elsewhere``,
-``descriptions`` and ``reading`` find out what it needs to know. ``keys`` and ``uploads`` are the books of what is in
-use; ``replacing`` answers streams that are under way, ``sweep`` tidies the bucket, ``left_out`` is about old archives.
+``claim`` claims a file: ``gathering`` collects ``facts``, and ``decision`` decides. ``names``, ``elsewhere``,
+``descriptions`` and ``reading`` determine individual facts. ``keys`` and ``uploads`` record what is in use;
+``replacing`` answers questions of active streams, ``sweep`` cleans up the bucket, and ``left_out`` handles old
+archives.
 
-One daemon alone has a folder and its records: ``keys`` and ``uploads`` know this process, ``dispatcher.recovery`` takes
-up every record, and ``redis_client.writer`` writes without a condition. Whoever lets several daemons share a folder
-begins at ``Claims.claim`` and has to change all of these, ``RedisCheckpoints.keep_records`` and
-``stream_processor.cleanup``.
+Exactly one daemon uses a folder and its checkpoints: ``keys`` and ``uploads`` know only this process,
+``dispatcher.recovery`` resumes every checkpoint, and ``redis_client.writer`` writes unconditionally. To let several
+daemons share a folder, start at ``Claims.claim`` and change all of these, and also ``RedisCheckpoints.keep_records``
+and ``stream_processor.cleanup``.
 """
 
 from .claim import Claims

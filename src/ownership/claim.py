@@ -1,7 +1,7 @@
-"""Claiming a file: facts are gathered, ``decision`` decides, and here it is acted upon.
+"""Claims a file: facts are gathered, ``decision`` decides, and the decision is carried out here.
 
-Acting changes two things only: Redis gets the marker of a file that is done, and a file that is to be sent gets its
-key. The key is taken in one step, without an await between the decision and it; who finds it taken gathers anew.
+This changes two things only: Redis gets the marker of a file that is done, and a file to be uploaded gets its key. The
+key is taken without an await after the decision; if it is taken already, the facts are gathered again.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from .uploads import Uploads
 
 
 class Claims:
-    """What the dispatcher and the streams ask: what is this file, whose is that upload, may I replace this object."""
+    """The questions of the dispatcher and the streams: what is this file, who owns that upload, may I replace this
+    object."""
 
     def __init__(self, world: World, keys: Keys) -> None:
         self._world = world
         self._keys = keys
         self._elsewhere = Elsewhere(world)
-        self._completed: dict[int, datetime] = {}  # by the identity's hash: there may be 100,000
+        self._completed: dict[int, datetime] = {}  # by hash of the identity, to save memory: there may be 100,000
         self.reading = Reading(world)
         self.uploads = Uploads(world, keys, self._elsewhere)
         self.replacing = Replacing(world, keys, self.uploads)
@@ -36,10 +37,10 @@ class Claims:
     async def claim(
         self, path: str, snapshot: Snapshot, superseded: tuple[Superseded, ...] = ()
     ) -> Marker | Checkpoint:
-        """A marker when the file is done as it is; otherwise the record to go on with (its key is taken).
+        """A marker if the file is done as it is; otherwise the checkpoint to continue with (its key is taken).
 
-        Raises ``FileChanged`` when the file changed while its bytes were compared: look at it again. Raises
-        ``ToBeRead`` when they are to be compared, and another file is being read.
+        Raises ``FileChanged`` if the file changed while its bytes were compared: examine it again. Raises ``ToBeRead``
+        if its bytes must be compared and another file is being read.
         """
         sums: tuple[FileSum, ...] = ()
         while True:
@@ -50,10 +51,10 @@ class Claims:
                 return decided.marker
             if self._keys.take(decided.record.key, snapshot.identity):
                 return replace(decided.record, superseded=superseded)
-            sums = facts.sums  # another file took the key while this one asked on; its bytes are the same
+            sums = facts.sums  # another file took the key meanwhile; the bytes of this file are the same
 
     def is_done(self, marker: Marker) -> None:
-        """Redis has the marker from now on; where it has none, or an older one, it has forgotten."""
+        """Redis has the marker from now on. If it had none, or an older one, it has lost data."""
         self._completed[hash(marker.snapshot.identity)] = marker.completed_at
 
     async def _decided(
@@ -72,7 +73,7 @@ class Claims:
         return facts, decided
 
     def _is_believed(self, marker: Marker | None, snapshot: Snapshot) -> bool:
-        """Whether Redis remembers the file in this bucket, and not less of it than this process does."""
+        """Whether Redis remembers the file in this bucket, and as much of it as this process does."""
         if marker is not None and marker.bucket != self._world.store.bucket:
             return False
         completed_at = self._completed.get(hash(snapshot.identity))

@@ -1,60 +1,64 @@
-"""What a file is by the facts: done already, to be brought up to date, or new; and which key it gets.
+"""Decides what a file is: already done, to be replaced, or new; and which key it gets.
 
-Pure. ``decide`` either decides or says which fact it still needs, the cheapest first: Redis, then a HEAD and a document
-a key, then the file's bytes, then the bucket. Redis only remembers; without it the object and the document beside it
-say the same; where they do not fit, the bytes decide. A stranger's object is never taken: the next key is.
+Pure. ``decide`` either decides or returns the fact that it needs next, the cheapest first: Redis, then a HEAD and a
+metadata document per key, then the file's bytes, then the bucket. Redis is only a cache: without it the object and its
+document have the same information. If they do not match, the bytes decide. Another program's object is never replaced:
+the recording gets the next key.
 
-Who asks for a decision calls ``decision.decide``, with the module in front, so that the tests can take a case away.
+Call it as ``decision.decide``, with the module name, so that tests can remove a case.
 
-What Redis remembers of the file (``_by_marker``; M is the marker)
+From the marker in Redis (``_by_marker``; M is the marker)
 
- 1 ``DONE``               the stat is M's, and nobody had it open at its last reading: done. Neither read nor asked for.
- 2 ``STILL_OPEN``         the stat is M's, but a writer was there and is still: done as it is, look again later. A patch
-                          through a mapping need not show in any stat, so that only the bytes tell, and only afterwards.
- 3 ``NOBODY_CAN_TELL``    the same where no lease is to be had (network file systems): believe the stat, or the file
-                          would be read for ever.
- 4 ``PATCHED_UNSEEN``     the writer has gone, and the bytes are not M's: bring M's object up to date.
- 5 ``OPENED_AGAIN``       the bytes are M's, but somebody opened it while it was read: as 2.
- 6 ``CLOSED``             the bytes are M's, and still nobody writes: done, and never to be read again.
- 7 ``SHORTER``            shorter than M's object: a new recording in an old file. M's object stays as it is, for it is
-                          all that is left of the earlier one.
- 8 ``TOUCHED``            the same length and bytes, another stat: renamed, or its rights or times changed. Done.
- 9 ``NO_BIRTH_TIME``      an inode alone proves nothing, it may have been used again: M may be of another file.
-10 ``MARKERS_KEY_TAKEN``  another file's living stream is at M's key.
-11 ``NOT_MARKERS_OBJECT`` a stranger's object lies at M's key.
-12 ``CHANGED``            longer than M's object, or patched: bring that up to date. Also when it was deleted: the file
-                          goes on, and whoever deleted it has not seen this.
+ 1 ``DONE``               the stat equals M's, and no process had it open at its last reading: done, without any
+                          request.
+ 2 ``STILL_OPEN``         the stat equals M's, but a process had it open and still has: done as it is, check again
+                          later. A patch through a mapping need not show in a stat, so only the bytes tell, and only
+                          afterwards.
+ 3 ``NOBODY_CAN_TELL``    the same where leases are not supported (network file systems): trust the stat; otherwise the
+                          file would be read indefinitely.
+ 4 ``PATCHED_UNSEEN``     the writer has gone, and the bytes differ from M's: replace M's object.
+ 5 ``OPENED_AGAIN``       the bytes equal M's, but the file was opened while it was read: as 2.
+ 6 ``CLOSED``             the bytes equal M's, and there is no writer: done, and never to be read again.
+ 7 ``SHORTER``            shorter than M's object: a new recording in an old file. M's object is kept, because it is all
+                          that is left of the earlier recording.
+ 8 ``TOUCHED``            the same length and bytes, another stat: renamed, or its permissions or times changed. Done.
+ 9 ``NO_BIRTH_TIME``      an inode alone proves nothing, since it may have been reused: M may belong to another file.
+10 ``MARKERS_KEY_TAKEN``  another file's active stream is at M's key.
+11 ``NOT_MARKERS_OBJECT`` another program's object is at M's key.
+12 ``CHANGED``            longer than M's object, or patched: replace the object. Also if it was deleted: the file has
+                          changed since, and whoever deleted it did not know this.
 
-What lies at a key (``_at_key``; the keys of the name in the walk's order up to the first free one, then others)
+From the object at a key (``_at_key``; the keys of the name in order up to the first free one, then others)
 
-13 ``TAKEN``              another file's living stream is there: next key.
-14 ``DOCUMENT_ALONE``     no object, but a document: somebody's, or left by a recording whose object was deleted. A new
-                          object would lie beside a document that is not its own: next key.
-15 ``HINT_FAILED``        nothing there, but the key was only looked at because a hint says that something is: the hint
-                          is worth nothing, next key. A hole is not filled.
-16 ``DELETED``            no object, but this very file's document: free, and the stream keeps its id, so that it may
+13 ``TAKEN``              another file's active stream is there: next key.
+14 ``DOCUMENT_ALONE``     no object, but a document: another program's, or left by a recording whose object was deleted.
+                          A new object would lie beside a document that is not its own: next key.
+15 ``HINT_FAILED``        nothing there, but the key was checked only because of the hint, which is therefore wrong:
+next
+                          key. Gaps are not filled.
+16 ``DELETED``            no object, but this very file's document: free, and the stream keeps its ID, so that it may
                           replace that document.
 17 ``FREE``               nothing at all.
-18 ``DESCRIBED``          object and document are of this very stat: done, without reading it. Still open if somebody
-                          writes.
-19 ``SAME_BYTES``         the object has the file's bytes, whoever put it there: proved, to be described.
-20 ``MADE_OF_IT``         made of this file by its metadata, not longer, other bytes: to be brought up to date.
+18 ``DESCRIBED``          object and document match this very stat: done, without reading the file. Still open if a
+                          process has it open for writing.
+19 ``SAME_BYTES``         the object has the file's bytes, whoever stored it: proved, to be described.
+20 ``MADE_OF_IT``         made from this file by its metadata, not longer, different bytes: to be replaced.
 21 ``SAID_TO_BE``         the same by its document: made from an adopted upload, whose metadata name another stream. But
-                          not where the metadata are no stream's of ours: then the document's word is not enough.
-22 ``EARLIER``            an earlier recording of this name, where ``ON_NAME_REUSED=replace``: to be replaced.
-23 ``LATER``              made of this file by its document, but longer than it is now: a recording that was in the file
-                          before the present one. If it was begun after an object that could be brought up to date,
-                          that one is out: its recording is not the one in the file either.
-24 ``LATER_UNDATED``      the same by its metadata alone, which do not say when it was begun: nothing is put over it,
-                          nor over any other, unless Redis remembers which one is the latest.
+                          not if the metadata are not of a stream of ours: then the document is not sufficient.
+22 ``EARLIER``            an earlier recording of this name, with ``ON_NAME_REUSED=replace``: to be replaced.
+23 ``LATER``              made from this file by its document, but longer than it is now: an earlier recording in the
+                          same file. If it began after an object that could be replaced, that one is excluded: its
+                          recording is not the current one either.
+24 ``LATER_UNDATED``      the same by its metadata alone, which have no start time: no object is replaced, unless Redis
+                          remembers which recording is the latest.
 25 ``STRANGER``           anything else: next key.
 
-When all keys were looked at (``decide``)
+After all keys were checked (``decide``)
 
-26 ``UP_TO_DATE``         there are objects that can be brought up to date: of several, the latest begun. The others are
+26 ``UP_TO_DATE``         there are objects that can be replaced: of several, the one that began last. The others are
                           earlier recordings in this file.
-27 ``OPEN_UPLOAD``        an open upload elsewhere holds bytes of the file, which was renamed while it was sent, and
-                          Redis forgot it: go on at its key, if that is free.
+27 ``OPEN_UPLOAD``        an open upload elsewhere holds bytes of the file, which was renamed during its upload while
+                          Redis lost its data: continue at its key, if that is free.
 28 ``NEW``                a new recording, at the first free key.
 """
 
@@ -88,7 +92,7 @@ from .facts import Ask, AtKey, ClaimFacts, Compare, LookAtMarker, LookFor, Place
 
 
 class Case(IntEnum):
-    """The numbers of the table above."""
+    """The case numbers of the table above."""
 
     DONE = 1
     STILL_OPEN = 2
@@ -122,7 +126,7 @@ class Case(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The file is done as it is. Redis is to have this marker."""
+    """The file is done as it is. Redis must have this marker."""
 
     case: Case
     marker: Marker
@@ -130,7 +134,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Carry:
-    """A stream is to go on with this record, if its key can be taken."""
+    """A stream continues with this checkpoint, if its key can be taken."""
 
     case: Case
     record: Checkpoint
@@ -138,7 +142,7 @@ class Carry:
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """An object that could be brought up to date by this record."""
+    """An object that could be replaced, with the checkpoint to do so."""
 
     case: Case
     record: Checkpoint
@@ -146,7 +150,7 @@ class Stale:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """An object of another recording in this file; ``since``: when that was begun, None where nobody knows."""
+    """An object of another recording in this file; ``since``: when that began, None if unknown."""
 
     case: Case
     since: datetime | None
@@ -162,17 +166,17 @@ class Free:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """Nothing of this file."""
+    """Nothing that belongs to this file."""
 
     case: Case
 
 
 @dataclass(frozen=True, slots=True)
 class _Latest:
-    """A file that was begun anew has recordings at several keys, and only the latest is ever brought up to date.
+    """A file with several recordings has an object at each of several keys, and only the latest is ever replaced.
 
-    ``record`` does that, ``since`` is when that recording was begun; there is none if it is longer than the file, which
-    is another recording then. ``remembered``: by Redis, which knows the latest.
+    ``record`` replaces it, and ``since`` is when that recording began. There is none if the object is longer than the
+    file, which then contains another recording. ``remembered``: from Redis, which knows the latest.
     """
 
     record: Checkpoint | None = None
@@ -194,14 +198,14 @@ class _Latest:
         return self
 
     def carry(self, found: Carry) -> Carry:
-        """Whose file got the bytes of an earlier recording back is no earlier record for it."""
+        """If the file has the bytes of an earlier recording again, no checkpoint is earlier."""
         started_at = found.record.started_at
         since = started_at if self.since is None else max(started_at, self.since)
         return replace(found, record=replace(found.record, started_at=since))
 
 
 def decide(facts: ClaimFacts, naming: Naming) -> Ask | Done | Carry:
-    """What the file is, or what is to be asked before that can be said."""
+    """What the file is, or the next fact that is needed."""
     marker = facts.marker
     latest = _Latest()
     if marker is not None:
@@ -212,7 +216,7 @@ def decide(facts: ClaimFacts, naming: Naming) -> Ask | Done | Carry:
         latest = _Latest(record, marker.started_at, remembered=True)
     places = [Place.NAME]
     if marker is None or marker.path != facts.path:
-        places.append(Place.ELSEWHERE)  # nothing that is this file lies under its name: under an earlier one?
+        places.append(Place.ELSEWHERE)  # no object under its name belongs to this file: look for an earlier name
     free: Checkpoint | None = None
     found: Ask | Done | Carry | Stale | Later | Free | Passed | None
     for place in places:
@@ -227,7 +231,7 @@ def decide(facts: ClaimFacts, naming: Naming) -> Ask | Done | Carry:
                 case Stale() | Later():
                     latest = latest.noting(found)
         if isinstance(found, Free):
-            free = free or found.record  # elsewhere: deleted since it was listed, and no better than the name's own
+            free = free or found.record  # elsewhere: deleted after the listing, so the name's own key is as good
         elif not facts.looked(place).ended:
             failed = isinstance(found, Passed) and found.case is Case.HINT_FAILED
             return LookFor(place, latest.key, hint_failed=failed)
@@ -268,7 +272,7 @@ def _by_marker(facts: ClaimFacts, marker: Marker) -> Ask | Done | Stale | Passed
 
 
 def _by_the_bytes_again(facts: ClaimFacts, marker: Marker) -> Ask | Done | Stale | Passed:
-    """Cases 2 to 6: nothing that a stat can show has changed since somebody had the file open."""
+    """Cases 2 to 6: no change that a stat can show since a process had the file open."""
     if facts.writers is None:
         return WhoWrites()
     if facts.writers is Writers.PRESENT:
@@ -289,7 +293,7 @@ def _by_the_bytes_again(facts: ClaimFacts, marker: Marker) -> Ask | Done | Stale
 
 
 def _at_marker(facts: ClaimFacts, marker: Marker) -> Ask | Passed | None:
-    """Cases 10 and 11; None when the object there is the marker's, or is gone."""
+    """Cases 10 and 11; None if the object there is the marker's, or is missing."""
     there = facts.at_marker
     if there is None:
         return LookAtMarker(marker.key)
@@ -304,7 +308,7 @@ def _at_marker(facts: ClaimFacts, marker: Marker) -> Ask | Passed | None:
 
 
 def _update_of(facts: ClaimFacts, marker: Marker) -> Checkpoint:
-    """The record that brings the marker's object up to date, or puts it there again."""
+    """The checkpoint that replaces the marker's object, or stores it again."""
     stored = facts.at_marker.stored if facts.at_marker else None
     return Checkpoint(
         stream_id=marker.stream_id,
@@ -372,7 +376,7 @@ def _by_the_object(
 
 
 def _whose(facts: ClaimFacts, look: AtKey, stored: StoredObject, schedule: PartSchedule) -> Ownership:
-    """``UNKNOWN`` until both checksums are there, and those of this very object."""
+    """``UNKNOWN`` until both checksums are known, and belong to this very object."""
     read, object_sum = facts.sum_by(schedule), look.object_sum
     crc64 = stored_crc64 = None
     if read is not None and object_sum is not None and object_sum.etag == stored.etag:
@@ -382,7 +386,7 @@ def _whose(facts: ClaimFacts, look: AtKey, stored: StoredObject, schedule: PartS
 
 
 def _schedule_of(said: StoredDescription | None, snapshot: Snapshot, naming: Naming) -> PartSchedule:
-    """How the object was cut, by its document; or how the file would be today."""
+    """How the object was cut, from its document; otherwise how the file would be cut now."""
     if said is not None:
         return said.schedule
     if snapshot.size > capacity(naming.schedule, naming.limits):
@@ -407,7 +411,7 @@ def _fresh(facts: ClaimFacts, look: AtKey, naming: Naming) -> Checkpoint:
 def _stale(
     stored: StoredObject, schedule: PartSchedule, fresh: Checkpoint, said: StoredDescription | None
 ) -> Checkpoint:
-    """The stream goes on that made the object. When it began, the document alone knows."""
+    """The stream that made the object continues. Only the document has its start time."""
     origin = origin_of(stored.metadata)
     return replace(
         fresh,
@@ -426,9 +430,9 @@ def _proved(
     fresh: Checkpoint,
     said: StoredDescription | None,
 ) -> Checkpoint:
-    """The record of a stream whose object is there and proved, and whose document is to be written (again).
+    """The checkpoint of a stream whose object exists and is proved, and whose document is to be written (again).
 
-    Nobody remembers the ETags of its parts any more; the document has the object's in their place.
+    The ETags of its parts are lost; the object's ETag takes their place in the document.
     """
     read = facts.sum_by(schedule)
     parts = read.parts if read else ()

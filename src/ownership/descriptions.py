@@ -1,4 +1,4 @@
-"""The document beside an object, as far as it says whose the object is."""
+"""The metadata document beside an object, as far as it identifies the owner of the object."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .facts import Described
 
 
 async def described_at(store: PatientlyAsked, key: str) -> Described:
-    """What is described at ``key``."""
+    """The document of the object at ``key``."""
     stored = await store.get_document(document_key(key))
     if stored is None:
         return Described(None, foreign=False)

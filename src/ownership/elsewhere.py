@@ -1,7 +1,7 @@
-"""Finds the object, or the open upload, of a file that has another name now, when Redis no longer remembers it.
+"""Finds the object, or the open upload, of a renamed file after Redis has lost its data.
 
-Only a file that is older than this process can have one (or than the loss, if Redis forgot later), and only what is
-younger than the file can be it: so the bucket is listed once, at the first such file, and few objects are asked for.
+Only a file that is older than this process (or than the data loss) can have one, and only an object younger than the
+file can belong to it. So the bucket is listed once, for the first such file, and few objects are requested.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from ..domain import (
 )
 from ..exceptions import UploadGone
 
-#: The clocks of the store and of this machine may differ by so much.
+#: Maximum clock difference between the store and this machine.
 _CLOCK_SKEW = timedelta(minutes=5)
 
 
 class Elsewhere:
-    """Remembers the bucket as it was when this process first needed it."""
+    """Caches the bucket listing of the time when this process first needed it."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -54,8 +54,8 @@ class Elsewhere:
         self._identities.clear()
 
     async def keys_of(self, snapshot: Snapshot) -> tuple[str, ...]:
-        """Keys of objects that were made from this very file, the latest last; none where the file system keeps no
-        birth times."""
+        """Keys of objects that were made from this very file, the latest last; none if the file system has no birth
+        times."""
         born = self._born_before_us(snapshot)
         if born is None:
             return ()
@@ -63,7 +63,7 @@ class Elsewhere:
         return tuple([key for key in candidates if await self._is_of(key, snapshot)])
 
     async def uploads_of(self, snapshot: Snapshot) -> tuple[OpenUpload, ...]:
-        """Uploads that may hold bytes of this file, by their age; only the bytes can tell."""
+        """Uploads that may hold bytes of this file, by age; only the bytes can prove it."""
         born = self._born_before_us(snapshot)
         if born is None:
             return ()
@@ -74,10 +74,10 @@ class Elsewhere:
         )
 
     async def telling_part(self, upload: OpenUpload) -> tuple[Chunk, StoredPart] | None:
-        """The upload's newest part that is more than zeros, which every preallocated file has, and where in a file it
-        belongs. Each upload is asked once, whatever the number of files."""
+        """The upload's newest part that is not all zeros (every preallocated file has such parts), and its range in a
+        file. Each upload is queried once, whatever the number of files."""
         if self._asking.locked():
-            current_errand().make_room()  # who has it may ask for ever
+            current_errand().make_room()  # the holder of the lock may wait for a long time
         async with self._asking:
             if upload.upload_id not in self._telling:
                 self._telling[upload.upload_id] = await self._ask_for_telling_part(upload)
@@ -96,23 +96,23 @@ class Elsewhere:
         return Chunk(newest.number, offset_of(schedule, newest.number, limits), newest.size), newest
 
     def _born_before_us(self, snapshot: Snapshot) -> datetime | None:
-        """When the file came to be; None for one that this process has seen come, or whose birth nobody knows."""
+        """When the file was created; None for a file that appeared after the start, or whose birth time is unknown."""
         born = snapshot.identity.born_at
         return None if born is None or born > self._began else born
 
     async def _uploads(self) -> tuple[OpenUpload, ...]:
         if self._listing.locked():
-            current_errand().make_room()  # who has it may ask for ever
+            current_errand().make_room()  # the holder of the lock may wait for a long time
         async with self._listing:
             if self._open is None:
                 listed = await self._world.store.list_uploads_under(self._world.naming.key_prefix)
-                began = self._began + _CLOCK_SKEW  # what began later is our own
+                began = self._began + _CLOCK_SKEW  # uploads begun later are our own
                 self._open = tuple(each for each in listed if each.initiated_at and each.initiated_at < began)
         return self._open
 
     async def _objects(self) -> tuple[ListedObject, ...]:
         if self._listing.locked():
-            current_errand().make_room()  # who has it may ask for ever
+            current_errand().make_room()  # the holder of the lock may wait for a long time
         async with self._listing:
             if self._listed is None:
                 listed = await self._world.store.list_objects(self._world.naming.key_prefix, _is_recording)
@@ -120,9 +120,9 @@ class Elsewhere:
         return self._listed
 
     async def _is_of(self, key: str, snapshot: Snapshot) -> bool:
-        """Each object is asked once, whatever the number of files."""
+        """Each object is queried once, whatever the number of files."""
         if key not in self._identities:
-            # What the store does not tell is somebody's, which is nothing to wait for.
+            # Objects that the store refuses to report belong to another program: do not wait for them.
             stored = await self._world.store.where_told("head", lambda store: store.head(key))
             origin = origin_of(stored.metadata) if stored else None
             self._identities[key] = origin.identity if origin else None
@@ -130,7 +130,7 @@ class Elsewhere:
 
 
 async def parts_told(store: PatientlyAsked, upload: OpenUpload) -> Mapping[int, StoredPart] | None:
-    """The parts of an upload that may be anybody's; None: it is gone, or somebody's that tells us nothing."""
+    """The parts of an upload of any owner; None: it is gone, or the store refuses the information."""
     try:
         return await store.where_told("list_parts", lambda store: store.list_parts(upload.key, upload.upload_id))
     except UploadGone:

@@ -1,8 +1,8 @@
-"""What is known of a file that is to be claimed, and what the decision may still ask. Words alone, no questions.
+"""The known facts about a file to be claimed, and the questions that the decision may still ask. Data only.
 
-A file may have 100 GiB and its name thousands of recordings, so that nothing is gathered before a case needs it: what
-nobody has asked yet is None here, or not in its tuple. Each fact is as old as its question; whoever acts on it takes
-the key first, and the store's conditions (If-Match, If-None-Match) hold where somebody else was faster.
+A file may have 100 GiB and its name thousands of recordings, so no fact is gathered before a case needs it: an unknown
+fact is None here, or missing from its tuple. Each fact may be outdated, so the key is taken first, and the store's
+conditions (If-Match, If-None-Match) protect against faster writers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..metadata_generator import StoredDescription
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """The document beside an object: what it says, or that it is somebody else's."""
+    """The document beside an object: its content, or that it belongs to another program."""
 
     description: StoredDescription | None
     foreign: bool
@@ -25,7 +25,8 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class FileSum:
-    """One pass over the file, cut by ``schedule``. It holds as long as the snapshot does, whatever key is asked for."""
+    """The checksums of one pass over the file, cut by ``schedule``. Valid for as long as the snapshot is, for any
+    key."""
 
     schedule: PartSchedule
     crc64: int
@@ -34,7 +35,7 @@ class FileSum:
 
 @dataclass(frozen=True, slots=True)
 class ObjectSum:
-    """CRC64NVME of the object that had this ETag; None: it was another before it was fetched."""
+    """CRC64NVME of the object that had this ETag; None: the object was replaced before it was downloaded."""
 
     etag: str
     crc64: int | None
@@ -42,13 +43,13 @@ class ObjectSum:
 
 @dataclass(frozen=True, slots=True)
 class AtKey:
-    """What a look at a key showed.
+    """The result of checking a key.
 
-    ``taken``: another file's living stream has the key, and nothing was asked. ``number``: which recording of the name
-    the key is for; None for a key that is not one of the name's. ``may_be_taken``: a new recording gets the key if
-    nothing is there; the key that only proves a hint is for nobody. ``looked_at`` is the moment before the first
-    question: a stream that begins here began then, and whatever was uploaded to the key since may be its own.
-    ``writers`` is asked last, of the file, when the document says that it is this very one.
+    ``taken``: another file's active stream has the key, and no request was made. ``number``: the number of the key
+    among those of the name; None for a key of another name. ``may_be_taken``: a new recording gets the key if nothing
+    is there; False for the key that only verifies a hint. ``looked_at`` is the time before the first request: a stream
+    that begins here began then, and later uploads to the key may be its own. ``writers`` is requested last, if the
+    document says that the object was made from this very file.
     """
 
     key: str
@@ -63,16 +64,16 @@ class AtKey:
 
 
 class Place(Enum):
-    """Where keys come from that are worth a look."""
+    """The sources of keys to check."""
 
-    NAME = auto()  # the natural key, ``~2``, …, as ``names.Walk`` gives them: there is always another
-    ELSEWHERE = auto()  # objects that were made of this file, under whatever name
+    NAME = auto()  # the natural key, ``~2``, …, as ``names.Walk`` returns them: the sequence never ends
+    ELSEWHERE = auto()  # objects that were made from this file, under any name
     UPLOAD = auto()  # keys with an open upload that holds bytes of this file
 
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """Keys that were looked at in one place, in their order. ``ended``: there is no other."""
+    """The keys checked in one place, in order. ``ended``: there are no more."""
 
     at: tuple[AtKey, ...] = ()
     ended: bool = False
@@ -80,11 +81,11 @@ class Looks:
 
 @dataclass(frozen=True, slots=True)
 class ClaimFacts:
-    """Everything that is known so far of the file at ``path``, which was ``snapshot`` when it was taken up.
+    """All known facts about the file at ``path``, which was ``snapshot`` when the claim began.
 
-    ``marker``: what Redis remembers of this very file in this bucket; None too for a marker that is older than what
-    this process completed. ``fresh_id``: the stream's id if it is a new one. ``writers`` was asked before the bytes
-    were read, ``writers_after`` afterwards. ``at_marker``: the look at the marker's key.
+    ``marker``: what Redis remembers of this very file in this bucket; None also for a marker that is older than what
+    this process completed. ``fresh_id``: the stream's ID if it is a new one. ``writers`` was determined before the
+    bytes were read, ``writers_after`` afterwards. ``at_marker``: the result at the marker's key.
     """
 
     path: str
@@ -99,21 +100,21 @@ class ClaimFacts:
     looks: dict[Place, Looks] = field(default_factory=dict)
 
     def sum_by(self, schedule: PartSchedule) -> FileSum | None:
-        """The pass that was cut like this."""
+        """The pass with this schedule."""
         return next((one for one in self.sums if one.schedule == schedule), None)
 
     def looked(self, place: Place) -> Looks:
-        """The looks in one place so far."""
+        """The results in one place so far."""
         return self.looks.get(place, Looks())
 
     def looking(self, place: Place, look: AtKey | None) -> ClaimFacts:
-        """The same with one look more in a place; None: there is no other key."""
+        """The facts with one more result in a place; None: there is no other key."""
         looks = self.looked(place)
         more = replace(looks, ended=True) if look is None else replace(looks, at=(*looks.at, look))
         return replace(self, looks={**self.looks, place: more})
 
     def with_look(self, look: AtKey) -> ClaimFacts:
-        """The same with a newer look at a key that was looked at before, wherever it was."""
+        """The facts with a newer result for a key that was checked before, in any place."""
 
         def newer(looks: Looks) -> Looks:
             return replace(looks, at=tuple(look if old.key == look.key else old for old in looks.at))
@@ -122,19 +123,19 @@ class ClaimFacts:
 
 
 class Ask:
-    """A fact that is missing. Whoever gathers answers each once."""
+    """A missing fact. Each is answered once."""
 
 
 @dataclass(frozen=True, slots=True)
 class WhoWrites(Ask):
-    """Whether somebody has the file open; ``after_reading``: once more, after its bytes were read."""
+    """Whether a process has the file open for writing; ``after_reading``: once more, after its bytes were read."""
 
     after_reading: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class WhoWritesNow(Ask):
-    """The same for a file whose object was found described at a key."""
+    """The same for a file whose object with its document was found at a key."""
 
     look: AtKey
 
@@ -155,7 +156,7 @@ class LookAtMarker(Ask):
 
 @dataclass(frozen=True, slots=True)
 class Compare(Ask):
-    """The checksums of the file, cut by ``schedule``, and of the object that lies at the key."""
+    """The checksums of the file, cut by ``schedule``, and of the object at the key."""
 
     look: AtKey
     schedule: PartSchedule
@@ -163,8 +164,8 @@ class Compare(Ask):
 
 @dataclass(frozen=True, slots=True)
 class LookFor(Ask):
-    """The next key in a place. ``but``: not this one, of which all is known. ``hint_failed``: nothing was at the key
-    before it, although the hint says that something is."""
+    """The next key in a place. ``but``: skip this key, which is known already. ``hint_failed``: nothing was at the
+    previous key, although the hint says so."""
 
     place: Place
     but: str | None = None

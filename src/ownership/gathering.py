@@ -1,11 +1,11 @@
-"""Asks the world for the facts of one file, one after the other, as the decision wants them.
+"""Gathers the facts about one file, one at a time, as the decision requests them.
 
-This is the only place in which a claim waits: for the store, for a lease, for a disk. Nothing is decided and nothing is
-taken here; a key is only looked at, so that nobody has to wait for one who looks.
+This is the only place where a claim waits: for the store, for a lease, for a disk. Nothing is decided or taken here, so
+that checking a key never blocks others.
 
-Two files that look at the same free key may both read and ask on; only one of them takes it, and the other gathers
-anew. That costs a few requests where a file bears a name such as ``x~2.mp4``, and saves that each waits for the other's
-store and disk.
+Two files that check the same free key may both continue; only one of them takes it, and the other gathers its facts
+again. That costs a few requests for names such as ``x~2.mp4``, and avoids that one waits for the other's store and
+disk.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .uploads import Uploads
 
 
 class Gathering:
-    """For one claim of the file of ``facts``. ``highest``: the number that Redis has of the file's name."""
+    """For one claim of the file of ``facts``. ``highest``: the number that Redis has for the file's name."""
 
     def __init__(
         self,
@@ -64,9 +64,9 @@ class Gathering:
         self._open: deque[OpenUpload] | None = None
 
     async def answer(self, ask: Ask, facts: ClaimFacts) -> ClaimFacts:
-        """The facts with the one that was asked for.
+        """The facts, extended by the requested one.
 
-        Raises ``FileChanged`` when the file changed while it was read, ``ToBeRead`` when it is not its turn to be read.
+        Raises ``FileChanged`` if the file changed while it was read, ``ToBeRead`` if another file is being read.
         """
         match ask:
             case WhoWrites(after_reading=False):
@@ -103,7 +103,7 @@ class Gathering:
         return replace(facts, sums=(*facts.sums, FileSum(schedule, crc64, parts)))
 
     async def _compare(self, look: AtKey, schedule: PartSchedule, facts: ClaimFacts) -> ClaimFacts:
-        """A film is read for minutes: afterwards the key is looked at once more."""
+        """Reading the file may take minutes: afterwards the key is checked once more."""
         if look.stored is None:
             raise AssertionError("there is nothing to compare with")
         if facts.sum_by(schedule) is None:

@@ -1,6 +1,6 @@
-"""Which keys the files of this daemon's living streams have, so that two of them never meet at one.
+"""The keys of this daemon's active streams, so that no two of them use the same one.
 
-Of this process: nothing in Redis keeps another daemon from taking the same key.
+Only for this process: nothing in Redis prevents another daemon from taking the same key.
 """
 
 from __future__ import annotations
@@ -9,25 +9,25 @@ from ..domain import Identity
 
 
 class Keys:
-    """Whose key is whose; a key that nobody has is free for whoever takes it first."""
+    """Maps keys to files; the first stream to ask gets a free key."""
 
     def __init__(self) -> None:
         self._owners: dict[str, Identity] = {}
 
     def take(self, key: str, identity: Identity) -> bool:
-        """True when the key is this file's now; taking it twice is no error."""
+        """True if the key is this file's now; taking it twice is not an error."""
         return self._owners.setdefault(key, identity) == identity
 
     def is_anothers(self, key: str, identity: Identity) -> bool:
-        """Whether a living stream has it, and not this file's."""
+        """Whether the active stream of another file has it."""
         return self._owners.get(key, identity) != identity
 
     def is_taken(self, key: str) -> bool:
-        """Whether a living stream has it."""
+        """Whether an active stream has it."""
         return key in self._owners
 
     def leave(self, key: str, identity: Identity) -> None:
-        """The file's stream passed the key by, or has gone on to another."""
+        """The file's stream gave up the key, or has moved on to another."""
         if self._owners.get(key) == identity:
             del self._owners[key]
 

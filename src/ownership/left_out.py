@@ -1,7 +1,8 @@
-"""Which files of an old archive are left alone, and which streams finish though their files are left out by now.
+"""Which files of an old archive are ignored, and which excluded files still finish their uploads.
 
-A file that the first scan finds older than asked is left out, unless Redis has a record or a marker of it or the store
-has an open upload at its key. Whatever appears or changes while the daemon runs goes on to the dispatcher at once.
+A file that the first scan finds older than ``IGNORE_OLDER_THAN`` is ignored, unless Redis has a checkpoint or a marker
+of it or the store has an open upload at its key. Files that appear or change while the daemon runs go to the dispatcher
+at once.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _TRY_AGAIN_SECONDS = 30.0
 
 
 class LeftOut:
-    """Stands between watcher and dispatcher: ``publish`` takes the one's events, ``passes_on`` is the other's."""
+    """Between watcher and dispatcher: ``publish`` receives the watcher's events, ``passes_on`` delivers them."""
 
     def __init__(
         self,
@@ -43,7 +44,7 @@ class LeftOut:
         self._scanned = asyncio.Event()
 
     def publish(self, event: StreamEvent) -> None:
-        """Take an event; only an old file of the first scan has to wait."""
+        """Receive an event; only an old file of the first scan has to wait."""
         if event.is_old:
             self._waiting[event.path] = event
             return
@@ -54,12 +55,12 @@ class LeftOut:
         self._passes_on(event)
 
     def first_scan_done(self) -> None:
-        """All old files are known."""
+        """The first scan is over: all old files are known."""
         self._scanned.set()
 
     async def run(self) -> None:
-        """Decide about all old files, once, and end. Redis and store may be away for any time."""
-        # Not asked of Redis again: two that load at the same time would both set aside what cannot be read.
+        """Decide about all old files, once, and return. Redis and the store may be unavailable for any time."""
+        # Redis is not queried again: two concurrent loads would both set aside invalid checkpoints.
         remembered = await self._remembered()
         odd = sorted(path for path, _ in remembered if not self._is_watched(path))
         if odd:
@@ -88,11 +89,11 @@ class LeftOut:
         try:
             snapshot = await self._world.recordings.snapshot(path)
         except ChunkProcessingError:
-            return True  # the dispatcher says what is wrong with it
+            return True  # the dispatcher reports the problem
         if snapshot is None or snapshot.identity in known:
             return True
         if object_key(self._world.naming.key_prefix, path) in names:
-            return True  # an open upload lies at one of its keys
+            return True  # there is an open upload at one of its keys
         if await self._asked(lambda: self._world.checkpoints.marker(snapshot.identity)) is not None:
             return True
         self._newest = max(self._newest, (snapshot.mtime_ns, path))

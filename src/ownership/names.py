@@ -1,10 +1,9 @@
-"""Which keys of a name are worth a look for a new recording, however many recordings the name has had.
+"""The keys of a name to check for a new recording, with few requests however many recordings the name has had.
 
-The keys of a name are its natural one and ``stem~2.mp4``, ``stem~3.mp4``, … The highest number that a recording of
-ours got is remembered in Redis, as a hint: it holds when something is at that key and nothing at the next. Where it
-does not, or nothing is remembered, the keys of the name are listed once. A listing may be old and a hint may be wrong,
-so that each key is looked at before it is taken, and taken only by a conditional completion. Numbers go up: a hole that
-somebody left by deleting an object is not filled.
+The keys of a name are its natural key and ``stem~2.mp4``, ``stem~3.mp4``, … Redis remembers the highest number in use
+as a hint, which is correct if there is something at that key and nothing at the next. If it is wrong or missing, the
+keys of the name are listed once. Listings and hints may be outdated, so each key is checked before it is taken, and
+taken only by a conditional completion. Numbers only increase: a gap left by a deleted object is not filled.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from itertools import chain
 
 from ..domain import LAST_NUMBER, METADATA_SUFFIX, PatientlyAsked, next_free, number_of, numbered_prefix
 
-#: Of earlier recordings with the file's size so many are looked at, the latest first.
+#: Number of earlier recordings with the file's size to compare with it, the latest first.
 _MOST_ALIKE = 4
 
 
@@ -30,7 +29,7 @@ class Candidate:
 
 
 class Walk:
-    """The candidates of one name, one after the other; there is always another one."""
+    """The candidates of one name, one after the other; the sequence never ends."""
 
     def __init__(
         self, store: PatientlyAsked, natural: str, first: tuple[Candidate, ...], size: int | None = None
@@ -44,8 +43,8 @@ class Walk:
 
     @classmethod
     def by_hint(cls, store: PatientlyAsked, natural: str, highest: int | None, size: int | None = None) -> Walk:
-        """For a file that is no known recording; ``highest`` is the number that Redis remembers. ``size`` is that of a
-        file in which there were other recordings before: it may have got the bytes of one of them back."""
+        """For a file without a known recording; ``highest`` is the number that Redis remembers. ``size`` is given for a
+        file that had other recordings before: it may have the bytes of one of them again."""
         highest = highest if highest is not None and 1 < highest < LAST_NUMBER else None
         if size is not None:
             return cls(store, natural, () if highest is None else (_candidate(natural, highest),), size)
@@ -56,12 +55,12 @@ class Walk:
 
     @classmethod
     def onwards(cls, store: PatientlyAsked, natural: str, number: int, many: int = 3) -> Walk:
-        """For a recording that had the key with this number (0: nobody knows)."""
+        """For a recording that had the key with this number (0: unknown)."""
         following = range(number + 1, min(number + many, LAST_NUMBER) + 1)
         return cls(store, natural, tuple(_candidate(natural, number) for number in following))
 
     async def following(self) -> Candidate:
-        """The next candidate; the one before was no help."""
+        """The next candidate, after the previous one was rejected."""
         if self._following is None and (self._size is not None or not self._waiting):
             await self._list()
         if self._waiting:
@@ -70,7 +69,7 @@ class Walk:
         return _candidate(self._natural, next(self._following))
 
     def was_free(self, candidate: Candidate) -> None:
-        """There is nothing at a key that was to prove the hint."""
+        """There is nothing at a key that was to verify the hint."""
         if self._following is None:
             self._highest = candidate.number
             self._waiting.clear()
@@ -79,7 +78,7 @@ class Walk:
         listed = await self._store.list_objects(
             numbered_prefix(self._natural), lambda found: number_of(self._natural, found.key) is not None
         )
-        sizes: dict[int, int] = {}  # of recordings; a number may also be taken by a description alone
+        sizes: dict[int, int] = {}  # of recordings; a number may also be in use by a document alone
         taken: set[int] = set()
         for found in listed:
             number = number_of(self._natural, found.key)
@@ -94,7 +93,7 @@ class Walk:
         self._waiting = deque(
             _candidate(self._natural, number, may_be_taken=nothing_numbered) for number in dict.fromkeys(first)
         )
-        # Somebody may have given a file the last number of all.
+        # A file may itself have the last number of all in its name.
         holes = (number for number in range(2, LAST_NUMBER) if number not in taken)
         self._following = chain(range(max(latest, self._highest) + 1, LAST_NUMBER + 1), holes)
 

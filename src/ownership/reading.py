@@ -1,8 +1,8 @@
-"""Reads whole files to compare them: finished ones one at a time, and none of them while others want to be sent.
+"""Reads whole files to compare them: completed ones one at a time, and only while no upload needs the disk.
 
-After a change of rights on a whole folder thousands of finished files have to be read, and a disk may take minutes for
-each. Who finds another being read does not wait here, where it would hold a task, but in the dispatcher's queue. What
-is being written, and what a living stream reads of its own file, waits for nobody.
+After a change of permissions on a whole folder thousands of completed files have to be read, and each may take minutes.
+A claim that finds another file being read does not wait here, where it would occupy a task, but in the dispatcher's
+queue. Growing files, and an active stream's reads of its own file, never wait.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Read = tuple[int, tuple[Part, ...]]
 
 
 class ToBeRead(Exception):
-    """Only the file's bytes tell what it is, and it is not its turn to be read."""
+    """Only the file's bytes can decide, and another file is being read."""
 
 
 class Reading:
@@ -33,11 +33,11 @@ class Reading:
         self._nobody.set()
 
     async def nobody_reads(self) -> None:
-        """Wait until no finished file is being read."""
+        """Wait until no completed file is being read."""
         await self._nobody.wait()
 
     async def whole(self, path: str, snapshot: Snapshot, schedule: PartSchedule) -> Read:
-        """One pass over the file. Raises as ``Recordings.digest`` does."""
+        """One pass over the file. Raises like ``Recordings.digest``."""
         now = self._world.clock.utc_now()
         parts = []
         for chunk in cut(schedule, snapshot.size, self._world.naming.limits):
@@ -46,8 +46,8 @@ class Reading:
         return combine((part.crc64 or 0, part.size) for part in parts), tuple(parts)
 
     async def finished(self, path: str, snapshot: Snapshot, schedule: PartSchedule) -> Read:
-        """One pass over a file that may be done as it is. Raises ``ToBeRead`` when another one is being read, and
-        ``FileChanged`` as soon as its length is seen changed: then it is no longer to be compared."""
+        """One pass over a file that may be done as it is. Raises ``ToBeRead`` if another one is being read, and
+        ``FileChanged`` as soon as its length changes: then the comparison is void."""
         errand = current_errand()
         errand.make_room()
         if errand.is_growing or await self._world.recordings.writers(path) is Writers.PRESENT:
@@ -62,8 +62,8 @@ class Reading:
             self._nobody.set()
 
     async def object_crc64(self, key: str, stored: StoredObject) -> int | None:
-        """CRC64NVME of an object, fetched whole where the store does not tell, or may not know; None when it is another
-        by now."""
+        """CRC64NVME of an object, downloaded if the store does not report it or may be wrong; None if the object was
+        replaced."""
         if stored.crc64 is not None and self._world.store.is_atomic:
             return stored.crc64
         return await self._world.store.object_crc64(key, stored.etag)
@@ -85,7 +85,7 @@ class Reading:
     async def _watch(self, limit: asyncio.Timeout, path: str, snapshot: Snapshot) -> None:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            with suppress(ChunkProcessingError):  # nobody can say
+            with suppress(ChunkProcessingError):  # unknown
                 now = await self._world.recordings.snapshot(path)
                 if now is None or (now.identity, now.size) != (snapshot.identity, snapshot.size):
                     limit.reschedule(asyncio.get_running_loop().time())

@@ -1,6 +1,6 @@
-"""What a stream asks that is under way: whether it may replace the object at its key, and which key is the next.
+"""Answers an active stream's questions: whether it may replace the object at its key, and which key is next.
 
-A stranger may have come to its key meanwhile, or its record may say what is not true.
+Another program may have used its key meanwhile, or its checkpoint may be wrong.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .uploads import Uploads
 
 
 class Replacing:
-    """For streams that have a record, and with it a key."""
+    """For streams that have a checkpoint, and with it a key."""
 
     def __init__(self, world: World, keys: Keys, uploads: Uploads) -> None:
         self._world = world
@@ -26,7 +26,7 @@ class Replacing:
         return await described_at(self._world.store, key)
 
     async def may_replace(self, record: Checkpoint, stored: StoredObject) -> bool:
-        """Whether the object at the record's key was made from its file, by its own words or the document's."""
+        """Whether the object at the checkpoint's key was made from its file, by its metadata or by its document."""
         ours = is_ours(stored, record.stream_id, record.identity, stored.size)
         if ours or self._world.naming.replace_reused_names:
             return True
@@ -36,13 +36,13 @@ class Replacing:
         return description.stream_id == record.stream_id or description.snapshot.identity == record.identity
 
     def has_but_the_name(self, record: Checkpoint, stored: StoredObject) -> bool:
-        """Whether the object is an earlier recording's, whose name and key the record's was given."""
+        """Whether the object belongs to an earlier recording with the same name and key."""
         origin = origin_of(stored.metadata)
         return self._world.naming.replace_reused_names and (origin is None or origin.stream_id != record.stream_id)
 
     async def another_key(self, record: Checkpoint) -> tuple[Candidate, str | None]:
-        """The next key at which nothing is, for a stream whose own turned out to be somebody else's; or the one that it
-        had taken before Redis lost that, with the ETag of its object there."""
+        """The next free key, for a stream whose own key is used by another program; or the key that it had before Redis
+        lost its data, with the ETag of its object there."""
         walk = self._walk_onwards(record)
         while True:
             candidate = await walk.following()
@@ -53,7 +53,7 @@ class Replacing:
             origin = origin_of(stored.metadata) if stored else None
             is_ours = origin is not None and origin.stream_id == record.stream_id
             is_free = stored is None and await self.description(key) == Described(None, foreign=False)
-            # Looking takes nothing: it may be the very key of another file, which somebody asks for meanwhile.
+            # Checking takes nothing: it may be the key of another file that is being claimed meanwhile.
             if (is_ours or (is_free and candidate.may_be_taken)) and self._keys.take(key, record.identity):
                 return candidate, stored.etag if stored else None
 
@@ -67,7 +67,7 @@ class Replacing:
         return Walk.onwards(self._world.store, natural, number)
 
     def leave_key(self, record: Checkpoint, key: str) -> None:
-        """The record's stream has another key now; what it began at this one is still its own."""
+        """The stream of this checkpoint has another key now; its uploads at this one are still its own."""
         self._uploads.keep(record)
         if key != record.key:
             self._keys.leave(key, record.identity)

@@ -1,8 +1,8 @@
-"""Looks through the bucket now and then: uploads that belong to nothing, and objects of ours that somebody deleted.
+"""Checks the bucket periodically for orphan uploads, and for objects of ours that were deleted.
 
-An upload is thrown away only at the key of a proved object of ours, and only when it has been left alone for the whole
-retention time. Every other may be somebody else's, or all that is left of a recording: it is counted and told. So is
-an object that is gone: it is not sent again, because whoever deleted it will have had a reason.
+An upload is aborted only at the key of a proved object of ours, and only after the whole retention time without a new
+part. Any other may belong to another program, or be all that is left of a recording: it is counted and reported. A
+deleted object is only reported, not uploaded again, because the deletion was probably intended.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ..metadata_generator import StoredDescription, document_key, read_document
 from .elsewhere import parts_told
 from .uploads import Uploads
 
-#: Not at once: what a start brings to light has the store for itself first.
+#: Not immediately: the recovery after a start uses the store first.
 _FIRST_SECONDS = 300.0
 _SWEEP_SECONDS = 6 * 3600.0
 _KEYS_TOLD = 5
 
 
 class Sweep:
-    """Of one bucket. ``done`` gives the keys of the finished recordings that are still in the folder."""
+    """For one bucket. ``done`` returns the keys of the completed recordings that are still in the folder."""
 
     def __init__(self, world: World, uploads: Uploads, done: Callable[[], set[str]]) -> None:
         self._world = world
@@ -32,7 +32,7 @@ class Sweep:
         self._done = done
 
     async def run(self) -> None:
-        """For ever; a store that refuses is asked again the next time."""
+        """Runs until cancelled; a store that refuses is asked again the next time."""
         retention = self._world.orphan_retention
         pause = _FIRST_SECONDS
         objects_at = uploads_at = self._world.clock.monotonic()
@@ -41,7 +41,7 @@ class Sweep:
             now = self._world.clock.monotonic()
             pause = _SWEEP_SECONDS if retention is None else min(_SWEEP_SECONDS, retention.total_seconds() / 4)
             try:
-                if now >= objects_at:  # the whole bucket, however short a retention
+                if now >= objects_at:  # this lists the whole bucket, however short the retention
                     objects_at = now + _SWEEP_SECONDS
                     await self._look_for_objects()
                 if retention is not None and now >= uploads_at:
@@ -52,13 +52,13 @@ class Sweep:
                 self._world.telemetry.emit(moments.Unexpected(file_path="", error=exc, retry_seconds=pause))
 
     async def _look_for_objects(self) -> None:
-        """Whether the object of every finished recording is still there."""
+        """Check whether the object of every completed recording still exists."""
         done = self._done()
         if not done:
             return
         listed = await self._world.store.list_objects(self._world.naming.key_prefix, lambda found: found.key in done)
         unlisted = sorted(done - {found.key for found in listed})
-        # A listing may be old, and may have odd keys in another spelling.
+        # A listing may be outdated, and may spell unusual keys differently.
         gone = [key for key in unlisted if await self._is_gone(key)]
         self._world.telemetry.emit(moments.ObjectsGone(count=len(gone), keys=gone[:_KEYS_TOLD]))
 
@@ -69,8 +69,9 @@ class Sweep:
         return bool(await self._world.store.where_told("head", nothing_is_there))
 
     async def _look_for_orphans(self, retention: timedelta) -> float:
-        """Every open upload under the key prefix that nobody knows and nothing came into for so long. Seconds until one
-        can be, by what was listed: what is begun later cannot before the whole retention time has passed."""
+        """Handle every open upload under the key prefix that belongs to no stream and got no part for the retention
+        time. Returns the seconds until the next one can exceed it; uploads begun later cannot before the whole
+        retention time."""
         now = self._world.clock.utc_now()
         next_at = now + min(retention, timedelta(seconds=_SWEEP_SECONDS))
         left: list[OpenUpload] = []
@@ -87,7 +88,7 @@ class Sweep:
         return max(0.0, (next_at - now).total_seconds())
 
     async def _last_touched(self, upload: OpenUpload, before: datetime) -> datetime | None:
-        """When an upload that nobody knows got its last part; None for those that are known or cannot be judged."""
+        """When an unknown upload got its last part; None for uploads that are known or cannot be judged."""
         if upload.initiated_at is None or self._uploads.is_in_use(upload):
             return None
         if upload.initiated_at >= before:
@@ -100,7 +101,7 @@ class Sweep:
         return max([upload.initiated_at, *known]) if len(known) == len(moments) else None
 
     async def _abort(self, upload: OpenUpload) -> bool:
-        """Throw it away where the object is there, ours and described: whatever it was for, that is done."""
+        """Abort it if there is an object of ours with its document: then the upload is no longer needed."""
         stored = await self._world.store.where_told("head", lambda store: store.head(upload.key))
         if stored is None or origin_of(stored.metadata) is None:
             return False
@@ -108,7 +109,7 @@ class Sweep:
         if described is None or described.etag != stored.etag:
             return False
         if not self._uploads.condemn(upload):
-            return False  # a stream has taken it up meanwhile
+            return False  # a stream has adopted it meanwhile
 
         async def abort(store: ObjectStore) -> bool:
             await store.abort_upload(upload.key, upload.upload_id)
@@ -120,7 +121,7 @@ class Sweep:
         return True
 
     async def _description(self, key: str) -> StoredDescription | None:
-        """The document beside the object; None too where the store does not tell."""
+        """The document beside the object; None also if the store refuses the information."""
         document = await self._world.store.where_told(
             "get_document", lambda store: store.get_document(document_key(key))
         )

@@ -1,6 +1,7 @@
-"""Whose open upload is it? A record names it, or it is to be thrown away, or nobody remembers it.
+"""Determines the owner of an open upload: a checkpoint names it, or it is to be aborted, or it is unknown.
 
-Redis may have lost the record of an upload. Nothing of it is believed but what the file's own bytes confirm.
+Redis may have lost the checkpoint of an upload. Such an upload is trusted only as far as the file's own bytes confirm
+it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from .keys import Keys
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """An upload that nobody remembers, and those of its parts that equal the file."""
+    """An unknown upload, and those of its parts that equal the file."""
 
     upload_id: str
     schedule: PartSchedule
@@ -37,7 +38,7 @@ class Adopted:
 
 
 class Uploads:
-    """The open uploads of the bucket, as far as this process has met them."""
+    """The open uploads of the bucket, as far as this process knows them."""
 
     def __init__(self, world: World, keys: Keys, elsewhere: Elsewhere) -> None:
         self._world = world
@@ -47,25 +48,25 @@ class Uploads:
         self._condemned: set[str] = set()
 
     def keep(self, record: Checkpoint) -> None:
-        """Uploads that a record names belong to it, also when its stream has failed: nobody else adopts them."""
+        """Uploads named in a checkpoint belong to its stream, also after it has failed: no other stream adopts them."""
         named = (record.upload_id, *(old.upload_id for old in record.superseded))
         self._kept.update(upload_id for upload_id in named if upload_id is not None)
 
     def is_in_use(self, upload: OpenUpload) -> bool:
-        """Whether a record names the upload, or a living stream has its key."""
+        """Whether a checkpoint names the upload, or an active stream has its key."""
         return upload.upload_id in self._kept or self._keys.is_taken(upload.key)
 
     def condemn(self, upload: OpenUpload) -> bool:
-        """Whether the upload may be thrown away; nobody takes it up from now on."""
+        """Whether the upload may be aborted; no stream adopts it from now on."""
         if self.is_in_use(upload):
             return False
         self._condemned.add(upload.upload_id)
         return True
 
     async def adoptable(self, record: Checkpoint) -> Adopted | None:
-        """An open upload at the record's key that already holds bytes of its file; the one with the most of them.
+        """An open upload at the checkpoint's key that already holds bytes of its file; the one with the most of them.
 
-        Redis may have lost its record. Nothing of it is believed but what the file's own bytes confirm.
+        Redis may have lost its checkpoint. The upload is trusted only as far as the file's own bytes confirm it.
         """
         uploads = await self._world.store.list_uploads(record.key)
         self.keep(record)
@@ -75,17 +76,17 @@ class Uploads:
         return max(found, key=lambda adopted: sum(part.size for part in adopted.parts.values()), default=None)
 
     async def is_of_file(self, upload: OpenUpload, path: str, snapshot: Snapshot) -> bool:
-        """Whether it is nobody else's and holds bytes of the file: that was renamed while it was sent, and Redis forgot
-        it.
+        """Whether the upload belongs to no other file and holds bytes of this one, which was renamed during its upload
+        while Redis lost its data.
 
-        An upload whose key is the name of a file that is there is that file's, however alike the two may be.
+        An upload at the key of an existing file always belongs to that file, however similar the two may be.
         """
         if self.is_in_use(upload) or upload.upload_id in self._condemned or await self._is_named(upload.key):
             return False
         return await self._holds_bytes_of(path, snapshot, upload)
 
     async def _holds_bytes_of(self, path: str, snapshot: Snapshot, upload: OpenUpload) -> bool:
-        """Whether one part says so, to see quickly whether it is worth while to compare them all."""
+        """Check a single part first, to see quickly whether comparing all of them is worthwhile."""
         telling = await self._elsewhere.telling_part(upload)
         if telling is None:
             return False
@@ -101,7 +102,7 @@ class Uploads:
         return matches(stored, digest)
 
     async def _is_named(self, key: str) -> bool:
-        """Whether a file lies at the path that this is the key of."""
+        """Whether there is a file at the path with this key."""
         path = path_of(self._world.naming.key_prefix, key)
         return path is not None and await self._world.recordings.snapshot(path) is not None
 
@@ -114,7 +115,7 @@ class Uploads:
         schedule = schedule_of(listed, record.schedule, limits)
         keeps_crc = not (await self._world.store.hashes()).md5
         if schedule is None or (keeps_crc and any(part.crc64 is None for part in listed.values())):
-            return None  # begun by another program, or with other settings: it cannot be completed as ours are
+            return None  # begun by another program, or with other settings: it cannot be completed like ours
         parts = {}
         hashes = Hashes(md5=any(part.crc64 is None for part in listed.values()))
         for number, stored in sorted(listed.items()):
