@@ -94,7 +94,7 @@ DECIDED: Mapping[Case, tuple[Facts, ...]] = {
         replace(CALM, record=REPLACING, is_copied=True, replaced_size=250, largest_object=250, all_sent=False),
     ),
     Case.EMPTY: (replace(CALM, seen=replace(SEEN, size=0), now=200.0),),
-    Case.QUIET: (replace(CALM, now=130.0), replace(CALM, now=130.0, end_is_proved=None)),
+    Case.QUIET: (replace(CALM, now=130.0), replace(CALM, now=9000.0), replace(CALM, now=130.0, end_is_proved=None)),
     Case.ASK_FOR_END: (replace(CALM, end_is_proved=None),),
     Case.END_PROVED: (replace(CALM, end_is_proved=True),),
     Case.WAIT: (CALM,),
@@ -183,6 +183,10 @@ def test_only_a_completion_of_what_was_left_of_a_file_is_finished_as_such(status
 @pytest.mark.parametrize(("size", "case"), [(0, Case.EMPTY), (1, Case.WAIT), (999, Case.WAIT), (1000, Case.WAIT)])
 def test_any_file_that_an_object_can_hold_is_waited_for(size: int, case: Case) -> None:
     assert decide(replace(CALM, seen=replace(SEEN, size=size))) is case
+
+
+def test_nothing_is_taken_for_sent_that_nobody_says_was_sent() -> None:
+    assert decide(Facts(_record(upload_id="u"), False, 0, 1000, SEEN)) is Case.SEND
 
 
 def test_a_file_that_was_not_asked_about_the_clock_is_not_quiet() -> None:
