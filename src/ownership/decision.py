@@ -34,8 +34,7 @@ From the object at a key (``_at_key``; the keys of the name in order up to the f
 14 ``DOCUMENT_ALONE``     no object, but a document: another program's, or left by a recording whose object was deleted.
                           A new object would lie beside a document that is not its own: next key.
 15 ``HINT_FAILED``        nothing there, but the key was checked only because of the hint, which is therefore wrong:
-next
-                          key. Gaps are not filled.
+                          next key. Gaps are not filled.
 16 ``DELETED``            no object, but this very file's document: free, and the stream keeps its ID, so that it may
                           replace that document.
 17 ``FREE``               nothing at all.
