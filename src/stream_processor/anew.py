@@ -1,7 +1,7 @@
-"""Leaving an upload for another one: what of the old one stays, under which key and in which parts the next one is.
+"""Restarting an upload: what is kept of the old one, and the key and part sizes of the next one.
 
-What was uploaded is thrown away only when the new object is proved. And a store that refuses again and again is asked
-more and more rarely: each time the file is sent whole.
+The old upload is aborted only when the new object is proved. A store that refuses repeatedly is retried less and less
+often, because each time the whole file is sent.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from .one_stream import OneStream
 from .replaced import Replaced
 from .upload import Upload, too_long
 
-#: A store that goes on refusing is sent the whole file again this rarely.
+#: Longest interval at which a store that keeps refusing is sent the whole file again.
 _LONGEST_REFUSAL_SECONDS = 4 * 3600.0
 
 
 class Anew:
-    """The uploads that one stream has left, and how often it had to: ``_refusals`` of the completion, ``_losses`` of
-    an upload as soon as it was begun, ``_misfits`` of a part."""
+    """The abandoned uploads of one stream, and how often each reason occurred: ``_refusals`` of the completion,
+    ``_losses`` of a new upload, ``_misfits`` of a part."""
 
     def __init__(self, stream: OneStream, *, cleanup: Cleanup, upload: Upload, replaced: Replaced) -> None:
         self._world = stream.world
@@ -36,10 +36,10 @@ class Anew:
         self._replaced = replaced
         self._refusals = self._losses = self._misfits = 0
         self._refused: set[str | None] = set()
-        self._left: tuple[str | None, int] = (None, 0)  # the upload that was left for a part, and its bytes
+        self._left: tuple[str | None, int] = (None, 0)  # the upload that was abandoned because of a part, and its bytes
 
     async def begin(self, *, replaces: str | None, **changes: object) -> None:
-        """Leave the upload for another one. What it holds is thrown away only when the new object is proved."""
+        """Restart with a new upload. The old one is aborted only when the new object is proved."""
         self._replaced.not_copied()
         record = self._ledger.record
         superseded = record.superseded
@@ -58,7 +58,7 @@ class Anew:
         )
 
     async def at_another_key(self) -> None:
-        """The key is somebody else's."""
+        """The key is used by another program."""
         taken = self._ledger.record.key
         free, etag = await self._claims.replacing.another_key(self._ledger.record)
         self._telemetry.emit(moments.KeyConflict(key=taken, next_key=free.key))
@@ -66,13 +66,13 @@ class Anew:
         self._claims.replacing.leave_key(self._ledger.record, taken)
 
     async def for_another_recording(self) -> Marker | None:
-        """Another recording is in the file: it became shorter than the object that was to be brought up to date, which
-        stays what it is. Its marker: the stream has ended with it, and the file is taken up anew, under the next key.
-        None: nobody knows enough of the object for a marker; this stream goes on at another key."""
+        """The file contains another recording: it became shorter than the object to be replaced, which is kept. Returns
+        the marker of that object: the stream has ended with it, and the file is claimed again under the next key. None:
+        too little is known about the object for a marker; this stream continues at another key."""
         record = self._ledger.record
         described = (await self._claims.replacing.description(record.key)).description
         if described is None or described.etag != record.replaces:
-            await self._ledger.take_id(secrets.token_hex(16))  # the earlier recording's object keeps the old one
+            await self._ledger.take_id(secrets.token_hex(16))  # the earlier recording's object keeps the old ID
             await self.at_another_key()
             self._replaced.is_none()
             return None
@@ -84,13 +84,14 @@ class Anew:
     # -- after a completion that was refused ------------------------------------------------------------------
 
     async def after_completion(self, step: Step, etag: str) -> None:
-        """Back to growing, with the same upload or with another; more slowly each time the store refuses."""
+        """Back to growing, with the same upload or a new one; with a longer pause each time the store refuses."""
         self._refusals += 1
         refused = S3Unavailable(f"the completion was refused: {step}", operation="complete_upload")
         longest = _LONGEST_REFUSAL_SECONDS
         await self._pacing.pause(self._refusals, operation="complete_upload", error=refused, longest=longest)
         if step is Step.SEAL_AGAIN and self._refusals > 1:
-            step = Step.UPLOAD_ANEW  # the file was read again whole and the store still objects: it is the upload
+            # the whole file was read again and the store still refuses: the upload itself is the problem
+            step = Step.UPLOAD_ANEW
         match step:
             case Step.PROVE_AGAIN | Step.SEAL_AGAIN:
                 fact = Fact.GREW if self._ledger.record.status is Status.PENDING_COMPLETION else None
@@ -104,18 +105,18 @@ class Anew:
                 await self.at_another_key()
 
     async def is_sealed(self) -> None:
-        """The upload holds the whole file: the store has kept it, and takes its parts."""
+        """The upload contains the whole file: the store has kept it, and accepts its parts."""
         self._losses = self._misfits = 0
         if self._refused:
             # Uploads whose completion was refused stay until an object is proved, like any other; but a store that
-            # refuses for good is not to collect the file without end. The one that was just sealed holds all of it.
+            # always refuses must not accumulate copies of the file. The upload that was just sealed contains all of it.
             await self._cleanup.drop(self._refused)
             self._refused.clear()
 
     # -- while it is sent -------------------------------------------------------------------------------------
 
     async def pause_if_lost_again(self) -> None:
-        """The store does not know the upload. A store that loses each of them is not sent the file again at once."""
+        """The store does not know the upload. If it loses every upload, the file is not sent again immediately."""
         self._telemetry.emit(moments.UploadLost(upload_id=str(self._ledger.record.upload_id)))
         self._losses += 1
         if self._losses > 1:
@@ -133,19 +134,19 @@ class Anew:
         await self.begin(replaces=self._ledger.record.replaces, schedule=schedule)
 
     async def with_fewer_parts(self, refused: PartNumberRefused) -> None:
-        """The store takes fewer parts than it was thought to: upload the file again in as many as it takes.
+        """The store accepts fewer parts than assumed: upload the file again with as many as it accepts.
 
-        What an object that is replaced has is copied. Parts of an upload that is not complete cannot be copied into
+        Unchanged parts of an object to be replaced are copied. Parts of an incomplete upload cannot be copied into
         another one; they are sent again.
         """
         self._misfits += 1
         if self._misfits == 1:
             self._telemetry.emit(moments.Trouble(operation="upload_part", error=refused, retry_seconds=0.0))
-        else:  # what fits by its own words does not fit
+        else:  # it should fit by the stated limit, but does not
             longest = _LONGEST_REFUSAL_SECONDS
             await self._pacing.pause(self._misfits - 1, operation="upload_part", error=refused, longest=longest)
         snapshot, old = await self._sight.look(), self._ledger.record.schedule
-        # Several parts were on their way: where the store does not say its limit, the last that it took does.
+        # Several parts were in flight: if the store does not report its limit, use the last part that it accepted.
         stored = [number for number in self._ledger.parts if number < refused.number]
         most = refused.most or max(stored, default=max(1, refused.number - 1))
         schedule = part_plan.schedule_within(snapshot.size, old, most, self._world.naming.limits)
@@ -154,7 +155,7 @@ class Anew:
         await self._leave_for_a_part(schedule=schedule)
 
     async def with_smaller_parts(self, refused: PartTooLarge) -> None:
-        """Something on the way refuses a body for its size: upload the file again in smaller ones, or wait."""
+        """A server refuses a request body because of its size: upload the file again with smaller parts, or wait."""
         snapshot = await self._sight.look()
         schedule = part_plan.smaller_parts(snapshot.size, refused.size, self._world.naming.limits)
         if schedule is None:
@@ -165,7 +166,7 @@ class Anew:
         await self.begin(replaces=self._ledger.record.replaces, schedule=schedule)
 
     async def with_this_part(self, refused: PartNotTaken) -> None:
-        """The store cannot put a part in place of what it has already: upload the file again."""
+        """The store cannot replace a part that it already has: upload the file again."""
         self._misfits += 1
         if self._misfits == 1:
             self._telemetry.emit(moments.Trouble(operation="upload_part", error=refused, retry_seconds=0.0))
@@ -176,8 +177,8 @@ class Anew:
         await self._leave_for_a_part()
 
     async def _leave_for_a_part(self, **changes: object) -> None:
-        """Leave the upload because of one part. A store that refuses it for good is not to collect the file without
-        end: of the uploads that were left so only that with the most bytes stays until the new object is proved."""
+        """Abandon the upload because of one part. A store that always refuses must not accumulate uploads: of the
+        abandoned ones only the one with the most bytes stays until the new object is proved."""
         record, held = self._ledger.record, self._ledger.stored_bytes
         left, most = self._left
         if not held or held < most:

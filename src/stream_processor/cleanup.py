@@ -1,7 +1,7 @@
-"""Uploads that nothing needs any more: which may be thrown away, and when.
+"""Uploads that are no longer needed: which may be aborted, and when.
 
-Never before the new object is proved, but for one case: a store that refuses for good would collect a whole copy of
-the file with each attempt. There the upload that holds most of the file stays, and the others go at once.
+Never before the new object is proved, with one exception: a store that always refuses would accumulate a copy of the
+file with each attempt. There the upload with the most bytes stays, and the others are aborted at once.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from ..domain import Checkpoint, Part, StoredPart, Superseded, World, is_md5
 from ..exceptions import UploadGone
 from .ledger import Ledger
 
-#: The store's clock and ours may differ, and it gives whole seconds.
+#: The store's clock and ours may differ, and it reports whole seconds.
 _CLOCK_SKEW = timedelta(minutes=1)
 
 
 class Cleanup:
-    """One stream's uploads, those that its record names and those that it never heard of."""
+    """One stream's uploads, those named in its checkpoint and those that it never knew of."""
 
     def __init__(self, world: World, ledger: Ledger) -> None:
         self._world = world
         self._ledger = ledger
 
     async def after_the_proof(self, record: Checkpoint) -> None:
-        """Abort uploads that the record names and nothing needs, and those that lost answers left at this key.
+        """Abort uploads that the checkpoint names and nothing needs, and those that lost answers left at this key.
 
-        The stream's own is among the latter when somebody else's completion has won. After a loss of Redis nobody
-        knows when the stream began; no upload of this file is older than the file.
+        The stream's own is among the latter if another completion has won. After a data loss in Redis the start of the
+        stream is unknown; no upload of this file is older than the file.
         """
         store = self._world.store
         for old in record.superseded:
@@ -37,7 +37,7 @@ class Cleanup:
                 await store.abort_upload(old.key, old.upload_id)
         began = [record.started_at, *(old.since for old in record.superseded)]
         since = min([*began, record.identity.born_at or record.started_at]) - _CLOCK_SKEW
-        # A part that was on its way when an upload ended may bring it back, with bytes that were patched since.
+        # A part in flight at the end of an upload may recreate it, with bytes that were patched since.
         named = {record.upload_id, *(old.upload_id for old in record.superseded)}
         for upload in await store.list_uploads(record.key):
             recent = upload.initiated_at is not None and upload.initiated_at >= since
@@ -48,12 +48,12 @@ class Cleanup:
             await self._world.checkpoints.forget(stream_id)
 
     async def after_another(self, record: Checkpoint) -> None:
-        """The same when it is another stream that has proved the file's object: the record's own upload goes, too."""
+        """The same if another stream has proved the file's object: the checkpoint's own upload is aborted, too."""
         own = Superseded(record.key, record.upload_id, record.stream_id, record.started_at)
         await self.after_the_proof(replace(record, superseded=(*record.superseded, own)))
 
     async def drop(self, upload_ids: Collection[str | None]) -> None:
-        """Throw some of the uploads that the stream has left away, before there is an object."""
+        """Abort some of the abandoned uploads before there is an object."""
         record = self._ledger.record
         own = [old for old in record.superseded if old.upload_id in upload_ids]
         for old in own:
@@ -61,7 +61,7 @@ class Cleanup:
         await self._ledger.write(superseded=tuple(old for old in record.superseded if old not in own))
 
     async def _is_ours(self, record: Checkpoint, upload_id: str) -> bool:
-        """Whether an upload at our key holds nothing but bytes of our file (or nothing)."""
+        """Whether an upload at our key contains only bytes of our file (or nothing)."""
         try:
             listed = await self._world.store.list_parts(record.key, upload_id)
         except UploadGone:
@@ -70,7 +70,7 @@ class Cleanup:
 
 
 def _are_alike(stored: StoredPart, ours: Part) -> bool:
-    """Whether the store holds these bytes of ours; without a checksum, where their ETag is an MD5."""
+    """Whether the stored part has our bytes; without a checksum, only if its ETag is an MD5."""
     if stored.size != ours.size:
         return False
     if stored.crc64 is not None:

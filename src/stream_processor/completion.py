@@ -1,7 +1,7 @@
-"""Completes an upload, and finds out what came of it by looking at the object, whatever was answered.
+"""Completes an upload, and determines the result from the object, whatever the answer was.
 
-Silence means nothing: a completion without an answer may have happened, may be assembling still, or may never
-have come. The object decides, then the upload, and only then the answer.
+No answer means nothing: the completion may have happened, may still be in progress, or may never have arrived. The
+object decides, then the upload, and only then the answer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .pacing import Pacing
 
 
 class Completion:
-    """The completion of one stream's upload; the ledger says which, and what it is to make."""
+    """The completion of one stream's upload; the ledger has the upload and its manifest."""
 
     def __init__(self, world: World, ledger: Ledger, pacing: Pacing) -> None:
         self._world = world
@@ -24,14 +24,14 @@ class Completion:
         self._pacing = pacing
 
     async def send(self, manifest: Manifest, parts: Sequence[StoredPart]) -> Answer:
-        """Say in Redis what is to be made, then ask the store for it, once."""
+        """Write the intent to Redis, then send the completion to the store, once."""
         record = self._ledger.record
         await self._ledger.write(manifest=manifest, unanswered=True)  # the intent, before the request
         return await self._world.store.complete_upload(record.key, str(record.upload_id), manifest, parts)
 
     async def settle(self, answer: Answer) -> tuple[Step, StoredObject | None]:
-        """Until it is known what the completion came to: ``VERIFIED`` with the object, which is the manifest's, or
-        the way back. The object is then the one that is there instead, if any."""
+        """Wait until the result of the completion is known: ``VERIFIED`` with the object that matches the manifest, or
+        the next step. In the latter case the object is the one found instead, if any."""
         clock = self._world.clock
         asked_since = clock.monotonic()
         unanswered, attempts = answer is Answer.NONE, 0
@@ -50,7 +50,7 @@ class Completion:
 
     @property
     def manifest(self) -> Manifest:
-        """What the completion is to make."""
+        """The expected result of the completion."""
         manifest = self._ledger.record.manifest
         if manifest is None:
             raise AssertionError("a completion without a manifest")

@@ -1,4 +1,4 @@
-"""From a proved object to its marker: ask what film it is, put the document beside it, clean up, and be done."""
+"""From a proved object to its marker: examine the media, write the metadata document, clean up, and finish."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .cleanup import Cleanup
 from .documents import Documents
 from .one_stream import OneStream
 
-#: Whoever touches the file each time that it is asked about is not waited for.
+#: Maximum number of attempts if the file is touched during each of them.
 _ASK_AT_MOST = 3
 _FILM_CHANGED = "the file has changed since; it is described when its object is replaced"
 
 
 class Describing:
-    """The last part of one stream's way. It may be walked twice: what is written again has the same bytes."""
+    """The last steps of one stream. They may be repeated: what is written again has the same bytes."""
 
     def __init__(self, stream: OneStream, *, cleanup: Cleanup, documents: Documents) -> None:
         self._world = stream.world
@@ -30,11 +30,12 @@ class Describing:
         self._documents = documents
 
     async def describe(self) -> Marker:
-        """Write the document beside the object, clean up, and leave a marker.
+        """Write the metadata document, clean up, and leave a marker.
 
-        What must happen at least once because a recording is complete is done before ``finish``, and may be done twice:
-        what comes after it is lost by a kill. What may be done only once the recording is done belongs to
-        ``Dispatcher._end``: recordings found done at a start, or made of what was left of a file, come by there alone.
+        Work that must happen at least once for each complete recording belongs before ``finish``, and may be done
+        twice; work after ``finish`` is lost by a kill. Work to be done only after completion belongs in
+        ``Dispatcher._end``, through which recordings that are found done at a start, or completed without their file,
+        also pass.
         """
         probe = self._ledger.record.probe
         if probe is None or self._ledger.record.processed_at is None:
@@ -61,10 +62,10 @@ class Describing:
         return marker
 
     async def _probe(self, proved: Snapshot) -> Probe:
-        """What is known of the film that the object holds. A change of the file ends the asking: it would be told of
-        another film. Where only its times have changed, its bytes tell that it is the same, and it is asked again."""
+        """The properties of the media in the object. If the file changes, the result is discarded: it would describe
+        different media. If only its times have changed, its bytes show this, and it is examined again."""
         try:
-            await self._sight.look()  # it may just have got another name
+            await self._sight.look()  # it may have been renamed
             for times in range(_ASK_AT_MOST):
                 if times > 0:
                     proved = await self._same_film(proved)
@@ -78,7 +79,7 @@ class Describing:
         return Probe(error=_FILM_CHANGED)
 
     async def _ask_about(self, proved: Snapshot) -> Probe | None:
-        """None: the file was changed meanwhile, or touched."""
+        """None: the file was changed or touched meanwhile."""
         asking = asyncio.create_task(self._world.prober.probe(self._ledger.record.path, proved.identity), name="probe")
         try:
             while not asking.done():
@@ -90,8 +91,8 @@ class Describing:
             asking.cancel()
 
     async def _same_film(self, proved: Snapshot) -> Snapshot:
-        """The file as it is now, when it holds the object's bytes still. Raises ``FileChanged`` when it does not, or
-        nobody can say."""
+        """The current snapshot of the file, if it still has the object's bytes. Raises ``FileChanged`` if not, or if
+        this cannot be determined."""
         record = self._ledger.record
         try:
             now = await self._sight.look()
@@ -106,14 +107,14 @@ class Describing:
 
 
 def manifest_of(record: Checkpoint) -> Manifest:
-    """What was to be made of the recording. A record without it cannot have come here."""
+    """The manifest of the checkpoint, which always exists at this step."""
     if record.manifest is None:
         raise AssertionError("a completion without a manifest")
     return record.manifest
 
 
 def marker_of(record: Checkpoint) -> Marker:
-    """What stays of a record whose object is proved."""
+    """The marker of a checkpoint whose object is proved."""
     manifest = manifest_of(record)
     if record.etag is None or record.completed_at is None:
         raise AssertionError("a marker of an object that was not proved")

@@ -1,4 +1,4 @@
-"""Puts the metadata document beside a stream's object, and never over somebody else's."""
+"""Writes the metadata document of a stream's object, and never overwrites another program's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .pacing import Pacing
 
 
 class Documents:
-    """The document of one stream. Written twice it is the same: everything in it comes from the record."""
+    """The document of one stream. Repeated writes are identical: everything in it comes from the checkpoint."""
 
     def __init__(self, world: World, telemetry: StreamTelemetry, pacing: Pacing) -> None:
         self._world = world
@@ -21,7 +21,7 @@ class Documents:
         self._pacing = pacing
 
     async def put(self, record: Checkpoint, probe: Probe) -> None:
-        """Where none is, or in place of one that names this stream or the object that it replaced."""
+        """Write it if there is none, or replace one that names this stream or the object that it replaced."""
         complete = _with_all_parts(record, self._world.naming.limits)
         original = os.path.join(self._world.root, record.path)
         document = await asyncio.to_thread(_document, complete, original, probe)  # 10,000 parts take too long here
@@ -33,7 +33,7 @@ class Documents:
             await self._pacing.pause(attempts, operation="put_document", error=error)
 
     async def _put_once(self, key: str, document: bytes, record: Checkpoint) -> bool:
-        """False: what lies there changed meanwhile."""
+        """False: the object at the key changed meanwhile."""
         store = self._world.store
         if await store.put_document(key, document, replaces=None):
             return True
@@ -48,8 +48,8 @@ class Documents:
 
 
 def _with_all_parts(record: Checkpoint, limits: Limits) -> Checkpoint:
-    """A part whose entry was lost in Redis after the object had been proved: its place and size follow from the
-    schedule, its checksum nobody knows any more, and the object's ETag stands in for its own."""
+    """If a part's entry was lost in Redis after the object had been proved, its position and size follow from the
+    schedule. Its checksum is lost, and the object's ETag takes its place."""
     if record.manifest is None:
         raise AssertionError("a document of an object that was not proved")
     parts = {
@@ -61,7 +61,7 @@ def _with_all_parts(record: Checkpoint, limits: Limits) -> Checkpoint:
 
 
 def _describes_ours(described: StoredDescription, record: Checkpoint) -> bool:
-    """Whether a document is this stream's, or of the object or the file that the stream has taken over."""
+    """Whether a document belongs to this stream, or to the object or the file that the stream has taken over."""
     same_file = described.snapshot.identity == record.identity and record.identity.birth_ns != 0
     return described.stream_id == record.stream_id or described.etag in (record.replaces, record.etag) or same_file
 

@@ -1,7 +1,7 @@
-"""A stream's record in memory, and its way into Redis: intent before, fact after.
+"""A stream's checkpoint in memory, and its way into Redis: intent before, fact after.
 
-The record here is always the newest; what Redis holds may be older by the facts that could not be written, never
-by an intent.
+The checkpoint here is always the newest. The one in Redis may lack facts that could not be written, but never an
+intent.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Ledger:
 
     @property
     def parts(self) -> dict[int, Part]:
-        """What S3 is known to hold of this upload; to be changed by ``part_stored`` and ``begin_upload`` alone."""
+        """The known parts of this upload in S3; changed only by ``part_stored`` and ``begin_upload``."""
         return self._parts
 
     @property
@@ -47,7 +47,7 @@ class Ledger:
         self._stored_bytes = sum(part.size for part in parts.values())
 
     async def write(self, fact: Fact | None = None, **changes: Any) -> None:
-        """Apply ``fact`` and ``changes`` and save the whole record; returns when Redis has it.
+        """Apply ``fact`` and ``changes`` and save the whole checkpoint; returns when Redis has it.
 
         Raises ``IllegalTransition`` before anything is changed.
         """
@@ -55,29 +55,29 @@ class Ledger:
         self._record = replace(self._record, status=status, **changes)
         if fact:
             self._telemetry.emit(moments.StatusIs(status))
-        self._unsaved.clear()  # the whole record has them all
+        self._unsaved.clear()  # the whole checkpoint contains them
         await self._checkpoints.save(self.snapshot())
 
     async def begin_upload(self, fact: Fact | None, upload_id: str | None, parts: dict[int, Part], **more: Any) -> None:
-        """Go on with another upload, or with none yet: its parts take the place of the old ones."""
+        """Continue with another upload, or with none yet: its parts replace the old ones."""
         self._take_parts(parts)
         same = upload_id is not None and upload_id == self._record.upload_id
         facts = {"without_checksums": same and self._record.without_checksums, **more}
         await self.write(fact, upload_id=upload_id, manifest=None, unanswered=False, etag=None, **facts)
 
     async def object_found(self, parts: dict[int, Part], **facts: Any) -> None:
-        """The object is there and proved although this upload did not make it: these are its parts."""
+        """The object exists and is proved although this upload did not make it: these are its parts."""
         self._take_parts(parts)
         await self.write(Fact.OBJECT_PROVED, unanswered=False, **facts)
 
     async def take_id(self, stream_id: str) -> None:
-        """Go on under another id, so that object, document and marker agree; the old one is forgotten at the end."""
+        """Continue under another ID, so that object, document and marker agree; the old one is forgotten at the end."""
         record = self._record
         before = Superseded(record.key, None, record.stream_id, record.started_at)
         await self.write(stream_id=stream_id, superseded=(*record.superseded, before))
 
     async def part_stored(self, part: Part) -> None:
-        """Note a part that S3 holds. While Redis is away it is kept and written with the next one."""
+        """Record a part in S3. During an outage of Redis it is kept and written with the next one."""
         before = self._parts.get(part.number)
         self._stored_bytes += part.size - (before.size if before else 0)
         self._parts[part.number] = part
@@ -88,7 +88,7 @@ class Ledger:
         except RedisOperationError as exc:
             self._telemetry.emit(moments.Trouble(operation="redis_update", error=exc, retry_seconds=None))
         else:
-            # Others may have been stored meanwhile: forget only what was written.
+            # Other parts may have been stored meanwhile: forget only those that were written.
             self._unsaved = {n: part for n, part in self._unsaved.items() if saved.get(n) is not part}
 
     async def parts_found(self, listed: Mapping[int, StoredPart], now: datetime) -> None:

@@ -1,8 +1,8 @@
-"""What a stream does next, decided from facts: when it is taken up, from then on, after a refusal, after a loss.
+"""Decides what a stream does next from facts: at its start, from then on, after a refusal, and after a loss.
 
-Pure. The facts come in, one numbered case goes out; ``StreamProcessor`` acts on it, and comes back with the facts as
-they are then. What is dear to know (who writes, whether the structure of the file proves its end) is not gathered
-beforehand: a case says that it is to be asked, and the answer is a fact of the next decision.
+Pure. Facts are arguments, and the result is one numbered case; ``StreamProcessor`` acts on it, and returns with the
+facts as they are then. Facts that are expensive to determine (open writers, whether the file's structure proves its
+end) are not gathered in advance: a case requests them, and the answer is a fact of the next decision.
 """
 
 from __future__ import annotations
@@ -26,39 +26,39 @@ from ..domain import (
 )
 from ..exceptions import ChunkProcessingError, FileChanged, PartNotTaken, PartNumberRefused, PartTooLarge, UploadGone
 
-# When a stream is taken up. A record is what an earlier process believed: each case but the first two asks the store.
+# At the start of a stream. A checkpoint may be outdated: each case but the first two queries the store.
 #
-#  1  a stream of the same file that began later is done -> leave the file to it. Redis has lost that this one ended;
-#     the file holds the later recording by now.
-#  2  the parts of a file that was gone were being made an object -> finish that. Before 4, which would take what had
-#     been sent of the file for the whole of it.
-#  3  the object was proved -> look whether it is there still, and describe it
-#  4  a completion was sent and its answer is not known -> find out what it came to
-#  5  there is an upload -> go on with the parts that the store lists
-#  6  there is none -> say so in Redis, then look for one of an earlier loss of Redis
+#  1  a stream of the same file that began later is done -> leave the file to it. Redis has lost the end of this stream;
+#     the file contains the later recording now.
+#  2  the parts of a missing file were being completed -> finish that. Before 4, which would treat the parts as the
+#     whole file.
+#  3  the object was proved -> check that it still exists, and describe it
+#  4  a completion was sent and its answer is unknown -> determine its result
+#  5  there is an upload -> continue with the parts that the store lists
+#  6  there is none -> save the checkpoint, then look for an upload from before a data loss in Redis
 #
-# From then on, until the object is proved. The order is the protocol: an upload before its parts, copies before what is
-# sent, everything that is whole on disk before the question whether the recording has ended.
+# From then on, until the object is proved. The order is the protocol: an upload before its parts, copies before sent
+# parts, and all whole chunks before the question whether the recording has ended.
 #
 #  7  the object is proved -> describe it
-#  8  the recording was to be completed, and was not -> say in Redis that it goes on
-#  9  no upload -> begin one
-# 10  it replaces an object, of which nothing was taken over yet -> copy what has not changed
-# 11  the file was not looked at since something was done -> look
-# 12  it is shorter than the object that is replaced -> leave that object: another recording is in the file now. Before
-#     anything is sent, and never by the seal: the object would have been overwritten with it.
-# 13  it is longer than any object may be -> fail, before any of it is sent
-# 14  chunks may be whole on disk and not in S3 -> send them for one turn, then look again (11). Before 16: a recording
-#     that came to us finished has been quiet for long, and is sent chunk by chunk all the same, in turns with others.
-# 15  the file is empty -> wait for a hint, however long: an object without a byte helps nobody
-# 16  it has been quiet for its time -> finish
-# 17  it is quiet, but not for long enough -> ask whether its end is proved. What makes asking worth while (quiet for
-#     two seconds, never seen reopened) has a memory of its own: ``Sight`` answers no without asking anybody.
-# 18  its end is proved -> finish, without waiting for the rest of the quiet time
-# 19  else -> wait: for a hint, for the quiet time, or for the next question
+#  8  the recording was about to be completed, and was not -> save that it continues
+#  9  no upload -> create one
+# 10  it replaces an object, of which nothing was copied yet -> copy the unchanged chunks
+# 11  the file was not looked at since the last action -> look
+# 12  it is shorter than the object to be replaced -> keep that object: the file contains another recording. Before
+#     anything is sent, and never in the seal: that would overwrite the object.
+# 13  it exceeds the maximum object size -> fail, before any of it is sent
+# 14  there may be whole chunks on disk that are not in S3 -> send them for one turn, then look again (11). Before 16: a
+#     recording that was finished when it was found is also sent chunk by chunk, in turns with others.
+# 15  the file is empty -> wait for a hint, however long: an empty object is useless
+# 16  it has been quiet for the timeout -> finish
+# 17  it is quiet, but not for long enough -> ask whether its end is proved. ``Sight`` remembers whether the question is
+#     useful (quiet for two seconds, never reopened), and otherwise answers no without any system call.
+# 18  its end is proved -> finish without waiting for the rest of the timeout
+# 19  else -> wait: for a hint, for the timeout, or for the next question
 #
-# A wart: 12 knows a shorter file only once the object was looked at (10), and by its size alone. A new recording that
-# is longer than the old one in the same file is sent as its continuation; the seal finds all of it changed.
+# A limitation: 12 detects a shorter file only after the object was checked (10), and by its size alone. A new recording
+# that is longer than the old one in the same file is sent as its continuation; the seal finds all of it changed.
 
 
 class Case(Enum):
@@ -86,12 +86,12 @@ class Case(Enum):
 
 
 def are_remains(record: Checkpoint) -> bool:
-    """Whether what is to be completed is what was sent of a file that is gone."""
+    """Whether the parts of a missing file are being completed as an object."""
     return record.status is Status.PENDING_COMPLETION and record.failure == SOURCE_MISSING
 
 
 def taking_up(record: Checkpoint, later: Marker | None) -> Case:
-    """Cases 1 to 6. ``later``: what Redis has of a completed stream of the same file."""
+    """Cases 1 to 6. ``later``: the marker in Redis of a completed stream of the same file."""
     if later is not None and later.started_at > record.started_at:
         return Case.LEAVE_TO_LATER
     if are_remains(record):
@@ -108,11 +108,11 @@ def taking_up(record: Checkpoint, later: Marker | None) -> Case:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a stream that was taken up. ``now`` and ``idle_at`` are of the monotonic clock.
+    """The facts about a running stream. ``now`` and ``idle_at`` are on the monotonic clock.
 
-    ``is_copied``: what the replaced object has was taken over into this upload. ``replaced_size``: bytes of that
-    object, 0 where there is none. ``seen``: the file at a look since the last thing that was done; None: not looked at.
-    ``all_sent``: every chunk that was whole then is in S3. ``end_is_proved``: None while nobody has asked.
+    ``is_copied``: unchanged parts of the replaced object were copied into this upload. ``replaced_size``: size of that
+    object, 0 if there is none. ``seen``: the file at a look since the last action; None: not looked at. ``all_sent``:
+    every chunk that was whole then is in S3. ``end_is_proved``: None if not asked yet.
     """
 
     record: Checkpoint
@@ -156,18 +156,17 @@ def decide(facts: Facts) -> Case:
     return Case.WAIT
 
 
-# After something on the way refused. What is raised says which of the three truths was wrong: what was believed of the
-# file (1, 2), of the upload (3), or of what the store takes (4 to 7).
+# After an error. It shows which assumption was wrong: about the file (1, 2), about the upload (3), or about what the
+# store accepts (4 to 7).
 #
-#  1  the file is not as it was believed to be -> back: look at it, and go on from there. No failure, a recorder writes.
+#  1  the file has changed -> re-examine it, and continue from there. Not a failure: a recorder writes.
 #  2  it cannot be read now -> the same step again, after a pause
-#  3  the store does not know the upload -> look at the object: somebody may have completed it
+#  3  the store does not know the upload -> check the object: the upload may have been completed
 #  4  the schedule has no part for the file's end -> another upload with larger parts
-#  5  the store takes fewer parts than that -> another upload with fewer parts
-#  6  something on the way takes no body of that size -> another upload with smaller parts
-#  7  the store cannot take this part into this upload -> another upload
-#  8  anything else is not this stream's to decide: a failure for good, the store's or Redis's absence, a file that is
-#     gone, a bug
+#  5  the store accepts fewer parts -> another upload with fewer parts
+#  6  a server refuses a body of that size -> another upload with smaller parts
+#  7  the store cannot accept this part in this upload -> another upload
+#  8  anything else is decided elsewhere: a permanent failure, an outage of the store or of Redis, a missing file, a bug
 
 
 class Refusal(Enum):
@@ -184,7 +183,7 @@ class Refusal(Enum):
 
 
 def after_refusal(error: BaseException) -> Refusal:
-    """The way on after ``error``."""
+    """The action after ``error``."""
     match error:
         case FileChanged():
             return Refusal.BACK
@@ -204,16 +203,16 @@ def after_refusal(error: BaseException) -> Refusal:
             return Refusal.NOT_OURS
 
 
-# When the store does not know the upload any more (refusal 3). Completed by somebody, aborted or expired look alike;
-# only the object tells.
+# When the store no longer knows the upload (refusal 3). Only the object shows whether the upload was completed or
+# aborted, or has expired.
 #
-#  1  nothing is at the key, or still the object that was to be replaced -> the upload is lost: another one for the same
-#     key, under the same condition. Where the object to be replaced is gone, nothing is replaced any more.
-#  2  an object whose bytes were not compared with the file's yet -> compare them: same size proves nothing
-#  3  it is the file, whoever completed it -> proved; nothing is sent again
-#  4  other bytes, but made by this stream, or from this very file and not longer than it: a completion of ours that
-#     nobody heard of, and the file has changed since -> bring it up to date
-#  5  anything else -> a stranger's: another key
+#  1  nothing is at the key, or still the object to be replaced -> the upload is lost: create another one for the same
+#     key, under the same condition. If the object to be replaced is gone, nothing is replaced any more.
+#  2  an object whose bytes were not compared with the file's yet -> compare them: equal sizes prove nothing
+#  3  the object equals the file, whoever completed it -> proved; nothing is sent again
+#  4  other bytes, but made by this stream, or from this very file and not longer than it: our own completion, whose
+#     answer was lost, and the file has changed since -> replace it
+#  5  anything else -> another program's object: use another key
 
 
 class Loss(Enum):
@@ -227,8 +226,8 @@ class Loss(Enum):
 
 
 def after_loss(record: Checkpoint, stored: StoredObject | None, *, is_the_file: bool | None, size: int) -> Loss:
-    """``stored``: the object at the stream's key; ``is_the_file``: whether it was found to be, None: not compared.
-    ``size``: the file's, when it was last seen."""
+    """``stored``: the object at the stream's key. ``is_the_file``: whether it equals the file, None: not compared.
+    ``size``: the last known size of the file."""
     if stored is None or stored.etag == record.replaces:
         return Loss.LOST
     if is_the_file is None:

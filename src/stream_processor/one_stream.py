@@ -1,4 +1,4 @@
-"""What all who carry one recording share."""
+"""State that all helpers of one recording share."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .sight import Sight
 
 @dataclass(frozen=True, slots=True)
 class OneStream:
-    """The world and the claims of all recordings, and what is this stream's own.
+    """The outside world and the claims, which all recordings share, and the state of this stream.
 
-    For those who need most of it. Whoever needs two or three things is handed these alone: then his constructor says
-    what he cannot touch.
+    For classes that need most of it. A class that needs only two or three of these gets them alone, so that its
+    constructor shows what it cannot touch.
     """
 
     world: World

@@ -1,4 +1,4 @@
-"""When a stream waits and when it stops: the hints that end its waiting, and the pauses after failures."""
+"""When a stream waits and when it stops: hints that end a wait, and pauses after failures."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ..exceptions import FileChanged, Stopped
 
 
 class Pacing:
-    """One stream's. Two different wishes come from outside: to look (a hint), which ends a wait for the file, and to
-    stop, which ends every wait. A hint does not shorten a pause after a failure, or a recorder that writes would have
-    a store that refuses asked with every write."""
+    """For one stream. Two different signals come from outside: to look (a hint), which ends a wait for the file, and to
+    stop, which ends every wait. A hint does not shorten a pause after a failure; otherwise a store that refuses would
+    be retried with every write of a recorder."""
 
     def __init__(self, rhythm: Rhythm, telemetry: StreamTelemetry) -> None:
         self._rhythm = rhythm
@@ -24,7 +24,7 @@ class Pacing:
         self._in_vain = 0
 
     def hint(self) -> None:
-        """The file deserves a look."""
+        """The file may have changed."""
         self._hint.set()
 
     def stop(self) -> None:
@@ -33,12 +33,12 @@ class Pacing:
         self._hint.set()
 
     def check_stop(self) -> None:
-        """Raises ``Stopped`` when the stream was asked to stop."""
+        """Raises ``Stopped`` if the stream was asked to stop."""
         if self._stopping.is_set():
             raise Stopped
 
     async def wait(self, seconds: float | None) -> None:
-        """Until somebody hints at a change, at most so long."""
+        """Wait for a hint, at most ``seconds``."""
         self.check_stop()
         try:
             async with asyncio.timeout(seconds):
@@ -49,7 +49,7 @@ class Pacing:
         self.check_stop()
 
     async def wait_beside(self, task: asyncio.Task[Any]) -> None:
-        """Until the task is done or somebody hints at a change, whichever comes first."""
+        """Wait until the task is done or a hint arrives, whichever comes first."""
         hinted = asyncio.create_task(self._hint.wait(), name="probe-hint")
         try:
             await asyncio.wait((task, hinted), return_when=asyncio.FIRST_COMPLETED)
@@ -61,7 +61,7 @@ class Pacing:
     async def pause(
         self, failures: int, *, operation: str, error: BaseException | None = None, longest: float | None = None
     ) -> None:
-        """Wait, longer with each failure in a row, but no longer than ``longest`` seconds, and only until a stop."""
+        """Wait, longer with each consecutive failure, but at most ``longest`` seconds, and only until a stop."""
         current_errand().make_room()
         seconds = min(longest or self._rhythm.longest_pause, self._rhythm.first_pause * 2.0 ** min(failures - 1, 16))
         if error is not None:
@@ -72,7 +72,7 @@ class Pacing:
         self.check_stop()
 
     async def pause_unless_changed(self, seen: Snapshot | None, error: FileChanged) -> None:
-        """A file that reads as changed while every look at it says the same (a stale network mount) is not hurried."""
+        """Pause if a file reads as changed while its stat stays the same (a stale network mount)."""
         self._in_vain = self._in_vain + 1 if seen == self._seen_in_vain else 0
         self._seen_in_vain = seen
         if self._in_vain:

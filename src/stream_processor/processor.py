@@ -1,7 +1,7 @@
 """``StreamProcessor``: carries one recording from new to done.
 
-The only place that awaits effects in order, and the order is the promise: say in Redis what is about to be done,
-do it, say what came of it. Whatever is killed between two lines, the next start finds out by asking the store.
+The only place that performs effects in order, and the order is the guarantee: write the intent to Redis, act, write the
+result. After a kill between two lines, the next start queries the store to find out what happened.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ _Way = Callable[[], Awaitable[bool]]
 
 
 class _LeftTo(Exception):
-    """Another recording is in the file: it became shorter than the object that was to be brought up to date, or Redis
-    had lost that this stream was done. The stream ends with ``marker``, which is what is done of the file."""
+    """The file contains another recording: it became shorter than the object to be replaced, or Redis had lost the fact
+    that this stream was done. The stream ends with ``marker``, the completed part of the file's history."""
 
     def __init__(self, marker: Marker) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class _LeftTo(Exception):
 
 
 class StreamProcessor:
-    """One recording's life. ``run`` may be called again on a new processor with the last ``checkpoint``."""
+    """The lifecycle of one recording. A new processor may continue from the last ``checkpoint``."""
 
     def __init__(self, world: World, claims: Claims, checkpoint: Checkpoint) -> None:
         self._world = world
@@ -92,12 +92,12 @@ class StreamProcessor:
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """Where the stream stands."""
+        """The current state of the stream."""
         return self._ledger.snapshot()
 
     def holding(self, seen: Snapshot, proved: Snapshot | None = None) -> Holding:
-        """How much of the file, as it was just seen, S3 has; its object, and what is ``proved`` of it, count while an
-        upload is to replace it."""
+        """How much of the file, at its current snapshot, S3 has. While an upload is to replace an object, that object
+        and its snapshot ``proved`` count."""
         record, size = self._ledger.record, seen.size
         stored = max(self._ledger.stored_bytes, self._replaced.size)
         if record.replaces is not None and proved is not None:
@@ -109,7 +109,7 @@ class StreamProcessor:
         return Holding(record.path, seen, stored, max(0, size - stored), record.stream_id, proved)
 
     def hint(self) -> None:
-        """The file deserves a look."""
+        """The file may have changed."""
         self._pacing.hint()
 
     def renamed(self, path: str) -> None:
@@ -118,11 +118,12 @@ class StreamProcessor:
         self._pacing.hint()
 
     def stop(self) -> None:
-        """Come to an end at the next boundary: ``run`` raises ``Stopped``."""
+        """Stop at the next boundary: ``run`` raises ``Stopped``."""
         self._pacing.stop()
 
     async def run(self) -> Marker | None:
-        """Until the recording is done (its marker) or has failed (None). Raises ``Stopped`` when asked to stop."""
+        """Run until the recording is done (returns its marker) or has failed (None). Raises ``Stopped`` if asked to
+        stop."""
         with self._telemetry.bind():
             self._telemetry.emit(moments.StatusIs(self._ledger.record.status))
             try:
@@ -152,9 +153,9 @@ class StreamProcessor:
         return await self._describing.describe()
 
     async def _patiently(self, way: _Way) -> bool:
-        """A piece of the way; what the file, the upload or the store refused meanwhile leads to another one, or back.
+        """Run some steps; a refusal by the file, the upload or the store leads to other steps, or back.
 
-        What leads to another one may be refused itself, and is then tried again: the first way is not gone any more.
+        Those steps may be refused, too, and are then retried: the original ones are no longer valid.
         """
         failures = 0
         while True:
@@ -187,7 +188,7 @@ class StreamProcessor:
         return False
 
     async def _take_up(self) -> bool:
-        """What the record says is not believed before the store was asked. True: the object is proved."""
+        """Resume from the checkpoint, which is not trusted before the store was queried. True: the object is proved."""
         record = self._ledger.record
         later = await self._world.checkpoints.marker(record.identity)
         case = next_step.taking_up(record, later)
@@ -218,12 +219,12 @@ class StreamProcessor:
                 await self._rejoin_upload()
             case Case.ADOPT:
                 await self._ledger.write()  # the intent, before anything is created
-                await self._sight.look()  # the file may have got another name while nobody looked
+                await self._sight.look()  # the file may have been renamed meanwhile
                 await self._adopt_upload()
         return False
 
     async def _record_and_finish(self) -> bool:
-        """Send while the recording grows, then finish; False when it has to go on. True: the object is proved."""
+        """Upload while the recording grows, then finish; False if it must continue. True: the object is proved."""
         facts = self._facts()
         while True:
             case, seen = next_step.decide(facts), facts.seen
@@ -266,7 +267,7 @@ class StreamProcessor:
                     raise AssertionError(f"{case!r} before the file was looked at")
 
     def _facts(self, seen: Snapshot | None = None) -> Facts:
-        """After something was done: what was known of the file before is worth nothing."""
+        """Gathered after each action: earlier facts about the file are outdated."""
         largest = part_plan.largest_object(self._world.naming.limits)
         return Facts(self._ledger.record, self._replaced.is_copied, self._replaced.size, largest, seen)
 
@@ -276,7 +277,7 @@ class StreamProcessor:
     # -- its upload -------------------------------------------------------------------------------------------
 
     async def _adopt_upload(self) -> None:
-        """Parts that are in S3 already, from before a loss of Redis, need not be sent again."""
+        """Parts that are in S3 already, from before a data loss in Redis, need not be sent again."""
         adopted = await self._claims.uploads.adoptable(self._ledger.record)
         if adopted is not None:
             await self._ledger.begin_upload(None, adopted.upload_id, adopted.parts, schedule=adopted.schedule)
@@ -302,7 +303,7 @@ class StreamProcessor:
         await self._ledger.begin_upload(None, upload_id, {}, without_checksums=without)
 
     async def _copy_unchanged(self) -> None:
-        """What the object that is replaced has already need not be sent."""
+        """Unchanged parts of the object to be replaced need not be sent."""
         if not await self._replaced.copy_unchanged(str(self._ledger.record.replaces)):
             await self._anew.at_another_key()
             raise FileChanged("the object that was to be replaced is another recording's")
@@ -330,7 +331,7 @@ class StreamProcessor:
         return await self._resolve(await self._completion.send(manifest, sealed.parts))
 
     async def _resolve(self, answer: Answer) -> bool:
-        """Find out what a completion came to, whatever was answered. True: the object is proved."""
+        """Determine the result of a completion, whatever the answer was. True: the object is proved."""
         step, stored = await self._completion.settle(answer)
         if step is Step.VERIFIED and stored is not None:
             await self._proving.is_completed(stored)
@@ -339,7 +340,7 @@ class StreamProcessor:
         return False
 
     async def _upload_is_gone(self) -> bool:
-        """The store does not know the upload: completed by somebody, aborted or expired. The object tells."""
+        """The store does not know the upload: it was completed, aborted, or has expired. The object shows which."""
         await self._anew.pause_if_lost_again()
         record, is_the_file = self._ledger.record, None
         stored = await self._world.store.head(record.key)

@@ -1,7 +1,7 @@
-"""Whether the object at the key is the recording, and what is noted when it is.
+"""Whether the object at the key is the recording, and what is recorded if it is.
 
-Nothing is believed because it was sent: an object counts as this recording's because the store was asked for it after
-the completion, or because its bytes and the file's were compared.
+Sending alone proves nothing: an object counts as this recording's because the store reported it after the completion,
+or because its bytes were compared with the file's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .one_stream import OneStream
 
 
 class Proving:
-    """The object of one stream. Each method that finds it proved has written so when it returns."""
+    """The object of one stream. A method that finds it proved has recorded this when it returns."""
 
     def __init__(self, stream: OneStream) -> None:
         self._world = stream.world
@@ -24,8 +24,7 @@ class Proving:
         self._sight = stream.sight
 
     async def is_completed(self, stored: StoredObject) -> None:
-        """Our completion has made the object. What has changed in the file meanwhile is found when the stream has
-        ended."""
+        """Our completion has made the object. Changes of the file meanwhile are found when the stream has ended."""
         record = self._ledger.record
         now = self._world.clock.utc_now()
         # The ctime: the mtime of a copy may be that of its original.
@@ -40,7 +39,7 @@ class Proving:
         await self._take_id_of(stored)
 
     async def is_still_there(self) -> bool:
-        """Whether the object is there that the record says was proved."""
+        """Whether the object that the checkpoint calls proved exists."""
         record = self._ledger.record
         stored = await self._world.store.head(record.key)
         if stored is None or not resuming.is_still_described(stored, record):
@@ -51,7 +50,7 @@ class Proving:
         return True
 
     async def is_the_file(self, stored: StoredObject) -> bool:
-        """Whether the object is the file, byte for byte, whoever completed it; then it is recorded as proved."""
+        """Whether the object equals the file, byte for byte, whoever completed it; if so, it is recorded as proved."""
         record = self._ledger.record
         snapshot = await self._sight.look()
         if stored.size != snapshot.size:
@@ -79,14 +78,14 @@ class Proving:
                 key=record.key,
                 size=snapshot.size,
                 etag=stored.etag,
-                seconds_since_change=None,  # it may have been there for long
+                seconds_since_change=None,  # it may have existed for a long time
             )
         )
         await self._take_id_of(stored)
         return True
 
     async def _take_id_of(self, stored: StoredObject) -> None:
-        """An adopted upload, or another's completion, has the id of the stream that began it in its metadata."""
+        """The metadata of an adopted upload, or of another's completion, have the ID of the stream that began it."""
         origin = whose.origin_of(stored.metadata)
         if origin is not None and origin.stream_id != self._ledger.record.stream_id:
             await self._ledger.take_id(origin.stream_id)

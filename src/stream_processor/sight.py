@@ -1,4 +1,4 @@
-"""What was seen of the recording's file, and since when: has it changed, is it quiet, does anybody write."""
+"""Observations of the recording's file: has it changed, since when is it quiet, does it have writers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .pacing import Pacing
 
 
 class Sight:
-    """One file's. Times are those of the monotonic clock at which a change was *seen*: the file's own times may be a
-    copy's original's, or of a clock that runs ahead, and say nothing of how long it has been quiet."""
+    """For one file. Times are those on the monotonic clock at which a change was *observed*: the file's own times may
+    be those of a copy's original, or of a clock that runs ahead, and do not show how long it has been quiet."""
 
     def __init__(self, world: World, ledger: Ledger, telemetry: StreamTelemetry, pacing: Pacing) -> None:
         self._world = world
@@ -32,7 +32,7 @@ class Sight:
         return self._seen
 
     async def look(self) -> Snapshot:
-        """The file as it is now; waits for a file that is gone. Raises ``SourceMissing`` when it does not come back."""
+        """The current snapshot; waits for a missing file. Raises ``SourceMissing`` if it does not come back."""
         missing_since: float | None = None
         while True:
             self._pacing.check_stop()
@@ -53,11 +53,11 @@ class Sight:
             await self._pacing.wait(remaining)
 
     async def holds(self, proved: Snapshot) -> bool:
-        """Whether the file is as it was, as far as a stat tells; under whatever name and with whatever rights."""
+        """Whether the file is unchanged, as far as a stat shows, under any name and with any permissions."""
         try:
-            now = await self.look()  # under another name, its own may be heard of only in a moment
+            now = await self.look()  # after a rename, the new path may be known only in a moment
         except ChunkProcessingError:
-            return True  # nobody can say
+            return True  # unknown
         except SourceMissing:
             return False
         return replace(now, ctime_ns=proved.ctime_ns) == proved
@@ -65,7 +65,7 @@ class Sight:
     # -- quiet --------------------------------------------------------------------------------------------------
 
     def idle_at(self) -> float:
-        """The moment from which the recording is quiet for long enough, if it does not change before."""
+        """The time from which the recording has been quiet for long enough, if it does not change before."""
         return lifecycle.idle_at(
             self._changed_at,
             self._first_seen_at,
@@ -75,15 +75,15 @@ class Sight:
 
     @property
     def look_again_seconds(self) -> float:
-        """How long a quiet file may be left alone: no notification tells that it was closed."""
+        """Interval for looking at a quiet file: there is no notification for its closing."""
         return self._early_end.look_again_seconds
 
     async def is_closed(self, snapshot: Snapshot, now: float) -> bool:
-        """Proof that the recorder is done, so that the quiet time need not pass: nobody has the file open for writing,
-        its structure proves its end, and it has not changed for ``finish_early`` seconds.
+        """Proof that the recorder has finished, so that the timeout need not pass: no process has the file open for
+        writing, its structure proves its end, and it has not changed for ``finish_early`` seconds.
 
-        Not for a recording that went on after its completion, nor for one that was written to after it had been closed
-        and quiet: whoever opens it again once may do so every minute.
+        Not for a recording that continued after its completion, nor for one that was written after it had been closed
+        and quiet: a program that reopens it once may do so every minute.
         """
         quiet, record = now - self._changed_at, self._ledger.record
         if record.replacements or not self._early_end.is_due(quiet):
@@ -95,7 +95,7 @@ class Sight:
         return await self._world.recordings.is_whole(record.path, record.identity, snapshot.size)
 
     def went_idle(self, snapshot: Snapshot) -> None:
-        """The recording is taken for finished from now on, unless it changes."""
+        """The recording counts as finished from now on, unless it changes."""
         self._idle_since = self._world.clock.monotonic()
         if self._idle_told != snapshot:  # once, however often the file cannot be read then
             self._idle_told = snapshot
@@ -103,23 +103,23 @@ class Sight:
 
     @property
     def idle_seconds(self) -> float:
-        """Since the recording was last taken for finished; 0 when this process has not seen that."""
+        """Seconds since the recording was last found finished; 0 if this process has not observed that."""
         return 0.0 if self._idle_since is None else self._world.clock.monotonic() - self._idle_since
 
     # -- who writes ---------------------------------------------------------------------------------------------
 
     async def ask_before_the_pass(self) -> None:
-        """Whether anybody writes before the last pass over the file; ``is_still_open`` asks again after it."""
+        """Check for writers before the last pass over the file; ``is_still_open`` checks again after it."""
         self._nobody_wrote = await self._writers() is Writers.NONE
 
     async def may_complete(self) -> bool:
-        """Before its quiet time has passed a recording is completed only while still nobody writes."""
-        if self._world.clock.monotonic() >= self._changed_at + self._quiet_seconds():  # as ``idle_at`` rounds
+        """Before its timeout has passed a recording is completed only if there is still no writer."""
+        if self._world.clock.monotonic() >= self._changed_at + self._quiet_seconds():  # rounded like in ``idle_at``
             return True
         return await self._writers() is Writers.NONE
 
     async def is_still_open(self) -> bool:
-        """Whether somebody may have written during the last pass, or may yet: then no stat is a proof."""
+        """Whether a process may have written during the last pass, or may still write: then no stat is a proof."""
         writers = await self._writers()
         return writers is Writers.PRESENT or (writers is Writers.NONE and not self._nobody_wrote)
 

@@ -1,7 +1,7 @@
-"""What becomes of the parts in S3 when their file is gone for good: kept, thrown away, or made an object.
+"""What happens to the parts in S3 if their file is permanently missing: kept, aborted, or completed as an object.
 
-The operator chooses (``ON_SOURCE_MISSING``). Whatever is chosen, a file that is seen again goes on, and an object
-that was complete once is never replaced by a shorter one.
+The operator chooses (``ON_SOURCE_MISSING``). Whatever is chosen, a file that is seen again resumes, and a complete
+object is never replaced by a shorter one.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _COMPLETED = "the bytes sent so far were completed as an object (ON_SOURCE_MISSI
 
 
 class Remains:
-    """The upload of one stream whose file is gone."""
+    """The upload of one stream whose file is missing."""
 
     def __init__(
         self, world: World, ledger: Ledger, telemetry: StreamTelemetry, completion: Completion, documents: Documents
@@ -54,8 +54,9 @@ class Remains:
         self._documents = documents
 
     async def dispose(self) -> str:
-        """Do what was chosen and let the stream fail; a hint for the operator. May be called again after a kill."""
-        if are_remains(self._ledger.record):  # killed while it made an object of them
+        """Carry out the choice and let the stream fail; returns a hint for the operator. May be called again after a
+        kill."""
+        if are_remains(self._ledger.record):  # killed while it completed them
             return await self._settle(Answer.NONE)
         match self._world.when_missing:
             case WhenMissing.ABORT:
@@ -101,7 +102,7 @@ class Remains:
         return list(self._usable(listed))
 
     def _usable(self, listed: dict[int, StoredPart]) -> Iterator[Part]:
-        """From the first part on, as far as they are there, whole and known; a shorter one is the last."""
+        """From the first part on, as long as they are stored, whole and known; a shorter one is the last."""
         known, schedule, limits = self._ledger.parts, self._ledger.record.schedule, self._world.naming.limits
         for number in range(1, len(listed) + 1):
             stored, part = listed.get(number), known.get(number)
@@ -114,7 +115,7 @@ class Remains:
     async def _settle(self, answer: Answer) -> str:
         step, stored = await self._completion.settle(answer)
         if step is not Step.VERIFIED or stored is None:
-            return await self._keep()  # somebody else's object is there, or the upload is gone: nothing is lost by it
+            return await self._keep()  # another program's object is there, or the upload is gone: nothing is lost
         await self._describe(stored)
         self._telemetry.emit(moments.Rescued(key=self._ledger.record.key, size=stored.size))
         await self._fail_without_upload(replaces=stored.etag)
@@ -126,7 +127,7 @@ class Remains:
             now = self._world.clock.utc_now()
             await self._ledger.write(etag=stored.etag, completed_at=now, processed_at=now)
         error = "the file disappeared before the recording was finished; the object contains the bytes sent so far"
-        # Found again after a kill, the object may have another ETag than the one that was noted.
+        # Found again after a kill, the object may have another ETag than the recorded one.
         await self._documents.put(replace(self._ledger.snapshot(), etag=stored.etag), Probe(error=error))
 
     async def _fail_without_upload(self, **changes: Any) -> None:

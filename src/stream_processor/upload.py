@@ -1,7 +1,7 @@
-"""One multipart upload of one recording: send chunks, compare every part with the file, prove it by the listing.
+"""One multipart upload of one recording: send chunks, compare every part with the file, verify with the listing.
 
-Stored is not final: a recorder goes back and patches bytes that were uploaded, so nothing here counts as done
-before a whole pass over the file lies between two equal stats and every part equals what the pass read.
+Stored is not final: recorders go back and patch bytes that were uploaded. Nothing here counts as done until a whole
+pass over the file, between two equal stats, has shown that every part equals the file.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from ..exceptions import ChunkProcessingError, FileChanged, S3Unavailable, Strea
 from .ledger import Ledger
 from .pacing import Pacing
 
-#: Chunks that a pass reads before it looks whether the file has changed meanwhile, which would make it worthless.
+#: Number of chunks that a pass reads between checks for a change of the file, which would void the pass.
 _CHUNKS_BETWEEN_LOOKS = 64
 
-#: A schedule of equal parts is reported as nearly full from this share of its capacity on.
+#: Share of its capacity from which a schedule of equal parts is reported as nearly full.
 _NEARLY_FULL = 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """The proof: these digests are the file's and the store's at once. ``snapshot`` held during the whole pass."""
+    """The proof: these digests are those of the file and of the store. ``snapshot`` was valid during the whole pass."""
 
     snapshot: Snapshot
     checked: tuple[tuple[Chunk, Digest], ...]
@@ -49,7 +49,7 @@ class Sealed:
     sent_again: int
 
     def manifest(self, replaces: str | None) -> Manifest:
-        """What completing this upload will make."""
+        """The expected result of completing this upload."""
         digests = [digest for _, digest in self.checked]
         md5s = [digest.md5 for digest in digests if digest.md5 is not None]
         return Manifest(
@@ -63,18 +63,18 @@ class Sealed:
 
 
 class Upload:
-    """Moves the bytes of one recording into its upload. The ledger says which upload and which parts."""
+    """Moves the bytes of one recording into its upload. The ledger has the upload and its parts."""
 
     def __init__(self, world: World, ledger: Ledger, telemetry: StreamTelemetry, pacing: Pacing) -> None:
         self._pacing = pacing
         self._world = world
         self._ledger = ledger
         self._telemetry = telemetry
-        self._ended_in: set[str] = set()  # what the parts were doing whose turn was ended for others
+        self._ended_in: set[str] = set()  # what the parts of a turn were doing when it was ended because others waited
         self._warned_of_capacity = False
 
     def report_capacity(self, size: int) -> None:
-        """How much of what the schedule can hold a file of ``size`` bytes takes."""
+        """Report the share of the schedule's capacity that a file of ``size`` bytes uses."""
         most = part_plan.capacity(self._ledger.record.schedule, self._world.naming.limits)
         self._telemetry.emit(moments.CapacityUsed(ratio=size / most))
         if size > _NEARLY_FULL * most and not self._warned_of_capacity:
@@ -82,7 +82,7 @@ class Upload:
             self._telemetry.emit(moments.NearCapacity(size=size, capacity=most))
 
     async def send_whole_chunks(self, snapshot: Snapshot) -> bool:
-        """Send what is whole on disk and not in S3, for one turn; False when there is nothing to send."""
+        """Send whole chunks that are on disk and not in S3, for one turn; False if there are none."""
         record = self._ledger.record
         todo = part_plan.to_send(
             record.schedule,
@@ -97,7 +97,7 @@ class Upload:
         return True
 
     async def seal(self, snapshot: Snapshot) -> Sealed | None:
-        """Make S3 hold exactly the file of ``snapshot``, and prove it. None as soon as the file is seen changed."""
+        """Make S3 hold exactly the file of ``snapshot``, and prove it. None as soon as the file changes."""
         checked = await self.read_all(snapshot)
         if checked is None:
             return None
@@ -115,7 +115,7 @@ class Upload:
                 parts = tuple(self._named(listed[chunk.number], digest) for chunk, digest in checked)
                 return Sealed(snapshot, checked, parts, sent_again)
             if not self._holds_what_was_read(checked):
-                return None  # a part was sent with other bytes than the pass read: only a new pass can tell
+                return None  # a part was sent with other bytes than the pass read: only a new pass can decide
             rounds += 1
             error = S3Unavailable(f"{len(stale)} stored parts are not listed as they were sent", operation="list_parts")
             await self._pacing.pause(rounds, operation="list_parts", error=error)
@@ -130,8 +130,8 @@ class Upload:
     async def _note_what_is_proved(
         self, checked: Sequence[tuple[Chunk, Digest]], listed: Mapping[int, StoredPart]
     ) -> None:
-        """What an answer said of a part may have been somebody else's; the listing is what is completed. Of a part that
-        only the listing told, perhaps without a checksum, the file's is the part's: a later copy is compared by it."""
+        """An answer about a part may have been wrong; the completion uses the listing. A part known only from the
+        listing, perhaps without a checksum, gets the file's: later copies are compared by it."""
         for chunk, digest in checked:
             part = self._ledger.parts.get(chunk.number)
             proved = part and replace(part, etag=listed[chunk.number].etag, crc64=digest.crc64)
@@ -148,7 +148,7 @@ class Upload:
         return upload_id
 
     async def read_all(self, snapshot: Snapshot) -> tuple[tuple[Chunk, Digest], ...] | None:
-        """One pass over the file; None when it changed meanwhile."""
+        """One pass over the file; None if it changed meanwhile."""
         record = self._ledger.record
         hashes = await self._hashes_for_comparing()
         checked: list[tuple[Chunk, Digest]] = []
@@ -161,11 +161,11 @@ class Upload:
         return None if await self._changed(snapshot) else tuple(checked)
 
     async def copy_unchanged(self, size: int, stored: Mapping[int, tuple[int, int | None]], source_etag: str) -> bool:
-        """Take over whole chunks from the object that this upload replaces, without sending them; False when the store
-        did not copy one as it should.
+        """Copy whole chunks from the object that this upload replaces, instead of sending them; False if the store did
+        not copy one correctly.
 
         ``stored``: size and CRC64NVME of the object's parts, which may have been cut by another schedule. A recorder
-        may still write; the seal proves it all.
+        may still be writing; the seal proves everything.
         """
         record, limits = self._ledger.record, self._world.naming.limits
         async for chunk, digest in self._unchanged(size, stored):
@@ -176,7 +176,7 @@ class Upload:
                 record.key, self._upload_id(), chunk, source_key=record.key, source_etag=source_etag
             )
             if copy is None or not part_plan.matches(copy, digest):
-                return False  # the store cannot, or does not say that these are the chunk's bytes: send instead
+                return False  # the store cannot copy, or does not confirm the chunk's bytes: send it instead
             now = self._world.clock.utc_now()
             copied = Part(chunk.number, chunk.size, copy.etag, digest.crc64, now, digest.md5, (SendReason.COPIED,))
             self._telemetry.emit(moments.PartCopied(number=chunk.number, size=chunk.size, seconds=0.0))
@@ -186,7 +186,7 @@ class Upload:
     async def _unchanged(
         self, size: int, stored: Mapping[int, tuple[int, int | None]]
     ) -> AsyncIterator[tuple[Chunk, Digest]]:
-        """The whole chunks of the file that lie in parts of the object which have not changed, as they are now."""
+        """The whole chunks of the file that lie in unchanged parts of the object, as they are now."""
         record = self._ledger.record
         hashes = await self._world.store.hashes_of_copies()
 
@@ -205,7 +205,7 @@ class Upload:
         return await self._world.recordings.snapshot(self._ledger.record.path) != snapshot
 
     async def _hashes_for_comparing(self) -> Hashes:
-        """MD5 is slow: only where the store keeps no CRC, or a part is known by nothing but its ETag."""
+        """MD5 is slow: only if the store keeps no CRC, or a part is known only by its ETag."""
         wanted = await self._world.store.hashes(self._upload_id())
         unknown = any(part.crc64 is None for part in self._ledger.parts.values())
         return Hashes(md5=wanted.md5 or unknown)
@@ -216,7 +216,7 @@ class Upload:
 
     @staticmethod
     def _named(stored: StoredPart, digest: Digest) -> StoredPart:
-        """The part as the completion names it: with the checksum also where the listing leaves it out."""
+        """The part as the completion names it: with the checksum even if the listing lacks it."""
         return StoredPart(stored.number, stored.size, stored.etag, digest.crc64)
 
     async def _send_all(self, stale: Sequence[Stale]) -> None:
@@ -226,7 +226,7 @@ class Upload:
             await self._send_a_turn(remaining)
 
     async def _send_a_turn(self, remaining: list[Stale]) -> None:
-        """Send, for one turn, and take out of the list what was stored. Between two attempts nothing is held."""
+        """Send for one turn, and remove stored chunks from the list. Holds nothing between two attempts."""
         store, slots, rhythm = self._world.store, self._world.slots, self._world.rhythm
         hashes = await store.hashes(self._upload_id())
         largest = max(item.chunk.size for item in remaining)
@@ -247,8 +247,8 @@ class Upload:
     async def _send(self, remaining: list[Stale], turn: Turn, hashes: Hashes, largest: int) -> None:
         """Send parts of up to ``largest`` bytes, as many at once as the turn allows, until it is over.
 
-        After a failure none is begun any more. It counts only if nothing else was stored meanwhile: then it is the
-        next to be tried.
+        After a failure no further part begins. The failure counts only if no other part was stored meanwhile: then the
+        failed part is the next one.
         """
         queue = iter(tuple(remaining))
         working = 0
@@ -276,7 +276,7 @@ class Upload:
                         stored.append(item)
                         remaining.remove(item)
                         begin(group)
-                        await self._ledger.part_stored(part)  # Redis may take its time: that says nothing of the store
+                        await self._ledger.part_stored(part)  # a slow Redis says nothing about the store
                     if failures or working > turn.at_once:
                         return
             finally:
@@ -290,7 +290,7 @@ class Upload:
         except BaseExceptionGroup as group_failures:
             failure = _first(group_failures)
             if isinstance(failure, ChunkProcessingError):
-                self._world.slots.part_failed()  # a file that cannot be read, or hangs, costs others as much
+                self._world.slots.part_failed()  # a file that is not readable, or hangs, delays others as much
             raise failure from None
         if failures and not stored:
             self._world.slots.part_failed()
@@ -299,21 +299,21 @@ class Upload:
             self._telemetry.emit(moments.Trouble(operation="upload_part", error=failure, retry_seconds=None))
 
     def _ended_for_others(self, turn: Turn) -> S3Unavailable | ChunkProcessingError:
-        """Whose silence it was: the file's only where no part was on its way to the store."""
+        """The cause of the silence: the file only if no part was being sent to the store."""
         if self._ended_in == {"read"}:
             return silent_file(round(turn.silence()), more=" while other recordings wait")
         return S3Unavailable("the part takes far longer than those of other recordings", operation="upload_part")
 
     @staticmethod
     def _until_over(queue: Iterator[Stale], turn: Turn) -> Iterator[Stale]:
-        """At least one part a turn, so that nobody starves, and none begun after it is over."""
+        """At least one part per turn, so that every stream progresses, and none after the turn is over."""
         for item in queue:
             yield item
             if turn.over():
                 return
 
     async def _send_part(self, stale: Stale, hashes: Hashes, turn: Turn) -> Part:
-        """The part that the store has then."""
+        """Returns the part as stored."""
         record, clock = self._ledger.record, self._world.clock
         chunk = stale.chunk
         started = clock.monotonic()
@@ -333,7 +333,7 @@ class Upload:
                 self._ended_in.add("upload_part")
                 raise
             finally:
-                # After a failure a connection may still hold the memory: then it must not be used again.
+                # After a failure a connection may still hold the memory: then it must not be reused.
                 body.release(reusable=answered)
         before = self._ledger.parts.get(chunk.number)
         again = before.sent_again if before else ()
@@ -350,11 +350,11 @@ class Upload:
 
 
 def too_long(size: int) -> StreamInitializationError:
-    """Of a file that no object can hold."""
+    """For a file that exceeds the maximum object size."""
     return StreamInitializationError(f"{size} bytes exceed the maximum object size of S3")
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The failure to decide by: any other than ``FileChanged`` says more."""
+    """The most significant failure: ``FileChanged`` only if there is no other."""
     found = list(failures.exceptions)
     return next((exc for exc in found if not isinstance(exc, FileChanged)), found[0])
