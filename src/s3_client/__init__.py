@@ -1,12 +1,12 @@
-"""The store: multipart uploads, objects and documents, and what this store can and cannot do.
+"""The store: multipart uploads, objects and documents, and the features that this store supports.
 
-aioboto3, aiobotocore and botocore are known here alone, and so is every way in which stores differ. ``S3Client`` makes
-one attempt; ``PatientStore`` repeats it, and nobody else does.
+The only package that uses aioboto3, aiobotocore and botocore, and that knows the differences between stores.
+``S3Client`` makes one attempt; ``PatientStore`` is the only place with retries.
 
-``client`` has the uploads, with what is sent in each of their requests; ``bucket``, ``objects`` and ``listings`` have
-the rest. All of them, the probe's trials too, ask by ``requests``: what every request of a kind must carry, such as a
-header, belongs in its ``Requests._ask``. What a store can do is known by ``settings``, or learnt by ``abilities``
-with the trials of ``probe``; what its answers and refusals mean is in ``answers``, ``errors`` and ``outcomes``.
+``client`` handles uploads and the contents of their requests; ``bucket``, ``objects`` and ``listings`` handle the rest.
+All of them, and the probe's trials, send their requests through ``requests``: to add something to every request of a
+kind, such as a header, change its ``Requests._ask``. The features of a store are set in ``settings``, or determined by
+``abilities`` with the trials of ``probe``; ``answers``, ``errors`` and ``outcomes`` interpret answers and refusals.
 """
 
 from .client import S3Client, open_store

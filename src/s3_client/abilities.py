@@ -1,9 +1,9 @@
-"""What a store can do beyond the oldest S3: asked in a way that one odd answer teaches nothing, and kept in memory.
+"""Determines which optional features a store supports, in a way that a single odd answer cannot distort.
 
-Only what is asked at the probe's key teaches. A header counts as unknown to the store when it is refused with it,
-accepted without it, and refused with it again; as known when a wrong value is refused, a right one (or none) accepted,
-and the wrong one refused again; as ignored when a wrong value is accepted twice. Everything else is no answer: trouble,
-an upload that vanished, two answers that differ. It is asked again later, and nobody waits for that longer than said.
+Only requests at the probe's key count. A header counts as not supported if a request with it is refused, without it
+accepted, and with it refused again; as supported if a wrong value is refused, a correct one (or none) accepted, and the
+wrong one refused again; as ignored if a wrong value is accepted twice. Everything else is no result: an outage, an
+upload that vanished, two different answers. The trial is then repeated later, and no caller waits longer than stated.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .settings import Abilities, Choice, StoreSettings
 
 
 class Ability(StrEnum):
-    """In the order in which they are asked: what a recording's beginning waits for first."""
+    """In the order of the trials: first the ones that new recordings wait for."""
 
     CHECKSUM = "checksum"
     CHECKSUM_MODE = "checksum_mode"
@@ -42,35 +42,36 @@ class Ability(StrEnum):
     COPY_CHECKSUM = "copy_checksum"
 
 
-#: What a completion and a PutObject of a document wait for.
+#: Completions and writes of documents wait for these.
 CONDITIONS = frozenset({Ability.IF_NONE_MATCH, Ability.IF_MATCH})
 PUT_CONDITIONS = frozenset({Ability.PUT_IF_NONE_MATCH, Ability.PUT_IF_MATCH})
-#: What an upload waits for that is to take over parts of another object.
+#: Uploads that copy parts of another object wait for these.
 COPIES = frozenset({Ability.PART_COPY, Ability.COPY_CHECKSUM})
 _OF_CHECKSUMS = frozenset({Ability.CHECKSUM, Ability.CHECKSUM_MODE, Ability.OBJECT_SIZE})
 
-#: Seconds that a Create waits for the probe of a store that answers: a tenth of a second is usual.
+#: Maximum wait in seconds of a Create for the probe of an available store; usually a tenth of a second suffices.
 CREATE_WAITS = 3.0
-#: Seconds from the start for which a completion or a document waits.
+#: Seconds after the start for which a completion or a document waits.
 COMPLETION_WAITS = 60.0
-#: Asked anew after so many seconds, since stores are updated under a running daemon.
+#: Interval for repeating the trials in seconds, since stores are updated while the daemon runs.
 ASKED_AGAIN = 24 * 3600.0
-#: A refusal elsewhere makes the probe ask anew, but not more often than this.
+#: Minimum interval between trials that are caused by a refusal elsewhere.
 _SUSPICION_SECONDS = 30.0
-_MOST_DOUBLINGS = 16  # of the wait between two rounds
+_MOST_DOUBLINGS = 16  # of the pause between two rounds
 
 
 class Said(StrEnum):
-    """What the store said to one request of the probe."""
+    """The store's answer to one request of the probe."""
 
     ACCEPTED = "accepted"
-    REFUSED = "refused"  # the value, as a store does that knows the header
+    REFUSED = "refused"  # the value, as by a store that supports the header
     NOT_KNOWN = "not known"
-    NOTHING = "nothing"  # trouble; no answer to what was asked
+    NOTHING = "nothing"  # an outage, or no usable answer
 
 
 def said(error: S3OperationError) -> Said:
-    """What a refusal says of an optional header. What speaks of content, or of another writer, is never inability."""
+    """What a refusal says about an optional header. A refusal about content or another writer is never a lack of
+    support."""
     if isinstance(error, S3WrongContent | S3Rejected):
         return Said.REFUSED
     if isinstance(error, S3NotAble | S3NotUnderstood) or (isinstance(error, S3Unavailable) and error.code == "400"):
@@ -82,9 +83,9 @@ Trial = Callable[[], Awaitable[Said]]
 
 
 async def controlled(*, wrong: Trial | None = None, right: Trial | None = None, without: Trial) -> bool | None:
-    """Whether the store knows a header; None: not learnt. ``wrong`` and ``right`` send it with such a value.
+    """Whether the store supports a header; None: not determined. ``wrong`` and ``right`` send it with such a value.
 
-    Without a ``wrong`` value only whether the header is accepted is asked; without a ``right`` one the control is the
+    Without a ``wrong`` value only acceptance of the header is tested; without a ``right`` one the control is the
     request without it.
     """
     with_it = wrong or right
@@ -92,7 +93,7 @@ async def controlled(*, wrong: Trial | None = None, right: Trial | None = None, 
         raise AssertionError("nothing to ask")
     first = await with_it()
     if first is Said.ACCEPTED:
-        # Twice: what a condition speaks of may have been missing the first time.
+        # Twice: the object of the condition may have been missing the first time.
         return wrong is None or (False if await wrong() is Said.ACCEPTED else None)
     if first is Said.NOTHING:
         return None
@@ -109,10 +110,10 @@ async def controlled(*, wrong: Trial | None = None, right: Trial | None = None, 
 
 
 class Learner:
-    """Asks for the abilities that neither a setting nor the address tells, in a task of its own, until it knows them.
+    """Determines the features that are fixed neither by a setting nor by the address, in a task of its own.
 
-    ``ready`` raises while the store does not answer at all; ``ask`` gives None, or raises, for what was not learnt.
-    ``now`` is monotonic seconds.
+    ``ready`` raises during an outage of the store; ``ask`` returns None, or raises, if there is no result. ``now`` is
+    in monotonic seconds.
     """
 
     def __init__(
@@ -136,13 +137,13 @@ class Learner:
         self._ended_at: float | None = None
         self._reported = False
         self._found: dict[Ability, bool] = {}
-        self._todo: dict[Ability, None] = {}  # what the task is to ask, also what was added meanwhile
+        self._todo: dict[Ability, None] = {}  # the trials to do, including those added meanwhile
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
 
     @property
     def asked(self) -> tuple[Ability, ...]:
-        """What is asked at all: nothing of Amazon's own, and nothing that is set."""
+        """The features to be tested: none of Amazon's, and none that is set."""
         checksum, conditions = self._settings.checksum, self._settings.conditional_writes
         if self._settings.is_aws or Choice.AUTO not in (checksum, conditions):
             return ()
@@ -156,54 +157,55 @@ class Learner:
         return tuple(ability for ability in Ability if {**by_choice, **fixed}[ability] is Choice.AUTO)
 
     def current(self) -> Abilities:
-        """What is known now. Of what is not, a condition counts as known to the store, everything else as not."""
+        """The current knowledge. An unknown condition counts as supported, any other unknown feature as not."""
         settings = self._settings
         sends_checksums = settings.checksum is not Choice.OFF
         return Abilities(
             checksum=self._is(Ability.CHECKSUM, settings.checksum),
             if_none_match=self._is(Ability.IF_NONE_MATCH, settings.conditional_writes, unknown=True),
             if_match=self._is(Ability.IF_MATCH, settings.conditional_writes, unknown=True),
-            # No setting says it: where nothing is asked, only Amazon is known to have it.
+            # No setting controls it: without trials only Amazon is known to support it.
             object_size=sends_checksums and (settings.is_aws or self._found.get(Ability.OBJECT_SIZE, False)),
             part_copy=settings.part_copy is not Choice.OFF,
             put_if_none_match=self._is(Ability.PUT_IF_NONE_MATCH, settings.conditional_writes, unknown=True),
             put_if_match=self._is(Ability.PUT_IF_MATCH, settings.conditional_writes, unknown=True),
-            # Until it is known the header is sent: whoever is refused for it asks again without.
+            # The header is sent until the result is known: a refused request is repeated without it.
             checksum_mode=sends_checksums and self._is(Ability.CHECKSUM_MODE, settings.checksum, unknown=True),
             copy_checksum=sends_checksums and self._is(Ability.COPY_CHECKSUM, Choice.AUTO),
             copies_without_checksums=self._copies_without_checksums(),
         )
 
     def _copies_without_checksums(self) -> bool:
-        """Whether it was learnt that a copied range proves itself there alone. What is set to ``on`` stays on."""
+        """Whether copied ranges were found to be verifiable only without checksums. A setting of ``on`` is not
+        overridden."""
         settings = self._settings
         if settings.checksum is not Choice.AUTO or self._found.get(Ability.COPY_CHECKSUM, True):
             return False
         return settings.part_copy is Choice.ON or self._found.get(Ability.PART_COPY, False)
 
     async def for_create(self) -> Abilities:
-        """Waits for a probe that is at work, so that few uploads begin without checksums, but not for long."""
+        """Waits briefly for a running probe, so that few uploads begin without checksums."""
         since = self._now() if self._answers_since is None else self._answers_since
         return await self._wait({Ability.CHECKSUM}, until=since + CREATE_WAITS)
 
     async def for_conditions(self, wanted: Collection[Ability]) -> Abilities:
-        """Waits until it is known whether conditions are, at most ``COMPLETION_WAITS`` from the start."""
+        """Waits until support for conditions is known, at most ``COMPLETION_WAITS`` after the start."""
         return await self._wait(wanted, until=self._began + COMPLETION_WAITS)
 
     async def for_copies(self) -> Abilities:
-        """Waits as long as a completion would, since an upload that begins without checksums stays so."""
+        """Waits as long as a completion would, since an upload that begins without checksums stays that way."""
         return await self._wait(COPIES, until=self._began + COMPLETION_WAITS)
 
     def knows(self, wanted: Collection[Ability]) -> bool:
-        """Whether all of it is learnt, set or Amazon's."""
+        """Whether all of them are determined, set, or Amazon's."""
         return not self._missing(wanted)
 
     async def everything(self) -> Abilities:
-        """Waits as long as a completion would, for all of it."""
+        """Waits for all of them, as long as a completion would."""
         return await self._wait(self.asked, until=self._began + COMPLETION_WAITS)
 
     def suspect(self) -> None:
-        """A header was refused elsewhere. That teaches nothing; it is a reason to ask."""
+        """A header was refused elsewhere. That is no result, but a reason to repeat the trial."""
         if self._ended_at is None or self._now() - self._ended_at >= _SUSPICION_SECONDS:
             self._start(self.asked)
 
@@ -212,7 +214,8 @@ class Learner:
     ) -> tuple[dict[str, Any], bool]:
         """The answer, and whether it is to the whole request. ``plain`` lacks headers that nothing depends on.
 
-        Refused with them, it is asked once without. That teaches nothing; it makes the probe ask.
+        A request that is refused with them is sent once without. That is no result, but makes the probe repeat its
+        trial.
         """
         try:
             return await call(**arguments), True
@@ -225,7 +228,7 @@ class Learner:
         return await call(**plain), False
 
     async def keep(self) -> None:
-        """Never ends: ask anew from time to time."""
+        """Runs until cancelled: repeats the trials from time to time."""
         while True:
             await self._policy.rest(ASKED_AGAIN)
             self._start(self.asked)
@@ -255,7 +258,7 @@ class Learner:
 
     def _start(self, wanted: Iterable[Ability]) -> None:
         if self._task is not None and self._task.done():
-            self._task.result()  # a bug in it is raised where it is seen
+            self._task.result()  # a bug in it is raised here
             self._task = None
         self._todo.update(dict.fromkeys(wanted))
         if self._task is None and self._todo:
@@ -280,7 +283,7 @@ class Learner:
                 self._report(error)
                 self._ended_at = self._now()
             except S3OperationError:
-                pass  # the store is away; whoever needs it tells so
+                pass  # an outage of the store is reported by its users
             if todo:
                 failures = min(failures + 1, _MOST_DOUBLINGS)
                 try:

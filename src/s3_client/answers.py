@@ -1,4 +1,4 @@
-"""From a store's answers to the project's nouns, and from a manifest to a completion's arguments."""
+"""Converts a store's answers to the domain's types, and a manifest to the arguments of a completion."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from ..domain import (
 from ..exceptions import S3Rejected, S3Unavailable
 from .settings import Abilities
 
-#: What an answer must say, one of it, to be a store's; a page of another program says none, with the same status.
+#: An answer must contain one of these to be from a store; the page of another server contains none, with the same
+#: status.
 SAID: Mapping[str, tuple[str, ...]] = {
-    # Ceph RGW 16.2 leaves the ETag empty. The object is looked at in any case.
+    # Ceph RGW 16.2 leaves the ETag empty. The object is checked in any case.
     "complete_multipart_upload": ("ETag", "Key", "Location"),
     "create_multipart_upload": ("UploadId",),
     "get_object": ("ETag",),
@@ -36,17 +37,17 @@ SAID: Mapping[str, tuple[str, ...]] = {
 }
 
 
-#: What a completion may lack, since the object is compared afterwards; a condition is none of it.
+#: Parameters that a completion may lack, since the object is compared afterwards; conditions are not among them.
 HARMLESS = frozenset({"ChecksumType", "ChecksumCRC64NVME", "MpuObjectSize"})
 
 
 def bare(etag: str) -> str:
-    """Without its quotes, and without the mark of a proxy that packs answers."""
+    """Without its quotes, and without the suffix of a proxy that compresses responses."""
     return etag.removeprefix("W/").strip('"')
 
 
 def is_said(value: object) -> bool:
-    """Whether an answer really says this: one value, and not an empty one."""
+    """Whether an answer contains this: one value that is not empty."""
     return bool(bare(value)) if isinstance(value, str) else isinstance(value, bool | dict)
 
 
@@ -64,10 +65,10 @@ def listed_part(entry: Mapping[str, Any]) -> StoredPart:
 
 
 def newer_part(part: StoredPart, before: StoredPart | None) -> StoredPart:
-    """Which of two that are listed under one number is the later one.
+    """The later one of two parts that are listed under one number.
 
-    SeaweedFS keeps and lists the earlier ones of a number, too, in any order, with times in whole seconds; the object
-    gets the one that the completion names. Whoever gets the wrong one here sends the part again, and later.
+    SeaweedFS also keeps and lists the earlier parts of a number, in any order, with times in whole seconds; the object
+    gets the one that the completion names. If the wrong one is chosen here, the part is sent again, and is then later.
     """
     if before is None or before.modified_at is None or part.modified_at is None:
         return part
@@ -81,13 +82,13 @@ def stored_part(number: int, size: int, entry: Mapping[str, Any]) -> StoredPart:
 
 
 def check_answer(stored: StoredPart, body: ChunkBody) -> None:
-    """A store that says what it stored must say what was sent; otherwise the part is sent again."""
+    """Compare the checksum in the store's answer with the sent one; if they differ, the part is sent again."""
     if stored.crc64 is not None and stored.crc64 != body.digest.crc64:
         raise S3Unavailable(f"part {stored.number} was stored with another checksum", operation="upload_part")
 
 
 def content_md5(hex_digest: str) -> str:
-    """As the header Content-MD5 has it."""
+    """The value for the header Content-MD5."""
     return base64.b64encode(bytes.fromhex(hex_digest)).decode()
 
 

@@ -1,15 +1,15 @@
-"""Multipart uploads and objects in one S3 bucket, through aiobotocore; no type of botocore's leaves ``s3_*``.
+"""Multipart uploads and objects in one S3 bucket, through aiobotocore; no botocore type leaves this package.
 
-What the operator should know of it:
+Notes for operators:
 
-* One session and one client for the life of the process. Every method is one attempt, botocore's too; ``patience``
-  repeats. Every call has a deadline that follows the size of its body and the speed seen so far, because neither
-  botocore nor aiohttp runs a timer while a body is written.
-* The header ``Expect: 100-continue`` is not sent: a store that never answers it would hang the part for ever.
-* A part carries the CRC64NVME that was computed on its very bytes, the completion that of the whole object, its
-  size and a condition on the key, as far as the store knows these things. What it knows is a setting or is learnt
-  (``auto``) with one small object at the key ``.cefmp4-probe``.
-* With payload signing on, the SHA-256 comes from the thread that read the chunk, never from the event loop.
+* One session and one client for the life of the process. Every method is one attempt, also within botocore;
+  ``patience`` retries. Every call has a deadline that depends on the size of its body and the speed measured so far,
+  because neither botocore nor aiohttp has a timeout for writing a body.
+* The header ``Expect: 100-continue`` is not sent: a store that never answers it would hang the part indefinitely.
+* A part carries the CRC64NVME of its very bytes, the completion that of the whole object, its size and a condition on
+  the key, as far as the store supports them. This is set, or determined (``auto``) with one small object at the key
+  ``.cefmp4-probe``.
+* With payload signing, the SHA-256 is computed in the thread that read the chunk, never on the event loop.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _MEMORY = "if it repeats, a proxy changes the bytes in transit, or this machine'
 
 
 class S3Client:
-    """The port ``ObjectStore`` on a real bucket. Build it with ``open_store``."""
+    """The port ``ObjectStore`` for a real bucket. Create it with ``open_store``."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class S3Client:
             emit=emit,
             now=time.monotonic,
         )
-        # What they know is the port's as it is: a method for each would say no more than this.
+        # Bound directly: methods of our own would add nothing.
         self.ping = self._bucket.ping
         self.days_of_an_upload = self._bucket.days_of_an_upload
         objects = Objects(self._requests, self._bucket, self._learner, self._deadlines)
@@ -149,28 +149,28 @@ class S3Client:
                 await self._learner.for_conditions(PUT_CONDITIONS)
 
     async def abilities(self) -> Abilities:
-        """What the store can do: set, known, or learnt with the probe's key, as far as it can be learnt."""
+        """The store's features: set, known, or determined at the probe's key, as far as possible."""
         await self._bucket.prepare()
         return await self._learner.everything()
 
     async def keep_abilities(self) -> None:
-        """Never ends: stores are updated too, so they are asked anew every day."""
+        """Runs until cancelled: stores are updated too, so the trials are repeated every day."""
         await self._learner.keep()
 
     async def close(self) -> None:
-        """End what runs beside the calls."""
+        """End the background tasks."""
         await self._learner.close()
 
     async def abort_forgotten_probes(self) -> None:
-        """Abort what processes that are gone have noted as theirs at the probe's key.
+        """Abort the uploads at the probe's key that ended processes have noted.
 
-        What nobody has noted may be the probe of another daemon at work, until it is old. What was noted on another
-        machine is forgotten when the upload is there no more: that machine may never come back.
+        An upload without a note may belong to the running probe of another daemon, until it is old. A note of another
+        machine is removed when the upload no longer exists: that machine may never come back.
         """
         for upload_id in await self._notes.left_behind():
             await self.abort_upload(self._settings.probe_key, upload_id)
             await self._notes.forget(upload_id)
-        elsewhere = set(await self._notes.from_elsewhere())  # before the listing, which has all of them
+        elsewhere = set(await self._notes.from_elsewhere())  # before the listing, which contains all of them
         before = datetime.now(UTC) - _LONGEST_PROBE
         for upload in await self.list_uploads(self._settings.probe_key):
             if upload.initiated_at is not None and upload.initiated_at < before:
@@ -195,7 +195,8 @@ class S3Client:
         except S3Unavailable as exc:
             if isinstance(exc, S3WrongContent):
                 exc.hint = _MEMORY
-            # A refusal can be lost when it comes in mid-body and the line is cut: ask in a way that is heard.
+            # A refusal can be lost if it arrives during the body and the connection is cut: send a request whose
+            # refusal is received.
             with suppress(S3Unavailable, S3Rejected):
                 await self._call("list_parts", Key=key, UploadId=upload_id, MaxParts=1, deadline=PING_SECONDS)
             raise
@@ -228,7 +229,7 @@ class S3Client:
         await self._bucket.prepare()
         abilities = await self._learner.for_conditions(CONDITIONS)
         conditional = abilities.if_none_match if manifest.replaces is None else abilities.if_match
-        # Whether the store heeds a condition that nobody could ask about, nobody knows either.
+        # If support for a condition could not be determined, it is also unknown whether the store heeds one.
         certain = conditional and self._learner.knows(CONDITIONS)
         if not certain and not await self._condition_holds(key, manifest):
             return Answer.PRECONDITION_FAILED
@@ -240,11 +241,11 @@ class S3Client:
             return await self._complete(call, upload_id, arguments)
         except S3ConnectionCut as exc:
             cut = exc
-        # A kept connection may have been closed meanwhile, so that it never came. Where nothing has happened it is sent
-        # once more at once; any answer but one that it is done leaves open what came of the first.
+        # A kept-alive connection may have been closed meanwhile, so that the request never arrived. If nothing has
+        # happened, it is sent once more at once; otherwise the result of the first one is still unknown.
         with suppress(S3OperationError):
             nothing_happened = await self._condition_holds(key, manifest)
-            # Last, since its answer has a body: some balancers end a connection after one that has none.
+            # Last, since its answer has a body: some load balancers close a connection after one that has none.
             await self._call("list_parts", Key=key, UploadId=upload_id, MaxParts=1)
             if nothing_happened and await self._complete(call, upload_id, arguments) is Answer.DONE:
                 return Answer.DONE
@@ -254,7 +255,7 @@ class S3Client:
     async def _complete(
         self, call: Callable[..., Awaitable[dict[str, Any]]], upload_id: str, arguments: Mapping[str, Any]
     ) -> Answer:
-        """What the store answers. Raises ``S3ConnectionCut`` where the connection ended before that."""
+        """The store's answer. Raises ``S3ConnectionCut`` if the connection ended before it."""
         plain = {name: value for name, value in arguments.items() if name not in HARMLESS}
         try:
             await self._learner.without_if_refused(call, arguments, plain)
@@ -270,7 +271,7 @@ class S3Client:
                 self._emit(moments.OperationFailed(operation="complete_upload", error=exc, attempt=1, wait_seconds=0.0))
             return answer
         except S3Unavailable as exc:
-            # Also where a condition is refused: nobody knows yet that the store has none.
+            # Also after a refused condition: it is not known yet that the store does not support it.
             self._emit(moments.OperationFailed(operation="complete_upload", error=exc, attempt=1, wait_seconds=0.0))
             return Answer.NONE
         self._uploads.ended(upload_id)
@@ -285,19 +286,19 @@ class S3Client:
         except S3Unavailable as exc:
             if not exc.misconfigured:
                 raise
-            # Tidying up is worth no waiting for a right that may never be given; a lifecycle rule does it too.
+            # Cleaning up never waits for a permission that may never be granted; a lifecycle rule does the same.
             self._emit(moments.OperationFailed(operation="abort_upload", error=exc, attempt=1, wait_seconds=0.0))
 
     async def _create(self, key: str, metadata: Mapping[str, str], *, checksum: bool) -> str:
-        # What is plain is never left out; what is declared is, where the store refuses it.
+        # Plain parameters are never omitted; declared checksums are, if the store refuses them.
         plain: dict[str, Any] = {"Metadata": dict(metadata), "ContentType": "video/mp4"}
         declared = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"} if checksum else {}
         call = partial(self._call, "create_multipart_upload", Key=key)
         try:
             answer, whole = await self._learner.without_if_refused(call, {**plain, **declared}, plain)
         except S3ConnectionCut:
-            # A kept connection that was closed meanwhile: aiohttp itself repeats only what is idempotent. At worst an
-            # upload without parts is left, which goes when this one is completed.
+            # For a kept-alive connection that was closed meanwhile: aiohttp itself repeats only idempotent requests. At
+            # worst an upload without parts remains, which is aborted when this one is completed.
             answer, whole = await self._learner.without_if_refused(call, {**plain, **declared}, plain)
         upload_id = str(answer["UploadId"])
         self._uploads.begun(upload_id, checksums=checksum and whole)
@@ -331,7 +332,7 @@ class S3Client:
             exc.size = body.size
             raise
         except S3NotAble as exc:
-            # Nothing optional is left in the request, so it is this part in this upload that the store cannot take.
+            # The request has no optional parameters left, so the store cannot accept this part in this upload.
             hint = f"the recording is sent again in another upload; if that is refused too: {exc.hint}"
             raise PartNotTaken(str(exc), operation=exc.operation, hint=hint) from exc
         except S3Unavailable:
@@ -352,14 +353,14 @@ class S3Client:
         self._speed = speed if self._speed is None else 0.8 * self._speed + 0.2 * speed
 
     async def _condition_holds(self, key: str, manifest: Manifest) -> bool:
-        """For stores without conditional completion: the closest that can be had, with a small window."""
+        """For stores without conditional completion: the closest equivalent, with a small race window."""
         stored = await self.head(key)
         return (stored.etag if stored else None) == manifest.replaces
 
     # -- what the store can do --------------------------------------------------------------------------------
 
     def _sends_checksums(self, upload_id: str) -> bool:
-        """Whether parts of this upload, and its completion, carry checksums; of an unknown one as of a new one."""
+        """Whether parts of this upload, and its completion, carry checksums; an unknown upload counts as a new one."""
         if self._settings.checksum is Choice.OFF:
             return False
         known = self._uploads.with_checksums(upload_id)
@@ -376,18 +377,18 @@ async def open_store(
     notes: ProbeNotes | None = None,
     on_secret: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[S3Client]:
-    """One client for the life of the process. Does not talk to the store yet: it may be away at start.
+    """One client for the life of the process. Makes no request yet: the store may be unavailable at the start.
 
-    ``notes``: where the probe notes what it begins.
-    ``on_secret`` hears of each secret before it is used, so that no log line shows it.
+    ``notes``: where the probe notes its uploads. ``on_secret`` receives each secret before it is used, so that no log
+    line shows it.
     """
     limits = deadlines or Deadlines()
     credentials = RenewableCredentials(settings.keys, on_secret=on_secret)
     config = AioConfig(
         max_pool_connections=settings.connections,
         connect_timeout=5,
-        read_timeout=24 * 3600,  # the deadline around each call is the one that counts
-        ignore_configured_endpoint_urls=True,  # what the operator did not name here is not used
+        read_timeout=24 * 3600,  # the deadline around each call applies instead
+        ignore_configured_endpoint_urls=True,  # an endpoint that the operator did not set here is not used
         retries={"mode": "standard", "total_max_attempts": 1},
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",

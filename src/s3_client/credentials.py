@@ -1,7 +1,7 @@
-"""The keys to the store: from the settings, from files, or from the usual AWS chain; asked for again when refused.
+"""The credentials for the store: from the settings, from files, or from the AWS chain; read again when refused.
 
-A rotated secret, an expired token, a role that the machine gets only after the daemon's start: none of them needs a
-restart. What was refused is forgotten, and the next request asks the source anew.
+A rotated secret, an expired token, or a role that the machine gets only after the daemon's start needs no restart.
+Refused credentials are dropped, and the next request reads the source again.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from aiobotocore.credentials import AioCredentials
 from aiobotocore.session import get_session
 from botocore.exceptions import NoCredentialsError
 
-#: The AWS chain may ask another machine; fifty streams that are refused at once are one refusal.
+#: The AWS chain may query another machine; fifty streams that are refused at once count as one refusal.
 _SHORTEST_LIFE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class KeySettings:
-    """Where the pair of keys comes from: each half as a value or from a file. Neither: the usual AWS chain."""
+    """The source of the key pair: each half as a value or from a file. Neither: the AWS chain."""
 
     access_key_id: str | None = None
     secret_access_key: str | None = None
@@ -32,12 +32,12 @@ class KeySettings:
 
     @property
     def are_given(self) -> bool:
-        """Whether the settings name any."""
+        """Whether the settings define any."""
         return any((self.access_key_id, self.secret_access_key, self.access_key_id_file, self.secret_access_key_file))
 
 
 class RenewableCredentials(AioCredentials):  # type: ignore[misc]  # botocore has no types
-    """Credentials as botocore asks for them at each request. ``on_secret`` hears of each secret before it is used."""
+    """Credentials as botocore requests them for each request. ``on_secret`` receives each secret before it is used."""
 
     def __init__(self, keys: KeySettings, *, on_secret: Callable[[str], None] = lambda _: None) -> None:
         super().__init__("", "")
@@ -48,7 +48,7 @@ class RenewableCredentials(AioCredentials):  # type: ignore[misc]  # botocore ha
         self._asked_at = 0.0
 
     async def get_frozen_credentials(self) -> Any:
-        """Keys and token for one request. Raises ``NoCredentialsError`` while there are none."""
+        """Keys and token for one request. Raises ``NoCredentialsError`` if there are none."""
         async with self._asking:
             if self._current is None:
                 self._current = await self._source()
@@ -61,7 +61,7 @@ class RenewableCredentials(AioCredentials):  # type: ignore[misc]  # botocore ha
         return frozen
 
     def refused(self) -> None:
-        """The store does not accept them, or there are none: ask the source again, but not all the time."""
+        """The store refuses them, or there are none: read the source again, but not too often."""
         if time.monotonic() - self._asked_at >= _SHORTEST_LIFE_SECONDS:
             self._current = None
 
@@ -79,12 +79,12 @@ class _FromSettings:
             key_id = keys.access_key_id or _content(keys.access_key_id_file)
             secret = keys.secret_access_key or _content(keys.secret_access_key_file)
         except (OSError, UnicodeDecodeError):
-            return None  # being replaced, or unmounted: as if there were none
+            return None  # being replaced, or unmounted: treated as missing
         return AioCredentials(key_id, secret) if key_id and secret else None
 
 
 async def _from_chain() -> Any:
-    """A new session each time: an old one remembers that there was nothing."""
+    """A new session each time: an old one caches that there was nothing."""
     return await get_session().get_credentials()
 
 

@@ -1,4 +1,4 @@
-"""What went wrong, from botocore's errors to ours: sorted by what the caller should do, with what to change."""
+"""Translates botocore's errors into ours, by what the caller should do, with a hint about what to change."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ from ..exceptions import (
 from ..retry import ErrorClass
 from .outcomes import BROKEN, GO_AROUND, NOT_A_STORE, NOT_UNDERSTOOD, SILENT, Meaning, Outcome, meaning, most_parts
 
-_SHOWN = 300  # characters of what a store says, in a message
-#: Where a part's number was asked for: refused, it is more than the store takes.
+_SHOWN = 300  # characters of a store's message that are quoted
+#: Operations with a part number: if it is refused, it exceeds the store's limit.
 _OF_ONE_PART = frozenset({"upload_part", "upload_part_copy"})
 _UNKNOWN_HOST = (
     "the host name in S3_ENDPOINT_URL cannot be resolved; the store of docker compose is http://minio:9000 inside its "
@@ -55,7 +55,8 @@ def refuses_credentials(exc: Exception) -> bool:
 
 
 def is_silent_about_missing(exc: BaseException | None) -> bool:
-    """Whether this is a HEAD's 404 without a word: VersityGW says so also to an access key id that it does not know."""
+    """Whether this is a HEAD's 404 without a body: VersityGW also sends it for an access key ID that it does not
+    know."""
     if not isinstance(exc, ClientError):
         return False
     error, answer = exc.response.get("Error", {}), exc.response.get("ResponseMetadata", {})
@@ -72,7 +73,7 @@ def _meaning_of(exc: ClientError, operation: str) -> Meaning:
 
 
 def _code_in_head(exc: ClientError) -> str:
-    """MinIO names the code of a HEAD's refusal in a header."""
+    """MinIO sends the error code of a refused HEAD in a header."""
     headers = exc.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     return str(headers.get("x-minio-error-code", ""))
 
@@ -83,24 +84,24 @@ def _code_of(exc: ClientError) -> tuple[str, int]:
     code = str(error.get("Code", ""))
     if code in ("", str(status)):
         code = _code_in_head(exc) or code
-    if status == 404 and exc.operation_name == "HeadBucket" and code == "404":  # no body could say so
+    if status == 404 and exc.operation_name == "HeadBucket" and code == "404":  # there is no body with a code
         return "NoSuchBucket", status
     return code, status
 
 
 def _was_cut(cause: object) -> bool:
-    """aiobotocore says "could not connect" of a connection that broke, too."""
+    """aiobotocore reports a broken connection as "could not connect", too."""
     never_stood = isinstance(cause, aiohttp.ClientConnectorError | socket.gaierror)
     return isinstance(cause, OSError | aiohttp.ClientError) and not never_stood
 
 
 def _does_not_resolve(cause: object) -> bool:
-    """Whether the name of the host led to no address. aiohttp's error is one, or is made of one."""
+    """Whether the host name did not resolve. aiohttp's error is one, or is made from one."""
     return isinstance(cause, aiohttp.ClientConnectorDNSError | socket.gaierror)
 
 
 def translate(exc: Exception, *, operation: str) -> S3OperationError:
-    """Sort botocore's error by what the caller should do. The message names code and operation, never a secret."""
+    """Translate botocore's error by what the caller should do. The message has code and operation, never a secret."""
     if isinstance(exc, ClientError):
         code, status = _code_of(exc)
         text = f"{operation}: {code or status} {exc.response.get('Error', {}).get('Message', '')}".strip()[:_SHOWN]
@@ -122,7 +123,7 @@ def translate(exc: Exception, *, operation: str) -> S3OperationError:
 
 
 def _error(meant: Meaning, text: str, *, operation: str, code: str) -> S3OperationError:
-    """The error that leads to what the table says is to be done."""
+    """The error for the action in the table."""
     match meant.outcome:
         case Outcome.GONE:
             return UploadGone(text, operation=operation)
@@ -133,7 +134,7 @@ def _error(meant: Meaning, text: str, *, operation: str, code: str) -> S3Operati
             refused.most = most_parts(text)
             if operation in _OF_ONE_PART or (refused.most and operation == "complete_multipart_upload"):
                 return refused
-            return S3NotUnderstood(text, operation=operation, hint=meant.hint, code=code)  # nothing tells how many
+            return S3NotUnderstood(text, operation=operation, hint=meant.hint, code=code)  # the limit is unknown
         case Outcome.TOO_LARGE if operation == "upload_part":
             return PartTooLarge(text, operation=operation, hint=meant.hint)
         case Outcome.ANSWER | Outcome.REFUSED:
@@ -149,17 +150,17 @@ def _error(meant: Meaning, text: str, *, operation: str, code: str) -> S3Operati
 
 
 class NotUnderstood:
-    """Counts answers that nobody here knows, in a row at each operation, and names what goes round them."""
+    """Counts consecutive unknown answers per operation, and names the setting that avoids them."""
 
     def __init__(self) -> None:
         self._in_a_row: Counter[str] = Counter()
 
     def answered(self, operation: str) -> None:
-        """Something that is understood."""
+        """An answer that is understood."""
         self._in_a_row.pop(operation, None)
 
     def met(self, error: S3NotUnderstood) -> None:
-        """After ``NOT_UNDERSTOOD`` of them the error says which setting to try."""
+        """After ``NOT_UNDERSTOOD`` of them the error names a setting to try."""
         self._in_a_row[error.operation] += 1
         if self._in_a_row[error.operation] >= NOT_UNDERSTOOD:
             times = self._in_a_row[error.operation]
@@ -168,7 +169,7 @@ class NotUnderstood:
 
 
 def _advice(exc: Exception) -> str:
-    """What to look at when the line is in trouble; nothing, where it is this machine."""
+    """What to check if the network fails; empty if this machine is the cause."""
     if error_class(exc) is ErrorClass.TIMEOUT:
         return SILENT
     ours = isinstance(exc, OSError) and not isinstance(exc, ConnectionError | aiohttp.ClientError)
@@ -193,7 +194,7 @@ _STATUS_CLASSES: Mapping[int, ErrorClass] = {
 
 
 def error_class(exc: BaseException) -> ErrorClass:
-    """The word by which the metrics tell botocore's error."""
+    """The error class for the metrics."""
     if isinstance(exc, ClientError):
         code, status = _code_of(exc)
         if code == "NoSuchBucket":
@@ -211,7 +212,7 @@ def error_class(exc: BaseException) -> ErrorClass:
     return ErrorClass.CONNECTION if isinstance(exc, broken) else ErrorClass.OTHER
 
 
-#: What botocore's parsers, and our reading of what they give, raise at an answer that no store would give.
+#: What botocore's parsers, and our code that reads their results, raise for an answer that is not from a store.
 NONSENSE = (ResponseParserError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
@@ -222,7 +223,7 @@ def no_sense(operation: str, what: object) -> S3Unavailable:
 
 @contextmanager
 def reading(operation: str) -> Iterator[None]:
-    """Round the reading of an answer, and nothing else: what cannot be read was not said by a store."""
+    """Wraps the reading of an answer, and nothing else: an answer that cannot be read is not from a store."""
     try:
         yield
     except NONSENSE as exc:

@@ -1,4 +1,4 @@
-"""Listings, page by page: parts of an upload, open uploads, objects."""
+"""Paginated listings: parts of an upload, open uploads, objects."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .requests import Requests
 from .settings import StoreSettings
 from .uploads import KnownUploads
 
-_PARTS_A_PAGE = 200  # a page of 1,000 keeps the event loop busy for 50 ms
-#: For each listing: where the next page begins, in the request and in the answer before it.
+_PARTS_A_PAGE = 200  # a page of 1,000 would block the event loop for 50 ms
+#: For each listing: the pagination token in the request and in the previous answer.
 _MARKERS = {
     "list_multipart_uploads": {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"},
     "list_objects_v2": {"ContinuationToken": "NextContinuationToken"},
@@ -25,7 +25,7 @@ _MARKERS = {
 
 
 class Listings:
-    """What one bucket lists; what is said of uploads there, ``uploads`` hears."""
+    """The listings of one bucket; ``uploads`` receives their information about uploads."""
 
     def __init__(self, requests: Requests, settings: StoreSettings, uploads: KnownUploads) -> None:
         self._call = requests.call
@@ -38,14 +38,14 @@ class Listings:
             with reading("list_parts"):
                 if page.get("UploadId", upload_id) != upload_id:
                     raise ValueError("it describes another upload")
-                # Amazon says it of an upload without parts, too.
+                # Amazon reports it for an upload without parts, too.
                 self._uploads.listed(upload_id, page, always_said=self._settings.is_aws)
                 for part in map(listed_part, page.get("Parts", [])):
                     found[part.number] = newer_part(part, found.get(part.number))
         return found
 
     async def list_uploads(self, key: str) -> list[OpenUpload]:
-        # Some stores encode keys as they were asked to without saying so.
+        # Some stores encode keys as requested without saying so.
         listed = await self.list_uploads_under(key)
         return [replace(upload, key=key) for upload in listed if key in (upload.key, unquote_plus(upload.key))]
 
@@ -60,7 +60,7 @@ class Listings:
                         for entry in page.get("Uploads", [])
                     ]
         except (S3Rejected, S3NotAble):
-            return []  # a store that cannot list them: nothing is found, and nothing aborted
+            return []  # a store that does not support the listing: nothing is found, and nothing aborted
         return found
 
     async def list_objects(self, prefix: str, wanted: Callable[[ListedObject], bool]) -> list[ListedObject]:
@@ -71,7 +71,7 @@ class Listings:
         return found
 
     async def _pages(self, operation: str, **arguments: Any) -> AsyncIterator[dict[str, Any]]:
-        """The pages of a listing. One that leads back to a page that was seen would have no end."""
+        """The pages of a listing. Raises if a page is repeated: such a listing would never end."""
         markers: list[dict[str, Any]] = [{}]
         while True:
             page = await self._call(operation, **arguments, **markers[-1])

@@ -1,4 +1,4 @@
-"""Objects and documents: looked at, fetched to be hashed, and small documents written on a condition."""
+"""Objects and documents: queries, downloads for hashing, and conditional writes of small documents."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .settings import Deadlines
 from .transport import heard
 
 _DOCUMENT_LIMIT = 64 * 1024 * 1024
-#: What a store answers where a condition of ``put_document`` does not hold.
+#: The store's answers if a condition of ``put_document`` does not hold.
 _UNMET = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "404", "409", "412"})
 
 
@@ -54,7 +54,7 @@ class Objects:
             return StoredObject(size, etag, crc64_from_base64(crc) if crc else None, metadata)
 
     async def _length(self, key: str, etag: str) -> int:
-        """Of an object whose HEAD had lost it on the way: a byte of it comes with the length of the whole."""
+        """The length of an object whose HEAD answer lacks it: a request for one byte returns the total length."""
         try:
             answer = await self._call("get_object", Key=key, IfMatch=f'"{bare(etag)}"', Range="bytes=0-0")
         except S3Rejected as exc:
@@ -94,7 +94,7 @@ class Objects:
         except S3Rejected as exc:
             if exc.code not in _UNMET:
                 raise
-            # Our own earlier attempt may have got through and lost its answer.
+            # Our own earlier attempt may have succeeded although its answer was lost.
             stored = await self.get_document(key)
             return stored is not None and stored[0] == body
         return True
@@ -116,7 +116,7 @@ class Objects:
         return b"".join(pieces), bare(answer["ETag"])
 
     async def _get(self, key: str, **arguments: Any) -> dict[str, Any]:
-        """An object as it is stored, not as somebody on the way has packed it."""
+        """An object as it is stored, without any Content-Encoding added by a proxy."""
         answer = await self._call("get_object", Key=key, **arguments)
         packed = answer.get("ContentEncoding", "")
         if packed.removeprefix("aws-chunked").strip(", ") in ("", "identity"):
@@ -124,14 +124,14 @@ class Objects:
         try:
             head = await self._call("head_object", Key=key)
             if (head.get("ContentEncoding"), head.get("ContentLength")) == (packed, answer.get("ContentLength")):
-                return answer  # it is stored so
+                return answer  # it is stored that way
             raise no_sense("get_object", f"the object has Content-Encoding {packed}")
         except BaseException:
             answer["Body"].close()
             raise
 
     async def _pieces(self, body: Any) -> AsyncGenerator[bytes, None]:
-        """An answer's body in pieces, each of which must come within the deadline of a call."""
+        """An answer's body in pieces, each of which must arrive within the deadline of a call."""
         try:
             while True:
                 async with asyncio.timeout(self._deadlines.call):

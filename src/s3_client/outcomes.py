@@ -1,10 +1,10 @@
-"""What stores answer when they do not do what they were asked, as one table: code or status, and what to do about it.
+"""The answers of stores to requests that did not succeed, as one table: code or status, and what to do.
 
-Stores spell the same thing differently. The codes are those of Amazon S3 ("Error responses"), VersityGW (``s3err``),
-MinIO (``api-errors.go``), Ceph RGW (``rgw_common.cc``), SeaweedFS (``s3api_errors.go``), Garage (``api/s3/error.rs``),
-Cloudflare R2 ("Error codes"), Backblaze B2, Google Cloud Storage (XML API) and Alibaba OSS. A code that is not here is
-``UNKNOWN``: it may pass, so the request is repeated, and its own words are in the log. A text decides only where a
-store uses one code for several things.
+Stores use different codes for the same thing. The codes are those of Amazon S3 ("Error responses"), VersityGW
+(``s3err``), MinIO (``api-errors.go``), Ceph RGW (``rgw_common.cc``), SeaweedFS (``s3api_errors.go``), Garage
+(``api/s3/error.rs``), Cloudflare R2 ("Error codes"), Backblaze B2, Google Cloud Storage (XML API) and Alibaba OSS. A
+code that is not listed is ``UNKNOWN``: it may be temporary, so the request is repeated, and the log quotes it. The
+message text decides only if a store uses one code for several things.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """What the caller is to do."""
+    """What the caller has to do."""
 
-    ANSWER = "answer"  # what was asked: there is no such key, somebody was faster; the caller decides
+    # the expected information, such as: no such key, or another writer was faster; the caller decides
+    ANSWER = "answer"
     REFUSED = "refused"  # never accepted as it is
-    GONE = "gone"  # the upload is not there
-    WRONG_CONTENT = "wrong content"  # other bytes arrived than were sent: read and send them again
-    NOT_ABLE = "not able"  # the store does not know something that was optional
-    PART_NUMBER = "part number"  # fewer parts are allowed than this number
-    TOO_LARGE = "too large"  # a body is larger than something on the way allows
-    CREDENTIALS = "credentials"  # ask the source of the keys again, and wait
-    SETTING = "setting"  # wait until somebody changes a setting, a right, or the store
+    GONE = "gone"  # the upload does not exist
+    WRONG_CONTENT = "wrong content"  # the store received other bytes than were sent: read and send them again
+    NOT_ABLE = "not able"  # the store does not support an optional feature
+    PART_NUMBER = "part number"  # the store allows fewer parts than this number
+    TOO_LARGE = "too large"  # a server allows only smaller bodies
+    CREDENTIALS = "credentials"  # read the credentials again, and wait
+    SETTING = "setting"  # wait until a setting, a permission or the store is changed
     TRANSIENT = "transient"  # wait and repeat
     THROTTLED = "throttled"  # wait and repeat
     TIMEOUT = "timeout"  # wait and repeat
@@ -54,7 +55,7 @@ ENDPOINT = "set S3_REGION_NAME and S3_ENDPOINT_URL to the bucket's own"
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What an answer means, and what somebody could change."""
+    """The meaning of an answer, and a hint about what to change."""
 
     outcome: Outcome
     hint: str = ""
@@ -168,45 +169,45 @@ CODES: Mapping[str, Meaning] = {
 }
 
 _NAMES_A_HEADER = r"x-amz-(checksum|sdk|mp)|if-(none-)?match|content-md5|unsupported header"
-#: Where a code alone does not say it: code, what its text says, and what that means. The first that fits counts.
+#: For codes with several meanings: code, pattern of the message text, and meaning. The first match counts.
 TEXTS: tuple[tuple[str, re.Pattern[str], Meaning], ...] = tuple(
     (code, re.compile(pattern, re.IGNORECASE), meaning)
     for code, pattern, meaning in (
-        # Cloudflare R2, of an access key id of another length than its own.
+        # Cloudflare R2, for an access key ID of the wrong length.
         ("InvalidArgument", r"access key", Meaning(Outcome.CREDENTIALS, KEY_ID)),
         # Scaleway: "Part number must be an integer between 1 and 1000, inclusive".
         ("InvalidArgument", r"part ?number", Meaning(Outcome.PART_NUMBER, FEWER)),
         # Backblaze B2: "Unsupported header 'x-amz-checksum-mode' received for this API call".
         ("InvalidArgument", _NAMES_A_HEADER, Meaning(Outcome.NOT_ABLE)),
-        # MinIO, of a part without a checksum in an upload that was begun with: 'checksum missing, want "CRC64NVME"'.
+        # MinIO, for a part without a checksum in an upload with checksums: 'checksum missing, want "CRC64NVME"'.
         ("InvalidArgument", r"checksum missing", Meaning(Outcome.NOT_ABLE)),
-        # Amazon, of a part with a checksum in an upload that was begun without.
+        # Amazon, for a part with a checksum in an upload without checksums.
         ("InvalidRequest", r"checksum type mismatch", Meaning(Outcome.NOT_ABLE)),
-        # A checksum or size that differs names its header too; that is what the header is for.
+        # A message about a different checksum or size names its header too: in that case the header works.
         ("InvalidRequest", r"(does not|did not|doesn't) match|mismatch", Meaning(Outcome.WRONG_CONTENT)),
         ("InvalidRequest", _NAMES_A_HEADER, Meaning(Outcome.NOT_ABLE)),
         ("InvalidRequest", r"access key|credential", Meaning(Outcome.CREDENTIALS, BOTH)),
     )
 )
 
-#: Where the operation decides what a code means.
+#: For codes whose meaning depends on the operation.
 OPERATIONS: Mapping[tuple[str, str], Meaning] = {
-    # It is the whole recording that is too large for this store, not a body.
+    # The whole recording is too large for this store, not a request body.
     ("complete_multipart_upload", "EntityTooLarge"): Meaning(
         Outcome.REFUSED, "the store does not accept objects of this size"
     ),
-    # Ceph RGW 16.2, of an upload that was completed or aborted. A part's copy may speak of its source so.
+    # Ceph RGW 16.2, for an upload that was completed or aborted. For a part's copy it may mean the source.
     ("list_parts", "NoSuchKey"): Meaning(Outcome.GONE),
     ("upload_part", "NoSuchKey"): Meaning(Outcome.GONE),
-    # The size or the parts differ from what the request says.
+    # The size or the parts differ from those in the request.
     ("complete_multipart_upload", "InvalidRequest"): Meaning(Outcome.ANSWER),
 }
-#: Where an answer is one that the caller knows how to read; at any other operation it is not understood.
+#: Operations whose callers can interpret an ``ANSWER``; for any other operation it counts as unknown.
 _ANSWERED = frozenset({"complete_multipart_upload", "get_object", "head_object", "put_object"})
 
-#: Answers without a code: a HEAD has no body, and another program than the store knows none.
+#: Answers without a code: a HEAD has no body, and other servers than stores send none.
 STATUSES: Mapping[int, Meaning] = {
-    400: Meaning(Outcome.CREDENTIALS, BOTH),  # of a HEAD, an expired token for one
+    400: Meaning(Outcome.CREDENTIALS, BOTH),  # for a HEAD, for example an expired token
     401: Meaning(Outcome.CREDENTIALS, BOTH),
     403: Meaning(Outcome.CREDENTIALS, BOTH),
     408: Meaning(Outcome.TIMEOUT, SILENT),
@@ -219,7 +220,7 @@ STATUSES: Mapping[int, Meaning] = {
     507: Meaning(Outcome.SETTING, ROOM),
 }
 
-#: What is done without where a store does not know it: any refusal that is not understood means just that.
+#: Optional operations: any unknown refusal means that the store does not support them.
 OPTIONAL = frozenset(
     {
         "abort_multipart_upload",
@@ -229,10 +230,10 @@ OPTIONAL = frozenset(
         "upload_part_copy",
     }
 )
-#: A HEAD has no body that could name a code.
+#: A HEAD has no body with a code.
 _HEADS = frozenset({"head_bucket", "head_object"})
 
-#: What goes round an answer that is not understood, by operation.
+#: The setting that avoids an unknown answer, by operation.
 GO_AROUND: Mapping[str, str] = {
     "create_multipart_upload": "S3_CHECKSUM=none sends no checksum header",
     "upload_part": "S3_CHECKSUM=none sends no checksum header; S3_MAX_PARTS and S3_EQUAL_PARTS change the parts",
@@ -245,18 +246,19 @@ GO_AROUND: Mapping[str, str] = {
     "list_parts": "check S3_ENDPOINT_URL, S3_ADDRESSING_STYLE and S3_REGION_NAME",
     "list_objects_v2": "check S3_ENDPOINT_URL, S3_ADDRESSING_STYLE and S3_REGION_NAME",
 }
-#: So often in a row at one operation, until the log names the setting that goes round it.
+#: Consecutive unknown answers of one operation after which the log names that setting.
 NOT_UNDERSTOOD = 10
 
 
 def most_parts(text: str) -> int | None:
-    """How many parts a store takes, where its refusal of a part's number says so ("between 1 and 1000")."""
+    """The store's part limit, if its refusal of a part number contains it ("between 1 and 1000")."""
     found = re.search(r"between 1 and (\d+(?:[,.]\d{3})*)", text)
     return int(re.sub(r"\D", "", found[1])) or None if found else None
 
 
 def meaning(operation: str, code: str, status: int, text: str = "") -> Meaning:
-    """What an answer to ``operation`` (botocore's name) means. ``code`` may be empty or the status, as of a HEAD."""
+    """The meaning of an answer to ``operation`` (botocore's name). ``code`` may be empty or the status, as for a
+    HEAD."""
     found = _found(operation, code, status, text)
     if found.outcome in (Outcome.UNKNOWN, Outcome.TOO_LARGE) and operation in OPTIONAL:
         return Meaning(Outcome.ANSWER)
@@ -285,7 +287,7 @@ def _found(operation: str, code: str, status: int, text: str) -> Meaning:
 
 
 def _of_status(operation: str, status: int) -> Meaning:
-    """Without a code only a HEAD speaks for the store, and what is done without needs nobody who speaks for it."""
+    """Without a code only the answer to a HEAD, or to an optional operation, is certain to be from the store."""
     if status == 404 and operation == "head_bucket":
         return CODES["NoSuchBucket"]
     if status == 404 and operation == "head_object":

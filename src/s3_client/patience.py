@@ -1,10 +1,11 @@
-"""The one place where requests to the store are repeated: above the edge, which makes one attempt, and holding nothing.
+"""The one place with retries of requests to the store: above ``S3Client``, which makes one attempt, and holding
+nothing.
 
-An attempt takes a turn, asks, and gives the turn back, also when it fails. Only then is waited, with the one policy
-(``retry``), and before that the recording gives back whatever others may wait for (``errand``).
+An attempt acquires a turn, sends the request, and releases the turn, also on failure. Only then it waits, by the common
+policy (``retry``); before that the recording releases everything that others may wait for (``errand``).
 
-While the store as a whole does not answer, one small request asks for all: nobody takes a turn or reads a chunk until
-it is answered. A refusal is an answer: what the store refuses is for each recording to ask again.
+During an outage of the store, one small request stands for all: no caller acquires a turn or reads a chunk until it is
+answered. A refusal is an answer: each recording repeats a refused request itself.
 """
 
 from __future__ import annotations
@@ -35,16 +36,17 @@ from ..retry import RetryPolicy, until_it_works
 
 T = TypeVar("T")
 
-#: What the store refuses so many times, or leaves so many times without an answer, while it answers all else, it does
-#: not tell. Not at the first: a store that is asked too much refuses this and that.
+#: Number of refusals, or of missing answers, of one request, while the store answers all others, after which its
+#: information counts as unavailable. Not at the first: an overloaded store refuses single requests.
 _REFUSALS = 3
 _SILENCES = 8
 
 
 class PatientStore:
-    """The port ``ObjectStore``: small requests are repeated until they work, each attempt in a turn of its own.
+    """The port ``ObjectStore`` with retries: small requests are repeated until they succeed, each attempt in a turn of
+    its own.
 
-    A part is sent once (``upload_part``), because its turn, its memory and its bytes are the sender's: he repeats it
+    A part is sent once (``upload_part``), because the sender owns its turn, its memory and its bytes, and repeats it
     with ``until_it_works``. A completion is never repeated once it was sent.
     """
 
@@ -54,7 +56,7 @@ class PatientStore:
         self._policy = policy
         self._emit = emit
         self._way = _Way(store.ping, policy, slots.end_all_probations)
-        # No requests: the store is only reminded, or says what it remembers.
+        # No requests: these only read and write local state.
         self.has_no_checksums = store.has_no_checksums
         self.begun_without_checksums = store.begun_without_checksums
 
@@ -112,7 +114,7 @@ class PatientStore:
                 try:
                     answer = await call()
                 except S3OperationError as exc:
-                    # A refusal is an answer all the same.
+                    # A refusal is an answer, too.
                     self._slots.ask_answered(answered=not isinstance(exc, S3Unavailable))
                     raise
         except TimeoutError:
@@ -145,7 +147,7 @@ class PatientStore:
         async def copy(store: ObjectStore) -> StoredPart | None:
             return await store.copy_part(key, upload_id, chunk, source_key=source_key, source_etag=source_etag)
 
-        # Whoever gets none sends the part: no store keeps a recording waiting because it cannot copy.
+        # Without an answer the part is sent instead: no recording waits because a store cannot copy.
         return await self.where_told("copy_part", copy)
 
     async def list_parts(self, key: str, upload_id: str) -> dict[int, StoredPart]:
@@ -154,12 +156,12 @@ class PatientStore:
     async def complete_upload(
         self, key: str, upload_id: str, manifest: Manifest, parts: Sequence[StoredPart]
     ) -> Answer:
-        """The edge raises only what happened before it was sent."""
+        """``S3Client`` raises only errors from before the completion was sent."""
 
         async def complete() -> Answer:
             return await self._store.complete_upload(key, upload_id, manifest, parts)
 
-        # In no turn: it holds no memory, and a store may take a quarter of an hour to answer it.
+        # Without a turn: it holds no memory, and a store may need a quarter of an hour to answer.
         return await self.until_it_works("probe", complete)
 
     async def abort_upload(self, key: str, upload_id: str) -> None:
@@ -191,7 +193,7 @@ class PatientStore:
 
 
 class _Way:
-    """Whether the store as a whole answers, as far as anybody knows; while it does not, one of those who wait asks."""
+    """The known availability of the store as a whole; during an outage one of the waiting callers checks it."""
 
     def __init__(self, ask: Callable[[], Awaitable[None]], policy: RetryPolicy, when_back: Callable[[], None]) -> None:
         self._ask = ask
@@ -202,7 +204,7 @@ class _Way:
         self._asking = asyncio.Lock()
 
     async def open(self) -> None:
-        """Wait until the store answers. Raises ``Stopped`` when the daemon stops."""
+        """Wait until the store is available. Raises ``Stopped`` if the daemon stops."""
         while self._is_silent:
             current_errand().make_room()
             async with self._asking:
@@ -211,7 +213,7 @@ class _Way:
                     await self._look()
 
     async def look(self) -> None:
-        """After a failure: is it the store, or what it was asked? Who fails while another looks need not."""
+        """After a failure: was it the store, or the request? Only one caller checks at a time."""
         if not self._is_silent and not self._asking.locked():
             async with self._asking:
                 await self._look()
@@ -221,7 +223,7 @@ class _Way:
             await self.ask()
 
     async def answers(self) -> bool:
-        """Whether the store as a whole does, and refuses nothing."""
+        """Whether the store as a whole is available, and refuses nothing."""
         try:
             await self.ask()
         except S3Unavailable:
@@ -229,8 +231,8 @@ class _Way:
         return True
 
     async def ask(self) -> None:
-        """Ask once. Raises ``S3Unavailable``; a refusal is an answer all the same. Once all is well again whoever waits
-        is woken."""
+        """Check once. Raises ``S3Unavailable``; a refusal is an answer, too. When the store is available again, all
+        waiting callers are woken."""
         try:
             await self._ask()
         except S3Unavailable as exc:

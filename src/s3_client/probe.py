@@ -1,7 +1,7 @@
-"""Asks a store what it can do, with one object of two bytes at one documented key, which stays there.
+"""Tests the features of a store, with one object of two bytes at one documented key, which is kept.
 
-Each trial is an upload, or a PutObject, of its own. What a trial begins it ends; the id of its upload is noted before
-the first part is sent, so that the next start ends what a killed process left.
+Each trial is an upload, or a PutObject, of its own, and cleans up after itself. The upload ID is noted before the first
+part is sent, so that the next start aborts what a killed process has left.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from ..exceptions import S3ConnectionCut, S3OperationError, S3Rejected, S3Unavai
 from .abilities import Ability, Said, Trial, controlled, said
 from .answers import bare
 
-#: One request to the store by its operation and arguments: translated errors, no repetition.
+#: One request to the store by its operation and arguments: translated errors, no retries.
 Call = Callable[..., Awaitable[dict[str, Any]]]
 
 
 class ProbeNotes(Protocol):
-    """Where the ids of uploads that the probe has begun are noted, under the id of this process."""
+    """Storage for the IDs of uploads that the probe has begun, under the ID of this process."""
 
     async def note(self, upload_id: str) -> None: ...
     async def forget(self, upload_id: str) -> None: ...
     async def left_behind(self) -> list[str]:
-        """Those of processes of this machine that are gone."""
+        """Those of ended processes of this machine."""
 
     async def from_elsewhere(self) -> list[str]:
-        """Those of other machines, of whose processes nobody here knows."""
+        """Those of other machines, whose processes are unknown here."""
 
 
 class NoNotes:
-    """Nothing is noted; what is left goes by its age."""
+    """Stores no notes; leftovers are aborted by age."""
 
     async def note(self, upload_id: str) -> None: ...
     async def forget(self, upload_id: str) -> None: ...
@@ -47,11 +47,11 @@ class NoNotes:
         return []
 
 
-#: What says that a condition does not hold.
+#: Codes for a condition that does not hold.
 _UNMET = frozenset(
     {"PreconditionFailed", "ConditionalRequestConflict", "ConditionNotMet", "NoSuchKey", "404", "409", "412"}
 )
-#: Two, so that a range of the object is not the whole of it: some stores answer one with the other's checksum.
+#: Two, so that a range of the object is not the whole of it: some stores confuse their checksums.
 _BYTES = b"\0\1"
 _CRC = crt.crc64nvme(_BYTES)
 _MD5 = base64.b64encode(hashlib.md5(_BYTES, usedforsecurity=False).digest()).decode()
@@ -62,9 +62,9 @@ _NO_ETAG = '"' + "0" * 32 + '"'
 
 
 class Probe:
-    """The trials. ``checksums``: whether the store is known to verify them, for the trials of other abilities.
+    """The trials. ``checksums``: whether the store verifies them, for the trials of other features.
 
-    None: it is not known yet.
+    None: unknown.
     """
 
     def __init__(self, call: Call, bucket: str, key: str, notes: ProbeNotes, *, checksums: bool | None = None) -> None:
@@ -76,7 +76,7 @@ class Probe:
         self._left: list[str] = []
 
     async def ask(self, ability: Ability) -> bool | None:
-        """Whether the store has it; None: it was not learnt. Raises what keeps the probe from its object."""
+        """Whether the store supports it; None: not determined. Raises the error that prevents the trial."""
         await self._end_what_is_left()
         if ability is not Ability.CHECKSUM:
             await self._make_object()
@@ -109,11 +109,11 @@ class Probe:
             case Ability.PART_COPY:
                 return await self._about_copies(checksum=False)
             case Ability.COPY_CHECKSUM:
-                # Where no checksum is kept, a copied range has none either.
+                # If the store keeps no checksum, a copied range has none either.
                 return await self._about_copies(checksum=True) if self._checksums else self._checksums
 
     async def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        """Once more at once on a connection that had been closed while it was kept."""
+        """With one immediate retry on a kept-alive connection that was closed."""
         try:
             return await self._ask(operation, **arguments)
         except S3ConnectionCut:
@@ -153,11 +153,11 @@ class Probe:
         return Said.ACCEPTED
 
     async def _on_the_object(self, trial: Any) -> Said:
-        """With the ETag of the object that is there.
+        """Run the trial with the ETag of the existing object.
 
-        Refused although the object has that ETag before and after, the condition is one that the store cannot read:
-        Ceph RGW 16.2 says 412 to every If-Match of a PutObject. Another daemon's probe may have been there in between,
-        which is why this counts only when it happens twice.
+        If it is refused although the object has that ETag before and after, the store does not support the condition:
+        Ceph RGW 16.2 answers 412 to every If-Match of a PutObject. Another daemon's probe may have interfered, so this
+        counts only if it happens twice.
         """
         etag = await self._etag()
         if etag is None:
@@ -166,14 +166,14 @@ class Probe:
         return Said.NOT_KNOWN if found is Said.REFUSED and await self._etag() == etag else found
 
     async def _etag(self) -> str | None:
-        """Of the probe's object; None: nobody can tell."""
+        """The ETag of the probe's object; None: unknown."""
         try:
             return bare((await self._call("head_object", Key=self._key))["ETag"])
         except S3OperationError:
             return None
 
     async def _complete(self, *, checksum: bool | None = None, crc: int = _CRC, **more: Any) -> Said:
-        """One upload of one part, to its end."""
+        """One complete upload with one part."""
         with_checksum = bool(self._checksums) if checksum is None else checksum
         return await self._in_an_upload(
             lambda upload_id: self._completed(upload_id, with_checksum, crc, more),
@@ -182,7 +182,7 @@ class Probe:
         )
 
     async def _in_an_upload(self, do: Callable[[str], Awaitable[Said]], *, checksum: bool, completes: bool) -> Said:
-        """What was said to what is done in an upload of its own, which has ended then."""
+        """The answer to a request in an upload of its own, which is ended afterwards."""
         declared = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"} if checksum else {}
         try:
             created = await self._call("create_multipart_upload", Key=self._key, **declared)
@@ -193,7 +193,7 @@ class Probe:
         answer = await do(upload_id)
         if not (completes and answer is Said.ACCEPTED) and not await self._ended(upload_id):
             self._left.append(upload_id)
-            return Said.NOTHING  # it is asked again, and what is left ended first
+            return Said.NOTHING  # the trial is repeated later, after ending the leftovers
         await self._notes.forget(upload_id)
         return answer
 
@@ -207,7 +207,7 @@ class Probe:
         )
 
     async def _copied(self, upload_id: str, *, checksum: bool) -> Said:
-        """Whether a copied range proves itself. Otherwise, and if it is refused, it might as well not be known."""
+        """Whether a copied range is verifiable. If not, or if it is refused, copies count as not supported."""
         try:
             etag = bare((await self._call("head_object", Key=self._key))["ETag"])
             answer = await self._call(
@@ -220,7 +220,7 @@ class Probe:
                 CopySourceRange=f"bytes=0-{len(_RANGE) - 1}",
             )
         except S3Rejected as exc:
-            return Said.NOTHING if exc.code in _UNMET else Said.NOT_KNOWN  # another daemon's probe is at work
+            return Said.NOTHING if exc.code in _UNMET else Said.NOT_KNOWN  # another daemon's probe is running
         except S3OperationError as exc:
             return said(exc)
         copy: Mapping[str, Any] = answer["CopyPartResult"]
@@ -248,7 +248,7 @@ class Probe:
                 **more,
             )
         except S3Rejected as exc:
-            # "It does not hold" is said by these two; any other refusal of a condition is of one that is not known.
+            # These two mean that it does not hold; any other refusal means that the condition is not supported.
             is_condition = not more.keys().isdisjoint({"IfMatch", "IfNoneMatch"})
             return Said.NOT_KNOWN if is_condition and exc.code not in _UNMET else said(exc)
         except S3OperationError as exc:
@@ -262,12 +262,12 @@ class Probe:
                 await self._notes.forget(upload_id)
 
     async def _ended(self, upload_id: str) -> bool:
-        """Aborted, or gone already; otherwise its note tells the next start of it."""
+        """Aborted, or already gone; otherwise its note is handled by the next start."""
         try:
             await self._call("abort_multipart_upload", Key=self._key, UploadId=upload_id)
         except UploadGone:
             return True
         except S3OperationError as exc:
-            # A right that may never be given keeps nobody from learning; a lifecycle rule ends the upload.
+            # A missing permission must not block the trials; a lifecycle rule ends the upload.
             return isinstance(exc, S3Unavailable) and exc.misconfigured
         return True

@@ -1,6 +1,6 @@
-"""One request to the store: its deadline, its failure in our own words, and whether its answer is one at all.
+"""One request to the store: its deadline, its translated errors, and the validation of its answer.
 
-Nothing is repeated here. Neither botocore nor aiohttp runs a timer while a body is written, so each request has one.
+No retries here. Neither botocore nor aiohttp has a timeout for writing a body, so each request has its own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .uploads import KnownUploads
 
 
 class Requests:
-    """Requests about one bucket. What the store says of uploads that are gone, ``uploads`` hears."""
+    """Requests about one bucket. ``uploads`` is told about uploads that no longer exist."""
 
     def __init__(
         self,
@@ -55,11 +55,11 @@ class Requests:
 
     @property
     def region(self) -> str:
-        """Of the bucket, as far as the settings and profiles of AWS say."""
+        """The region of the bucket, from the settings and the AWS profiles."""
         return str(self._client.meta.region_name)
 
     async def call(self, operation: str, *, deadline: float | None = None, **arguments: Any) -> dict[str, Any]:
-        """The answer to one attempt. Raises what ``errors`` makes of a failure."""
+        """The answer to one attempt. Raises the errors of ``errors.translate``."""
         try:
             with observed(self._emit, "s3", operation, error_class):
                 answer = await self._ask(operation, deadline=deadline, **arguments)
@@ -77,10 +77,10 @@ class Requests:
         return answer
 
     async def _confirm_missing(self, operation: str, arguments: Mapping[str, Any], deadline: float | None) -> None:
-        """Raise what is in the way where a HEAD's bare 404 does not mean that there is nothing.
+        """Raise the actual error if a HEAD's bare 404 does not mean that the object is missing.
 
-        VersityGW answers an access key id that it does not know so, and an object that nobody may see is not gone.
-        A request whose refusal has a body says which it is.
+        VersityGW sends it for an unknown access key ID, and an object without read permission is not missing. A request
+        whose refusal has a body shows the cause.
         """
         try:
             if operation == "head_bucket":
@@ -97,9 +97,9 @@ class Requests:
         raise S3Unavailable(f"{operation}: it is there now", operation=operation)
 
     async def _ask(self, operation: str, *, deadline: float | None, **arguments: Any) -> dict[str, Any]:
-        """What each request of a kind carries is added here, by ``operation``: objects come to be by
-        ``create_multipart_upload`` and by ``put_object``. Where the store encrypts with a key of its own, as with
-        SSE-KMS, no ETag is an MD5 (``domain.checksums.is_md5``)."""
+        """Additions to each request of a kind belong here, by ``operation``: objects are created by
+        ``create_multipart_upload`` and by ``put_object``. If the store encrypts with keys of its own, as with SSE-KMS,
+        no ETag is an MD5 (``domain.checksums.is_md5``)."""
         seconds = deadline or self._deadlines.call
         try:
             async with asyncio.timeout(seconds), moving(arguments.get("Body"), self._deadlines.call) as stalled:
@@ -113,7 +113,8 @@ class Requests:
                 message = f"{operation}: no byte was accepted for {self._deadlines.call:g} s"
             raise S3Unavailable(message, operation=operation, hint=SILENT) from None
         except (ClientError, BotoCoreError, OSError, aiohttp.ClientError) as exc:
-            # A trial of the probe may be answered so for what it asks (GCS: a checksum): that is nothing of the keys'.
+            # A trial of the probe may be refused like this because of its contents (GCS: a checksum), which says
+            # nothing about the credentials.
             if refuses_credentials(exc) and arguments.get("Key") != self._settings.probe_key:
                 self._credentials.refused()
             raise translate(exc, operation=operation) from exc
@@ -127,5 +128,5 @@ class Requests:
 
 
 def is_no_bucket(exc: S3Unavailable) -> bool:
-    """Whether it is the bucket itself that is not there."""
+    """Whether the bucket itself is missing."""
     return "NoSuchBucket" in str(exc)

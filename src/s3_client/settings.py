@@ -1,4 +1,4 @@
-"""How the store is reached and what it can do, as far as settings and addresses tell."""
+"""How to reach the store, and its features, as far as settings and addresses determine them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 from ..domain import PROBE_KEY
 from .credentials import KeySettings
 
-_AMAZON_PARTS = 10_000  # Cloudflare R2's number, too
+_AMAZON_PARTS = 10_000  # also the limit of Cloudflare R2
 _SCALEWAY_PARTS = 1_000
 
 
 class Choice(StrEnum):
-    """A store's ability as the operator set it."""
+    """A feature of the store, as set by the operator."""
 
     AUTO = "auto"
     ON = "on"
@@ -41,25 +41,25 @@ class StoreSettings:
 
     @property
     def probe_key(self) -> str:
-        """Where the probe tries out what the store can do."""
+        """The key at which the probe tests the store's features."""
         return f"{self.key_prefix}{PROBE_KEY}"
 
     @property
     def is_aws(self) -> bool:
-        """Whether this is Amazon's own S3, whose abilities need no probe."""
+        """Whether this is Amazon's own S3, whose features need no probe."""
         host = urlsplit(self.endpoint_url or "").hostname
         return host is None or host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
     @property
     def wants_equal_parts(self) -> bool:
-        """Whether all parts but the last must have one size (Cloudflare R2, known by its endpoint)."""
+        """Whether all parts but the last must have one size (Cloudflare R2, recognised by its endpoint)."""
         if self.equal_parts is not Choice.AUTO:
             return self.equal_parts is Choice.ON
         return (urlsplit(self.endpoint_url or "").hostname or "").endswith(".r2.cloudflarestorage.com")
 
     @property
     def most_parts(self) -> int:
-        """How many parts an upload may have: as set, as known by the address (Scaleway), or as many as Amazon takes."""
+        """Maximum number of parts per upload: as set, as known for the address (Scaleway), or Amazon's limit."""
         if self.max_parts is not None:
             return self.max_parts
         host = urlsplit(self.endpoint_url or "").hostname or ""
@@ -67,7 +67,7 @@ class StoreSettings:
 
     @property
     def signs_payloads(self) -> bool:
-        """Off over TLS and on loopback, where our checksum guards the bytes; on over plain http elsewhere."""
+        """Off with TLS and on loopback, where our checksum protects the data; on with plain HTTP elsewhere."""
         if self.payload_signing is not Choice.AUTO:
             return self.payload_signing is Choice.ON
         url = urlsplit(self.endpoint_url or "https://")
@@ -76,11 +76,11 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What the store can do beyond the oldest S3. ``checksum``: it verifies CRC64NVME of parts and whole objects.
+    """The store's optional features. ``checksum``: it verifies CRC64NVME of parts and whole objects.
 
-    The conditions are those of a completion; a store may know them there and not at PutObject. ``checksum_mode``: a
-    HEAD may ask for the checksum. ``copy_checksum``: a copied range has its own checksum in an upload with checksums;
-    ``copies_without_checksums``: it has none there, or another, and its MD5 as ETag in an upload without.
+    The conditions are those of a completion; a store may support them there and not for PutObject. ``checksum_mode``: a
+    HEAD may request the checksum. ``copy_checksum``: a copied range has its own checksum in an upload with checksums;
+    ``copies_without_checksums``: it has none or a wrong one there, and its MD5 as ETag in an upload without.
     """
 
     checksum: bool
@@ -97,11 +97,11 @@ class Abilities:
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds that a call may take: a fixed part, and a part that follows the size of what it moves. A body of which no
-    byte is accepted for as long as a call without a body may take hangs.
+    """Maximum seconds of a call: a fixed time, plus a time that depends on the size of its body. A body of which no
+    byte is accepted for the fixed time counts as hanging.
 
-    ``slowest`` is the speed in bytes a second that is still believed in when nothing was measured; ``patience`` is
-    how many times slower than measured a part may be before it counts as hanging.
+    ``slowest`` is the assumed speed in bytes per second if none was measured; ``patience`` is how many times slower
+    than measured a part may be before it counts as hanging.
     """
 
     call: float = 30.0
@@ -110,14 +110,14 @@ class Deadlines:
     patience: float = 10.0
 
     def for_body(self, size: int, measured: float | None, patience: float = 1.0) -> float:
-        """The deadline of a request with ``size`` bytes, at the bytes a second that were measured on others; so many
-        times more ``patience`` where the last one was too short."""
+        """The deadline of a request with ``size`` bytes, at the measured speed in bytes per second; multiplied by
+        ``patience`` if the last one was too short."""
         expected = size / max(self.slowest, (measured or 0.0) / self.patience / patience)
         return max(2 * self.call, self.call + expected)
 
 
 def addressing(settings: StoreSettings) -> str:
-    """Other stores than Amazon's are reached by path: few have a DNS name for each bucket."""
+    """Stores other than Amazon's use path-style addressing: few have a DNS name for each bucket."""
     if settings.addressing_style != "auto":
         return settings.addressing_style
     return "auto" if settings.is_aws else "path"

@@ -1,4 +1,4 @@
-"""What aiobotocore and aiohttp do differently for us: how a chunk is written, signed and sent, and never redirected."""
+"""Our changes to aiobotocore and aiohttp: how a chunk is written, signed and sent, and no redirects."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from ..exceptions import ChunkProcessingError, FileChanged
 
 
 def heard() -> None:
-    """Whoever asks for this recording learns that the store says something."""
+    """Record progress of the current recording: the store is responding."""
     current_errand().heard(asyncio.get_running_loop().time())
 
 
 class BodyFile:
-    """What botocore asks of a body beside its bytes, which go through ``_BodyPayload`` alone."""
+    """The interface that botocore requires of a body, besides its bytes, which only ``_BodyPayload`` reads."""
 
     def __init__(self, body: ChunkBody) -> None:
         self.body = body
@@ -49,12 +49,12 @@ class BodyFile:
         return self._position
 
     def read(self, size: int = -1) -> bytes:
-        """Botocore takes nothing for a body that has no ``read``; whoever called it would copy the chunk."""
+        """botocore rejects a body without ``read``; calling it would copy the chunk."""
         raise io.UnsupportedOperation("a chunk is written piece by piece")
 
 
 class _BodyPayload(aiohttp.payload.Payload):
-    """Writes a chunk piece by piece, so that neither a large copy nor a long write stalls the event loop."""
+    """Writes a chunk piece by piece, so that neither a large copy nor a long write blocks the event loop."""
 
     _value: BodyFile
 
@@ -77,8 +77,8 @@ class _BodyPayload(aiohttp.payload.Payload):
 
 @asynccontextmanager
 async def moving(body: object, seconds: float) -> AsyncIterator[Callable[[], bool]]:
-    """Raises ``TimeoutError`` when no byte of a chunk is accepted for so long. Once they all are, only the answer is
-    waited for, and that is not limited here. Gives a way to ask whether it was this."""
+    """Raises ``TimeoutError`` if no byte of a chunk is accepted for ``seconds``. After the last byte only the answer is
+    awaited, without a limit here. Yields a function that tells whether this was the cause."""
     if not isinstance(body, BodyFile):
         yield lambda: False
         return
@@ -114,7 +114,7 @@ class _PresummedSigV4(botocore.auth.S3SigV4Auth):  # type: ignore[misc]  # botoc
 
 
 class NeverElsewhere(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
-    """Follows no redirect: aiohttp would take a request, and what is in it, to whatever host an answer names."""
+    """Follows no redirects: aiohttp would send a request with its contents to any host that an answer names."""
 
     async def _get_session(self, proxy_url: str | None) -> Any:
         session = await super()._get_session(proxy_url)
@@ -126,7 +126,7 @@ botocore.auth.AUTH_TYPE_MAPS[SIGNER] = _PresummedSigV4
 
 
 def timestamp(text: Any) -> datetime:
-    """botocore's own parser takes most of the time of a listing, on the event loop; this knows the usual form."""
+    """botocore's own parser takes most of the time of a listing, on the event loop; this one handles the usual form."""
     with suppress(TypeError, ValueError):
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is not None:

@@ -1,17 +1,17 @@
-"""What this process knows of the uploads that it works on: bounded in number, and forgotten at their end."""
+"""What this process knows about its uploads: bounded in number, and dropped at their end."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-#: More than are open at once; what is forgotten is told by the listing again.
+#: More than are ever open at once; dropped entries are restored by the listing.
 _MOST = 10_000
-_TOO_SHORT = 4.0  # how many times more patience after a deadline that was too short
+_TOO_SHORT = 4.0  # factor on the patience after a deadline that was too short
 
 
 class KnownUploads:
-    """Whether each was begun with checksums, and how much more time than usual its parts need."""
+    """Whether each upload has checksums, and how much more time than usual its parts need."""
 
     def __init__(self, most: int = _MOST) -> None:
         self._most = most
@@ -19,16 +19,16 @@ class KnownUploads:
         self._patience: dict[str, float] = {}
 
     def begun(self, upload_id: str, *, checksums: bool) -> None:
-        """This process or an earlier one has begun it so."""
+        """This process or an earlier one has begun the upload with or without checksums."""
         self._with_checksums.pop(upload_id, None)
         self._with_checksums[upload_id] = checksums
         while len(self._with_checksums) > self._most:
             self.ended(next(iter(self._with_checksums)))
 
     def listed(self, upload_id: str, page: Mapping[str, Any], *, always_said: bool) -> None:
-        """An upload that another process has begun says by its listing whether it has checksums.
+        """The listing of an upload that another process has begun shows whether it has checksums.
 
-        ``always_said``: the store says it of an upload without parts, too.
+        ``always_said``: the store reports this for an upload without parts, too.
         """
         parts = page.get("Parts", [])
         has = page.get("ChecksumAlgorithm") == "CRC64NVME" or any("ChecksumCRC64NVME" in part for part in parts)
@@ -36,7 +36,7 @@ class KnownUploads:
             self.begun(upload_id, checksums=has)
 
     def with_checksums(self, upload_id: str) -> bool | None:
-        """None: nobody has said it yet."""
+        """None: unknown."""
         return self._with_checksums.get(upload_id)
 
     def patience(self, upload_id: str) -> float:
@@ -44,14 +44,14 @@ class KnownUploads:
         return self._patience.get(upload_id, 1.0)
 
     def part_took_too_long(self, upload_id: str) -> None:
-        """A deadline that was too short must not be too short again."""
+        """A deadline was too short: extend the next one."""
         patience = self._patience.pop(upload_id, 1.0)
         self._patience[upload_id] = _TOO_SHORT * patience
         while len(self._patience) > self._most:
             self._patience.pop(next(iter(self._patience)))
 
     def part_stored(self, upload_id: str) -> None:
-        """It came through in time."""
+        """The part was stored in time."""
         self._patience.pop(upload_id, None)
 
     def ended(self, upload_id: str) -> None:
