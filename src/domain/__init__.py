@@ -15,7 +15,6 @@ from .completion import CompletionFacts, Step
 from .early_end import EarlyEnd
 from .errand import Errand, current_errand, on_errand
 from .lifecycle import STATUSES, TRANSITIONS, Care, Fact, after
-from .moments import StreamTelemetry
 from .object_keys import (
     LAST_NUMBER,
     METADATA_SUFFIX,
@@ -55,6 +54,8 @@ from .ports import (
     PatientlyAsked,
     Rhythm,
     Slots,
+    StreamTelemetry,
+    Telemetry,
     Turn,
     World,
 )
@@ -146,6 +147,7 @@ __all__ = [
     "StreamTelemetry",
     "Superseded",
     "Tally",
+    "Telemetry",
     "Turn",
     "UsualSilence",
     "Waiting",

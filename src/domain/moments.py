@@ -1,22 +1,21 @@
 """Telemetry events ("moments") as data, one class for each.
 
 Code that observes an event emits it: ``emit(moments.FileSkipped(file_path=path, reason="a FIFO"))``. Nothing else in
-the other packages deals with telemetry. One row in ``metrics/told.py`` defines the log line and the metrics of an
-event; the tables in ``docs/operations.md`` are generated from the same row.
+the other packages deals with telemetry. One row in ``metrics/told.py``, or in ``metrics/stream_rows.py`` for the
+events of a stream, defines the log line and the metrics; the tables in ``docs/operations.md`` are generated from it.
 
 The fields are those of the log line, unrounded; the docstring names fields that the line does not have. Events of a
-stream are emitted through ``Telemetry.stream``, which adds the stream's identity; all others through
+stream are emitted through ``ports.Telemetry.stream``, which adds the stream's identity; all others through
 ``Telemetry.emit``. Sizes are in bytes, times in seconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol, dataclass_transform
+from typing import dataclass_transform
 
 from .recording import FailedFor, SendReason, Status
 
@@ -39,25 +38,6 @@ class StreamMoment(Moment):
 
 #: The interface through which the outer packages report events. It never raises or blocks, and is thread-safe.
 Emit = Callable[[DaemonMoment], None]
-
-
-class StreamTelemetry(Protocol):
-    """Receives the events of one stream."""
-
-    def emit(self, moment: StreamMoment) -> None: ...
-
-    def bind(self) -> AbstractContextManager[None]:
-        """Add ``stream_id`` and ``file_path`` to everything logged inside, also by the outer packages. On exit, the
-        stream is no longer carried."""
-
-
-class Telemetry(Protocol):
-    """Receives all events."""
-
-    def emit(self, moment: DaemonMoment) -> None: ...
-
-    def stream(self, stream_id: str, path: str) -> StreamTelemetry:
-        """The receiver for the events of this stream. ``stream_id`` is empty if there is none yet."""
 
 
 # -- one stream ----------------------------------------------------------------------------------------------------

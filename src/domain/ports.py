@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
-from .moments import Telemetry
+from .moments import DaemonMoment, StreamMoment
 from .part_plan import S3_LIMITS, Limits
 from .recording import (
     Answer,
@@ -305,6 +305,25 @@ class Slots(Protocol):
 
     def end_all_probations(self) -> None:
         """The failures were caused by an outage of the whole store, which is over."""
+
+
+class StreamTelemetry(Protocol):
+    """Receives the events of one stream."""
+
+    def emit(self, moment: StreamMoment) -> None: ...
+
+    def bind(self) -> AbstractContextManager[None]:
+        """Add ``stream_id`` and ``file_path`` to everything logged inside, also by the outer packages. On exit, the
+        stream is no longer carried."""
+
+
+class Telemetry(Protocol):
+    """Receives all events."""
+
+    def emit(self, moment: DaemonMoment) -> None: ...
+
+    def stream(self, stream_id: str, path: str) -> StreamTelemetry:
+        """The receiver for the events of this stream. ``stream_id`` is empty if there is none yet."""
 
 
 class Clock(Protocol):

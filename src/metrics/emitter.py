@@ -20,8 +20,9 @@ from prometheus_client import CollectorRegistry, ProcessCollector, disable_creat
 from ..domain import moments
 from .instruments import BUILD, Instruments
 from .outages import Outages
+from .row import Told
 from .series import Roll, Series, Shared
-from .told import TOLD, Told
+from .told import TOLD
 from .trouble import Quiet
 
 Listener = Callable[[moments.Moment], None]

@@ -1,121 +1,25 @@
 """What becomes of each moment: its log line, what it counts, and its row of the operations reference.
 
-The one table: to tell of something new is a class in ``domain/moments.py`` and a row here, and ``python -m
-scripts.documents`` writes the reference. A test holds that each moment has its row, and each event that warns its
-``means`` and ``do``: whoever is woken by it looks them up. Seconds are rounded in lines, never in metrics.
+One table in two files: a new event is a class in ``domain/moments.py`` and a row here, or in ``stream_rows`` if it is a
+``StreamMoment``; ``python -m scripts.documents`` then writes the reference. A test checks that each event has its row,
+and each warning its ``means`` and ``do``, which is what the person on duty looks up. Seconds are rounded in lines, not
+in metrics.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from enum import StrEnum
-from typing import Any, Generic, Literal, TypeVar, cast
+from collections.abc import Mapping
+from typing import Any, cast
 
-from ..domain import STATUSES, Care, FailedFor, SendReason, moments
+from ..domain import STATUSES, Care, FailedFor, moments
 from ..exceptions import described
 from . import instruments as metric
+from . import stream_rows
+from .row import Fields, Line, Told
 from .series import Series
 from .trouble import operation_type
 
-M = TypeVar("M", bound=moments.Moment)
-Level = Literal["debug", "info", "warning", "error", "critical"]
-Fields = dict[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """The event's name, the room in whose name it is logged, and its level. ``{service}`` stands for the moment's."""
-
-    event: str
-    room: str
-    level: Level = "info"
-
-
-@dataclass(frozen=True, slots=True)
-class Told(Generic[M]):
-    """One row."""
-
-    moment: type[M]
-    line: Line | None = None
-    #: The fields of the line; those of the moment, if nothing else is said. ``digits``: of which seconds are rounded.
-    fields: Callable[[M], Fields] | None = None
-    digits: Mapping[str, int] = field(default_factory=dict)
-    hint: str = ""  # where it is always the same, but for fields in braces
-    #: The kind of trouble, and of what: the first is written at once, then one line in a while with the number of
-    #: ``failures``. An empty second one stands for the stream whose moment it is.
-    limited: Callable[[M], tuple[str, str]] | None = None
-    #: Written when this is another than the last time, and not 0.
-    when_changed: Callable[[M], object] | None = None
-    #: An end of trouble: the line has told of all failures of the kinds that begin so, and the next one of them is the
-    #: first again. It is of no stream, whosever work it was that showed it.
-    accounts_for: Callable[[M], str] | None = None
-    metrics: Callable[[Series, M], None] | None = None
-    means: str = ""
-    do: str = ""
-
-    def fields_of(self, moment: M) -> Fields:
-        found = _as_it_is(moment, self.digits) if self.fields is None else self.fields(moment)
-        return {**found, "hint": self.hint.format_map(found)} if self.hint else found
-
-
-def _as_it_is(moment: moments.Moment, digits: Mapping[str, int]) -> Fields:
-    """The fields of a moment as those of its line: an error tells what it is and what to change."""
-    found: Fields = {}
-    for each in fields(moment):  # type: ignore[arg-type]
-        value = getattr(moment, each.name)
-        if isinstance(value, BaseException):
-            found |= described(value)
-        elif isinstance(value, StrEnum):
-            found[each.name] = str(value)
-        else:
-            found[each.name] = round(value, digits[each.name]) if each.name in digits else value
-    return found
-
-
 # -- what several count, or say in more than one expression ---------------------------------------------------------
-
-
-def _part_stored(series: Series, moment: moments.PartStored) -> None:
-    series(metric.PARTS).inc()
-    series(metric.BYTES).inc(moment.size)
-    if moment.reason is not SendReason.NEW:
-        series(metric.PARTS_AGAIN).labels(moment.reason).inc()
-        series(metric.BYTES_AGAIN).labels(moment.reason).inc(moment.size)
-    series.add_own(metric.STREAM_PARTS, 1)
-    series.add_own(metric.STREAM_BYTES, moment.size)
-
-
-def _object_proved(series: Series, moment: moments.ObjectProved) -> None:
-    since = moment.seconds_since_change
-    if since is not None and series.has_watched_for(since):  # else nobody was there to send it
-        series(metric.AVAILABLE).observe(since)
-
-
-def _proved_fields(moment: moments.ObjectProved) -> Fields:
-    since = moment.seconds_since_change
-    known: Fields = {} if since is None else {"seconds_since_change": round(since, 3)}
-    return {"key": moment.key, "size": moment.size, "etag": moment.etag, **known}
-
-
-def _completed(series: Series, moment: moments.Completed) -> None:
-    series(metric.COMPLETED).inc()
-    series(metric.LIFETIME).observe(moment.stream_seconds)
-    if moment.duration_seconds is not None:
-        series.observe_own(metric.STREAM_DURATION, moment.duration_seconds)
-    series.observe_own(metric.STREAM_PROCESSING, moment.processing_seconds)
-    series.end()
-
-
-def _stream_failed(series: Series, _: moments.Failed) -> None:
-    series(metric.FAILED).inc()
-    series.end()
-
-
-def _trouble_fields(moment: moments.Trouble) -> Fields:
-    wait: Fields = {} if moment.retry_seconds is None else {"retry_in_seconds": round(moment.retry_seconds, 1)}
-    kind = operation_type(moment.operation, moment.error)
-    return {"operation": kind, "failures": 1, **wait, **described(moment.error)}
 
 
 def _unexpected_fields(moment: moments.Unexpected) -> Fields:
@@ -235,112 +139,6 @@ _ROWS = (
         Line("operation_failed", "retry", "warning"),  # its row is that of ``Trouble``
         fields=_attempt_fields,
         limited=lambda m: (m.operation, ""),
-    ),
-    # One stream.
-    Told(
-        moments.Trouble,
-        Line("operation_failed", "stream_processor", "warning"),
-        fields=_trouble_fields,
-        limited=lambda m: (operation_type(m.operation, m.error), ""),
-        metrics=lambda series, m: series.failed(operation_type(m.operation, m.error)),
-        means="an attempt failed and is retried: a file cannot be read (`file_read`); a part could not be saved in "
-        "Redis, and is saved with the next one (`redis_update`); the store refused a completion, and the upload is "
-        "checked again or restarted (`s3_complete`); the store sent an unexpected response or does not support an "
-        "optional header (`hint` names the setting that avoids it)",
-        do="for `file_read`, check permissions and disk; for `s3_complete`, if it repeats, report it with the name "
-        "of the store",
-    ),
-    Told(
-        moments.Failed,
-        Line("stream_failed", "stream_processor", "error"),
-        metrics=_stream_failed,
-        means="the stream was set aside and needs a change; see [Failed streams](how-to/failed-recordings.md)",
-        do="follow `reason` and `hint`",
-    ),
-    Told(
-        moments.Rescued,
-        Line("stream_rescued", "stream_processor", "warning"),
-        means="the file is missing, and the bytes sent so far were completed as an object "
-        "(`ON_SOURCE_MISSING=complete`)",
-        do="none; the recording is incomplete",
-    ),
-    Told(
-        moments.KeyConflict,
-        Line("key_conflict", "stream_processor", "warning"),
-        means="another program's object appeared at `key`; the recording goes to `next_key`",
-        do="find the program that writes to this key",
-    ),
-    Told(
-        moments.UploadLost,
-        Line("upload_lost", "stream_processor", "warning"),
-        means="the store no longer knows the upload; if there is no matching object, the recording is uploaded again",
-        do="if it repeats, check the bucket's lifecycle rule: it may be too short",
-    ),
-    Told(
-        moments.NearCapacity,
-        Line("near_capacity", "stream_processor", "warning"),
-        hint="raise CHUNK_SIZE_BYTES to allow longer recordings; this one is uploaded again with larger parts when "
-        "it is full",
-        means="the recording has used 90 % of its part capacity",
-        do="raise `CHUNK_SIZE_BYTES`",
-    ),
-    Told(
-        moments.MetadataKeyOccupied,
-        Line("metadata_key_occupied", "stream_processor", "warning"),
-        hint="the object at the metadata key belongs to another program",
-        means="the metadata key is occupied by an object that does not belong to this recording; it is kept",
-        do="delete or rename that object if you need the metadata",
-    ),
-    Told(
-        moments.FfprobeFailed,
-        Line("ffprobe_failed", "stream_processor", "warning"),
-        metrics=lambda series, _: series.failed("ffprobe"),
-        means="ffprobe found no media or no duration; the object is complete anyway",
-        do="check the recording",
-    ),
-    Told(moments.StreamStarted, Line("stream_started", "stream_processor")),
-    Told(moments.StreamResumed, Line("stream_resumed", "stream_processor")),
-    Told(
-        moments.PartStored,
-        Line("part_stored", "stream_processor"),
-        digits={"seconds": 3},
-        metrics=_part_stored,
-    ),
-    Told(
-        moments.PartCopied,
-        Line("part_copied", "stream_processor"),
-        digits={"seconds": 3},
-        metrics=lambda series, _: series(metric.PARTS_COPIED).inc(),
-    ),
-    Told(moments.UploadAdopted, Line("upload_adopted", "stream_processor")),
-    Told(moments.WentIdle, Line("stream_went_idle", "stream_processor"), digits={"quiet_seconds": 1}),
-    Told(moments.GrewAgain, Line("stream_grew_again", "stream_processor")),
-    Told(
-        moments.Sealed,
-        Line("stream_sealed", "stream_processor"),
-        digits={"seconds": 3},
-        metrics=lambda series, m: series(metric.SEAL).observe(m.seconds),
-    ),
-    Told(
-        moments.ObjectProved,
-        Line("object_proved", "stream_processor"),
-        fields=_proved_fields,
-        metrics=_object_proved,
-    ),
-    Told(moments.StreamIdAdopted, Line("stream_id_adopted", "stream_processor")),
-    Told(moments.ObjectBeingReplaced, Line("object_being_replaced", "stream_processor")),
-    Told(moments.StatusIs, metrics=lambda series, m: series.status_is(m.status)),
-    Told(moments.CapacityUsed, metrics=lambda series, m: series.fill_is(m.ratio)),
-    Told(
-        moments.Completed,
-        Line("stream_completed", "stream_processor"),
-        digits={"stream_seconds": 3, "processing_seconds": 3},
-        metrics=_completed,
-    ),
-    Told(
-        moments.AlreadyStored,
-        Line("already_stored", "stream_processor", "debug"),
-        metrics=lambda series, _: series.end(),
     ),
     # What a sweep finds in the bucket.
     Told(
@@ -505,4 +303,6 @@ _ROWS = (
     ),
 )
 
-TOLD: Mapping[type[moments.Moment], Told[Any]] = {row.moment: row for row in cast("tuple[Told[Any], ...]", _ROWS)}
+TOLD: Mapping[type[moments.Moment], Told[Any]] = {
+    row.moment: row for row in cast("tuple[Told[Any], ...]", (*_ROWS, *stream_rows.ROWS))
+}

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 
-from src.domain import FailedFor, SendReason, Status, StreamTelemetry, moments
+from src.domain import FailedFor, SendReason, Status, StreamTelemetry, Telemetry, moments
 from src.exceptions import (
     ChunkProcessingError,
     FileChanged,
@@ -25,7 +25,7 @@ from src.exceptions import (
     S3Rejected,
     S3Unavailable,
 )
-from src.metrics import Metrics
+from src.metrics import Metrics, stream_rows
 from src.metrics.emitter import StreamEmitter
 from src.metrics.told import TOLD
 from src.metrics.trouble import FORGOTTEN_SECONDS, OPERATION_TYPES, QUIET_SECONDS, operation_type
@@ -98,7 +98,7 @@ def complete(stream: StreamTelemetry) -> None:
 
 def test_the_ports_are_kept() -> None:
     metrics = Metrics(version="1")
-    daemon: moments.Telemetry = metrics
+    daemon: Telemetry = metrics
     stream: StreamTelemetry = daemon.stream("s", "a.mp4")
     assert isinstance(stream, StreamEmitter)
 
@@ -106,6 +106,11 @@ def test_the_ports_are_kept() -> None:
 def test_every_moment_has_its_row_and_every_row_its_moment() -> None:
     classes = [one for one in vars(moments).values() if isinstance(one, type) and issubclass(one, moments.Moment)]
     assert {one for one in classes if not one.__subclasses__()} == set(TOLD)
+
+
+def test_the_rows_of_streams_are_those_of_their_moments() -> None:
+    of_streams = {kind for kind in TOLD if issubclass(kind, moments.StreamMoment)}
+    assert {row.moment for row in stream_rows.ROWS} == of_streams
 
 
 def test_nobody_reads_metrics_back_to_learn_what_the_daemon_does() -> None:

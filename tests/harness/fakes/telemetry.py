@@ -29,7 +29,7 @@ class _Remembering:
 
 
 class FakeStreamTelemetry(_Remembering):
-    """The twin of ``moments.StreamTelemetry``."""
+    """The twin of ``ports.StreamTelemetry``."""
 
     def __init__(self, stream_id: str, path: str) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class FakeStreamTelemetry(_Remembering):
 
 
 class FakeTelemetry(_Remembering):
-    """The twin of ``moments.Telemetry``. Single requests are no moments here: they are listed apart."""
+    """The twin of ``ports.Telemetry``. Single requests are no moments here: they are listed apart."""
 
     def __init__(self) -> None:
         super().__init__()
