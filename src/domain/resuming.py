@@ -125,13 +125,23 @@ def is_still_described(stored: StoredObject | None, checkpoint: Checkpoint) -> b
     )
 
 
-class Resume(StrEnum):
-    """Where a recovered stream resumes."""
+# The first case that applies. The contents of the checkpoint decide, not its status: a stream may have failed, or been
+# killed, at any step.
+#
+# 1  ETag and manifest: the object was proved -> describe it. An ETag without a manifest proves nothing: there is no
+#    checksum to recognise the object by.
+# 2  no upload -> begin
+# 3  a manifest, and an unanswered completion -> find out its result first: the upload may be an object already
+# 4  an upload -> continue it. A manifest whose completion was answered is obsolete: the store refused it.
 
-    BEGIN = "begin"
-    UPLOAD = "upload"
-    RESOLVE_COMPLETION = "resolve_completion"
+
+class Resume(StrEnum):
+    """Where a recovered stream resumes, in the order of the table above."""
+
     DESCRIBE = "describe"
+    BEGIN = "begin"
+    RESOLVE_COMPLETION = "resolve_completion"
+    UPLOAD = "upload"
 
 
 def where_to_resume(checkpoint: Checkpoint) -> Resume:

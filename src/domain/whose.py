@@ -52,14 +52,25 @@ def origin_of(metadata: Mapping[str, str]) -> Origin | None:
         return None
 
 
+# The first case that applies. Bytes come before metadata: equal bytes are this recording, whoever uploaded them.
+#
+# 1  no object -> free
+# 2  the file's size, but one of the checksums is unknown -> unknown: compare them
+# 3  the file's size and checksum -> the same, byte for byte
+# 4  made from this very file, and not longer -> ours: the file has changed since, and the object is to be replaced. A
+#    longer object belongs to an earlier recording in this file, of which nothing else is left.
+# 5  made from another file at this path -> an earlier recording of this name
+# 6  anything else, also objects without readable metadata of ours -> a stranger's
+
+
 class Ownership(StrEnum):
-    """The owner of the object at a key."""
+    """The owner of the object at a key, in the order of the table above."""
 
     FREE = "free"
-    SAME = "same"  # byte for byte this recording, whoever completed it
-    UNKNOWN = "unknown"  # same size, bytes not compared yet
-    OURS = "ours"  # made from this very file, which has changed since: to be replaced
-    EARLIER = "earlier"  # an earlier recording of this name
+    UNKNOWN = "unknown"
+    SAME = "same"
+    OURS = "ours"
+    EARLIER = "earlier"
     STRANGER = "stranger"
 
 
@@ -83,7 +94,9 @@ def whose_object(
         return Ownership.STRANGER
     if origin.identity == snapshot.identity and snapshot.identity.birth_ns and stored.size <= snapshot.size:
         return Ownership.OURS
-    return Ownership.EARLIER if origin.path == path else Ownership.STRANGER
+    if origin.path == path:
+        return Ownership.EARLIER
+    return Ownership.STRANGER
 
 
 def is_ours(stored: StoredObject, stream_id: str, identity: Identity, size: int) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import ModuleType
@@ -66,6 +66,20 @@ def demand_missed(mutant: WithoutCase, scene: Callable[[], object], *also: type[
                 return
             raise
     pytest.fail(f"nobody misses {mutant.case}")
+
+
+def demand_told_otherwise(mutant: WithoutCase, examples: Sequence[Callable[[], Enum]]) -> None:
+    """Each example is of the case, and without it of another one, or of none: also where the case keeps the others from
+    what they cannot deal with."""
+    assert {example() for example in examples} == {mutant.case}
+    with pytest.MonkeyPatch.context() as patch:
+        mutant(patch)
+        for example in examples:
+            try:
+                told: Enum | None = example()
+            except (AssertionError, AttributeError):
+                told = None
+            assert told is not mutant.case
 
 
 def _without(function: ast.FunctionDef, case: Enum, module: ModuleType) -> Callable[..., Any] | None:

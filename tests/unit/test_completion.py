@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from src.domain import (
@@ -12,8 +14,10 @@ from src.domain import (
     Snapshot,
     Step,
     StoredObject,
+    completion,
 )
-from src.domain.completion import after_completion, assembling_seconds, equals_manifest
+from src.domain.completion import assembling_seconds, equals_manifest
+from tests.harness.numbered_cases import WithoutCase, demand_told_otherwise, without_each_case
 from tests.unit.test_whose import OTHER, OURS, SNAPSHOT, an_object
 
 MANIFEST = Manifest(size=100, crc64=77, part_count=3, snapshot=SNAPSHOT)
@@ -53,7 +57,7 @@ def _step(
     manifest: Manifest = MANIFEST,
 ) -> Step:
     facts = CompletionFacts(answer, stored, equals, upload_open, unanswered, waited_out)
-    return after_completion(facts, manifest, OURS)
+    return completion.after_completion(facts, manifest, OURS)
 
 
 @pytest.mark.parametrize("answer", list(Answer))
@@ -174,3 +178,33 @@ def test_a_store_that_says_for_long_that_something_is_there_and_that_nothing_is_
     answer = Answer.PRECONDITION_FAILED
     assert _step(answer=answer, upload_open=True) is Step.COMPLETE_AGAIN
     assert _step(answer=answer, upload_open=True, waited_out=True) is Step.NEXT_KEY
+
+
+# -- every case is needed ----------------------------------------------------------------------------------------------
+
+#: By step; of a step to which two cases lead an example of each.
+EXAMPLES: dict[Step, list[Callable[[], Step]]] = {
+    Step.FETCH_AND_COMPARE: [lambda: _step(Answer.DONE, stored=an_object(crc64=None), equals=None)],
+    Step.VERIFIED: [lambda: _step(stored=an_object(), equals=True)],
+    Step.BRING_UP_TO_DATE: [lambda: _step(Answer.DONE, stored=an_object())],
+    Step.NEXT_KEY: [
+        lambda: _step(Answer.DONE, stored=an_object(of=None)),
+        lambda: _step(Answer.PRECONDITION_FAILED, upload_open=True, waited_out=True),
+    ],
+    Step.LOOK_AT_UPLOAD: [lambda: _step(Answer.DONE)],
+    Step.WAIT: [lambda: _step(upload_open=False, unanswered=True)],
+    Step.UPLOAD_ANEW: [
+        lambda: _step(Answer.UPLOAD_GONE, upload_open=False),
+        lambda: _step(Answer.CONFLICT, upload_open=True),
+    ],
+    Step.PROVE_AGAIN: [lambda: _step(Answer.INVALID_PART, upload_open=True)],
+    Step.SEAL_AGAIN: [lambda: _step(Answer.WRONG_CONTENT, upload_open=True)],
+    Step.COMPLETE_WHERE_NOTHING_IS: [lambda: _step(upload_open=True, manifest=REPLACING)],
+    Step.COMPLETE_AGAIN: [lambda: _step(upload_open=True)],
+}
+
+
+@pytest.mark.parametrize("mutant", list(without_each_case(completion, Step)), ids=str)
+def test_without_a_case_another_step_is_taken(mutant: WithoutCase) -> None:
+    assert isinstance(mutant.case, Step)
+    demand_told_otherwise(mutant, EXAMPLES[mutant.case])

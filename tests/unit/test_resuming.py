@@ -19,10 +19,12 @@ from src.domain import (
     Snapshot,
     Status,
     StoredPart,
+    resuming,
     schedule_of,
 )
 from src.domain.part_plan import chunks
 from src.domain.resuming import merge_parts, where_to_resume
+from tests.harness.numbered_cases import WithoutCase, demand_told_otherwise, without_each_case
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 OURS = "0123456789abcdef0123456789abcdef"
@@ -153,3 +155,19 @@ def test_a_proved_object_is_described(upload_id: str | None) -> None:
 
 def test_an_etag_without_its_manifest_proves_nothing() -> None:
     assert where_to_resume(_record(etag="etag")) is Resume.BEGIN
+
+
+#: By what a record holds: each has what the cases behind it need, too.
+EXAMPLES: dict[Resume, dict[str, Any]] = {
+    Resume.DESCRIBE: {"upload_id": "u", "manifest": MANIFEST, "unanswered": True, "etag": "etag"},
+    Resume.BEGIN: {"manifest": MANIFEST, "unanswered": True},
+    Resume.RESOLVE_COMPLETION: {"upload_id": "u", "manifest": MANIFEST, "unanswered": True},
+    Resume.UPLOAD: {"upload_id": "u", "manifest": MANIFEST},
+}
+
+
+@pytest.mark.parametrize("mutant", list(without_each_case(resuming, Resume)), ids=str)
+def test_without_a_case_the_stream_goes_on_elsewhere(mutant: WithoutCase) -> None:
+    assert isinstance(mutant.case, Resume)
+    record = _record(**EXAMPLES[mutant.case])
+    demand_told_otherwise(mutant, [lambda: resuming.where_to_resume(record)])

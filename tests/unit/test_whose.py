@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from src.domain import (
     Snapshot,
     StoredObject,
     origin_of,
-    whose_object,
+    whose,
 )
 from src.domain.whose import FORMAT_VERSION, Origin, object_metadata
+from tests.harness.numbered_cases import WithoutCase, demand_told_otherwise, without_each_case
 
 OURS = "0123456789abcdef0123456789abcdef"
 OTHER = "fedcba9876543210fedcba9876543210"
@@ -87,7 +89,7 @@ def _whose(
     stored_crc64: int | None = None,
     snapshot: Snapshot = SNAPSHOT,
 ) -> Ownership:
-    return whose_object(stored, path=PATH, snapshot=snapshot, crc64=crc64, stored_crc64=stored_crc64)
+    return whose.whose_object(stored, path=PATH, snapshot=snapshot, crc64=crc64, stored_crc64=stored_crc64)
 
 
 def test_a_key_without_an_object_is_free() -> None:
@@ -146,3 +148,19 @@ def test_an_object_of_another_name_and_another_file_is_a_strangers() -> None:
 def test_an_object_that_says_nothing_of_its_origin_is_a_strangers() -> None:
     assert _whose(an_object(size=99, of=None)) is Ownership.STRANGER
     assert _whose(an_object(of=None), crc64=77, stored_crc64=78) is Ownership.STRANGER
+
+
+EXAMPLES: dict[Ownership, Callable[[], Ownership]] = {
+    Ownership.FREE: lambda: _whose(None),
+    Ownership.UNKNOWN: lambda: _whose(an_object()),
+    Ownership.SAME: lambda: _whose(an_object(), crc64=77, stored_crc64=77),
+    Ownership.OURS: lambda: _whose(an_object(size=99)),
+    Ownership.EARLIER: lambda: _whose(an_object(size=99, identity=Identity(8, 1))),
+    Ownership.STRANGER: lambda: _whose(an_object(size=99, identity=Identity(8, 1), path="another.mp4")),
+}
+
+
+@pytest.mark.parametrize("mutant", list(without_each_case(whose, Ownership)), ids=str)
+def test_without_a_case_the_object_is_somebody_elses(mutant: WithoutCase) -> None:
+    assert isinstance(mutant.case, Ownership)
+    demand_told_otherwise(mutant, [EXAMPLES[mutant.case]])
