@@ -122,6 +122,13 @@ def test_a_refusal_that_only_somebodys_change_can_lift_is_asked_slowly() -> None
 
 
 @pytest.mark.parametrize(
+    ("failures", "seconds"), [(0, 0.5), (1, 0.5), (2, 1.0), (3, 2.0), (7, 32.0), (8, 60.0), (10_000, 60.0)]
+)
+def test_one_who_asks_for_all_waits_in_the_same_steps_without_jitter(failures: int, seconds: float) -> None:
+    assert POLICY.wait_in_a_row(failures) == RetryPolicy().wait_in_a_row(failures) == seconds
+
+
+@pytest.mark.parametrize(
     "error",
     [
         S3Rejected("InvalidArgument", code="InvalidArgument"),
