@@ -32,11 +32,12 @@ def stage(
 ) -> Iterator[Stage]:
     """On the servers that all tests share."""
     with set_stage(tmp_path, request.getfixturevalue(store_name), guarded_redis_server) as stage:
+        stage.new_interpreter = _is_marked(request)
         yield stage
 
 
 @pytest.fixture
-def own_stage(tmp_path: Path, store_name: str) -> Iterator[Stage]:
+def own_stage(request: pytest.FixtureRequest, tmp_path: Path, store_name: str) -> Iterator[Stage]:
     """On servers of its own, which may be killed and started again; Redis is persistent."""
     with (
         _START[store_name](tmp_path / store_name) as store,
@@ -44,4 +45,9 @@ def own_stage(tmp_path: Path, store_name: str) -> Iterator[Stage]:
         set_stage(tmp_path, store, server.url) as stage,
     ):
         stage.redis_server = server
+        stage.new_interpreter = _is_marked(request)
         yield stage
+
+
+def _is_marked(request: pytest.FixtureRequest) -> bool:
+    return request.node.get_closest_marker("new_interpreter") is not None

@@ -12,7 +12,7 @@ from tests.harness.e2e.daemon import eventually
 from tests.harness.e2e.recorders import CHUNK, Shape, Writer, recording, write
 from tests.harness.e2e.stage import Stage
 
-pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
+pytestmark = [pytest.mark.slow, pytest.mark.new_interpreter, pytest.mark.versitygw, pytest.mark.redis]
 
 SECONDS = 8.0
 

@@ -98,6 +98,8 @@ def faulty_stage(home: Path, *rules: Rule) -> Iterator[tuple[Stage, FaultyRedis]
         proxy = stack.enter_context(FaultyRedis(urlparse(server.url).port or 0, *rules))
         stage = stack.enter_context(set_stage(home, store, server.url))
         stage.settings |= {"REDIS_URL": proxy.url, "MAX_CONCURRENT_STREAMS": "8", "WATCH_SCAN_SECONDS": "1"}
+        # Looking into hundreds of recordings of random bytes would take longer than sending them.
+        stage.settings["FFPROBE_PATH"] = "/nowhere/ffprobe"
         yield stage, proxy
 
 

@@ -47,6 +47,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
 SMALL = 200_000
 #: More at a time than there are recordings, so that no fault has to wait for another.
 TOGETHER = {"MAX_CONCURRENT_STREAMS": "100"}
+#: Hundreds of recordings of random bytes: looking into each of them, once for its document and once for the auditor,
+#: would take longer than sending them.
+NO_FFPROBE = {"FFPROBE_PATH": "/nowhere/ffprobe"}
 
 #: What can befall any operation. A fault meets an operation twice in a row.
 LINE = (drop(), reset(), lose_answer(), cut_answer(20), delay(1.0), throttle(100_000))
@@ -130,7 +133,7 @@ def _key(operation: str, name: str) -> str:
 def _behind(stage: Stage) -> Iterator[FaultyS3]:
     """The stage's daemon reaches its store through the proxy only, and is the same process to the end."""
     with FaultyS3(stage.store.port) as proxy:
-        stage.settings |= {"S3_ENDPOINT_URL": proxy.url, **TOGETHER}
+        stage.settings |= {"S3_ENDPOINT_URL": proxy.url, **TOGETHER, **NO_FFPROBE}
         stage.daemon.start_and_wait()
         stage.wait_until_probed()  # a probe that is refused leaves what it began to the next start
         pid = stage.daemon.pid

@@ -12,7 +12,7 @@ from tests.harness.e2e.recorders import CHUNK, write
 from tests.harness.e2e.stage import Stage
 from tests.harness.servers import RedisServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
+pytestmark = [pytest.mark.slow, pytest.mark.new_interpreter, pytest.mark.versitygw, pytest.mark.redis]
 
 
 def test_wrong_settings_are_one_list_and_exit_code_2(stage: Stage) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.harness.e2e.recorders import CHUNK, Shape, end_recording, recording, write
 from tests.harness.e2e.stage import Stage, frozen
 
-pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
+pytestmark = [pytest.mark.slow, pytest.mark.new_interpreter, pytest.mark.versitygw, pytest.mark.redis]
 
 
 @pytest.mark.ffmpeg

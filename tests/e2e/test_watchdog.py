@@ -23,7 +23,7 @@ from tests.harness.e2e.daemon import ROOT, Daemon, eventually
 from tests.harness.e2e.recorders import CHUNK, Writer, write
 from tests.harness.e2e.stage import Stage
 
-pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
+pytestmark = [pytest.mark.slow, pytest.mark.new_interpreter, pytest.mark.versitygw, pytest.mark.redis]
 
 _HANGS_AT_A_SIGNAL = """
 import re

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.harness import canary
+from tests.harness.e2e import prepared
 from tests.harness.listening import ports_of
 
 ROOT = Path(__file__).parents[3]
@@ -54,6 +55,8 @@ class Daemon:
     """``python -m src.main`` in a folder of its own; ``start`` may be called again after it has ended.
 
     Lines and metrics are those of the newest run. All output stays in ``<home>/run-<n>.log`` and ``.err``.
+    ``new_interpreter``: nothing is imported before it starts. Else it comes from a process that has its imports, where
+    that can be told by nothing.
     """
 
     def __init__(self, home: Path, settings: Mapping[str, str]) -> None:
@@ -61,9 +64,10 @@ class Daemon:
         self.settings = dict(settings)
         self.module = "src.main"
         self.python = sys.executable
+        self.new_interpreter = False
         self.runs = 0
         self.was_killed = False
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | prepared.Prepared | None = None
         self._port = 0
         self._read = 0
         self._lines: list[Line] = []
@@ -77,11 +81,15 @@ class Daemon:
         self.home.mkdir(parents=True, exist_ok=True)
         self.runs += 1
         self._port, self._read, self._lines, self._plain = 0, 0, [], []
+        environment = self._environment(changes)
         with self._file("log").open("wb") as out, self._file("err").open("wb") as err:
+            if self._can_be_prepared(changes):
+                self._process = prepared.server().start(self.home, environment, out, err)
+                return
             self._process = subprocess.Popen(
                 self._command(),
                 cwd=self.home,
-                env=self._environment(changes),
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -205,7 +213,11 @@ class Daemon:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _can_be_prepared(self, changes: Mapping[str, str]) -> bool:
+        usual = (self.python, self.module) == (sys.executable, "src.main") and not self.new_interpreter
+        return usual and prepared.can_be_prepared({**self.settings, **changes})
+
+    def _running(self) -> subprocess.Popen[bytes] | prepared.Prepared:
         assert self._process is not None, "it was never started"
         return self._process
 

@@ -33,6 +33,7 @@ class Stage:
     redis_server: servers.RedisServer | None = None
     daemons: list[Daemon] = field(default_factory=list)
     parts_known: bool = True  # nobody has forgotten the ETags of parts
+    new_interpreter: bool = False  # of each daemon
 
     @cached_property
     def folder(self) -> Path:
@@ -60,6 +61,7 @@ class Stage:
             "WATCH_SCAN_SECONDS": "2",
         }
         daemon = Daemon(self.home / name, {**usual, **self.settings, **settings})
+        daemon.new_interpreter = self.new_interpreter
         self.daemons.append(daemon)
         return daemon
 
