@@ -44,7 +44,7 @@ OTHERS_NAMES = frozenset(
         "MINIO_API_STALE_UPLOADS_EXPIRY",
         "RUSTFS_API_STALE_UPLOADS_EXPIRY",
         "WITHOUT_MINIO",  # of the set-up
-        *("HTTPS_PROXY", "NO_PROXY"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
         # of compose
         "COMPOSE_FILE",
         # of the tests

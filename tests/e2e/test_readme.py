@@ -196,6 +196,7 @@ def test_the_readme_from_the_first_recording_to_the_start_after_two_kills(checko
         kill, kill_and_lose_redis = (line for line in commands() if line.startswith("kill -9"))
         captured["killed"] = _kill_in_the_middle(checkout, run, kill, "second.mp4", "stream_resumed")
         captured["redis-lost"] = _kill_in_the_middle(checkout, run, kill_and_lose_redis, "third.mp4", "upload_adopted")
+        _follow_the_quickstart(checkout, run)
     _compare_or_write(captured)
 
 
@@ -251,6 +252,15 @@ def _recording(checkout: Path, name: str, *, seconds: int) -> Iterator[None]:
         if recorder.poll() is None:
             recorder.kill()
             recorder.wait()
+
+
+def _follow_the_quickstart(checkout: Path, run: _Run) -> None:
+    """As it stands there; ``cmp`` ends with another exit code than 0 where the two differ."""
+    page = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+    copy, compare = (re.findall(rf"^{program} test_data/.*$", page, re.MULTILINE)[0] for program in ("cp", "cmp"))
+    _type(checkout, copy)
+    run.wait_for("stream_completed", file_path="sample.mp4")
+    assert _type(checkout, compare) == ""
 
 
 def _look_into_services(checkout: Path, redis: str, metrics: str) -> str:
