@@ -1,6 +1,6 @@
 """Upgrades and goes back in mid-recording, between another revision and this checkout: by real daemons and stores.
 
-``python -m tests.try_releases REVISION``. No test of the suite, because a clone need not have the history. In each
+``python -m tests.try_releases REVISION [STORE]``. No test of the suite, because a clone need not have the history. In each
 trial a file grows by two parts under each release in turn, which is then stopped, or killed. At the end its head is
 patched and it is closed. The object must equal it, and nothing may be left in Redis or as an open upload.
 """
@@ -31,10 +31,10 @@ NAME = "recording.mp4"
 
 def main() -> int:
     """0: every trial ended right."""
-    revision = sys.argv[1]
+    revision, *only = sys.argv[1:]
     with tempfile.TemporaryDirectory() as name:
         checkouts = {"old": _checkout(revision, Path(name) / "old"), "new": ROOT}
-        for store, started in STORES.items():
+        for store, started in ((name, each) for name, each in STORES.items() if name in (only or STORES)):
             for title, releases in ROUNDS.items():
                 for end in ("stop", "kill"):
                     with ExitStack() as stack:
@@ -73,6 +73,9 @@ def _daemon(checkout: Path, home: Path, server: S3Server, url: str) -> Iterator[
     try:
         daemon.start_and_wait()
         yield daemon
+    except AssertionError:
+        print(daemon.tail())
+        raise
     finally:
         daemon.end()
 
