@@ -1,6 +1,6 @@
 """Upgrades and goes back in mid-recording, between another revision and this checkout: by real daemons and stores.
 
-``python -m tests.try_releases REVISION [STORE]``. No test of the suite, because a clone need not have the history. In each
+``python -m tests.try_releases REVISION [STORE]``. No test of the suite: a clone need not have the history. In each
 trial a file grows by two parts under each release in turn, which is then stopped, or killed. At the end its head is
 patched and it is closed. The object must equal it, and nothing may be left in Redis or as an open upload.
 """
