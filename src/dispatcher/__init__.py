@@ -1,11 +1,11 @@
-"""All recordings together: which there are, which of them is taken up next, and how each ends.
+"""All recordings together: which exist, which is taken up next, and how each ends.
 
-Hints come in, and each recording gets a task that is carried by a processor, which this room knows by a factory alone.
-What a file is, it asks ``ownership``; who may send, the slots decide.
+Hints arrive, and each recording gets a task with a processor, which this package creates only through a factory.
+``ownership`` determines what a file is; ``slots`` decides which recording may send.
 
-``dispatcher`` has the tasks and their ends. ``hints`` looks at paths, and ``sightings`` decides what that is worth;
-``register`` has the books, ``newcomers`` those who wait to be taken up, ``recovery`` the start and ``figures`` what is
-counted. ``pauses`` says how long to wait after what nobody foresaw.
+``dispatcher`` owns the tasks and their ends. ``hints`` looks at paths, and ``sightings`` decides what a look means;
+``register`` keeps the state of all recordings, ``newcomers`` the queues of files to be taken up, ``recovery`` the
+resumption at start, and ``figures`` the counts. ``pauses`` defines the waiting time after unexpected errors.
 """
 
 from .dispatcher import Dispatcher

@@ -1,7 +1,7 @@
 """Owns all streams and their tasks: one per recording, turns at the store, recovery at start, drain at stop.
 
-Hints come in by ``publish`` and are looked at one after the other; what a hint leads to runs in a task of its own,
-so that a store or a Redis that is away delays neither watching nor the other streams.
+Hints arrive through ``publish`` and are processed one at a time; the work that follows runs in a task of its own, so
+that an outage of the store or of Redis delays neither watching nor other streams.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .register import Processor, Register, Stream
 
 
 class Dispatcher:
-    """Turns hints into streams, and keeps every stream going until it is done, failed or asked to stop."""
+    """Turns hints into streams, and keeps every stream running until it is done, has failed, or is asked to stop."""
 
     def __init__(self, world: World, make_processor: Callable[[Checkpoint, Claims], Processor]) -> None:
         self._world = world
@@ -52,25 +52,26 @@ class Dispatcher:
         self._stopping = False
 
     def publish(self, event: StreamEvent) -> None:
-        """Take a hint; hints about one path that has not been looked at yet are one."""
+        """Receive a hint; several unprocessed hints about one path count as one."""
         self._hints.add(event.path)
 
     async def remembered(self) -> tuple[tuple[str, Identity], ...]:
-        """Path and identity of each stream that Redis had a record of at the start, as soon as Redis has told."""
+        """Path and identity of each stream with a checkpoint at the start, as soon as Redis has answered."""
         return await self._recovery.remembered()
 
     async def run(self) -> None:
-        """Recover, then take up new files, for ever. Looking at hints does not wait for the recovery."""
+        """Recover, then take up new files until cancelled. Hints are processed without waiting for the recovery."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._hints.look_at_all(), name="dispatcher-hints")
             group.create_task(self._take_up(), name="dispatcher-newcomers")
 
     def holdings(self) -> tuple[list[Holding], Waiting]:
-        """Every recording that is not finished, as it stands; those that wait to be taken up all together."""
+        """The current state of every unfinished recording; those that wait to be taken up as one total."""
         return figures.holdings(self._register, self._newcomers)
 
     async def drain(self, grace_seconds: float) -> None:
-        """Let every stream come to a boundary within the time, drop the rest; their records say where to go on."""
+        """Let every stream reach a boundary within the time, and drop the rest; their checkpoints define where to
+        resume."""
         self._stopping = True
         running = set(self._tasks)
         self._world.telemetry.emit(moments.Draining(streams=len(running)))
@@ -111,7 +112,7 @@ class Dispatcher:
 
     def _start(self, path: str, snapshot: Snapshot, room: Room, queue: Queue) -> bool:
         if path in self._register.by_path or snapshot.identity in self._register.by_identity:
-            self._hints.add(path)  # the recovery has met the path or the file meanwhile: look at it in that light
+            self._hints.add(path)  # the recovery has found the path or the file meanwhile: examine it again
             return False
         proved = self._register.proved(path, snapshot.identity)
         to_read, growing = self._newcomers.to_read, queue is self._newcomers.fresh
@@ -124,9 +125,9 @@ class Dispatcher:
         return True
 
     async def _claim_and_carry(self, stream: Stream, snapshot: Snapshot, room: Room, *, growing: bool) -> None:
-        """A recording that may be growing makes room for the next as soon as it is claimed, however many there are; of
-        those that lie ready only so many are under way at once, so that each is there soon after it was begun. One that
-        has to wait, or is seen growing, keeps nobody else waiting."""
+        """A recording that may be growing makes room for the next as soon as it is claimed. The number of ready files
+        in progress is limited, so that each is finished soon after it began. One that has to wait, or is found growing,
+        delays no other."""
         late = asyncio.get_running_loop().call_later(CLAIM_SECONDS, room.give_back) if growing else None
         try:
             claimed = await self._claim(stream, snapshot, room)
@@ -146,7 +147,8 @@ class Dispatcher:
         self._end(stream, claimed)
 
     async def _claim(self, stream: Stream, snapshot: Snapshot, room: Room) -> Checkpoint | Marker | None:
-        """The record to go on with, the marker of a file that is done, or None: look again at the next change."""
+        """The checkpoint to continue with, the marker of a file that is done, or None: examine it at the next
+        change."""
         kept = self._register.failed.pop(snapshot.identity, None)
         if kept is not None:
             self._keys.take(kept.key, kept.identity)
@@ -163,13 +165,13 @@ class Dispatcher:
                 return None
             except ToBeRead:
                 self._newcomers.put_to_read(stream.path, snapshot, stream.proved)
-                self._hints.add(stream.path)  # what was heard of it meanwhile
+                self._hints.add(stream.path)  # hints that arrived meanwhile
                 return None
             except FileChanged as exc:
                 if not await self._is_unchanged(stream.path, snapshot):
                     self._hints.add(stream.path)
                     return None
-                self._report_claim(stream, exc, retry)  # reads say changed and stats do not: a stale network mount
+                self._report_claim(stream, exc, retry)  # reads show a change and stats do not: a stale network mount
                 room.give_back()
                 await asyncio.sleep(retry)
                 retry = pauses.longer(retry)
@@ -195,14 +197,14 @@ class Dispatcher:
             return False
 
     def _replaced_at(self, path: str) -> list[Checkpoint]:
-        """Recordings that this file has taken the place of before they were complete; their keys are free."""
+        """Unfinished recordings that this file has replaced; their keys are free."""
         gone = self._register.failed_at(path)
         for record in gone:
             self._keys.give_back(record.identity)
         return gone
 
     def _forget_failed(self, records: list[Checkpoint]) -> None:
-        """A new stream's record names their uploads from now on."""
+        """The checkpoint of the new stream names their uploads from now on."""
         for record in records:
             self._register.failed.pop(record.identity, None)
 
@@ -214,9 +216,9 @@ class Dispatcher:
         self._spawn(stream, self._carry(stream, record), name=f"stream-{record.stream_id}")
 
     async def _carry(self, stream: Stream, record: Checkpoint) -> None:
-        """Until the stream ends; an error that nobody foresaw costs only this stream a pause."""
+        """Run until the stream ends; an unexpected error pauses only this stream."""
         retry = pauses.FIRST_SECONDS
-        stream.to_look_up = None  # the record knows
+        stream.to_look_up = None  # the checkpoint has this information
         while True:
             if record.path != stream.path:
                 record = replace(record, path=stream.path)
@@ -235,7 +237,7 @@ class Dispatcher:
                         file_path=stream.path, error=exc, retry_seconds=retry, stream_id=record.stream_id
                     )
                 )
-                stream.processor = None  # nothing is in flight while it rests
+                stream.processor = None  # nothing is in flight while it pauses
                 stream.errand.make_room()
                 await asyncio.sleep(retry)
                 retry = pauses.longer(retry)
@@ -245,24 +247,26 @@ class Dispatcher:
                 self._register.fail(stream, ended)
                 self._claims.uploads.keep(ended)
                 if ended.failure == SOURCE_MISSING:
-                    stream.waiting_paths.add(stream.path)  # it may have been put back while the failure was written
+                    # the file may have been put back while the failure was written
+                    stream.waiting_paths.add(stream.path)
             else:
                 self._keys.give_back(stream.identity)
             self._end(stream, marker)
             return
 
     def _look_anew(self, path: str) -> None:
-        """The file had a writer at its end: whether it is the object's file still, no stat can tell."""
+        """The file had a writer at its end: no stat can tell whether it still equals the object."""
         self._register.settled.pop(path, None)
         self._hints.add(path)
 
     def _end(self, stream: Stream, marker: Marker | None) -> None:
-        """Take the stream off the books; look once more, because hints meanwhile went to its processor.
+        """Remove the stream from the register, and look at its file once more, because hints meanwhile went to its
+        processor.
 
-        Every recording comes by here when it ends, whether it was carried or found done. The marker need not be of the
-        file as it is now: whoever acts upon it compares the snapshot, and asks for ``still_open``. Nor need the object
-        be there still: what Redis remembers as done is believed without asking the store (the first case of
-        ``ownership.decision``). Whoever deletes or gives away upon it asks for the object first.
+        Every recording passes here when it ends, whether it was carried or found done. The marker may be outdated: code
+        that acts on it must compare the snapshot and check ``still_open``. The object may be missing, too: a marker in
+        Redis is trusted without querying the store (the first case of ``ownership.decision``). Code that deletes files
+        or hands them over must check the object first.
         """
         self._register.remove(stream)
         if marker is not None:
@@ -275,7 +279,7 @@ class Dispatcher:
             self._hints.add(*{stream.path, *stream.waiting_paths})
 
     def _spawn(self, stream: Stream, work: Coroutine[Any, Any, None], *, name: str) -> None:
-        with on_errand(stream.errand):  # the task takes it along
+        with on_errand(stream.errand):  # the task inherits it
             task = stream.task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

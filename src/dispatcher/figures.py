@@ -1,4 +1,4 @@
-"""What is counted of all recordings: what is not finished yet, how many are carried, how many have failed."""
+"""Counts over all recordings: unfinished, carried, and failed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .register import Register
 
 
 def holdings(register: Register, newcomers: Newcomers) -> tuple[list[Holding], Waiting]:
-    """Every recording that is not finished, as it stands; those that wait to be taken up all together.
+    """The current state of every unfinished recording; those that wait to be taken up as one total.
 
-    A file from before the start that is as it was then is only to be looked up: S3 most likely has it, and to show
-    its bytes as missing would raise an alarm at each start.
+    A file from before the start that has not changed is only to be looked up: S3 most likely has it, and reporting its
+    bytes as missing would raise an alert at each start.
     """
     there = [(stream, stream.seen) for stream in register.by_identity.values() if stream.seen is not None]
     found = [stream.holding(seen) for stream, seen in there if stream.to_look_up != seen]
@@ -24,7 +24,7 @@ def holdings(register: Register, newcomers: Newcomers) -> tuple[list[Holding], W
 
 
 def tell_how_many(register: Register, world: World) -> None:
-    """Streams that are carried, and those that have failed; a file that is only looked up is none."""
+    """Report the number of carried streams, and of failed ones; a file that is only looked up does not count."""
     world.telemetry.emit(
         moments.ActiveStreams(sum(stream.processor is not None for stream in register.by_identity.values()))
     )

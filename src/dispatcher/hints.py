@@ -1,7 +1,7 @@
-"""Hints: paths at which something may have happened, looked at one after the other.
+"""Hints: paths at which something may have happened, examined one at a time.
 
-Whatever the watcher says of a path, only a look at the file tells what a hint is worth. Looking waits for the disk and
-for nothing else, so that a store or a Redis that is away delays no look.
+Only a look at the file shows what a hint means. Looking waits for the disk and for nothing else, so that an outage of
+the store or of Redis delays no look.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from .newcomers import Newcomers
 from .register import Register, Stream
 from .sightings import Case, Sighting
 
-#: A path of which no look can tell anything is looked at again after so long.
+#: Interval for examining a path again after a look without a result.
 LOOK_AGAIN_SECONDS = 30.0
 
 
 class Hints:
-    """The paths that were hinted at, and what a look at each leads to. Hints about one path are one until then."""
+    """The hinted paths, and the consequences of a look at each. Several hints about one path count as one until
+    then."""
 
     def __init__(self, world: World, register: Register, newcomers: Newcomers) -> None:
         self._world = world
@@ -39,7 +40,7 @@ class Hints:
             self._heard.set()
 
     async def look_at_all(self) -> None:
-        """For ever."""
+        """Runs until cancelled."""
         while True:
             await self._heard.wait()
             while self._paths:
@@ -51,21 +52,22 @@ class Hints:
             self._heard.clear()
 
     def _look_again_later(self, path: str, error: ChunkProcessingError) -> None:
-        """A folder that may not be read, or is away: a file in it is neither there nor gone."""
+        """The folder is not readable, or missing: a file in it neither exists nor is deleted."""
         self._world.telemetry.stream("", path).emit(
             moments.Trouble(operation="file_read", error=error, retry_seconds=LOOK_AGAIN_SECONDS)
         )
         asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self.add, path)
 
     async def _look_at(self, path: str) -> None:
-        """Look, decide by the file itself what the hint is worth, and act.
+        """Look, decide from the file itself what the hint means, and act.
 
-        Looking waits for the disk, and streams may end meanwhile: so the books are read after the last look, and from
-        there on nothing is awaited.
+        Looking waits for the disk, and streams may end meanwhile: so the register is read after the last look, and
+        nothing is awaited from there on.
         """
         snapshot = await self._world.recordings.snapshot(path)
         if snapshot is not None:
-            self._register.see(path, snapshot)  # at once: the next look may fail, and a file is cut for a moment only
+            # at once: the next look may fail, and a file may be truncated only for a moment
+            self._register.see(path, snapshot)
         looks = {path: snapshot}
         while (living := self._living(snapshot)) is not None and living.path not in looks:
             looks[living.path] = await self._world.recordings.snapshot(living.path)
@@ -90,11 +92,11 @@ class Hints:
             self._note(case, path, snapshot)
 
     def _living(self, snapshot: Snapshot | None) -> Stream | None:
-        """The living recording of the file, under whatever name."""
+        """The active recording of the file, under any name."""
         return None if snapshot is None else self._register.by_identity.get(snapshot.identity)
 
     def _tell(self, stream: Stream, case: Case, path: str) -> None:
-        """The cases of a living recording."""
+        """The cases of an active recording."""
         match case:
             case Case.GONE_WHILE_CARRIED:
                 self._forget(path)
@@ -103,7 +105,7 @@ class Hints:
                 self._rename(stream, path)
             case Case.LINK:
                 self._skip_link(path)
-                return  # of this one its processor knows nothing
+                return  # its processor does not know about this one
             case Case.BETTER_NAME:
                 self._skip_link(stream.path)
                 self._rename(stream, path)
@@ -112,7 +114,7 @@ class Hints:
         stream.hint()
 
     def _note(self, case: Case, path: str, snapshot: Snapshot | None) -> None:
-        """The cases of a path where no recording is living."""
+        """The cases of a path without an active recording."""
         if snapshot is None:
             self._forget(path)
         elif case is Case.EMPTY:
@@ -128,7 +130,7 @@ class Hints:
     def _forget(self, path: str) -> None:
         self._register.forget(path)
         self._newcomers.forget(path)
-        self.add(*self._register.links)  # one of them may be all that is left of a recording
+        self.add(*self._register.links)  # one of them may be the only name left of a recording
 
     def _skip_link(self, path: str) -> None:
         if self._register.is_new(path, self._register.links):
@@ -141,6 +143,6 @@ class Hints:
         stream.waiting_paths.clear()
         displaced = self._register.rename(stream, path)
         if displaced is not None:
-            displaced.hint()  # nobody else will tell it that its file is gone
+            displaced.hint()  # nothing else tells it that its file is missing
         if stream.processor is not None:
             stream.processor.renamed(path)

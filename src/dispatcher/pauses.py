@@ -1,4 +1,4 @@
-"""How long to wait before something is tried again whose error nobody foresaw, or that has no end of its own."""
+"""Waiting times before retries after unexpected errors, or after errors without an end of their own."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ _LONGEST_SECONDS = 300.0
 
 
 def longer(seconds: float) -> float:
-    """The pause after this one."""
+    """The next pause."""
     return min(2 * seconds, _LONGEST_SECONDS)

@@ -1,4 +1,4 @@
-"""The start: every stream that Redis knows as unfinished goes on where it stood."""
+"""The start: every unfinished stream in Redis resumes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .register import Register
 
 
 class Recovery:
-    """Reads Redis once, all records: nobody else carries any. New files are not taken up before: which of them are
-    under way must be known first."""
+    """Reads all checkpoints from Redis once: no other daemon carries any. New files are taken up only afterwards: it
+    must be known first which of them are in progress."""
 
     def __init__(
         self, world: World, register: Register, claims: Claims, keys: Keys, go_on: Callable[[Checkpoint], None]
@@ -28,12 +28,12 @@ class Recovery:
         self._remembered: tuple[tuple[str, Identity], ...] = ()
 
     async def remembered(self) -> tuple[tuple[str, Identity], ...]:
-        """Path and identity of each stream that Redis had a record of at the start, as soon as Redis has told."""
+        """Path and identity of each stream with a checkpoint at the start, as soon as Redis has answered."""
         await self._has_told.wait()
         return self._remembered
 
     async def run(self) -> None:
-        """Until Redis has told. What it refuses to tell is tried again for ever: somebody may mend it."""
+        """Runs until Redis has answered. A refusal is retried indefinitely: the operator may fix the cause."""
         retry = pauses.FIRST_SECONDS
         while True:
             try:
@@ -49,7 +49,8 @@ class Recovery:
         self._has_told.set()
         resumed = 0
         gone = {old.stream_id for record in records for old in record.superseded if old.stream_id != record.stream_id}
-        remaining = [record for record in records if record.stream_id not in gone]  # a successor takes care of others
+        # a successor takes care of the others
+        remaining = [record for record in records if record.stream_id not in gone]
         for record in remaining:
             self._claims.uploads.keep(record)
             if STATUSES[record.status].care is Care.KEPT:

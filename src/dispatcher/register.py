@@ -1,7 +1,7 @@
-"""Which recordings there are, under which names, and which files are done, have failed or are left alone.
+"""The state of all recordings: their names, and the files that are done, have failed or are ignored.
 
-Hints, claims and the ends of streams all change these books, each from a task of its own. Nothing here awaits, so that
-no other task ever meets the books half changed.
+Hints, claims and the ends of streams all change this state, each from a task of its own. Nothing here awaits, so that
+no task ever sees a partial change.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Processor(Protocol):
 
 @dataclass(slots=True)
 class Stream:
-    """A living recording: where it is now, who carries it, and in which task.
+    """An active recording: its current path, its processor, and its task.
 
-    ``seen`` is the newest stat that a hint has led to; ``proved`` is what its object has from before. ``to_look_up`` is
-    a file from before the start: nobody knows yet whether S3 has it as it was then. ``waiting_paths`` are looked at
-    again when the recording has ended, or is somewhere else: what lies there depends on what became of it.
+    ``seen`` is the newest stat that followed a hint; ``proved`` is the snapshot that its object contains.
+    ``to_look_up`` is a file from before the start whose state in S3 is unknown. ``waiting_paths`` are examined again
+    when the recording has ended or moved: what they contain depends on the result.
     """
 
     path: str
@@ -45,21 +45,21 @@ class Stream:
     waiting_paths: set[str] = field(default_factory=set)
 
     def holding(self, seen: Snapshot) -> Holding:
-        """What is at risk of it, the file being as ``seen``."""
+        """Its data at risk, with the file at snapshot ``seen``."""
         if self.processor is not None:
             return self.processor.holding(seen, self.proved)
         stored = self.proved.size if self.proved else 0
         return Holding(self.path, seen, stored, max(0, seen.size - stored), proved=self.proved)
 
     def hint(self) -> None:
-        """Tell whoever carries it, if anybody does, that its file or its name may have changed."""
+        """Tell its processor, if there is one, that its file or its name may have changed."""
         if self.processor is not None:
             self.processor.hint()
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A file that is done as it is, and where its object lies. Once it was seen shorter it is another recording."""
+    """A file that is done as it is, and the key of its object. Once it became shorter it is another recording."""
 
     snapshot: Snapshot
     key: str
@@ -67,10 +67,10 @@ class Settled:
 
 
 class Register:
-    """The books. A recording is found by its file's identity, which no rename changes, and by its path.
+    """The register. A recording is found by its file's identity, which no rename changes, and by its path.
 
-    ``left`` are the files of failed streams as they were left, which are at risk still; ``empty`` and ``links`` are
-    those files that were skipped and told of, so that each is told of once.
+    ``left`` are the files of failed streams, which are still at risk; ``empty`` and ``links`` are files that were
+    skipped and logged, so that each is logged once.
     """
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class Register:
             del self.by_path[stream.path]
 
     def rename(self, stream: Stream, path: str) -> Stream | None:
-        """The recording that had this path until now, if there is one: its file is gone from there."""
+        """Returns the recording that had this path until now, if there is one: its file is no longer there."""
         if self.by_path.get(stream.path) is stream:
             del self.by_path[stream.path]
         stream.path = path
@@ -111,7 +111,7 @@ class Register:
     # -- what was seen ----------------------------------------------------------------------------------------
 
     def see(self, path: str, snapshot: Snapshot) -> None:
-        """A file that is shorter than its object holds another recording from now on, however long it becomes."""
+        """A file that is shorter than its object contains another recording from now on, however long it becomes."""
         settled = self.settled.get(path)
         if settled is not None and snapshot.size < settled.snapshot.size:
             self.settled[path] = replace(settled, was_cut=True)
@@ -122,26 +122,26 @@ class Register:
                 known.proved = None
 
     def proved(self, path: str, identity: Identity) -> Snapshot | None:
-        """What the recording's object has of it, though the file has changed since."""
+        """The snapshot that the recording's object contains, though the file has changed since."""
         settled = self.settled.get(path)
         if settled is None or settled.was_cut or settled.snapshot.identity != identity:
             return None
         return settled.snapshot
 
     def has_bytes(self, path: str) -> None:
-        """A file with bytes lies where none is carried: it is to be taken up, or done."""
+        """A file with bytes exists where no stream is active: it is to be taken up, or done."""
         self.empty.discard(path)
         self.left.pop(path, None)
 
     def is_new(self, path: str, among: set[str]) -> bool:
-        """Whether the path was not yet among those that were skipped and told of; from now on it is."""
+        """Whether the path was not yet among those that were skipped and logged; from now on it is."""
         if path in among:
             return False
         among.add(path)
         return True
 
     def forget(self, path: str) -> None:
-        """Nothing is there any more."""
+        """The file no longer exists."""
         self.settled.pop(path, None)
         self.left.pop(path, None)
         self.empty.discard(path)
@@ -153,11 +153,11 @@ class Register:
         self.settled[path] = Settled(marker.snapshot, marker.key)
 
     def fail(self, stream: Stream, record: Checkpoint) -> None:
-        """Nobody sends it any more, until its file changes or another takes its place."""
+        """It is no longer sent, until its file changes or another takes its place."""
         self.failed[record.identity] = record
         if stream.seen is not None:
             self.left[stream.path] = replace(stream.holding(stream.seen), sendable=0, stream_id=None)
 
     def failed_at(self, path: str) -> list[Checkpoint]:
-        """Recordings that a new file at this path has taken the place of before they were complete."""
+        """Unfinished recordings that a new file at this path has replaced."""
         return [record for record in self.failed.values() if record.path == path]

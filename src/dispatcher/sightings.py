@@ -1,7 +1,7 @@
-"""What a hint is worth: what a look at its path has shown goes in, one numbered case comes out.
+"""The meaning of a hint: the result of a look at its path is the input, one numbered case the output.
 
-A hint says only that something may have happened at a path: it may be late, doubled, or about something that is over.
-So nothing is believed but the look itself and the books, and the same sighting always leads to the same case.
+A hint says only that something may have happened at a path: it may be late, duplicated, or outdated. So only the look
+itself and the register count, and the same sighting always leads to the same case.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from enum import IntEnum, auto
 
 from ..domain import Snapshot
 
-#: Seconds since the last write after which a file is taken to lie ready. Only the order depends on it.
+#: Seconds since the last write after which a file counts as ready. This only affects the order.
 _FRESH_SECONDS = 120.0
 
 
 class Case(IntEnum):
-    """Which case it is; ``hints`` says what is done in each."""
+    """The cases; ``hints`` defines the action for each."""
 
     GONE = auto()
     GONE_WHILE_CARRIED = auto()
@@ -36,15 +36,15 @@ class Case(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A look at a path, and what the books say of the path and of the file that is there.
+    """A look at a path, and the register's information about the path and the file there.
 
-    * ``snapshot``: what is there now; None: nothing.
-    * ``is_carried_here``: by the books a living recording, of whatever file, has this path.
-    * ``name``: the path that the living recording of this very file has; None: the file has no living recording.
-    * ``at_name``: what is at that path now, looked at if it is another path; None: nothing.
-    * ``done``: as what the file at this path was done.
-    * ``to_be_read``, ``ready``: as what it waits in these queues of newcomers.
-    * ``now``: seconds since 1970, as file times are.
+    * ``snapshot``: the file there now; None: nothing.
+    * ``is_carried_here``: the register has an active recording, of any file, at this path.
+    * ``name``: the path of the active recording of this very file; None: the file has no active recording.
+    * ``at_name``: the file at that path now, if it is another path; None: nothing.
+    * ``done``: the snapshot at which the file at this path was done.
+    * ``to_be_read``, ``ready``: the snapshot with which it waits in these queues of newcomers.
+    * ``now``: seconds since 1970, like file times.
     """
 
     path: str
@@ -58,27 +58,27 @@ class Sighting:
     ready: Snapshot | None = None
 
 
-# 1  Nothing is there: what was known of the path is forgotten. A recording may have had other names (hard links) and
-#    have lost its path with this one, and nobody else will say so: all of those are looked at again.
-# 2  The same, and a living recording had the path. It is told, but not ended: a rename shows as a file that is gone
-#    before it shows as one that is new, and the processor waits for that.
-# 3  A living recording, where it belongs: its processor looks for itself.
-# 4  A living recording under a new name, and its old one is gone or has another file: it was renamed. Whoever had the
-#    new name by the books has lost his file to it.
-# 5, 6  A living recording under two names. The bytewise smaller one is its path, so that the choice depends neither on
-#    which hint came first nor on a restart. The other name is told of once and left alone.
-# 7  Another file lies where a living recording was. What became of that one comes first, since its end decides under
-#    which key the file may go: the path is looked at again then.
-# 8  An empty file is none yet. It is told of once, and is taken up with its first bytes.
-# 9  Done as it is. Scans and late hints come here; a touch does not, it is another stat.
-# 10 It waits to be read, as it is: to put it in anew would send it to the end of the queue.
-# 11 It has changed while it waited in one of the patient queues: it grows, whatever its times say, because a share's
-#    clock may be wrong. A wart: among the fresh nobody compares, and a file with such times that changes there a second
-#    time comes to 13, and back to here with the third.
-# 12 Written to lately: it may be growing, so it does not stand behind a folder of finished files.
-# 13 It lies ready: it has time.
+# 1  Nothing is there: forget the path. A recording may have had other names (hard links) and have lost its path with
+#    this one, and nothing else reports that: all of those are examined again.
+# 2  The same, and an active recording had the path. It is told, but not ended: a rename looks like a deletion before it
+#    shows the new name, and the processor waits for that.
+# 3  An active recording at its own path: its processor looks for itself.
+# 4  An active recording under a new name, and its old path is gone or has another file: it was renamed. A recording
+#    registered under the new name has lost its file to it.
+# 5, 6  An active recording under two names. The bytewise smaller one is its path, so that the choice depends neither on
+#    the order of the hints nor on a restart. The other name is logged once and ignored.
+# 7  Another file is at the path of an active recording. That recording ends first, since its end decides which key the
+#    file may get: the path is examined again then.
+# 8  An empty file is not a recording yet. It is logged once, and is taken up with its first bytes.
+# 9  Done as it is. Scans and late hints lead here; a touch does not, because the stat differs.
+# 10 It waits unchanged to be read: adding it again would move it to the end of the queue.
+# 11 It has changed while it waited in one of the slower queues: it grows, whatever its times are, since a share's
+#    clock may be wrong. A limitation: the queue of fresh files does not compare; a file with wrong times that changes
+#    there a second time leads to 13, and the third time back to here.
+# 12 Written recently: it may be growing, so it does not wait behind a folder of finished files.
+# 13 It is ready, and can wait.
 def decide(seen: Sighting) -> Case:
-    """The case of a sighting; the first that applies. What each means, and why, is said above."""
+    """The case of a sighting; the first that applies. The comment above explains them."""
     snapshot = seen.snapshot
     if snapshot is None:
         if seen.is_carried_here:

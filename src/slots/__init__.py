@@ -1,23 +1,24 @@
-"""Turns at the store: at most so many recordings do S3 work at once, and none of them keeps the others waiting.
+"""Turns at the store: limits the number of recordings that do S3 work at the same time, without one delaying the
+others.
 
-* Small requests go before parts. One that takes long goes on beside the others, and one that has waited long is let in
-  beside them: both hold no memory. So many at most are beside; when others wait for that, the one that has been silent
-  for longest is ended.
-* A recording whose last request hung, was refused or was far slower than those of others is on probation: such
-  recordings together use at most one turn. Where there is only one, they get it when nobody else wants it, or once in
-  a while.
-* Who has a turn for parts, and has stored none for far longer than others need, gives way to those who wait.
-* Nobody knows before whether a recording will hang. So its first part goes alone, and once it is silent those who wait
-  are lent the rest of its turn's memory, one part at a time each. When all who share a turn are silent and there is no
-  memory left, the one that has been silent for longest is ended.
+* Small requests take precedence over parts. One that takes long continues beside the turns, and one that has waited
+  long is admitted beside them: neither holds memory. Their number is limited; if others wait for such a place, the
+  request that has been silent for longest is cancelled.
+* A recording whose last request hung, was refused or was far slower than those of others is on probation: all such
+  recordings together use at most one turn. If there is only one turn, they get it when no other recording needs it, or
+  occasionally.
+* A recording with a turn for parts that has stored none for far longer than others need yields to those who wait.
+* It is unknown in advance whether a recording will hang. So its first part is sent alone. While it is silent, the rest
+  of its turn's memory is lent to waiting recordings, one part each. If all that share a turn are silent and there is no
+  memory left, the one that has been silent for longest is cancelled.
 
-Silent is who has said nothing (no byte accepted, no answer) for longer than is usual, and for longer than he was heard
-before. On a store that is slow as a whole nobody is.
+A recording is silent if nothing happened (no byte accepted, no answer) for longer than is usual, and for longer than
+the time in which it made progress. If the whole store is slow, none is silent.
 
-A room of its own because it knows no recording and no store: it is asked for a turn, and told how a request ended. What
-it remembers of a recording lies in ``domain.errand``, which goes along with the tasks that are done for it.
-``fair_slots`` gives the turns away, ``waiting`` says who is next, ``fair_turn`` is one turn from the first wish to the
-end, ``usual_pace`` knows how fast the store is to others, ``one_at_a_time`` is the place of those on probation.
+This package knows no recordings and no stores: callers request a turn and report how a request ended. Its state about a
+recording is in ``domain.errand``, which accompanies the recording's tasks. ``fair_slots`` assigns the turns,
+``waiting`` decides which caller is next, ``fair_turn`` is one turn from the request to its end, ``usual_pace`` measures
+the speed of the store for others, and ``one_at_a_time`` is the shared place of recordings on probation.
 """
 
 from .fair_slots import FairSlots

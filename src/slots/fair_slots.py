@@ -1,4 +1,4 @@
-"""Turns at the store are given to who is next, passed on, shared, and gone on beside."""
+"""Assigns the turns at the store: to the next caller, passed on, shared, and with small requests beside them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .waiting import Line, Waiting
 
 #: Seconds that a stream may keep its turn while others wait.
 _TURN_SECONDS = 3.0
-#: A small request that takes or has waited so long goes on beside the turns.
+#: A small request that has taken or waited this long continues beside the turns.
 _BESIDE_SECONDS = 3.0
-#: So many at most.
+#: Maximum number of small requests beside the turns.
 _MOST_BESIDE = 32
-#: A small request of a recording on probation lets the next of them ask after so long.
+#: Seconds after which a small request of a recording on probation lets the next of them start.
 _ALONE_SECONDS = 35.0
-#: Who is on probation, where there is but one turn, waits no longer than this behind all others.
+#: With a single turn, a recording on probation waits behind all others at most this long.
 _LAST_SECONDS = 60.0
 
 
 class FairSlots:
-    """``count`` turns at the store; who waits longest is next, small requests first. The port ``Slots``."""
+    """``count`` turns at the store, assigned in the order of waiting, small requests first. The port ``Slots``."""
 
     def __init__(self, count: int) -> None:
         self._count = self._free = count
@@ -38,7 +38,7 @@ class FairSlots:
         self._draining = False
 
     def drain(self) -> None:
-        """Every turn ends at its next boundary from now on."""
+        """From now on every turn ends at its next boundary."""
         self._draining = True
 
     def turn(self) -> AbstractAsyncContextManager[Turn]:
@@ -46,23 +46,23 @@ class FairSlots:
         return self._held(self._waiting.asking, 1)
 
     def sending(self, at_once: int = 1) -> AbstractAsyncContextManager[Turn]:
-        """A turn for parts, of which so many fit into its memory."""
+        """A turn for parts; ``at_once`` of them fit into its memory."""
         return self._held(self._waiting.sending, at_once)
 
     # -- how a request ended -----------------------------------------------------------------------------------
 
     def part_stored(self, size: int, seconds: float) -> None:
-        """The errand's part of so many bytes was stored in so many seconds: its probation ends, unless it was slow."""
+        """The errand's part of ``size`` bytes was stored in ``seconds``: its probation ends, unless it was slow."""
         errand, now = current_errand(), asyncio.get_running_loop().time()
         silence = min(seconds, errand.longest_silence(now))
-        # The next part is not ended after a silence that this one needed.
+        # The next part is not cancelled after a silence as long as this part needed.
         errand.parts_pass, errand.parts_ended = True, endings(silence)
         errand.parts_fail = self._pace.part_stored(size, seconds, silence, now)
         if errand.parts_fail:
             self._on_probation.add(errand)
 
     def part_failed(self) -> None:
-        """The store did not take the errand's part."""
+        """The store did not accept the errand's part."""
         errand = current_errand()
         errand.parts_fail, errand.parts_pass = True, False
         self._on_probation.add(errand)
@@ -75,7 +75,7 @@ class FairSlots:
             self._on_probation.add(errand)
 
     def end_all_probations(self) -> None:
-        """It was the store, and it is back."""
+        """The cause was an outage of the store, which is over."""
         for errand in self._on_probation:
             errand.end_probation()
         self._on_probation.clear()
@@ -85,12 +85,13 @@ class FairSlots:
 
     @asynccontextmanager
     async def _held(self, line: Line, at_once: int) -> AsyncIterator[Turn]:
-        """Which line to wait in.
+        """Selects the line to wait in.
 
-        - Not on probation: that of its kind, and with parts that the store takes that of those.
-        - On probation: first the one place of all of them, so that of a crowd that hangs one alone costs others time.
-          Then the line of parts, also for a small request; where there is but one turn, the line behind all others.
-        - The probation of all ended while it waited for that place: the line of its kind.
+        - Not on probation: the line of its kind; for parts of a recording whose parts the store accepts, the line of
+        those.
+        - On probation: first the one place of all of them, so that of many that hang only one delays others. Then the
+        line for parts, also for a small request; with a single turn, the line behind all others.
+        - All probations ended while it waited for that place: the line of its kind.
         """
         errand, asks = current_errand(), line is self._waiting.asking
         turn = FairTurn(self, self._pace, errand, max(1, at_once), asks)
@@ -106,7 +107,7 @@ class FairSlots:
             turn.keeps_others_waiting = not alone or self._count == 1
             turn.is_alone = alone is not None
             loop = asyncio.get_running_loop()
-            # It may hang for as long as a request lasts. A part may not: it gives way to those who wait.
+            # It may hang for as long as a request may take. A part may not: it yields to those who wait.
             leaving = loop.call_later(_ALONE_SECONDS, self._probation.leave, alone) if alone and asks else None
             try:
                 async with self._taken(turn, line):
@@ -174,7 +175,7 @@ class FairSlots:
         turn.begin(None)
 
     def _let_go_on_beside(self, turn: FairTurn) -> None:
-        """It has had its turn for long: the next one has it now."""
+        """It has had its turn for long: the next caller gets it now."""
         place = turn.place
         if turn.is_held and turn.is_silent:
             turn.errand.make_room()
@@ -189,8 +190,8 @@ class FairSlots:
         self._pass_on(place)
 
     def _has_room_beside(self) -> bool:
-        """Whether one more small request may go on beside the turns. If not, and others wait, one that is silent is
-        ended, so that there is room soon."""
+        """Whether one more small request may continue beside the turns. If not, and others wait, a silent one is
+        cancelled to make room soon."""
         if len(self._beside) < _MOST_BESIDE:
             return True
         if self._waiting.asking or self._waiting.to_send:
@@ -204,7 +205,7 @@ class FairSlots:
         return self._waiting.to_send
 
     def wants_back(self, turn: FairTurn) -> bool:
-        """Those on probation wait for each other, too."""
+        """Recordings on probation also wait for each other."""
         others = bool(self._waiting.asking) or self._waiting.to_send
         waited_for = self._draining or others or (turn.is_alone and self._probation.is_waited_for)
         lasts = 0.0 if self._draining else _TURN_SECONDS
@@ -221,7 +222,7 @@ class FairSlots:
                 self._pass_on(place)
 
     def share(self, place: Place) -> None:
-        """While all who have the place are silent, let in the next one who waits to send, or make room for him."""
+        """While all that share the place are silent, admit the next caller who waits to send, or make room for it."""
         following = self._waiting.next_sender()
         if following is None or not all(turn.is_silent for turn in place.turns):
             return
@@ -231,7 +232,7 @@ class FairSlots:
             end_longest(place.turns)
 
     def _pass_on(self, place: Place) -> None:
-        """A free turn and somebody who waits never exist together: so who asks while a turn is free has it at once."""
+        """A free turn and a waiting caller never coexist: a caller gets a free turn immediately."""
         following = self._waiting.next()
         if following is None:
             self._free += 1

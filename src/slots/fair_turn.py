@@ -1,4 +1,4 @@
-"""One turn, from the first wish for it to its end: who has it, how long he has been silent, and what he holds of it."""
+"""One turn, from the request for it to its end: who has it, for how long it has been silent, and what it holds."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from typing import Protocol
 from ..domain import SILENT_SECONDS, Errand
 from .usual_pace import UsualPace
 
-#: Who is silent may be ended for others after so long; twice as long each time, so that those who are slow get through.
+#: A silent turn may be cancelled for others after this time, doubled each time, so that slow recordings get through.
 _END_SECONDS = 3.0
 _MOST_DOUBLINGS = 10
-#: How often somebody who holds what others wait for is looked at.
+#: Interval for checking a caller that holds what others wait for.
 LOOK_SECONDS = 0.5
 
 
 class Keeper(Protocol):
-    """What a turn asks of whoever gave it."""
+    """What a turn needs from the object that assigns turns."""
 
     @property
     def is_sending_waited_for(self) -> bool:
-        """Whether somebody waits to send parts."""
+        """Whether a caller waits to send parts."""
 
     def wants_back(self, turn: FairTurn) -> bool:
         """Whether others wait for it, and it has lasted long enough."""
 
     def given_back(self, turn: FairTurn) -> None:
-        """Nothing is held of it any more."""
+        """The turn holds nothing any more."""
 
     def share(self, place: Place) -> None:
-        """Let others in while all who have it are silent."""
+        """Admit others while all that have it are silent."""
 
 
 @dataclass(eq=False, slots=True)
 class Place:
-    """A turn's memory. Of several who share it each has one part at a time."""
+    """A turn's memory. If several callers share it, each has one part at a time."""
 
     turns: set[FairTurn] = field(default_factory=set)
 
     def has_memory_for(self, turn: FairTurn) -> bool:
-        """Whether one more part fits into it, of one who could have ``most`` of them there alone."""
-        return sum(map(FairTurn.memory, self.turns)) + 1 / turn.most <= 1.0 + 1e-9  # three thirds are no more than one
+        """Whether one more part fits into it, of a caller that could have ``most`` of them there alone."""
+        return sum(map(FairTurn.memory, self.turns)) + 1 / turn.most <= 1.0 + 1e-9  # three thirds must not exceed one
 
 
 @dataclass(eq=False, slots=True)
@@ -57,8 +57,8 @@ class FairTurn:
     most: int
     asks: bool
     told: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    place: Place | None = None  # none while it waits, or goes on beside
-    limit: asyncio.Timeout | None = None  # which ends what is done in it
+    place: Place | None = None  # none while it waits, or continues beside the turns
+    limit: asyncio.Timeout | None = None  # cancels the work in the turn
     since: float = 0.0
     stored_at: float = 0.0
     parts: int = 0  # in memory
@@ -66,7 +66,7 @@ class FairTurn:
     is_held: bool = False
     is_ended: bool = False
     is_alone: bool = False  # of those on probation
-    keeps_others_waiting: bool = True  # not the one of those on probation, where others have turns besides
+    keeps_others_waiting: bool = True  # False for the turn of those on probation, if others have further turns
 
     def begin(self, place: Place | None) -> None:
         self.place, self.is_held = place, True
@@ -77,7 +77,7 @@ class FairTurn:
         self.told.set_result(None)
 
     def give_back(self) -> None:
-        """Twice: the second does nothing."""
+        """Twice: the second call does nothing."""
         if self.is_held:
             self.is_held = False
             self.keeper.given_back(self)
@@ -94,28 +94,28 @@ class FairTurn:
         return max(self._began(), self.errand.heard_at)
 
     def silence(self) -> float:
-        """Seconds since an answer came, or a byte moved."""
+        """Seconds since the last answer or transferred byte."""
         return asyncio.get_running_loop().time() - self._heard_at()
 
     def _unusual(self) -> float:
-        """Seconds of silence that are more than usual.
+        """Seconds of silence in excess of the usual.
 
-        Also more than the time in which something was heard: on a slow line the last bytes of a part take long, too.
+        Also in excess of the time in which it made progress: on a slow line the last bytes of a part take long, too.
         """
         return max(self.pace.silence(asks=self.asks).longest, self._heard_at() - self._began())
 
     @property
     def is_silent(self) -> bool:
-        """Also who says something, but has stored no part for far longer than others need."""
+        """Also true if it makes progress, but has stored no part for far longer than others need."""
         slow = self.size and self._seconds() >= max(SILENT_SECONDS, self.pace.far_slower(self.size))
         return bool(slow) or self.silence() >= self._unusual()
 
     @property
     def may_be_ended(self) -> bool:
-        """For others.
+        """Whether it may be cancelled for others.
 
-        Not the one of those on probation where the others have turns besides: it costs them nothing. Nor its small
-        request, which leaves the place of those on probation by itself after a while.
+        Not the turn of those on probation if others have further turns: it does not delay them. Nor its small request,
+        which leaves the place of those on probation by itself after a while.
         """
         if self.limit is None or self.is_ended or not self.keeps_others_waiting or (self.asks and self.is_alone):
             return False
@@ -123,7 +123,7 @@ class FairTurn:
         return self.silence() >= max(_END_SECONDS, unusual) * 2.0**times
 
     def end(self) -> None:
-        """For others. Raises ``TimeoutError`` out of what is done in it."""
+        """Cancel the work in the turn for others, with ``TimeoutError``."""
         assert self.limit is not None
         self.is_ended = True
         if self.asks:
@@ -135,7 +135,7 @@ class FairTurn:
     # -- parts ------------------------------------------------------------------------------------------------
 
     def memory(self) -> float:
-        """The share that it uses of the turn's. One who has none in memory just now is about to read the next."""
+        """The share of the turn's memory that it uses. A caller without a part in memory is about to read the next."""
         return max(1, self.parts) / self.most
 
     @property
@@ -153,7 +153,7 @@ class FairTurn:
             self.parts -= 1
 
     def has_read(self) -> None:
-        """Whatever its file has taken: from now on the store is waited for."""
+        """However long the file took: from now on the store is waited for."""
         self.errand.listen(asyncio.get_running_loop().time())
 
     def stored(self) -> None:
@@ -161,7 +161,7 @@ class FairTurn:
 
     @asynccontextmanager
     async def giving_way(self, size: int) -> AsyncIterator[None]:
-        """Raises ``TimeoutError`` out of the sending of parts of up to so many bytes when others wait in vain."""
+        """Cancel sending parts of up to ``size`` bytes with ``TimeoutError`` if others wait in vain."""
         self.stored()
         self.size = size
         async with asyncio.timeout(None) as limit:
@@ -173,10 +173,10 @@ class FairTurn:
                 watching.cancel()
 
     async def _watch(self) -> None:
-        """While parts are sent and others wait, what becomes of the turn; the first that holds:
+        """While parts are sent and others wait, decide about the turn; the first that applies:
 
-        - no part was stored for far longer than others need: it is ended;
-        - no part is in memory, and nothing is heard: it waits for its file or for Redis, which needs no turn;
+        - no part was stored for far longer than others need: it is cancelled;
+        - no part is in memory, and there is no progress: it waits for its file or for Redis, which needs no turn;
         - it is silent: its memory is lent to others.
         """
         while self.place is not None and not self.is_ended:
@@ -201,12 +201,12 @@ class FairTurn:
 
 
 def end_longest(turns: Iterable[FairTurn]) -> None:
-    """Ends the one that has been silent for longest, if any may be ended."""
+    """Cancel the turn that has been silent for longest, if any may be cancelled."""
     ending = [turn for turn in turns if turn.may_be_ended]
     if ending:
         max(ending, key=FairTurn.silence).end()
 
 
 def endings(silence: float) -> int:
-    """How often one must have been ended in a row, so that he is not ended again after such a silence."""
+    """The number of consecutive cancellations after which such a silence is no longer cancelled."""
     return math.ceil(math.log2(max(1.0, silence / _END_SECONDS)))

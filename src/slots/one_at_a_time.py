@@ -1,4 +1,4 @@
-"""A place that one has at a time. The recordings on probation have one together."""
+"""A place for one caller at a time. All recordings on probation share one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 
 
 class OneAtATime:
-    """A place for one. Whoever waits for it may be told that he needs it no longer: no lock of asyncio can do that."""
+    """A place for one caller. A waiting caller can be told that it no longer needs the place, which asyncio's locks do
+    not support."""
 
     def __init__(self) -> None:
         self._holder: object | None = None
@@ -17,7 +18,7 @@ class OneAtATime:
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[object | None]:
-        """What holds the place; None: it is not needed any more."""
+        """The holder of the place; None: it is no longer needed."""
         holder = object() if await self._is_mine() else None
         if holder is not None:
             self._holder = holder
@@ -27,7 +28,7 @@ class OneAtATime:
             self.leave(holder)
 
     def leave(self, holder: object | None) -> None:
-        """Also before the end. A second time does nothing: the place may be another's by then."""
+        """Leave early. A second call does nothing: the place may have another holder by then."""
         if holder is not None and self._holder is holder:
             self._pass_on()
 
@@ -36,7 +37,7 @@ class OneAtATime:
         return any(not waiting.done() for waiting in self._line)
 
     def let_all_pass(self) -> None:
-        """Nobody who waits now needs the place any more."""
+        """The callers that wait now no longer need the place."""
         while self._line:
             if not (waiting := self._line.popleft()).done():
                 waiting.set_result(False)
@@ -50,7 +51,7 @@ class OneAtATime:
         try:
             return await mine
         except asyncio.CancelledError:
-            # The place may have been given to him in the moment in which he was cancelled; then it goes on from here.
+            # The place may have been assigned at the moment of a cancellation; then it is passed on from here.
             if mine.done() and not mine.cancelled() and mine.result():
                 self._pass_on()
             elif mine in self._line:
@@ -60,7 +61,7 @@ class OneAtATime:
     def _pass_on(self) -> None:
         while self._line:
             if not (following := self._line.popleft()).done():
-                self._holder = self  # until he knows: nobody else may slip in before his task runs
+                self._holder = self  # until its task runs, so that no other caller takes the place first
                 following.set_result(True)
                 return
         self._holder = None

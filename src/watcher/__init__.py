@@ -1,8 +1,7 @@
-"""The watched folder: which files deserve a look, and the bytes of each.
+"""The watched folder: finds the files to examine, and reads their bytes.
 
-The only room that touches the disk where recordings lie. It reads and never writes: nobody here has a way to.
-Hints come from notifications and from a scan; what a file is, its stat, its bytes and its writers, ``RecordingFiles``
-tells.
+The only package that accesses the disk with the recordings. It only reads: it has no code that writes. Hints come from
+notifications and from scans; ``RecordingFiles`` returns a file's stat, bytes and writers.
 """
 
 from .globs import Globs

@@ -1,7 +1,7 @@
-"""A chunk as it is handed to whoever sends it: from memory, or read again each time.
+"""A chunk to be sent: from memory, or read again each time.
 
-Buffers are anonymous mappings: used again while there is traffic (fresh memory costs more than the reading), given
-back to the system when there is none.
+Buffers are anonymous mappings: reused while there is traffic (fresh memory costs more than the reading), returned to
+the system when there is none.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ..exceptions import FileChanged
 from ..file_threads import FileThreads
 from .reading import PIECE, SECTION, Hasher, Source
 
-#: Buffers that wait for their next use, at most.
+#: Maximum number of buffers kept for reuse.
 BUFFERS_KEPT = 4
 
 _HUGE_PAGE = 2 * MIB
 
 
 class Buffers:
-    """Memory for chunks, used again. Never more buffers exist than chunks were in memory at once. Belongs to the event
+    """Reusable memory for chunks. Never more buffers exist than chunks were in memory at once. Belongs to the event
     loop's thread."""
 
     def __init__(self, spare_seconds: float) -> None:
@@ -42,12 +42,12 @@ class Buffers:
             best = min(fitting, key=len)
             self._free.remove(best)
             return best
-        if self._free:  # all too small: one goes for the one that comes
+        if self._free:  # all too small: one is freed for the new one
             self._free.remove(min(self._free, key=len))
         return _anonymous(size)
 
     def drop(self, buffer: mmap.mmap) -> None:
-        """A thread that nobody waits for may write into it once more, and may hang for ever before it does."""
+        """An abandoned thread may still write into it, and may hang indefinitely before it does."""
         self.give_back(buffer, reusable=False)
         if sys.platform == "linux":
             buffer.madvise(mmap.MADV_DONTNEED)
@@ -74,8 +74,8 @@ class Buffers:
 
 
 def _anonymous(size: int) -> mmap.mmap:
-    """Memory that goes back to the system when the last view of it is gone. Huge pages: filling it is four times as
-    fast as with small ones."""
+    """Memory that is returned to the system when its last view is gone. With huge pages, filling it is four times as
+    fast."""
     rounded = -(-max(size, 1) // _HUGE_PAGE) * _HUGE_PAGE
     buffer = mmap.mmap(-1, rounded, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if sys.platform == "linux":
@@ -114,17 +114,17 @@ class MemoryBody:
             yield self._view[start : start + PIECE]
 
     def release(self, *, reusable: bool) -> None:
-        """Twice: the second does nothing."""
+        """Twice: the second call does nothing."""
         if self._buffer is None:
             return
         self._view.release()
-        # Sent again after a failure: the connection that failed may still be sending from this memory.
+        # Sent again after a failure: the failed connection may still be sending from this memory.
         self._buffers.give_back(self._buffer, reusable=reusable and self._sendings <= 1)
         self._buffer = None
 
 
 class FileBody:
-    """A chunk too large for memory: read again, and checked again, whenever it is sent."""
+    """A chunk too large for memory: read and verified again whenever it is sent."""
 
     def __init__(self, source: Source, chunk: Chunk, hasher: Hasher, threads: FileThreads) -> None:
         self._source = source
@@ -146,7 +146,7 @@ class FileBody:
         return self._sha256
 
     async def pieces(self) -> AsyncIterator[memoryview]:
-        """Each section opens the file anew: nothing stays open when a sender gives up half-way."""
+        """Each section opens the file again: nothing stays open when a sender stops half-way."""
         again = Hasher(Hashes())
         end = self._chunk.offset + self._chunk.size
         for offset in range(self._chunk.offset, end, SECTION):
@@ -158,4 +158,4 @@ class FileBody:
                 yield view[start : start + PIECE]
 
     def release(self, *, reusable: bool) -> None:
-        """Nothing is held."""
+        """Holds nothing."""

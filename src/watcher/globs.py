@@ -1,4 +1,4 @@
-"""Which names are recordings', by patterns; and which look like films though no pattern takes them."""
+"""Matches file names against the patterns, and recognises media files that no pattern matches."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from fnmatch import translate
 
 
 class Globs:
-    """Which names are recordings'. A pattern with a slash is compared with the whole relative path (there ``*`` also
-    matches slashes, and ``**/`` no folder at all as well), any other with the name. Upper and lower case differ.
+    """Decides which names are recordings. A pattern with a slash is compared with the whole relative path (there ``*``
+    also matches slashes, and ``**/`` also matches no folder), any other with the name. Matching is case-sensitive.
 
-    What ``excluded`` names is none all the same. There a pattern without a slash is compared with the names of all
-    folders above the file, too.
+    Names that match ``excluded`` are not recordings. There a pattern without a slash is also compared with the names of
+    all folders above the file.
     """
 
     def __init__(self, patterns: Sequence[str], excluded: Sequence[str] = ()) -> None:
@@ -24,7 +24,7 @@ class Globs:
         return bool(named) and not self.excludes(path)
 
     def excludes(self, path: str) -> bool:
-        """Whether the path is left out by its own name, or by that of a folder above it."""
+        """Whether the path is excluded by its own name, or by that of a folder above it."""
         return bool(self._excluded_path.match(path) or any(map(self._excluded_name.match, path.split("/"))))
 
 
@@ -34,7 +34,7 @@ def _by_name_and_path(patterns: Sequence[str]) -> tuple[re.Pattern[str], re.Patt
 
 
 def _without_stars(pattern: str) -> Iterator[str]:
-    """The pattern, and the same where ``**/`` stands for no folder."""
+    """The pattern, and the same with ``**/`` matching no folder."""
     yield pattern
     before, stars, after = pattern.partition("**/")
     if stars:
@@ -46,13 +46,13 @@ def _any_of(patterns: Sequence[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(translate, patterns)) if patterns else r"(?!)")
 
 
-#: What films are called, whoever made them.
+#: Usual file names of media files.
 _FILM = re.compile(
     r".\.(mp4|m4v|mov|qt|mkv|webm|ts|mts|m2ts|avi|mpe?g|flv|f4v|3gp|3g2|mxf|wmv|insv)", re.ASCII | re.IGNORECASE
 )
 
 
 def pattern_of_a_film(name: str) -> str | None:
-    """The pattern that takes a name that looks like a film's, with its capitals; None for any other name."""
+    """The pattern that matches a media file's name, with its case; None for any other name."""
     dot = name.rfind(".")
     return f"*{name[dot:]}" if dot > 0 and _FILM.fullmatch(name[dot - 1 :]) else None

@@ -1,7 +1,7 @@
-"""Whether anybody may be writing to a file: a read lease is asked for and given back at once.
+"""Whether a process may be writing to a file: a read lease is requested and released at once.
 
-The signal that tells a holder of a new writer is SIGIO, which would end the process; it is replaced by SIGURG, which
-nobody notices unless he asks.
+The signal for a new writer would be SIGIO, which terminates the process by default; it is replaced by SIGURG, which is
+ignored by default.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from ..domain import Writers
 from ..exceptions import ChunkProcessingError, FileChanged
 from .opening import open_file
 
-#: ``statfs`` types whose every writer passes through this kernel, so that a granted lease proves something. FUSE
-#: (also shared folders of desktop virtual machines), NFS, SMB and overlayfs are left out on purpose.
+#: ``statfs`` types whose writers all pass through this kernel, so that a granted lease is a proof. FUSE (also shared
+#: folders of desktop virtual machines), NFS, SMB and overlayfs are deliberately not included.
 _LOCAL_FILE_SYSTEMS = frozenset(
     {
         0xEF53,  # ext2, ext3, ext4
@@ -38,7 +38,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def writers(root: Path, path: str) -> Writers:
-    """NONE: at this moment no process has the file open for writing, nor mapped so. Blocks."""
+    """NONE: at this moment no process has the file open for writing, nor mapped for writing. Blocks."""
     try:
         fd = open_file(root, path)
     except (ChunkProcessingError, FileChanged):
@@ -50,11 +50,11 @@ def writers(root: Path, path: str) -> Writers:
 
 
 def _lease(fd: int) -> Writers:
-    """Take a read lease and give it back. ``fd`` must be open for reading only; other readers do not matter."""
+    """Take a read lease and release it. ``fd`` must be open for reading only; other readers do not matter."""
     if sys.platform != "linux" or not is_local(fd):
         return Writers.UNKNOWN
     try:
-        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)  # before the lease: a writer may come at once
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)  # before the lease: a writer may arrive at once
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError as error:
         return Writers.PRESENT if error.errno == errno.EAGAIN else Writers.UNKNOWN
@@ -68,6 +68,6 @@ def is_local(fd: int) -> bool:
 
 
 def _file_system(fd: int) -> int:
-    """The ``f_type`` of the file system of an open file; 0 where the system does not tell."""
-    buffer = (ctypes.c_long * 64)()  # struct statfs begins with it and is below 256 bytes everywhere
+    """The ``f_type`` of the file system of an open file; 0 if unknown."""
+    buffer = (ctypes.c_long * 64)()  # struct statfs begins with it and is smaller than 256 bytes everywhere
     return int(buffer[0]) & 0xFFFFFFFF if _libc.fstatfs(fd, buffer) == 0 else 0

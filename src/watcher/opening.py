@@ -1,7 +1,7 @@
-"""The way to a file: folder by folder from the watched root, without following symbolic links.
+"""Opens a file folder by folder from the watched root, without following symbolic links.
 
-Also when a link stays inside the tree: a recording behind a link is not a recording here. Only the root itself may be
-a link. Everything here blocks: for threads only.
+This includes links that stay inside the tree: a recording behind a link is not a recording here. Only the root itself
+may be a link. Everything here blocks: for threads only.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from pathlib import Path
 
 from ..exceptions import ChunkProcessingError, FileChanged, StreamProcessorError
 
-# O_PATH: a folder on the way needs the right to pass, not the right to list.
+# O_PATH: a folder on the way needs only search permission, not read permission.
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 # O_NONBLOCK: opening a FIFO must not wait for its writer.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
-#: What the system answers when there is no such file (any more), or another kind of thing.
+#: Errors for a file that does not exist (any more), or for another kind of file.
 NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.ENODEV})
 
 
 @contextmanager
 def folder_of(root: Path, path: str) -> Iterator[tuple[int, bytes]]:
-    """The open folder that holds ``path``, and the last name in it. Raises OSError, where the root is away
-    ``ChunkProcessingError``: then nothing can be said of any file."""
+    """The open folder that contains ``path``, and the last component. Raises OSError; if the root is missing
+    ``ChunkProcessingError``: then the state of all files is unknown."""
     names = _names(path)
     try:
         folder = os.open(root, _FOLDER)
@@ -47,7 +47,7 @@ def folder_of(root: Path, path: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _names(path: str) -> list[bytes]:
-    """The path's names. Raises FileNotFoundError for what cannot be a path inside the tree."""
+    """The path's components. Raises FileNotFoundError for a path that cannot be inside the tree."""
     try:
         names = os.fsencode(path).split(b"/")
     except UnicodeEncodeError:
@@ -58,7 +58,7 @@ def _names(path: str) -> list[bytes]:
 
 
 def trouble(error: OSError, path: str, operation: str) -> StreamProcessorError:
-    """What the caller is told of an error of the operating system."""
+    """Translates an error of the operating system for the caller."""
     if error.errno in NOT_THERE:
         return FileChanged(f"no such recording: {path!r}", operation=operation)
     hint = "Give the daemon's user the right to read the file." if error.errno == errno.EACCES else ""

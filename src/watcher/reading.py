@@ -22,7 +22,7 @@ from .stats import stat_at
 
 #: Bytes per read and per checksum step. The CRC holds the interpreter's lock, so a step must be short (0.1 ms).
 SECTION = MIB
-#: Bytes that ``pieces`` gives at once, and that a pass over a file reads at once.
+#: Size of the pieces of ``pieces``, and of a read in a pass over a file, in bytes.
 PIECE = 256 * KIB
 
 
@@ -63,8 +63,8 @@ class Source:
     identity: Identity
 
     def fill(self, view: memoryview, offset: int, hasher: Hasher) -> None:
-        """Read exactly the view's length. A checksum follows each read while its bytes are in the processor's cache,
-        and each read lets the event loop's thread run."""
+        """Read exactly the view's length. Each read is followed by its checksum while the bytes are in the CPU cache,
+        and lets the event loop's thread run."""
         with self._opened() as fd:
             self._fill(fd, view, offset, hasher)
 
@@ -76,7 +76,7 @@ class Source:
                 self._fill(fd, buffer[: min(PIECE, offset + size - at)], at, hasher)
 
     def section(self, offset: int, size: int, hasher: Hasher) -> memoryview:
-        """Fresh memory each time: a connection may still hold the section before."""
+        """Fresh memory each time: a connection may still hold the previous section."""
         view = memoryview(bytearray(size))
         self.fill(view, offset, hasher)
         return view
@@ -87,12 +87,12 @@ class Source:
             return boxes.is_whole(reader(fd), size)
 
     def has_index_first(self, size: int) -> bool:
-        """Whether the MP4's index stands before its media."""
+        """Whether the MP4's index precedes its media."""
         with self._opened() as fd:
             return boxes.has_index_first(reader(fd), size)
 
     def examine(self, work: Callable[[Callable[[int, int], bytes]], None]) -> None:
-        """Give ``work`` a way to read: at most so many bytes from an offset."""
+        """Call ``work`` with a function that reads up to ``count`` bytes from an offset."""
         with self._opened() as fd:
             work(reader(fd))
 
@@ -131,7 +131,7 @@ _of_thread = threading.local()
 
 
 def _scratch() -> memoryview:
-    """This thread's own piece of memory; small, because each file that hangs may keep one."""
+    """This thread's own buffer; small, because each hanging file may keep one."""
     if not hasattr(_of_thread, "scratch"):
         _of_thread.scratch = memoryview(bytearray(PIECE))
     scratch: memoryview = _of_thread.scratch

@@ -1,9 +1,9 @@
-"""Reads a recording that may still grow: off the event loop, inside the watched tree only, with checksums of exactly
-the bytes that are handed out.
+"""Reads recordings that may still grow: off the event loop, only inside the watched tree, with checksums of exactly the
+returned bytes.
 
-* **Threads.** All work of the operating system happens in two small groups of threads, one for looking (stat, lease)
-  and one for reading, so that a read from a slow disk never delays a look. A file that hangs keeps no other one
-  waiting: see ``file_threads``.
+* **Threads.** All system calls happen in two small groups of threads, one for looking (stat, lease) and one for
+  reading, so that a read from a slow disk never delays a look. A hanging file does not delay others: see
+  ``file_threads``.
 * **Memory.** A chunk up to ``in_memory_limit`` bytes is read once and kept until ``release``; a larger one is read
   again, one section at a time, whenever it is sent.
 """
@@ -24,17 +24,17 @@ from .opening import NOT_THERE, folder_of, trouble
 from .reading import Hasher, Source
 from .stats import stat_at
 
-#: Bytes of a long pass before the thread is given up: others get their turn, and a cancelled pass ends soon.
+#: Bytes of a long pass before the thread is yielded: others can run, and a cancelled pass ends soon.
 TURN = 32 * MIB
 _STAT_THREADS = 2
 
 
 class RecordingFiles:
-    """The recordings below ``root``; see ``ports.Recordings`` for what each method promises.
+    """The recordings below ``root``; ``ports.Recordings`` documents the methods.
 
-    ``in_memory_limit``: bytes of the largest chunk that is kept in memory. ``threads`` read and hash at once. After
-    ``spare_seconds`` without any chunk in memory the buffers that wait for their next use go back to the system. A file
-    that says nothing for ``silent_seconds`` cannot be read now.
+    ``in_memory_limit``: size in bytes of the largest chunk that is kept in memory. ``threads``: number of concurrent
+    reads. After ``spare_seconds`` without any chunk in memory the reusable buffers are returned to the system. A file
+    without a response for ``silent_seconds`` counts as not readable now.
     """
 
     def __init__(
@@ -54,14 +54,14 @@ class RecordingFiles:
         self._reading = FileThreads(threads, "recording-read", silent_seconds=silent_seconds, caller=current_errand)
 
     async def close(self) -> None:
-        """Give threads and memory back. A thread that hangs in a dead file system is not waited for."""
+        """Release threads and memory. Does not wait for a thread that hangs in a dead file system."""
         self._looking.close()
         self._reading.close()
         self._buffers.clear()
 
     @property
     def spare_bytes(self) -> int:
-        """Memory of the buffers that wait for their next use."""
+        """Memory of the reusable buffers."""
         return self._buffers.spare_bytes
 
     def stat(self, path: str) -> Snapshot | None:
@@ -84,7 +84,8 @@ class RecordingFiles:
             self._devices[""] = os.stat(self._root).st_dev
 
     def _expect_same_mounts(self, path: str) -> None:
-        """A file is not gone because its file system is: an unmounted folder is there, and empty."""
+        """A file does not count as deleted if its file system is missing: the folder of an unmounted one exists, and is
+        empty."""
         for folder in ("", path.rpartition("/")[0]):
             known = self._devices.get(folder)
             try:
@@ -100,7 +101,8 @@ class RecordingFiles:
                 )
 
     async def snapshot(self, path: str) -> Snapshot | None:
-        """Raises ``ChunkProcessingError`` when nothing can be said: the root is away, a folder may not be passed."""
+        """Raises ``ChunkProcessingError`` if this is unknown: the root is missing, or a folder has no search
+        permission."""
         return await self._looking.run(path, self.stat, path)
 
     async def read(self, path: str, identity: Identity, chunk: Chunk, hashes: Hashes) -> ChunkBody:
@@ -128,8 +130,8 @@ class RecordingFiles:
         return hasher
 
     async def writers(self, path: str) -> Writers:
-        """NONE: at this moment no process has the file open for writing, nor mapped so. Proved only on file systems
-        of this machine, and for files of our own user (or with CAP_LEASE)."""
+        """NONE: at this moment no process has the file open for writing, nor mapped for writing. Proved only on local
+        file systems, and for files of our own user (or with CAP_LEASE)."""
         try:
             return await self._looking.run(path, open_writers.writers, self._root, path)
         except ChunkProcessingError:
@@ -142,6 +144,6 @@ class RecordingFiles:
         return await self._reading.run(identity, Source(self._root, path, identity).has_index_first, size)
 
     async def examine(self, path: str, identity: Identity, work: Callable[[Callable[[int, int], bytes]], None]) -> None:
-        """Run ``work(read)`` in a thread on this very file; ``read(offset, count)`` may raise OSError. A file that
-        hangs is given up after two seconds."""
+        """Run ``work(read)`` in a thread on this very file; ``read(offset, count)`` may raise OSError. A hanging file
+        is abandoned after two seconds."""
         await self._reading.glance(identity, Source(self._root, path, identity).examine, work)

@@ -1,4 +1,4 @@
-"""What the system says of a file, its birth time among it."""
+"""A file's stat, including its birth time."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _statx = getattr(_libc, "statx", None)
 
 
 def stat_at(folder: int, name: bytes) -> tuple[int, Snapshot]:
-    """Mode and snapshot of ``name`` in the open folder, or of the open file itself where ``name`` is empty."""
+    """Mode and snapshot of ``name`` in the open folder, or of the open file itself if ``name`` is empty."""
     if _statx is None:
         return _plain_stat_at(folder, name)
     found = _Statx()
@@ -58,7 +58,7 @@ def stat_at(folder: int, name: bytes) -> tuple[int, Snapshot]:
         times = (_nanoseconds(found.modified), _nanoseconds(found.changed))
         return found.mode, Snapshot(Identity(found.inode, birth_ns), found.size, *times)
     error = ctypes.get_errno()
-    if error in (errno.ENOSYS, errno.EPERM):  # old kernels, and sandboxes that do not know the call
+    if error in (errno.ENOSYS, errno.EPERM):  # old kernels, and sandboxes that do not allow the call
         return _plain_stat_at(folder, name)
     raise OSError(error, os.strerror(error))
 

@@ -1,10 +1,10 @@
-"""The memory of the watched folder: what a look at it, whole or at a few paths, finds changed.
+"""The remembered state of the watched folder: finds changes by a look at the whole tree or at a few paths.
 
-Files vanish, mounts vanish too: when the folder itself is away, is empty at once, or is suddenly on another device,
-no file is reported as deleted. The folder is then reported once, and scanned on.
+Files vanish, but mounts vanish, too: if the folder itself is missing, is suddenly empty, or is on another device, no
+file is reported as deleted. The folder is then reported once, and scanning continues.
 
-Recordings are regular files whose name matches a glob. Symbolic links are not followed, neither to files nor to
-folders; what matches a glob and is no recording is reported once.
+Recordings are regular files whose name matches a pattern. Symbolic links are not followed, neither to files nor to
+folders; other things that match a pattern are reported once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..events import StreamEvent, WatcherChangeType
 from ..exceptions import ChunkProcessingError
 from .globs import Globs, pattern_of_a_film
 
-#: Entries of folders that are looked at before their events are published; events that are published at once.
+#: Number of folder entries that are examined before their events are published; also of events published at once.
 BATCH = 500
 #: Size, mtime_ns, ctime_ns, inode.
 Facts = tuple[int, int, int, int]
@@ -32,7 +32,7 @@ _NEVER_SEEN: Facts = (-1, -1, -1, -1)
 
 @dataclass(slots=True)
 class _Seen:
-    """What is remembered of a file, and in which scan it was seen last."""
+    """The remembered facts of a file, and the last scan that found it."""
 
     facts: Facts
     scan: int
@@ -49,18 +49,18 @@ class _Root:
 
 @dataclass(slots=True)
 class Findings:
-    """What one step of looking has found; told in the event loop's thread."""
+    """The result of one step; processed in the event loop's thread."""
 
     events: list[StreamEvent] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     unmatched: list[tuple[str, str]] = field(default_factory=list)
     entries: int = 0
-    missing: bool | None = None  # True: the watched folder went away, False: it is back
-    other_root: bool = False  # notifications still come from a folder that is not there any more
+    missing: bool | None = None  # True: the watched folder is missing, False: it is back
+    other_root: bool = False  # notifications still come from a folder that no longer exists
 
 
 class Tree:
-    """The memory of the watched folder. Blocks: for one thread at a time, which is never the event loop's."""
+    """The remembered state of the watched folder. Blocks: for one thread at a time, never that of the event loop."""
 
     def __init__(
         self,
@@ -78,20 +78,20 @@ class Tree:
         self._stat = stat
         self._hints_of_deletion_are_proof = hints_of_deletion_are_proof
         self._seen: dict[str, _Seen] = {}
-        self._skipped: dict[str, int] = {}  # reported path -> scan that met it last
-        self._unmatched: set[str] = set()  # patterns that were named; capitals are all that makes them many
-        self._unreadable: set[str] = set()  # folders of which this scan knows nothing
+        self._skipped: dict[str, int] = {}  # reported path -> last scan that found it
+        self._unmatched: set[str] = set()  # patterns that were logged; only differences in case make them many
+        self._unreadable: set[str] = set()  # folders that this scan could not read
         self._scan = 0
         self._known_root: _Root | None = None
-        self.missing = False  # the watched folder; nothing counts as deleted
+        self.missing = False  # the watched folder; no file is treated as deleted
 
     @property
     def files(self) -> int:
-        """Recordings that are remembered."""
+        """Number of remembered recordings."""
         return len(self._seen)
 
     def scan(self) -> Iterator[Findings]:
-        """Look at everything, one batch of entries at a time."""
+        """Examine everything, one batch of entries at a time."""
         root = self._look_at_root()
         if root is None or (root.empty and self._seen):
             yield self._folder_is(missing=True)
@@ -102,7 +102,7 @@ class Tree:
             yield self._folder_is(missing=True)
         found = self._folder_is(missing=False)
         if found.missing is False:
-            # Whoever follows a file saw it gone meanwhile: every one of them deserves a look, changed or not.
+            # Processors saw their files missing meanwhile: every one of them deserves a look, changed or not.
             for seen in self._seen.values():
                 seen.facts = _NEVER_SEEN
         found.other_root |= before is not None and (before.device, before.inode) != (root.device, root.inode)
@@ -110,12 +110,12 @@ class Tree:
         self._scan += 1
         self._unreadable.clear()
         yield from self._walk("")
-        if self._look_at_root() == root:  # else it went away meanwhile, and what was not met may be there
+        if self._look_at_root() == root:  # otherwise it vanished meanwhile, and files that were not found may exist
             self._known_root = root
             yield self._end_scan(silently=other_device)
 
     def look_at(self, paths: Iterable[str]) -> Iterator[Findings]:
-        """Look at what notifications named."""
+        """Examine the paths named by notifications."""
         found = Findings()
         gone: set[str] = set()
         folders: list[str] = []
@@ -123,7 +123,7 @@ class Tree:
             try:
                 self._look_at_path(path, found, gone, folders)
             except (OSError, ChunkProcessingError):
-                continue  # the scan meets it too, and reports it
+                continue  # the scan finds it too, and reports it
         yield found
         for folder in folders:
             yield from self._walk(folder)
@@ -150,7 +150,7 @@ class Tree:
             self._skip(path, _kind(mode), found)
 
     def _deletions_count(self) -> bool:
-        """Whether a file that is not there was deleted, rather than gone with its mount."""
+        """Whether a missing file was deleted, rather than unmounted."""
         root, known = self._look_at_root(), self._known_root
         if root is None or known is None or root.device != known.device:
             return False
@@ -171,7 +171,7 @@ class Tree:
         return Findings(missing=missing, other_root=not missing)
 
     def _walk(self, top: str) -> Iterator[Findings]:
-        """Everything below the folder ``top``; the memory that it takes grows with the folders, not the files."""
+        """Everything below the folder ``top``; memory use grows with the folders, not the files."""
         found = Findings()
         waiting = [top]
         while waiting:
@@ -190,7 +190,7 @@ class Tree:
         try:
             fd = os.open(self._root / folder, flags)
         except (FileNotFoundError, NotADirectoryError):
-            return  # gone meanwhile
+            return  # vanished meanwhile
         except OSError as error:
             self._cannot_list(folder, error, found)
             return
@@ -210,7 +210,7 @@ class Tree:
         try:
             self._sort(entry, path, waiting, found)
         except FileNotFoundError:
-            return  # gone meanwhile
+            return  # vanished meanwhile
         except OSError as error:
             self._unreadable.add(path)
             self._skip(path, f"cannot be inspected: {error.strerror}", found)
@@ -247,7 +247,7 @@ class Tree:
         seen.scan = self._scan
 
     def _is_old(self, facts: Facts) -> bool:
-        """Only in the first scan; and what was copied here meanwhile has an old mtime perhaps, but no old ctime."""
+        """Only in the first scan. A file that was copied meanwhile may have an old mtime, but no old ctime."""
         _, mtime_ns, ctime_ns, _ = facts
         first = self._known_root is None
         return first and self._old_ns is not None and mtime_ns < self._old_ns and ctime_ns < self._began_ns
@@ -258,7 +258,7 @@ class Tree:
         self._skipped[path] = self._scan
 
     def _end_scan(self, *, silently: bool) -> Findings:
-        """What this scan did not meet is forgotten, except where it could not look."""
+        """Files that this scan did not find are forgotten, except where it could not look."""
         self._skipped = {path: scan for path, scan in self._skipped.items() if scan == self._scan}
         vanished = [path for path, seen in self._seen.items() if seen.scan != self._scan]
         if self._unreadable:
@@ -271,7 +271,7 @@ class Tree:
         return "" in unreadable or path in unreadable or _is_below(path, unreadable)
 
     def _forget(self, paths: Sequence[str]) -> Findings:
-        """All in one step: between two steps a hint may find one of them again."""
+        """In one step: between two steps a hint may find one of them again."""
         for path in paths:
             del self._seen[path]
         return Findings([StreamEvent(WatcherChangeType.DELETE, path) for path in paths])
@@ -290,7 +290,7 @@ def _is_below(path: str, folders: Collection[str]) -> bool:
 
 
 def _kind(mode: int) -> str:
-    """Why something with a recording's name is none."""
+    """Why something that matches a pattern is not a recording."""
     if modes.S_ISDIR(mode):
         return "a folder; only the files inside it count"
     if modes.S_ISLNK(mode):

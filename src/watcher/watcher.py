@@ -1,9 +1,9 @@
-"""Finds recordings in the watched folder: notifications are hints, a periodic scan is the truth.
+"""Finds recordings in the watched folder: notifications are hints, periodic scans are authoritative.
 
-Notifications (watchfiles) are quick, but they say nothing of their queue's overflow, miss files that are created
-together with their folder, see nothing of what another host writes to a network file system, and end altogether when
-a name is not UTF-8. So a hint only makes the watcher look at a path at once, and every ``scan_seconds`` it looks at
-all of them. Both looks compare with what is remembered of each file, so that one change makes one event.
+Notifications (watchfiles) are fast, but they do not report the overflow of their queue, miss files that are created
+together with their folder, see no changes by another host on a network file system, and stop if a name is not UTF-8. So
+a hint only triggers an immediate look at a path, and every ``scan_seconds`` all paths are examined. Both compare with
+the remembered state of each file, so that one change makes one event.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from .tree import BATCH, Findings, Tree
 
 T = TypeVar("T")
 
-#: Milliseconds: notifications of one file come at most this often.
+#: Minimum interval between notifications of one file, in milliseconds.
 HINT_STEP_MS = 200
 HINT_DEBOUNCE_MS = 400
-#: Milliseconds between two looks when polling is forced: it costs a stat per file each time.
+#: Polling interval in milliseconds; polling costs a stat per file each time.
 POLL_DELAY_MS = 1000
-#: Milliseconds without a notification after which watchfiles tells that it is at work.
+#: Milliseconds without a notification after which watchfiles reports that it is running.
 HINT_QUIET_MS = 1000
-#: Seconds until notifications are tried again; doubled each time up to the longest.
+#: Seconds before notifications are restarted; doubled each time up to the longest.
 FIRST_RESTART_SECONDS = 0.5
 LONGEST_RESTART_SECONDS = 60.0
-#: Paths that wait for a look; more than this and everything is looked at instead.
+#: Maximum number of hinted paths; above it everything is scanned instead.
 HINTS_KEPT = 10_000
-#: Seconds that the end waits for the thread of the notifications.
+#: Seconds that the stop waits for the thread of the notifications.
 STOP_SECONDS = 1.0
-#: A file system that owes an answer for so long is taken for dead.
+#: A file system that does not respond for this long counts as dead.
 SILENT_SECONDS = 30.0
 
 
 class Watcher:
     """Publishes a hint for every recording that appears, changes or vanishes below ``root``.
 
-    ``stat`` says what a path is without following links, None when it is not a regular file inside the tree; it blocks
-    and is called in the watcher's own thread. ``force_polling`` makes watchfiles look by itself instead of waiting for
+    ``stat`` returns the snapshot of a path without following links, None if it is not a regular file inside the tree;
+    it blocks and is called in the watcher's own thread. ``force_polling`` makes watchfiles poll instead of waiting for
     notifications; the scan every ``scan_seconds`` happens in any case.
     """
 
@@ -73,7 +73,7 @@ class Watcher:
         self._scan_seconds = scan_seconds
         self._force_polling = force_polling
         self._emit = emit
-        # A kernel names a deleted file because somebody deleted it; a poller also when the mount is gone.
+        # The kernel reports a file as deleted only if it was; a poller does so also for an unmounted one.
         self._tree = Tree(
             self._root, self._globs, stat, hints_of_deletion_are_proof=not force_polling, old_seconds=old_seconds
         )
@@ -84,10 +84,11 @@ class Watcher:
         self._hints: dict[str, None] = {}
         self._scan_wanted = True
         self._woken = asyncio.Event()
-        self._asked_at: float | None = None  # since then the file system has owed an answer
+        self._asked_at: float | None = None  # since then the file system has not responded
 
     async def ping(self) -> None:
-        """Raise ``OSError`` when the folder is away, or says nothing. Asks nobody: what hangs already is enough."""
+        """Raise ``OSError`` if the folder is missing or does not respond. Makes no system call, which might hang,
+        too."""
         if self._tree.missing:
             raise FileNotFoundError(
                 errno.ENOENT, "it is missing, suddenly empty, or on another device; check that it is mounted"
@@ -96,7 +97,7 @@ class Watcher:
             raise TimeoutError(errno.ETIMEDOUT, "a file or folder in it does not respond; check its file server")
 
     async def run(self, publish: Callable[[StreamEvent], None]) -> None:
-        """Goes on until it is cancelled. The first scan happens at once; files that exist are new to it. Once only."""
+        """Runs until cancelled. The first scan happens at once; existing files are new to it. Call it only once."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._keep_listening(), name="watcher hints")
@@ -156,7 +157,7 @@ class Watcher:
             self._end_session.set()
 
     async def _keep_listening(self) -> None:
-        """Notifications, begun again whenever they end."""
+        """Notifications, restarted whenever they end."""
         loop = asyncio.get_running_loop()
         wait = FIRST_RESTART_SECONDS
         while True:
@@ -183,7 +184,7 @@ class Watcher:
             await asyncio.wait([session], timeout=STOP_SECONDS)
 
     def _pass_on(self, end: threading.Event, loop: asyncio.AbstractEventLoop) -> None:
-        os.scandir(self._root).close()  # says what is wrong with it better than watchfiles does
+        os.scandir(self._root).close()  # raises a more precise error than watchfiles
         try:
             self._pass_on_all(self._notifications(end, lenient=False), loop)
         except PermissionError:  # a folder inside; the scan reports it
@@ -192,7 +193,7 @@ class Watcher:
             raise RuntimeError("notifications ended by themselves")
 
     def _notifications(self, end: threading.Event, *, lenient: bool) -> Generator[set[FileChange], None, None]:
-        """``lenient`` does without the folders that cannot be watched, but says nothing of any other trouble either."""
+        """``lenient`` skips folders that cannot be watched, but reports no other problem either."""
         return watch(
             str(self._root),
             watch_filter=self._wanted,
@@ -214,7 +215,7 @@ class Watcher:
         loop_knows = False
         with closing(notifications):
             for changes in notifications:
-                if not loop_knows:  # what changed before the session began is nobody's hint
+                if not loop_knows:  # changes before the session began have no hint
                     loop.call_soon_threadsafe(self._want_scan)
                     loop_knows = True
                 if changes:
@@ -223,7 +224,7 @@ class Watcher:
                     raise FileNotFoundError("the watched folder was removed")
 
     def _wanted(self, change: Change, path: str) -> bool:
-        """Any name may be a folder when it appears or vanishes."""
+        """Any name may be that of a folder when it appears or vanishes."""
         return change is not Change.modified or self._globs.match(path.removeprefix(self._prefix))
 
     def _hinted(self, paths: Iterable[str]) -> None:
