@@ -1,4 +1,4 @@
-"""Hints that a file deserves a look. A hint alone never decides anything: the file itself does."""
+"""Hints that a file may have changed. A hint alone never decides anything: the file itself does."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ class WatcherChangeType(StrEnum):
     CREATE = "create"
     WRITE = "write"
     DELETE = "delete"
-    IDLE = "idle"  # of the interface; the watcher never says it: when a file is quiet, whoever carries it sees
+    # part of the interface; the watcher never sends it: the stream's processor observes when a file is quiet
+    IDLE = "idle"
 
 
 @dataclass(frozen=True, slots=True)
 class StreamEvent:
     """A hint about one file. ``path`` is relative to the watched folder (see ``recording``).
 
-    ``is_old``: the first scan found it, and it was not changed for longer than new recordings are looked for.
+    ``is_old``: the first scan found it, and it has been unchanged for longer than ``IGNORE_OLDER_THAN``.
     """
 
     change_type: WatcherChangeType

@@ -1,8 +1,8 @@
-"""The errors, sorted by what the caller should do.
+"""The errors, by what the caller should do.
 
-* ``Transient``: the world is not as it should be just now; the same call may succeed later. Wait and repeat.
-* ``Permanent``: repeating cannot help; somebody has to change something. ``hint`` says what.
-* anything else that is raised is a bug.
+* ``Transient``: a temporary failure; the same call may succeed later. Wait and retry.
+* ``Permanent``: retrying cannot help; a change is required. ``hint`` says which.
+* any other exception is a bug.
 
 The four domain errors of the project say *where* it happened; each has a transient and a permanent form.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 
 class StreamProcessorError(Exception):
-    """Root of the project's errors. ``hint`` is a sentence for the operator: what to change."""
+    """Base class of the project's errors. ``hint`` is a sentence for the operator: what to change."""
 
     def __init__(self, message: str, *, operation: str = "", hint: str = "") -> None:
         super().__init__(message)
@@ -20,7 +20,7 @@ class StreamProcessorError(Exception):
 
 
 def described(error: BaseException) -> dict[str, object]:
-    """The fields of a log line that tell an error; its hint says what to change."""
+    """An error as fields of a log line; its hint says what to change."""
     fields: dict[str, object] = {"error": str(error) or type(error).__name__, "error_type": type(error).__name__}
     if isinstance(error, StreamProcessorError) and error.hint:
         fields["hint"] = error.hint
@@ -28,25 +28,25 @@ def described(error: BaseException) -> dict[str, object]:
 
 
 class Transient(StreamProcessorError):
-    """The same call may succeed later. ``misconfigured``: not before somebody changes a setting or a right."""
+    """The same call may succeed later. ``misconfigured``: only after a change of a setting or a permission."""
 
     misconfigured: bool = False
 
 
 class Permanent(StreamProcessorError):
-    """Repeating cannot help."""
+    """Retrying cannot help."""
 
 
 class StreamInitializationError(Permanent):
-    """A stream cannot be begun."""
+    """A stream cannot begin."""
 
 
 class ChunkProcessingError(Transient):
-    """A chunk could not be read from the file; the file may be readable later."""
+    """A chunk could not be read from the file; it may be readable later."""
 
 
 def silent_file(seconds: float, *, more: str = "") -> ChunkProcessingError:
-    """A file has given no byte and no other answer for so long."""
+    """The file did not respond for this long."""
     return ChunkProcessingError(
         f"no response from the file for {seconds:g} s{more}",
         operation="read",
@@ -55,17 +55,17 @@ def silent_file(seconds: float, *, more: str = "") -> ChunkProcessingError:
 
 
 class FileChanged(StreamProcessorError):
-    """The file is no longer the one, or no longer as long, as the caller believed: look at it again, not repeat."""
+    """The file is no longer the one the caller expected, or is shorter: re-examine the file; do not retry the call."""
 
 
 class S3OperationError(StreamProcessorError):
-    """A request to the store did not succeed."""
+    """A request to the store failed."""
 
 
 class S3Unavailable(S3OperationError, Transient):
-    """No answer, a 5xx, throttling, a cut connection, or a refusal that a changed setting can lift.
+    """No answer, a 5xx, throttling, a broken connection, or a refusal that a change of settings can resolve.
 
-    ``code``: S3's error code, empty where no store answered.
+    ``code``: S3's error code, empty if no store answered.
     """
 
     def __init__(
@@ -77,19 +77,19 @@ class S3Unavailable(S3OperationError, Transient):
 
 
 class S3ConnectionCut(S3Unavailable):
-    """The connection ended before an answer; one that was kept open may have been dead for long."""
+    """The connection broke before an answer; a kept-alive one may have been dead for long."""
 
 
 class S3WrongContent(S3Unavailable):
-    """The store computed another checksum than the one that was sent: read the bytes again and send them again."""
+    """The store computed a different checksum than the one sent: read the bytes again and send them again."""
 
 
 class S3NotUnderstood(S3Unavailable):
-    """An answer that nobody here knows. It may pass; its own words are in the message."""
+    """An unknown answer. It may be temporary; the message quotes it."""
 
 
 class S3NotAble(S3Unavailable):
-    """The store does not know something optional in the request. Whoever can do without leaves it out."""
+    """The store does not support an optional part of the request. Callers that can do without it omit it."""
 
 
 class S3Rejected(S3OperationError, Permanent):
@@ -101,35 +101,35 @@ class S3Rejected(S3OperationError, Permanent):
 
 
 class PartNumberRefused(S3OperationError):
-    """The store takes fewer parts than this one's ``number``. ``most``: how many, where it says so."""
+    """The store accepts fewer parts than this one's ``number``. ``most``: the limit, if it is known."""
 
     most: int | None = None
     number: int = 1
 
 
 class PartTooLarge(S3OperationError):
-    """Something on the way takes no body of this size. ``size``: in bytes."""
+    """A server refuses request bodies of this ``size`` in bytes."""
 
     size: int = 0
 
 
 class PartNotTaken(S3OperationError):
-    """The store cannot take this part into this upload; another upload may take it.
+    """The store cannot accept this part in this upload; another upload may accept it.
 
-    Some write parts through to an object as they arrive, and have no way to put other bytes in their place.
+    Some stores write parts through to an object as they arrive, and cannot replace them.
     """
 
 
 class UploadGone(S3OperationError):
-    """The store does not know this upload: completed, aborted or expired. Only the object tells which."""
+    """The store does not know this upload: it was completed, aborted, or has expired. Only the object shows which."""
 
 
 class RedisOperationError(StreamProcessorError):
-    """A command to Redis did not succeed."""
+    """A command to Redis failed."""
 
 
 class RedisUnavailable(RedisOperationError, Transient):
-    """Redis is away, loading, read-only, out of memory or refuses the password."""
+    """Redis is unavailable, loading, read-only, out of memory or refuses the password."""
 
     def __init__(self, message: str, *, operation: str = "", hint: str = "", misconfigured: bool = False) -> None:
         super().__init__(message, operation=operation, hint=hint)
@@ -137,7 +137,7 @@ class RedisUnavailable(RedisOperationError, Transient):
 
 
 class ConfigurationError(StreamProcessorError):
-    """The settings cannot be used. ``problems`` has one sentence for each, all of them."""
+    """The settings are invalid. ``problems`` has one sentence for each problem."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -145,8 +145,8 @@ class ConfigurationError(StreamProcessorError):
 
 
 class SourceMissing(StreamProcessorError):
-    """The recording is gone from its path, and no other path has it."""
+    """The recording is no longer at its path, and at no other path."""
 
 
 class Stopped(Exception):
-    """No error: the stream was asked to stop; its record is where the next start goes on."""
+    """Not an error: the stream was asked to stop; its checkpoint is where the next start resumes."""

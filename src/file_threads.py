@@ -1,15 +1,15 @@
-"""Threads for calls into files, none of which can be stopped and some of which never come back.
+"""Threads for system calls on files, which cannot be cancelled and may never return.
 
-A file on a dead share, on a dying disk or in FUSE may hang for ever, and takes the thread that reads it along. So that
-no other file waits for that:
+A file on a dead share, on a dying disk or in FUSE may hang indefinitely, together with the thread that reads it. To
+keep other files unaffected:
 
-* A call that gets no answer for ``_BESIDE_SECONDS`` no longer counts as one of those that run at once: another thread
-  takes its place; while others wait some do so sooner. At most ``_MOST_BESIDE`` calls go on like that; if more hang,
-  the rest keep their places.
-* Whoever waits for a call that gets no answer for ``silent_seconds`` gets ``ChunkProcessingError``. The call itself
-  ends with the next answer, if there is one.
-* A file that hangs takes no further thread: a new call for it waits until the first one has come back or was given up,
-  and after that is refused at once.
+* A call without a response for ``_BESIDE_SECONDS`` no longer counts as one of the concurrent ones: another thread takes
+  its place; while others wait, some do so sooner. At most ``_MOST_BESIDE`` calls continue like that; if more hang, the
+  rest keep their places.
+* The caller of a call without a response for ``silent_seconds`` gets ``ChunkProcessingError``. The call itself ends
+  with the next response, if there is one.
+* A hanging file uses no further thread: a new call for it waits until the first one has returned or was abandoned, and
+  is then refused at once.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from .exceptions import ChunkProcessingError, silent_file
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: No byte, and no other answer, for so long: whoever waits for it does something else.
+#: Without a byte or other response for this long, the caller gives up.
 SILENT_SECONDS = 30.0
 _BESIDE_SECONDS = 2.0
-#: While no place is free a part of this is enough; for so many at a time, as a disk that is only slow is not to be read
-#: by all threads at once.
+#: If no place is free this fraction suffices; for a limited number at a time, because a disk that is only slow must not
+#: be read by all threads at once.
 _EARLY = 1 / 4
 _MOST_EARLY = 16
-#: Threads beyond the usual number. A container may have a limit of 256 in all.
+#: Threads in addition to the usual number. A container may have a limit of 256 in total.
 _MOST_BESIDE = 64
 
 _of_thread = threading.local()
 
 
 def answered() -> None:
-    """Called in a thread after each call of the operating system. Raises OSError when nobody waits any more."""
+    """Called in a thread after each system call. Raises OSError if no caller waits any longer."""
     call: _Call | None = getattr(_of_thread, "call", None)
     if call is not None:
         call.heard_at = time.monotonic()
@@ -64,20 +64,20 @@ def reader(descriptor: int) -> Callable[[int, int], bytes]:
     return read
 
 
-#: Descriptors of open files that nobody uses any more.
+#: Descriptors of open files that are no longer used.
 _unclosed: deque[int] = deque()
 
 
 def _close_all() -> None:
-    """In a thread. One that hangs keeps no other open: each has had a thread begun for it."""
+    """Runs in a thread. A close that hangs keeps no other file open: each gets a thread of its own."""
     while _unclosed:
-        with suppress(IndexError, OSError):  # another thread was faster; the last write to a share that failed
+        with suppress(IndexError, OSError):  # another thread was faster; or the last write to a share failed
             os.close(_unclosed.popleft())
 
 
 class OpenFile:
-    """A descriptor that several threads use. It is closed when all have let go of it, in a thread of its own: closing a
-    file may hang, too (FUSE). Whoever makes the object lets go of it once."""
+    """A descriptor that several threads use. It is closed when all have released it, in a thread of its own: closing a
+    file may hang, too (FUSE). The creator of the object releases it once."""
 
     def __init__(self) -> None:
         self._users = 1
@@ -85,7 +85,7 @@ class OpenFile:
         self._lock = threading.Lock()
 
     def is_here(self, descriptor: int) -> None:
-        """The file has been opened, perhaps when nobody wanted it any more."""
+        """The file has been opened, perhaps after its callers have given up."""
         with self._lock:
             self._descriptor = descriptor
             is_wanted = self._users > 0
@@ -94,7 +94,7 @@ class OpenFile:
 
     @contextmanager
     def used(self) -> Iterator[int]:
-        """The descriptor, which stays open inside. Raises OSError when it is closed already."""
+        """The descriptor, which stays open inside. Raises OSError if it is closed already."""
         with self._lock:
             if self._users == 0 or self._descriptor is None:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
@@ -115,7 +115,7 @@ class OpenFile:
 
 
 class Caller(Protocol):
-    """Whoever calls learns how his call goes on."""
+    """Receives the progress of the caller's call."""
 
     @property
     def make_room(self) -> Callable[[], None]: ...
@@ -124,10 +124,10 @@ class Caller(Protocol):
 
 
 class FileThreads:
-    """``count`` calls at once, each for one file; the threads are called ``name``. Belongs to one event loop.
+    """``count`` concurrent calls, each for one file; the threads are called ``name``. Belongs to one event loop.
 
-    ``caller`` is asked at each call who calls: he is told of each answer that the call gets, and makes room for others
-    when it gets none.
+    ``caller`` returns the object to notify of a call: it is told of each response, and makes room for others if there
+    is none.
     """
 
     def __init__(
@@ -151,21 +151,21 @@ class FileThreads:
         self._closed = False
 
     def close(self) -> None:
-        """Begin nothing any more. A thread that hangs is not waited for, not even by the end of the process."""
+        """Accept no more calls. Does not wait for a hanging thread, and neither does the end of the process."""
         self._closed = True
         for _ in range(self._threads):
             self._todo.put(None)
         self._threads = 0
 
     async def run(self, file: Hashable, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What ``work`` gives, in a thread. Raises ``ChunkProcessingError`` when the file does not answer.
+        """The result of ``work``, in a thread. Raises ``ChunkProcessingError`` if the file does not respond.
 
-        Cancelled while the work runs, it goes on until the file answers, and its result is dropped.
+        If cancelled while the work runs, it continues until the file responds, and its result is dropped.
         """
         return await self._run(file, partial(work, *args, **kwargs), self._silent_seconds)
 
     async def glance(self, file: Hashable, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same for what is not worth waiting for: a file that hangs is given up after ``_BESIDE_SECONDS``."""
+        """The same for optional work: a hanging file is abandoned after ``_BESIDE_SECONDS``."""
         return await self._run(file, partial(work, *args, **kwargs), self._beside_seconds)
 
     async def _run(self, file: Hashable, work: Callable[[], T], patience: float) -> T:
@@ -189,7 +189,8 @@ class FileThreads:
             call.is_wanted = False
 
     def _have_a_thread(self) -> None:
-        """One for the next call. Raises ``ChunkProcessingError`` when the system gives none: then there is no call."""
+        """Start one for the next call. Raises ``ChunkProcessingError`` if the system allows none: then there is no
+        call."""
         if len(self._running) < self._threads:
             return
         try:
@@ -217,7 +218,7 @@ class FileThreads:
                     await longest.came_back.wait()
 
     def _look(self) -> None:
-        """Now and then, while any call runs; on a good disk none is there for longer than one look."""
+        """Runs periodically while any call runs; on a good disk no call is there for two rounds."""
         now = asyncio.get_running_loop().time()
         early = sum(call.is_beside and call.silence() < self._beside_seconds for call in self._running)
         for call in self._running:
@@ -239,7 +240,7 @@ class FileThreads:
             self._looking = asyncio.get_running_loop().call_later(self._beside_seconds * _EARLY / 2, self._look)
 
     def _goes_beside(self, call: _Call) -> None:
-        """Another may have its place."""
+        """Another call may have its place."""
         if self._many_beside < _MOST_BESIDE:
             call.is_beside = True
             self._many_beside += 1
@@ -247,7 +248,7 @@ class FileThreads:
             self._places.release()
 
     def _tell_end(self, loop: asyncio.AbstractEventLoop, call: _Call) -> None:
-        """In the call's thread."""
+        """Runs in the call's thread."""
         with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(self._end, call)
 
@@ -263,13 +264,13 @@ class FileThreads:
         others.discard(call)
         if not others:
             del self._beside[call.file]
-        if self._threads:  # the one that took its place is one too many now
+        if self._threads:  # there is one thread too many now: the one that took its place
             self._threads -= 1
             self._todo.put(None)
 
 
 class _Call:
-    """One call. ``heard_at`` is written by its thread, ``is_wanted`` by the event loop's."""
+    """One call. ``heard_at`` is written by its thread, ``is_wanted`` by that of the event loop."""
 
     def __init__(
         self,
@@ -294,11 +295,11 @@ class _Call:
         self._error: BaseException | None = None
 
     def silence(self) -> float:
-        """Seconds since something came."""
+        """Seconds since the last response."""
         return time.monotonic() - self.heard_at
 
     def run(self) -> None:
-        """In a thread."""
+        """Runs in a thread."""
         _of_thread.call = self
         self._result, self._error = _attempt(self._work)
         _of_thread.call = None
@@ -306,7 +307,7 @@ class _Call:
         self._when_over(self)
 
     def tell(self) -> None:
-        """In the event loop's thread: hand over what came of it."""
+        """Runs in the event loop's thread: delivers the result."""
         if self.outcome.done():
             return
         if self._error is not None:
@@ -316,8 +317,8 @@ class _Call:
 
 
 def _attempt(work: Callable[[], object]) -> tuple[object, BaseException | None]:
-    """A frame of its own, so that the error's traceback leads neither to the call nor to its outcome: such a circle
-    would keep memory until the next collection."""
+    """A frame of its own, so that the error's traceback references neither the call nor its result: such a cycle would
+    keep memory until the next collection."""
     try:
         answered()
         return work(), None

@@ -1,8 +1,8 @@
-"""How events become log lines: a line stays a line, and no secret is ever in one.
+"""Turns events into log lines: each event is exactly one line, without secrets.
 
-Everything that is logged, by structlog or by the standard library, takes one road to standard output: for people in
-development, one JSON object a line in production. On that road secrets are masked and whatever could break a line
-or drive a terminal is escaped, so that a file's name can do neither.
+All logging, by structlog or by the standard library, goes to standard output in the same way: human-readable in
+development, one JSON object per line in production. Secrets are masked, and characters that could break a line or
+control a terminal are escaped, so that a file's name can do neither.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 MASK = "***"
-#: The fields that come first, in this order; the others follow as they were given.
+#: The fields that come first, in this order; the others follow in the given order.
 _FIRST = ("timestamp", "level", "logger_name", "event", "stream_id", "file_path")
 _TEXTS = {"exception", "stack"}
 
 _TELLTALE = r"secret|passw|token|authorization|credential|signature|api_?key|private_?key"
 _SECRET_KEY = re.compile(_TELLTALE, re.IGNORECASE)
-# Every repetition before the telltale part has a bound: a text of one long word must not hold the event loop.
+# Every repetition before the telltale part is bounded: a text of one long word must not block the event loop.
 _NAMED_SECRET = re.compile(
     rf"""((?:{_TELLTALE})[\w-]{{0,64}}["']?\s{{0,8}}[=:]\s{{0,8}}["']?)(?:(?:basic|bearer)\s+)?[^\s"'&,;{{}}()]+""",
     re.IGNORECASE,
 )
 _USER_INFO = re.compile(r"""([a-z][a-z0-9+.-]{0,20}://)[^\s/?#"'<>]*@""", re.IGNORECASE)
-#: Shorter secrets are only masked where they stand alone: "a" would make every line unreadable.
+#: Shorter secrets are only masked as whole words: "a" would make every line unreadable.
 _LONG_ENOUGH = 6
 _DEEPEST = 6
-#: Secrets and tokens that come while the daemon runs are forgotten when so many newer ones have come.
+#: Maximum number of secrets and tokens learnt at run time; the oldest is dropped.
 _LEARNT_AT_MOST = 16
 
-#: Control characters, line separators, marks that turn the reading direction, and bytes that are not UTF-8.
+#: Control characters, line separators, marks that change the text direction, and bytes that are not UTF-8.
 _UNSAFE_BUT_ASCII = r"\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
 _UNSAFE_IN_JSON = re.compile(f"[{_UNSAFE_BUT_ASCII}]")
 _UNSAFE_ON_CONSOLE = re.compile(f"[\x00-\x1f{_UNSAFE_BUT_ASCII}]")
 
 
 def configure_logging(app_env: str, level: str, secrets: Sequence[str] = (), *, stream: TextIO | None = None) -> None:
-    """Send every log line to ``stream`` (standard output); a second call takes the place of the first.
+    """Send every log line to ``stream`` (standard output); a second call replaces the first.
 
-    ``app_env`` is development or production, ``level`` the least important level of the project's own lines; those
-    of libraries begin at WARNING. ``secrets`` are texts that must never appear.
+    ``app_env`` is development or production, ``level`` the minimum level of the project's own lines; for libraries it
+    is WARNING. ``secrets`` are texts that must never appear.
     """
     global _current
     _current = Redactor(secrets)
@@ -84,7 +84,7 @@ def configure_logging(app_env: str, level: str, secrets: Sequence[str] = (), *, 
 
 
 def mask(secret: str) -> None:
-    """Let no line show ``secret`` from now on."""
+    """Mask ``secret`` in all lines from now on."""
     _current.learn(secret)
 
 
@@ -99,7 +99,8 @@ def _install(handler: logging.Handler, level: str) -> None:
 
 
 class _Lines(logging.StreamHandler[TextIO]):
-    """Writes lines; characters that the stream cannot encode are escaped, and trouble with one line stays its own."""
+    """Writes lines; characters that the stream cannot encode are escaped, and an error with one line affects no
+    other."""
 
     def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
         super().__init__(stream)
@@ -110,7 +111,7 @@ class _Lines(logging.StreamHandler[TextIO]):
         return super().format(record).encode(encoding, "backslashreplace").decode(encoding)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Say that a line was lost. The standard library would print its arguments, secrets included."""
+        """Report that a line was lost. The standard library would print its arguments, including secrets."""
         lost = {
             "timestamp": datetime.now(UTC).isoformat(),
             "level": "error",
@@ -118,7 +119,7 @@ class _Lines(logging.StreamHandler[TextIO]):
             "event": "log_line_lost",
             "error_type": type(sys.exc_info()[1]).__name__,
         }
-        with contextlib.suppress(OSError, ValueError):  # nobody reads any more: there is nowhere left to say it
+        with contextlib.suppress(OSError, ValueError):  # the reader is gone: there is nowhere left to report it
             self.stream.write(json.dumps(lost) + "\n")
             self.flush()
 
@@ -151,9 +152,9 @@ def _escape_for_json(text: str) -> str:
 
 
 def _console_lines(stream: TextIO) -> Iterable[Processor]:
-    """Values are shown as Python writes them, which escapes them; names, the event and tracebacks are not.
+    """Values are shown in Python notation, which escapes them; names, the event and tracebacks are not.
 
-    A traceback's lines are indented, so that none inside an error's text can pass for a line of the log.
+    A traceback's lines are indented, so that no line inside an error's text looks like a line of the log.
     """
 
     def safe(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -173,13 +174,13 @@ def _escape_for_console(text: str) -> str:
 
 def _escaped(match: re.Match[str]) -> str:
     code = ord(match.group())
-    if 0xDC80 <= code <= 0xDCFF:  # a byte of a name that is not UTF-8, as os.fsdecode gives it
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a name that is not UTF-8, as returned by os.fsdecode
         return f"\\x{code - 0xDC00:02x}"
     return match.group().encode("unicode_escape").decode()
 
 
 class Redactor:
-    """Masks secrets in an event: by the name of a field, by their shape in a text, and those that are known."""
+    """Masks secrets in an event: by the name of a field, by their form in a text, and known secrets."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._learnt: deque[tuple[str, ...]] = deque(maxlen=_LEARNT_AT_MOST)
@@ -190,7 +191,7 @@ class Redactor:
         self._known = re.compile("|".join(patterns)) if patterns else None
 
     def learn(self, secret: str) -> None:
-        """One more text that must never appear; of those that were learnt the newest are remembered."""
+        """One more text that must never appear; the newest of those learnt are remembered."""
         if all(secret not in forms for forms in self._learnt):
             self._learnt.append(tuple(_forms(secret)))
 
@@ -213,7 +214,7 @@ _current = Redactor(())
 
 
 def _forms(secret: str) -> set[str]:
-    """How a secret looks in an address, in JSON and in Python's own way of writing."""
+    """The forms of a secret in a URL, in JSON and in Python notation."""
     return {secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
 
 
@@ -224,7 +225,7 @@ def _names_a_secret(name: str) -> bool:
 def _changed(
     value: Any, text: Callable[[str], str], hidden: Callable[[str], bool], name: str = "", depth: int = 0
 ) -> Any:
-    """The same value with every text in it changed and hidden names masked; what JSON does not know becomes text."""
+    """The same value with every text in it changed and secret names masked; types that JSON lacks become text."""
     if value is None or isinstance(value, bool):
         return value
     if hidden(name):

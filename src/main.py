@@ -1,7 +1,7 @@
-"""The daemon: reads the settings, builds everything, runs until it is asked to stop.
+"""The daemon: reads the settings, builds all objects, and runs until it is asked to stop.
 
-``python -m src.main``, or ``python src/main.py``. Exit code 0 after a stop, 2 for settings or options that cannot be
-used, 1 when the daemon cannot go on, 70 when its event loop hung.
+``python -m src.main``, or ``python src/main.py``. Exit code 0 after a stop, 2 for invalid settings or options, 1 when
+the daemon cannot continue, 70 when its event loop hung.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 if not __package__:
-    # "python src/main.py": Python then looks for modules in src itself, where nothing can be imported relatively.
+    # "python src/main.py": Python then looks for modules in src itself, where relative imports do not work.
     sys.path[:] = [place for place in sys.path if Path(place or ".").resolve() != Path(__file__).resolve().parent]
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     __package__ = "src"
@@ -52,16 +52,17 @@ from .trying_out import Place, say_where_all_is, start_what_is_missing
 from .watcher import Globs, RecordingFiles, Watcher, identity_of
 
 _EXPIRE_SECONDS = 15.0
-#: How old the answer whether all is there may grow while nobody asks.
+#: Interval of readiness checks while no client requests them.
 _LOOK_SECONDS = 15.0
 _REFUSED_SECONDS = 60.0
-_TIDY_SECONDS = 960.0  # longer than a probe that nobody has noted is left alone
+_TIDY_SECONDS = 960.0  # longer than a probe without a note is left alone
 _TIMES_ASKED_FOR_RULES = 10
-#: A rule of the bucket that aborts uploads sooner takes long recordings, and those that wait for an outage to end.
+#: A lifecycle rule of the bucket that aborts uploads sooner affects long recordings, and those that wait for the end of
+#: an outage.
 _ENOUGH_DAYS = 7
-#: A process that has said its last word ends within so many seconds, whatever hangs.
+#: Time limit for the end of the process after its last log line, whatever hangs.
 _LAST_SECONDS = 5.0
-#: A chunk above this is sent from the file in sections, so that one part never takes a slot's whole memory.
+#: A larger chunk is sent from the file in sections, so that one part never takes a turn's whole memory.
 _LARGEST_IN_MEMORY = 64 * 1024 * 1024
 
 
@@ -84,7 +85,7 @@ invalid settings or options, 70 when its event loop hung."""
 
 
 def _read_command_line(arguments: Sequence[str]) -> None:
-    """Answer ``--help`` and ``--version``, and refuse all else; each of them ends the process."""
+    """Answer ``--help`` and ``--version``, and refuse all other arguments; each of them ends the process."""
     parser = argparse.ArgumentParser(
         prog="cefmp4" if __package__ == "cefmp4" else f"python -m {__package__}.main",
         description=_DESCRIPTION,
@@ -96,9 +97,9 @@ def _read_command_line(arguments: Sequence[str]) -> None:
 
 
 def main(arguments: Sequence[str] = ()) -> int:
-    """Run the daemon; the process's exit code. ``arguments``: the command line without the program's name."""
+    """Run the daemon; returns the process's exit code. ``arguments``: the command line without the program's name."""
     _read_command_line(arguments)
-    for number in (signal.SIGUSR1, signal.SIGUSR2):  # before anything else: they may come at any time
+    for number in (signal.SIGUSR1, signal.SIGUSR2):  # before anything else: they may arrive at any time
         signal.signal(number, signal.SIG_IGN)
     try:
         loaded = load_settings(os.environ, Path(".env"))
@@ -147,17 +148,17 @@ async def _run(loaded: Loaded) -> None:
 
 
 def _end_whatever_hangs(code: int) -> None:
-    """The interpreter waits for all threads at its end; one that looks into a dead file system may never come back."""
+    """At exit the interpreter waits for all threads; one that uses a dead file system may never return."""
     end = threading.Timer(_LAST_SECONDS, os._exit, [code])
     end.daemon = True
     end.start()
 
 
 def _listen_to_signals(stop: asyncio.Event) -> None:
-    """The first signal asks for an orderly stop, the second ends the process at once.
+    """The first signal asks for a graceful stop, the second ends the process at once.
 
-    SIGHUP asks for the stop too, and is never the second: a terminal that closes sends two. Where it is ignored at the
-    start (nohup) it stays so. SIGUSR1 and SIGUSR2, which would end the process, mean nothing.
+    SIGHUP also asks for a stop, and never counts as the second: a terminal that closes sends two. If it is ignored at
+    the start (nohup) it stays ignored. SIGUSR1 and SIGUSR2, which would end the process, are ignored.
     """
 
     def on_signal() -> None:
@@ -169,12 +170,12 @@ def _listen_to_signals(stop: asyncio.Event) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        # Not the loop's: its handlers go when it is closed, and then the second one would kill.
+        # Not the loop's: its handlers are removed when it is closed, and then the second one would kill.
         signal.signal(signal.SIGHUP, lambda *_: _ask_for_stop(loop, stop))
 
 
 def _ask_for_stop(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    with suppress(RuntimeError):  # the loop is closed: all is stopped
+    with suppress(RuntimeError):  # the loop is closed: everything has stopped
         loop.call_soon_threadsafe(stop.set)
 
 
@@ -186,7 +187,7 @@ async def _serve_until(
     store = await stack.enter_async_context(_store(settings, stop, RedisProbeNotes(checkpoints.beside), metrics))
     recordings = await stack.enter_async_context(_recordings(settings))
     slots = FairSlots(settings.max_concurrent_streams)
-    # A policy each: the return of the one service is no news of the other.
+    # A policy for each service: the recovery of one says nothing about the other.
     asked = PatientStore(store, slots, policy=RetryPolicy(stopping=stop), emit=metrics.emit)
     prober = _prober(settings)
     world = World(
@@ -251,7 +252,7 @@ def _prober(settings: Settings) -> Ffprobe:
 
 
 def _freeze_what_is_built() -> None:
-    """It stays for ever: a full collection would walk through it for 60 ms on the event loop."""
+    """These objects live until the end: a full collection would visit them for 60 ms on the event loop."""
     gc.collect()
     gc.freeze()
 
@@ -278,7 +279,7 @@ def _tell_of_the_start(settings: Settings, notices: Sequence[str], ffprobe: str 
 
 
 async def _once(work: Callable[[], Awaitable[object]], metrics: Metrics) -> None:
-    """Do what is to be done once at start; a refusal is told, and it is tried again until somebody mends it."""
+    """Work to be done once at start; a refusal is logged, and retried until its cause is fixed."""
     with suppress(Stopped):
         while True:
             try:
@@ -306,7 +307,7 @@ async def _prepare(store: S3Client, asked: PatientStore, metrics: Metrics) -> No
 
 
 async def _tell_when_uploads_expire(store: S3Client, metrics: Metrics) -> None:
-    """Asked a few times: a store that has no rules may say so in words that nobody knows."""
+    """Retried a few times: a store without rules may answer with an unknown error."""
     for _ in range(_TIMES_ASKED_FOR_RULES):
         try:
             days = await store.days_of_an_upload()
@@ -325,7 +326,8 @@ async def _expire(metrics: Metrics) -> None:
 
 
 async def _look(readiness: Readiness, metrics: Metrics) -> None:
-    """Metric and log are true also when nobody asks the page. A bug in a check is told; recordings go on."""
+    """Keeps metrics and log up to date while no client requests the page. A bug in a check is logged; recordings
+    continue."""
     while True:
         try:
             await readiness.answer(not_older_than=_LOOK_SECONDS / 2)
@@ -427,7 +429,7 @@ def _store_settings(settings: Settings) -> StoreSettings:
         equal_parts=Choice(settings.s3_equal_parts),
         max_parts=settings.s3_max_parts,
         payload_signing=Choice(settings.s3_payload_signing),
-        # Above what turns need: small requests that hang, and completions, keep theirs for long.
+        # In addition to those for turns: small requests that hang, and completions, keep theirs for long.
         connections=settings.max_concurrent_streams * settings.parts_in_flight + 1_000,
     )
 

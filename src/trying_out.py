@@ -1,7 +1,7 @@
-"""Trying the daemon out: the services that its settings do not name are started beside it, and end with it.
+"""Trial mode: services that the settings do not define are started beside the daemon, and end with it.
 
-Beside ``main``, and with the same right to know the settings: what an embedded service is reached by becomes settings,
-so that everything else is built as it is in earnest.
+Only this module and ``main`` read settings: the addresses of the embedded services become settings, so that everything
+else is built as usual.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The settings, with the embedded services in them, and what to tell the user about these."""
+    """The settings, including the embedded services, and what to print about them."""
 
     settings: Settings
     copies: str
@@ -28,7 +28,7 @@ class Place:
 
 
 async def start_what_is_missing(settings: Settings, stack: AsyncExitStack) -> Place:
-    """Start what the settings do not name, when asked to; the settings then name it."""
+    """Start services that are not set, if enabled; the resulting settings contain them."""
     place = Place(settings, copies=_where_copies_are(settings), browse=None)
     if settings.embedded_services != "auto":
         return place
@@ -50,7 +50,7 @@ def _where_copies_are(settings: Settings) -> str:
 async def _embed_s3(place: Place, data: Path, stack: AsyncExitStack) -> tuple[Place, bool]:
     s3 = await stack.enter_async_context(embedded_s3(data, versitygw=find_versitygw(_CHECKOUT)))
     settings = place.settings
-    # Built anew rather than copied, so that the secret becomes a secret.
+    # Built again rather than copied, so that the secret becomes a secret.
     given = {name: getattr(settings, name) for name in settings.model_fields_set}
     given |= {
         "s3_endpoint_url": s3.endpoint_url,
@@ -67,7 +67,7 @@ async def _embed_s3(place: Place, data: Path, stack: AsyncExitStack) -> tuple[Pl
 
 
 def say_where_all_is(place: Place, port: int) -> None:
-    """The lines that somebody who tries the daemon out needs; the log says the same to everybody else."""
+    """Print the lines that a trial user needs; the log has the same information."""
     settings = place.settings
     if settings.embedded_services != "auto":
         return

@@ -1,8 +1,8 @@
-"""What the structure of a media file proves, read from its own boxes: one module a format.
+"""What the structure of a media file proves, from its boxes: one module per format.
 
-Pure and low, because three rooms need it: the one that reads files (does the structure prove the end?), the one that
-describes a film (how long is it?), and the one that measures what is at risk (which clock does it carry?). Bytes come
-in by a function that reads a range; no file is opened here.
+Pure, and independent of other packages, because three of them need it: reading files (does the structure prove the
+end?), describing media (duration), and at-risk metrics (the media's clock). A function that reads a range is passed in;
+no file is opened here.
 """
 
 from . import boxes

@@ -1,24 +1,23 @@
-"""Whether the structure of an MP4 file proves that its recording is over.
+"""Whether the structure of an MP4 file proves that its recording has ended.
 
-A recorder that is still at work shows itself here: the size of its last box is 0 or points elsewhere until it is
-closed, and an ordinary file gets its index (``moov``) last. A fragmented file looks complete after every fragment, so
-only the random-access index that its writer appends at the close (``mfra``) proves anything there. ISO/IEC 14496-12,
-sections 4.2, 8.8.1 and 8.8.9.
+An unfinished file is recognisable: the size of its last box is 0 or wrong until it is closed, and an ordinary file gets
+its index (``moov``) last. A fragmented file looks complete after every fragment, so only the random-access index that
+its writer appends at the end (``mfra``) is a proof. ISO/IEC 14496-12, sections 4.2, 8.8.1 and 8.8.9.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-_HEADER = 16  # size, type, and the 64-bit size where there is one
-_MOST_BOXES = 1_000_000  # ten days of fragments a second; more is no recording
-_MOST_TRACKS = 10_000  # boxes directly inside an index; more is no recording
+_HEADER = 16  # size, type, and the 64-bit size if there is one
+_MOST_BOXES = 1_000_000  # ten days with a fragment per second; more is not a recording
+_MOST_TRACKS = 10_000  # boxes directly inside an index; more is not a recording
 
 
 def is_whole(read: Callable[[int, int], bytes], size: int) -> bool:
-    """Whether a file of ``size`` bytes proves its end. ``read(offset, count)`` gives at most ``count`` bytes.
+    """Whether a file of ``size`` bytes proves its end. ``read(offset, count)`` returns at most ``count`` bytes.
 
-    Its top-level boxes end where the file does, it has an index, and, where it is fragmented, ``mfra`` comes last.
+    Its top-level boxes end exactly at the end of the file, it has an index, and, if it is fragmented, ``mfra`` is last.
     """
     offset, has_index, is_fragmented, last = 0, False, False, b""
     for _ in range(_MOST_BOXES):
@@ -38,7 +37,7 @@ def is_whole(read: Callable[[int, int], bytes], size: int) -> bool:
 
 
 def _announces_fragments(read: Callable[[int, int], bytes], begin: int, end: int) -> bool:
-    """Whether a ``moov`` with this content has an ``mvex``. One that cannot be walked counts as if it had: no proof."""
+    """Whether a ``moov`` with this content has an ``mvex``. An unreadable one counts as if it had: no proof."""
     offset = begin
     for _ in range(_MOST_TRACKS):
         if offset == end:
@@ -51,7 +50,7 @@ def _announces_fragments(read: Callable[[int, int], bytes], begin: int, end: int
 
 
 def has_index_first(read: Callable[[int, int], bytes], size: int) -> bool:
-    """Whether ``moov`` stands before the first ``mdat``: so it does once a recorder has written its file anew."""
+    """Whether ``moov`` precedes the first ``mdat``, as in a file that the recorder has rewritten."""
     offset = 0
     for _ in range(_MOST_BOXES):
         length, kind = header(read(offset, _HEADER))
@@ -64,7 +63,7 @@ def has_index_first(read: Callable[[int, int], bytes], size: int) -> bool:
 
 
 def header(data: bytes) -> tuple[int | None, bytes]:
-    """Length and type of the box that begins here; None where the length is missing or means "to the end"."""
+    """Length and type of the box that begins here; None if the length is missing or means "to the end"."""
     short, kind = int.from_bytes(data[:4], "big"), data[4:8]
     if len(data) < 8 or (not kind.isalnum() and not kind.strip().isalnum()):
         return None, kind

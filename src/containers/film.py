@@ -1,12 +1,12 @@
-"""What the boxes of a finished MP4 say of its film: the second witness beside ffprobe.
+"""The media properties in the boxes of a finished MP4: a second source besides ffprobe.
 
-A recorder may leave durations unknown, begin its clock at any hour, write one recording behind another, or end in the
-middle. ffprobe then repeats what a header claims. Here the samples are counted instead: their durations are summed per
-track (``stts``, and ``trun`` in fragments), edits are applied, and a track whose boxes contradict each other is of
-unknown length. ISO/IEC 14496-12, sections 8.3, 8.4, 8.6, 8.7 and 8.8; QuickTime File Format for ``stsd``.
+A recorder may leave durations unknown, start its clock at any hour, write several recordings one after the other, or
+stop in the middle. ffprobe then repeats what a header claims. Here the samples are counted instead: their durations are
+summed per track (``stts``, and ``trun`` in fragments), edits are applied, and a track whose boxes contradict each other
+has an unknown length. ISO/IEC 14496-12, sections 8.3, 8.4, 8.6, 8.7 and 8.8; QuickTime File Format for ``stsd``.
 
-Tables are read in pieces and everything is bounded, so that a hostile file costs little memory and time. Pure but for
-``read``, which gives at most as many bytes as asked for at an offset.
+Tables are read in pieces and everything is bounded, so that a malicious file costs little memory and time. Pure except
+for ``read``, which returns up to the requested number of bytes at an offset.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from .boxes import header
 from .fragments import LARGEST_INDEX, Read, fragments_of, tracks_in_fragments
 
 _HEADER = 16
-_MOST_BOXES = 400_000  # two days of fragments a second, with their media
+_MOST_BOXES = 400_000  # two days with a fragment per second, with their media
 _MOST_CHILDREN = 10_000
 _MOST_TABLE_BYTES = 64 << 20
 _PIECE = 1 << 16
 _NEARLY_ALL = 0.9  # of a track's samples, for a constant frame rate
 _MOST_DURATIONS = 1_000  # different ones that are counted
-_LONGEST_DELAY = 1.0  # seconds that an encoder delays its first sample
-_LONGEST_SAMPLE = 3600.0  # seconds; more is garbage
+_LONGEST_DELAY = 1.0  # seconds by which an encoder delays its first sample
+_LONGEST_SAMPLE = 3600.0  # seconds; more is invalid
 _LONGEST_SECONDS = 100 * 366 * 86_400.0
-#: Two counts of the same track may differ by the last sample's duration, which some recorders guess.
+#: Two durations of the same track may differ by that of the last sample, which some recorders guess.
 _TOLERANCE_SECONDS, _TOLERANCE_RATIO = 0.5, 0.01
 
 Span = tuple[int, int]
@@ -38,7 +38,7 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One track as its boxes describe it. ``seconds`` is its length when played, without its start offset ``starts``;
+    """One track as described by its boxes. ``seconds`` is its playing time, without its start offset ``starts``;
     ``media_seconds`` is that of all its samples. None: unknown, or the boxes contradict each other."""
 
     number: int
@@ -46,8 +46,8 @@ class Track:
     starts: float = 0.0
     seconds: float | None = None
     media_seconds: float | None = None
-    ends: float = 0.0  # on its own clock, gaps included
-    is_of_unknown_length: bool = False  # its header says so
+    ends: float = 0.0  # on its own clock, including gaps
+    is_of_unknown_length: bool = False  # according to its header
     samples: int = 0
     usual: Mapping[float, int] = field(default_factory=dict)  # samples by their duration in seconds
     width: int | None = None
@@ -57,9 +57,9 @@ class Track:
 
     @property
     def frame_rate(self) -> float | None:
-        """Samples a second; one sample is a picture and has none.
+        """Samples per second; a single sample is a still picture and has none.
 
-        A constant rate is taken from the samples that agree, because recorders only guess how long the last one lasts.
+        A constant rate is taken from the samples that agree, because recorders only guess the duration of the last one.
         """
         if self.samples < 2 or not self.media_seconds:
             return None
@@ -71,19 +71,19 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """The tracks by number; ``seconds``: how long the film is; ``runs``: recordings, one behind the other."""
+    """The tracks by number; ``seconds``: duration; ``runs``: recordings, one after the other."""
 
     seconds: float | None
     tracks: Mapping[int, Track]
     is_fragmented: bool
     runs: int = 1
-    is_irregular: bool = False  # the clock of its fragments jumps, or the last one is cut
+    is_irregular: bool = False  # the clock of its fragments jumps, or the last one is truncated
     remarks: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class _Found:
-    """What a walk over the file has gathered so far."""
+    """The results of reading the file so far."""
 
     indexes: int = 0
     tracks: dict[int, Track] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class _Found:
     seconds: dict[int, float] = field(default_factory=dict)  # in fragments, by track
     counts: dict[int, int] = field(default_factory=dict)
     first: dict[int, float] = field(default_factory=dict)  # decode time of each track's first fragment, in seconds
-    last: dict[int, float] = field(default_factory=dict)  # where its last fragment ends on that clock
+    last: dict[int, float] = field(default_factory=dict)  # end of its last fragment on that clock
     is_fragmented: bool = False
     is_irregular: bool = False
     makes_no_sense: bool = False
@@ -104,12 +104,12 @@ class _Found:
 
 
 def close_to(one: float, other: float) -> bool:
-    """Whether two counts of seconds are the same but for a last sample."""
+    """Whether two durations are equal except for a last sample."""
     return abs(one - other) <= max(_TOLERANCE_SECONDS, _TOLERANCE_RATIO * max(one, other))
 
 
 def read_film(read: Read, size: int) -> Film | None:
-    """Walk a finished file of ``size`` bytes. None: no MP4, or none that can be followed. Raises what ``read`` does."""
+    """Read a finished file of ``size`` bytes. None: not an MP4, or an unreadable one. Raises the errors of ``read``."""
     found = _Found()
     try:
         _walk(read, size, found)
@@ -133,7 +133,7 @@ def _film(found: _Found) -> Film:
 
 
 def _length(tracks: list[Track], is_fragmented: bool) -> float | None:
-    """From the first sample that is shown to the last. Fragments are summed: a gap in their clock is no film."""
+    """From the first visible sample to the last. Fragments are summed: a gap in their clock is not media time."""
     known = [(track.starts, track.seconds) for track in tracks if track.seconds]
     if not known or any(track.seconds is None for track in tracks):
         return None
@@ -160,7 +160,7 @@ def _with_fragments(track: Track, found: _Found) -> Track:
 
 def _walk(read: Read, size: int, found: _Found) -> None:
     offset = 0
-    fragment: tuple[int, int] | None = None  # the ``moof`` whose media has not come yet
+    fragment: tuple[int, int] | None = None  # the ``moof`` whose media follows
     for _ in range(_MOST_BOXES):
         if offset >= size:
             break
@@ -184,20 +184,20 @@ def _walk(read: Read, size: int, found: _Found) -> None:
 
 
 def _box(read: Read, offset: int, size: int) -> tuple[int, int, bytes]:
-    """Where the content of the box at ``offset`` begins, where it ends, and its type. Size 0 means to the end."""
+    """Begin and end of the content of the box at ``offset``, and its type. Size 0 means to the end."""
     head = read(offset, _HEADER)
     length, kind = header(head)
     if length is None and head[:4] == b"\0\0\0\0" and len(head) >= 8:
         return offset + 8, size, kind
     if length is None:
-        if size - offset < 8:  # a few bytes too many
+        if size - offset < 8:  # a few extra bytes
             return offset, size + 1, b""
         raise ValueError(kind)
     return offset + (16 if head[:4] == b"\0\0\0\1" else 8), offset + length, kind
 
 
 def _children(read: Read, span: Span) -> Iterator[tuple[bytes, Span]]:
-    """The boxes directly inside. Raises ``ValueError`` where one ends outside."""
+    """The boxes directly inside. Raises ``ValueError`` if one ends outside."""
     offset, end = span
     for _ in range(_MOST_CHILDREN):
         if end - offset < 8:  # QuickTime ends some lists with four zero bytes
@@ -211,7 +211,7 @@ def _children(read: Read, span: Span) -> Iterator[tuple[bytes, Span]]:
 
 
 def _inside(read: Read, span: Span | None, *way: bytes) -> Span | None:
-    """The first box on this way of types; None where one is missing."""
+    """The first box on this path of types; None if one is missing."""
     for wanted in way:
         if span is None:
             return None
@@ -220,7 +220,7 @@ def _inside(read: Read, span: Span | None, *way: bytes) -> Span | None:
 
 
 def _content(read: Read, span: Span | None, most: int) -> bytes:
-    """The first ``most`` bytes of a box; nothing where there is none."""
+    """The first ``most`` bytes of a box; empty if there is none."""
     return b"" if span is None else read(span[0], min(most, span[1] - span[0]))
 
 
@@ -265,10 +265,10 @@ def _track(read: Read, trak: Span, movie_scale: int, size: int, found: _Found, *
         width, height = _frame_size(_content(read, _inside(read, table, b"stsd"), 52))
         track = replace(track, width=width, height=height)
     if has_fragments:
-        # Recorders put fragments under a first edit that leaves out the encoder's delay.
+        # Recorders put fragments under a first edit that omits the encoder's delay.
         return replace(track, starts=_delay(read, trak, scale))
     if not samples:
-        return replace(track, media_seconds=None)  # a header's word without a single sample is none
+        return replace(track, media_seconds=None)  # a header's claim without a single sample does not count
     claimed_seconds = claimed / scale if scale and claimed else None
     if _is_cut(read, table, size):
         found.remark("the file ends before its last samples")
@@ -291,7 +291,7 @@ def _number(head: bytes) -> int:
 
 
 def _scale_and_duration(body: bytes) -> tuple[int, int | None]:
-    """Of ``mvhd`` or ``mdhd``; None for a duration that is unknown, with all bits set."""
+    """From ``mvhd`` or ``mdhd``; None for an unknown duration, with all bits set."""
     if not body:
         return 0, 0
     if body[:1] == b"\1":
@@ -307,7 +307,7 @@ def _handler(body: bytes) -> str:
 
 
 def _rotation(head: bytes) -> int | None:
-    """Degrees clockwise by which a picture is turned for display; None where it is also mirrored."""
+    """Degrees clockwise by which a picture is rotated for display; None if it is also mirrored."""
     a, b, _, c, d = struct.unpack_from(">5i", head, 52 if head[:1] == b"\1" else 40)
     if a * d - b * c <= 0:
         return None
@@ -323,7 +323,7 @@ def _frame_size(stsd: bytes) -> tuple[int | None, int | None]:
 
 
 def _sample_times(read: Read, stts: Span | None) -> tuple[int, int, Mapping[int, int]]:
-    """Number of samples, the sum of their durations in the track's ticks, and how many have which."""
+    """Number of samples, the sum of their durations in the track's ticks, and the number of samples by duration."""
     samples = ticks = 0
     usual: dict[int, int] = {}
     for piece in _entries(read, stts, 8):
@@ -354,7 +354,7 @@ def _entries(read: Read, span: Span | None, width: int) -> Iterator[bytes]:
 
 
 def _is_cut(read: Read, table: Span | None, size: int) -> bool:
-    """Whether a chunk of samples begins behind the end of the file, or the last one ends there."""
+    """Whether a chunk of samples begins after the end of the file, or the last one is truncated."""
     last = 0
     for kind, width, form in ((b"stco", 4, ">I"), (b"co64", 8, ">Q")):
         for piece in _entries(read, _inside(read, table, kind), width):
@@ -385,7 +385,7 @@ def _last_chunk_bytes(read: Read, table: Span | None) -> int:
 
 
 def _delay(read: Read, trak: Span, scale: int) -> float:
-    """Seconds that a first edit cuts off, as far as it is one encoder's delay."""
+    """Seconds that a first edit cuts off, up to one encoder's delay."""
     elst = _inside(read, trak, b"edts", b"elst")
     body = _content(read, elst, 28)
     if len(body) < 20 or not scale:
@@ -395,14 +395,14 @@ def _delay(read: Read, trak: Span, scale: int) -> float:
 
 
 def _edited(read: Read, trak: Span, movie_scale: int, scale: int, media_seconds: float) -> tuple[float, float]:
-    """Seconds until the track begins, and how long it plays, by its edit list."""
+    """Seconds until the track begins, and its playing time, from its edit list."""
     elst = _inside(read, trak, b"edts", b"elst")
     body = _content(read, elst, 4)
     width, form, unknown = (20, ">QqI", 2**64 - 1) if body[:1] == b"\1" else (12, ">IiI", 2**32 - 1)
     starts, seconds, has_media = 0.0, 0.0, False
     for piece in _entries(read, elst, width):
         for duration, begins, _ in struct.iter_unpack(form, piece):
-            if begins < 0:  # an empty edit: nothing is shown
+            if begins < 0:  # an empty edit: nothing is displayed
                 if duration != unknown:
                     starts, seconds = (
                         (starts, seconds + duration / movie_scale)

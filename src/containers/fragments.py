@@ -1,8 +1,9 @@
-"""The media's own clock in a fragmented MP4 that still grows: how many seconds of film lie between two offsets.
+"""The media's own clock in a growing fragmented MP4: seconds of media between two offsets.
 
-Box by box as they are written, each read once: time scale and defaults from ``moov``, the samples' durations from each
-``moof``. Durations, not decode times, so that a gap in the recording is no film and a clock that jumps does no harm.
-What makes no sense ends the clock, and nothing is known. ISO/IEC 14496-12, sections 8.4.2, 8.8.3, 8.8.7, 8.8.8.
+Boxes are read as they are written, each once: time scale and defaults from ``moov``, the samples' durations from each
+``moof``. Durations are used instead of decode times, so that a gap in the recording does not count and a clock that
+jumps does no harm. Invalid data end the clock, and its result is unknown. ISO/IEC 14496-12, sections 8.4.2, 8.8.3,
+8.8.7, 8.8.8.
 """
 
 from __future__ import annotations
@@ -18,27 +19,27 @@ from .boxes import header
 
 Read = Callable[[int, int], bytes]
 
-#: Boxes that one walk reads at most, so that a long file keeps nobody waiting.
+#: Maximum number of boxes per call, so that a long file does not delay others.
 _BOXES_A_WALK = 2_000
-#: Bytes of an index or of a fragment's own that are read at once.
+#: Bytes of an index or of a fragment's header that are read at once.
 LARGEST_INDEX = 8 * 1024 * 1024
-_LONGEST_FRAGMENT = 3600.0  # seconds; more is garbage
+_LONGEST_FRAGMENT = 3600.0  # seconds; more is invalid
 _HEADER = 16
 
 
 class FragmentClock:
-    """Follows one file. ``read(offset, count)`` gives at most ``count`` bytes."""
+    """Follows one file. ``read(offset, count)`` returns at most ``count`` bytes."""
 
     def __init__(self) -> None:
-        self.is_over = False  # no fragmented MP4, or one that cannot be understood: nothing to follow
+        self.is_over = False  # not a fragmented MP4, or an unreadable one: nothing to follow
         self._offset = 0
-        self._seconds: dict[int, float] = {}  # of each track; the longest is the film's
+        self._seconds: dict[int, float] = {}  # of each track; the longest is that of the media
         self.is_behind = True  # there are boxes that were not read yet
-        self._tracks: Mapping[int, tuple[int, int]] = {}  # by number: time scale, usual duration of a sample
+        self._tracks: Mapping[int, tuple[int, int]] = {}  # by number: time scale, default duration of a sample
         self._curve = Curve(0, 0.0)
 
     def walk(self, read: Read, size: int) -> None:
-        """Read the boxes that are new in a file of ``size`` bytes; the rest next time if they are many."""
+        """Read the new boxes of a file of ``size`` bytes; if they are many, the rest next time."""
         self.is_behind = True
         try:
             for _ in range(_BOXES_A_WALK):
@@ -49,18 +50,18 @@ class FragmentClock:
             self.is_over = True
 
     def seconds(self, begin: int, end: int) -> float | None:
-        """Seconds of film between two offsets; None while nobody knows."""
+        """Seconds of media between two offsets; None if unknown."""
         if self.is_over or self.is_behind or not any(self._seconds.values()):
             return None
         return max(0.0, self._curve.moment(end) - self._curve.moment(begin))
 
     def _step(self, read: Read, size: int) -> bool:
-        """One box further; False at the end of what is written."""
+        """Read one more box; False at the end of the written data."""
         if self._offset + _HEADER > size:
             return False
         length, kind = header(read(self._offset, _HEADER))
         if length is None or (kind == b"mdat" and not self._tracks):
-            raise ValueError(kind)  # an ordinary recording under way, or none
+            raise ValueError(kind)  # an ordinary recording in progress, or not an MP4
         if kind in (b"moov", b"moof"):
             if length > LARGEST_INDEX:
                 raise ValueError(kind)
@@ -103,7 +104,7 @@ def _only(body: bytes, *way: bytes) -> bytes:
 
 
 def tracks_in_fragments(moov: bytes) -> dict[int, tuple[int, int]]:
-    """Each such track's time scale, and how long its samples are by default."""
+    """The time scale and the default sample duration of each track that has fragments."""
     usual = {}
     for _, trex in _inside(_only(moov, b"mvex"), b"trex"):
         number, _, duration = struct.unpack_from(">III", trex, 4)
@@ -124,8 +125,8 @@ def _number_and_scale(trak: bytes) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """A track's share of one fragment: how long its samples last, how many they are, when the first is decoded, and how
-    many samples last for the most frequent duration (in seconds)."""
+    """A track's share of one fragment: the duration and the number of its samples, the decode time of the first, and
+    the number of samples with the most frequent duration (in seconds)."""
 
     number: int
     seconds: float
@@ -135,7 +136,8 @@ class Fragment:
 
 
 def fragments_of(moof: bytes, tracks: Mapping[int, tuple[int, int]]) -> Iterator[Fragment]:
-    """Of each known track; a file may name a new one in every fragment. Raises ``ValueError`` or ``struct.error``."""
+    """One for each known track; a file may name a new one in every fragment. Raises ``ValueError`` or
+    ``struct.error``."""
     for _, traf in _inside(moof, b"traf"):
         tfhd = _only(traf, b"tfhd")
         flags, number = struct.unpack_from(">II", tfhd)
@@ -165,12 +167,12 @@ class _Run(NamedTuple):
 
 
 def _ticks(trun: bytes, usual: int) -> _Run:
-    """The durations of a run's samples, and how many there are."""
+    """The durations of a run's samples, and their number."""
     flags, samples = struct.unpack_from(">II", trun)
     if not flags & 0x100:
         return _Run(samples * usual, samples, (usual, samples))
     first = 8 + (4 if flags & 0x1 else 0) + (4 if flags & 0x4 else 0)
-    words = (flags >> 8 & 0xF).bit_count()  # duration first, then size, flags and offset, as far as they are there
+    words = (flags >> 8 & 0xF).bit_count()  # duration first, then size, flags and offset, if present
     if first + samples * words * 4 > len(trun):
         raise ValueError(samples)
     durations = struct.unpack_from(f">{samples * words}I", trun, first)[::words]

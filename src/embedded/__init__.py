@@ -1,4 +1,4 @@
-"""A private Redis and a local S3 for trying the daemon out: processes of their own that end with it."""
+"""A private Redis and a local S3 server for trials of the daemon: processes of their own that end with it."""
 
 from .child import EmbeddedServiceError
 from .redis_server import EmbeddedRedis, embedded_redis

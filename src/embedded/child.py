@@ -1,9 +1,9 @@
-"""One child process: started with a log and a port, asked until it answers, ended with us.
+"""One child process: started with a log and a port, polled until it responds, and ended with the daemon.
 
-Three promises hold for every child:
+Three guarantees hold for every child:
 
 * It ends with the daemon, also when the daemon is killed (see ``tether``).
-* Ctrl-C in the terminal does not reach it: the daemon still drains through it.
+* Ctrl-C in the terminal does not reach it: the daemon can still drain.
 * Its data has one user at a time: the lock is held by the daemon *and* the child, so that a child that is still
   flushing after the daemon was killed keeps the next run waiting.
 """
@@ -30,9 +30,9 @@ TETHER = Path(__file__).with_name("tether.py")
 LOG_LIMIT_BYTES = 1024 * 1024
 POLL_SECONDS = 0.05
 STOP_SECONDS = 10.0
-# A killed run's child may need this long to flush and to let go of its data.
+# A killed run's child may need this long to flush and release its data.
 LOCK_SECONDS = 5.0
-# The first attempt takes the usual ports, the others any free one: another program may take a port in between.
+# The first attempt uses the preferred ports, the others any free one: another program may take a port in between.
 PORT_ATTEMPTS = 4
 
 
@@ -53,8 +53,8 @@ class ChildProcess:
     async def start(
         cls, name: str, argv: Sequence[str], *, log: Path, lock: int, env: Mapping[str, str] | None = None
     ) -> ChildProcess:
-        """The program runs, tied to this process; ``lock`` stays open in it. Call it from the main thread: the tie
-        is to the thread that forks."""
+        """Start the program, tied to this process; ``lock`` stays open in it. Call it from the main thread: the child
+        is tied to the thread that forks."""
         offset = _prepare_log(log)
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
@@ -80,14 +80,14 @@ class ChildProcess:
         return self._process.returncode is not None
 
     def last_lines(self, count: int = 10) -> str:
-        """What the program said since it was started."""
+        """The program's output since its start."""
         with self.log.open("rb") as file:
             file.seek(self._log_offset)
             lines = file.read(LOG_LIMIT_BYTES).decode(errors="replace").splitlines()
         return "\n".join(lines[-count:])
 
     async def wait_until(self, answers: Callable[[], Awaitable[bool]], seconds: float) -> None:
-        """Returns once the program answers; raises EmbeddedServiceError when it ends first or takes too long."""
+        """Returns once the program responds; raises EmbeddedServiceError if it ends first or takes too long."""
         deadline = asyncio.get_running_loop().time() + seconds
         while not await answers():
             if self.has_ended():
@@ -95,13 +95,13 @@ class ChildProcess:
             if asyncio.get_running_loop().time() > deadline:
                 raise self._error(f"did not answer within {seconds:.0f} seconds")
             await asyncio.sleep(POLL_SECONDS)
-        # Where another program answers on the same port, ours has ended by now or is about to.
+        # If another program responds on the same port, ours has ended or is about to.
         await asyncio.sleep(POLL_SECONDS)
         if self.has_ended():
             raise self._error(f"ended at its start with exit code {self._process.returncode}")
 
     async def tell_when_it_ends(self) -> None:
-        """One line in the log when the program ends although nobody asked it to."""
+        """Log one line if the program ends unexpectedly."""
         code = await self._process.wait()
         log.error(
             "the embedded %s ended with code %s; stop the daemon and start it again: %s", self.name, code, self.log
@@ -111,7 +111,7 @@ class ChildProcess:
         return "address already in use" in self.last_lines().lower()
 
     async def stop(self) -> None:
-        """The program has ended: asked first, killed after a while. Calling it again does nothing."""
+        """End the program: with a signal first, killed after a while. Calling it again does nothing."""
         if self.has_ended():
             return
         _send(self._process, signal.SIGTERM)
@@ -140,7 +140,7 @@ async def listening_child(
     env: Mapping[str, str] | None = None,
     seconds: float = 30.0,
 ) -> AsyncIterator[Sequence[int]]:
-    """Yields the ports on which the program answers; on the way out it is stopped."""
+    """Yields the ports on which the program responds; stops it on exit."""
     child, ports = await _start_on_free_ports(
         name, command, answers, preferred_ports, log=log, lock=lock, env=env, seconds=seconds
     )
@@ -180,13 +180,13 @@ async def _start_on_free_ports(
 
 
 def made(folder: Path) -> Path:
-    """The folder exists; its path holds wherever the child's working directory is."""
+    """Create the folder; its path is valid whatever the child's working directory is."""
     folder.mkdir(parents=True, exist_ok=True)
     return folder.absolute()
 
 
 def free_ports(preferred: Sequence[int]) -> list[int]:
-    """For each preferred port: itself when it is free on 127.0.0.1, else any free one (0: any). All differ."""
+    """For each preferred port: itself if it is free on 127.0.0.1, otherwise any free one (0: any). All differ."""
     sockets: list[socket.socket] = []
     try:
         sockets.extend(_bind(port) for port in preferred)
@@ -198,7 +198,7 @@ def free_ports(preferred: Sequence[int]) -> list[int]:
 
 def _bind(port: int) -> socket.socket:
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    # Connections of the last run that still linger do not make a port taken.
+    # Lingering connections of the last run do not make a port occupied.
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind(("127.0.0.1", port))
@@ -209,7 +209,7 @@ def _bind(port: int) -> socket.socket:
 
 @asynccontextmanager
 async def only_user(lock_file: Path, what: str) -> AsyncIterator[int]:
-    """Yields the descriptor of the held lock; raises EmbeddedServiceError when another run holds it."""
+    """Yields the descriptor of the held lock; raises EmbeddedServiceError if another run holds it."""
     descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         await _acquire(descriptor, lock_file, what)
@@ -241,7 +241,7 @@ def _in_use(descriptor: int, lock_file: Path, what: str) -> EmbeddedServiceError
 
 
 def _prepare_log(log: Path) -> int:
-    """The log can be appended to; returns where the new part begins. One older log is kept."""
+    """Open the log for appending; returns where the new part begins. One older log is kept."""
     log.parent.mkdir(parents=True, exist_ok=True)
     size = log.stat().st_size if log.exists() else 0
     if size <= LOG_LIMIT_BYTES:

@@ -1,4 +1,4 @@
-"""A private redis-server: the checkpoints outlive the daemon, nobody else uses it."""
+"""A private redis-server: its checkpoints outlive the daemon, and no other program uses it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from redis.exceptions import RedisError
 from .child import ChildProcess, EmbeddedServiceError, listening_child, made, only_user
 
 PREFERRED_PORT = 6390
-# A long append-only file is read before the first answer.
+# A long append-only file is read before the first response.
 START_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedRedis:
-    """Where the private Redis listens. ``persistent``: what is written is still there in the next run."""
+    """The address of the private Redis. ``persistent``: data is kept until the next run."""
 
     url: str
     persistent: bool
@@ -30,7 +30,7 @@ class EmbeddedRedis:
 
 @asynccontextmanager
 async def embedded_redis(data_dir: Path, *, persistent: bool) -> AsyncIterator[EmbeddedRedis]:
-    """A Redis of our own on 127.0.0.1, ended on the way out; its data lies in ``<data_dir>/redis``.
+    """A private Redis on 127.0.0.1, ended on exit; its data is in ``<data_dir>/redis``.
 
     Raises EmbeddedServiceError: no redis-server, it does not start, or another run uses the data.
     """
@@ -70,7 +70,7 @@ def _options(port: int, folder: Path, persistent: bool) -> list[str]:
         "save": "",
         "appendonly": "yes" if persistent else "no",
         "appendfsync": "everysec",
-        # A checkpoint must never be thrown away to make room for another.
+        # A checkpoint must never be evicted to make room for another.
         "maxmemory-policy": "noeviction",
     }
     return [word for name, value in options.items() for word in (f"--{name}", value)]

@@ -1,4 +1,4 @@
-"""A local S3: VersityGW, whose objects are plain files; moto where VersityGW is not there."""
+"""A local S3 server: VersityGW, whose objects are plain files, or moto if VersityGW is not installed."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ AWS_CONFIG_NAME = "aws-config"
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedS3:
-    """Where the local S3 listens and what opens it.
+    """The address and the credentials of the local S3 server.
 
-    ``objects_dir``: the folder whose sub-folders are the buckets (None: objects are in memory only).
-    ``browse_url``: a page that shows the buckets. ``kind``: "versitygw" or "moto".
+    ``objects_dir``: the folder whose subfolders are the buckets (None: objects are in memory only). ``browse_url``: a
+    page that shows the buckets. ``kind``: "versitygw" or "moto".
     """
 
     endpoint_url: str
@@ -46,7 +46,7 @@ class _Keys:
 
 
 def find_versitygw(root: Path) -> Path | None:
-    """The gateway that the set-up built below ``root``, else one in PATH, else None."""
+    """The gateway that the set-up built below ``root``, otherwise one in PATH, otherwise None."""
     built = root / ".tools" / "bin" / "versitygw"
     if os.access(built, os.X_OK):
         return built
@@ -56,10 +56,10 @@ def find_versitygw(root: Path) -> Path | None:
 
 @asynccontextmanager
 async def embedded_s3(data_dir: Path, *, versitygw: Path | None) -> AsyncIterator[EmbeddedS3]:
-    """An S3 of our own on 127.0.0.1, ended on the way out; without a VersityGW it is moto's and forgets everything.
+    """A private S3 server on 127.0.0.1, ended on exit; without VersityGW it is moto's, which keeps nothing.
 
-    ``<data_dir>/aws-config`` names it for every AWS tool (``AWS_CONFIG_FILE``), keys included.
-    Raises EmbeddedServiceError: it does not start, or another run uses the data.
+    ``<data_dir>/aws-config`` configures any AWS tool for it (``AWS_CONFIG_FILE``), including keys. Raises
+    EmbeddedServiceError: it does not start, or another run uses the data.
     """
     data_dir = made(data_dir)
     async with only_user(data_dir / "s3.lock", "S3") as lock:
@@ -76,7 +76,7 @@ async def _versitygw(data_dir: Path, program: Path, keys: _Keys, lock: int) -> A
         raise EmbeddedServiceError(f"{program} is not a VersityGW executable.")
     # VersityGW takes any neighbour whose name begins with "s3" for a folder inside "s3", and refuses it.
     objects, metadata = made(data_dir / "s3"), data_dir / "object-metadata"
-    # In attributes of the object's own file they come to be together with it, also when the gateway is killed.
+    # As attributes of the object's own file they are created together with it, also when the gateway is killed.
     beside = [] if keeps_attributes(objects) and not metadata.exists() else ["--sidecar", str(made(metadata))]
     # A path that only this gateway knows: another one that took the port first cannot answer in its place.
     health = f"/health-{secrets.token_hex(8)}"
@@ -114,7 +114,7 @@ async def _versitygw(data_dir: Path, program: Path, keys: _Keys, lock: int) -> A
 
 
 def keeps_attributes(folder: Path) -> bool:
-    """Whether the file system keeps what a user's program notes about a file."""
+    """Whether the file system supports user extended attributes."""
     try:
         os.setxattr(folder, "user.cefmp4", b"")
         os.removexattr(folder, "user.cefmp4")
@@ -129,14 +129,14 @@ def _gateway_options(ports: Sequence[int], health: str) -> list[str]:
         *("--port", s3, "--region", REGION, "--health", health),
         # Without keep-alive every request is a new connection.
         *("--keep-alive", "--quiet"),
-        # The page asks the gateway from the browser, so it must be told its address and be let in.
+        # The page queries the gateway from the browser, so it needs the gateway's address and its permission (CORS).
         *("--webui", browse, "--webui-gateways", f"http://{s3}", "--cors-allow-origin", f"http://{browse}"),
     ]
 
 
 def _gateway_environment(keys: _Keys) -> Mapping[str, str]:
-    """The keys travel in the environment, where ``ps`` does not show them. Nothing else of ours does: the gateway reads
-    names as general as LOGFILE and WEBHOOK."""
+    """Credentials are passed in the environment, which ``ps`` does not show. None of our own variables are: the gateway
+    reads names as general as LOGFILE and WEBHOOK."""
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "TZ") if name in os.environ}
     return {**inherited, "ROOT_ACCESS_KEY": keys.access_key_id, "ROOT_SECRET_KEY": keys.secret_access_key}
 
@@ -180,7 +180,7 @@ async def _is_ok(url: str) -> bool:
 
 
 def _kept_keys(config_file: Path) -> _Keys:
-    """The keys of the last run; new random ones when there was none."""
+    """The keys of the last run; new random ones if there was none."""
     parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read(config_file, encoding="utf-8")
@@ -191,7 +191,7 @@ def _kept_keys(config_file: Path) -> _Keys:
 
 
 def _write_aws_config(config_file: Path, s3: EmbeddedS3) -> None:
-    """The file is whole at any time and readable for its owner only."""
+    """The file is complete at any time and readable for its owner only."""
     text = (
         "# Written at every start. AWS_CONFIG_FILE=<this file> makes AWS tools use the embedded S3.\n"
         "[default]\n"

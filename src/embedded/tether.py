@@ -1,8 +1,8 @@
-"""Becomes the program named on the command line, tied to the process that started it.
+"""Becomes the program given on the command line, tied to the process that started it.
 
-``python tether.py PARENT_PID PROGRAM [ARGUMENT …]``: when the parent ends, however it ends, the kernel sends the
-program SIGTERM. It is a script of its own because Python code between fork and exec (``preexec_fn``) can deadlock when
-the parent has threads. The tie exists on Linux; elsewhere the program runs untied.
+``python tether.py PARENT_PID PROGRAM [ARGUMENT …]``: when the parent ends, for any reason, the kernel sends the program
+SIGTERM. It is a separate script because Python code between fork and exec (``preexec_fn``) can deadlock if the parent
+has threads. This works on Linux; elsewhere the program runs untied.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ PR_SET_PDEATHSIG = 1
 
 
 def tie_to(parent_pid: int) -> None:
-    """SIGTERM arrives when the parent ends; at once when it has ended already."""
+    """SIGTERM arrives when the parent ends; at once if it has ended already."""
     if not sys.platform.startswith("linux"):
         return
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-    # The parent may have ended before the tie was made; then nobody would ever send the signal.
+    # The parent may have ended before this call; then the signal would never be sent.
     if os.getppid() != parent_pid:
         sys.exit(1)
 

@@ -1,7 +1,7 @@
-"""What is known of a finished recording: what ffprobe and the boxes say of it, and the document beside the object.
+"""The properties of a finished recording, from ffprobe and from its boxes, and the metadata document beside the object.
 
-Written and read here, so that the format stands in one place: ``ownership`` recognises a finished file by the document
-that ``stream_processor`` has put there.
+The document is written and read here, so that its format is defined in one place: ``ownership`` recognises a finished
+file by the document that ``stream_processor`` has stored.
 """
 
 from .document import StoredDescription, document_key, encode_document, metadata_document, read_document

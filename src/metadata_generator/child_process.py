@@ -1,9 +1,9 @@
-"""Starts a program as a child that a file which hangs cannot keep from starting, nor its parent from going on.
+"""Starts a program as a child, such that a hanging file can block neither its start nor the parent.
 
-``subprocess`` has the child close all files that its parent had open, before it becomes the program, and its parent
-waits for that with the interpreter's lock held. Closing a file in FUSE whose server hangs does not end: then nothing
-of the parent ran any more, not even the watchdog. With ``posix_spawn`` the kernel closes them (each is marked so), when
-the parent goes on already; a child that hangs there is killed like any other.
+With ``subprocess`` the child closes all files of its parent before it executes the program, and the parent waits for
+that with the interpreter's lock held. Closing a file in FUSE whose server hangs never returns: then nothing in the
+parent runs, not even the watchdog. With ``posix_spawn`` the kernel closes them (each is marked for that) after the
+parent has continued; a child that hangs there is killed like any other.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from queue import SimpleQueue
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A program in a session and process group of its own. ``ended`` gives its exit code; below 0: the signal."""
+    """A program in a session and process group of its own. ``ended`` returns its exit code; negative: the signal."""
 
     pid: int
     stdout: asyncio.StreamReader
@@ -39,9 +39,9 @@ class Child:
 
 
 async def start(command: list[str], standard_input: int) -> Child:
-    """Start ``command``, whose first word is the program's path, without any environment. Raises OSError.
+    """Start ``command``, whose first word is the program's path, with an empty environment. Raises OSError.
 
-    Where it fails, or is cancelled, nothing is left: neither the child nor a pipe.
+    If it fails, or is cancelled, neither the child nor a pipe is left.
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[int] = loop.create_future()
@@ -50,7 +50,7 @@ async def start(command: list[str], standard_input: int) -> Child:
         errors, to_errors = _pipe(undone)
         spawned = _begin_reaping(loop, ended)
         undone.callback(spawned.put, None)
-        # Here it takes a millisecond, and in a thread it would hold the interpreter's lock all the same.
+        # This takes a millisecond, and in a thread it would hold the interpreter's lock as well.
         pid = os.posix_spawn(  # noqa: ASYNC221
             command[0],
             command,
@@ -75,7 +75,7 @@ async def start(command: list[str], standard_input: int) -> Child:
 
 
 def _pipe(undone: ExitStack) -> tuple[FileIO, FileIO]:
-    """Where to read and where to write. Closing one twice does nothing."""
+    """The read end and the write end. Closing one twice does nothing."""
     reading, writing = os.pipe()
     ends = FileIO(reading), FileIO(writing, "w")
     for end in ends:
@@ -95,8 +95,8 @@ def _kill_group(pid: int) -> None:
 
 
 def _begin_reaping(loop: asyncio.AbstractEventLoop, ended: asyncio.Future[int]) -> SimpleQueue[int | None]:
-    """A thread that waits for the child whose number it is given; it is there before the child, which would otherwise
-    have nobody where the system gives no more threads. Raises OSError."""
+    """A thread that waits for the child whose PID it is given. It is started before the child, which would not be
+    reaped if the system had no more threads. Raises OSError."""
     spawned: SimpleQueue[int | None] = SimpleQueue()
     try:
         threading.Thread(target=_reap, args=[spawned, loop, ended], name="reaper", daemon=True).start()
@@ -111,7 +111,7 @@ def _reap(spawned: SimpleQueue[int | None], loop: asyncio.AbstractEventLoop, end
         return
     try:
         _, status = os.waitpid(pid, 0)
-    except ChildProcessError:  # SIGCHLD is ignored, as whoever started us left it: nobody is told how a child ended
+    except ChildProcessError:  # SIGCHLD is ignored, as inherited from our parent: exit codes are not available
         status = 0
     with suppress(RuntimeError):  # the loop is closed
         loop.call_soon_threadsafe(_tell, ended, os.waitstatus_to_exitcode(status))

@@ -1,12 +1,12 @@
-"""From facts to the metadata document beside an object, and back.
+"""The metadata document beside an object: encoding and decoding.
 
-The document is complete: who has only the object and its JSON knows the recording's file, its parts and their
-checksums, and can tell after a loss of Redis that this file is done, or which parts to copy when it has changed.
-Everything comes from the checkpoint, times too, so that a second writing gives the same bytes. Nothing is guessed:
-a checkpoint that lacks a fact is refused, and a document that lacks one is no document.
+The document is complete: with only the object and its JSON one knows the recording's file, its parts and their
+checksums, and can determine after a data loss in Redis that this file is done, or which parts to copy when it has
+changed. Everything comes from the checkpoint, including times, so that a second write has the same bytes. Nothing is
+guessed: a checkpoint that lacks a fact is refused, and a document that lacks one is invalid.
 
-Times are RFC 3339 in UTC with microseconds, checksums are base64 as S3 writes them, sizes and offsets are bytes.
-``docs/metadata.schema.json`` describes the whole.
+Times are RFC 3339 in UTC with microseconds, checksums are base64 as in S3, sizes and offsets are in bytes.
+``docs/metadata.schema.json`` is its schema.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ..domain import (
 )
 
 SCHEMA_VERSION = 1
-#: Of a document whose part schedule has another step than 1,000, which readers of version 1 would cut elsewhere.
+#: For documents whose part schedule has a step other than 1,000, which readers of version 1 would cut differently.
 SCHEMA_WITH_STEP = 2
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
@@ -45,7 +45,7 @@ _UINT64 = 2**64 - 1
 
 @dataclass(frozen=True, slots=True)
 class DescribedChunk:
-    """A part of the described object. ``crc64`` is None where nobody knew it."""
+    """A part of the described object. ``crc64`` is None if it is unknown."""
 
     number: int
     offset: int
@@ -55,7 +55,7 @@ class DescribedChunk:
 
 @dataclass(frozen=True, slots=True)
 class StoredDescription:
-    """What a document of ours says. Whether it is still true, only the object and the file can tell."""
+    """The content of a document of ours. Whether it is still true, only the object and the file can show."""
 
     stream_id: str
     bucket: str
@@ -71,7 +71,7 @@ class StoredDescription:
     replacements: int
 
     def marker(self, path: str) -> Marker:
-        """The marker that Redis has lost; ``path`` is where the file is now."""
+        """The marker that Redis has lost; ``path`` is the current path of the file."""
         return Marker(
             stream_id=self.stream_id,
             path=path,
@@ -88,7 +88,7 @@ class StoredDescription:
 
 
 def document_key(object_key: str) -> str:
-    """Where the description of the object at this key lies."""
+    """The metadata key of the object at this key."""
     return object_key + METADATA_SUFFIX
 
 
@@ -98,9 +98,9 @@ def document_key(object_key: str) -> str:
 def metadata_document(checkpoint: Checkpoint, *, original_file_path: str, probe: Probe) -> dict[str, object]:
     """The document of a proved object.
 
-    ``original_file_path`` as ``os.fsdecode`` gives it. A name that is not UTF-8 has U+FFFD in the text, and its exact
-    bytes as base64 in ``original_file_path_bytes_base64``, a field that others do not have. Raises ``ValueError``
-    when the checkpoint is not that of a proved object with all its parts.
+    ``original_file_path`` as returned by ``os.fsdecode``. A name that is not UTF-8 has U+FFFD in the text, and its
+    exact bytes as base64 in the additional field ``original_file_path_bytes_base64``. Raises ``ValueError`` if the
+    checkpoint is not that of a proved object with all its parts.
     """
     manifest, etag = checkpoint.manifest, checkpoint.etag
     completed, processed = checkpoint.completed_at, checkpoint.processed_at
@@ -132,14 +132,14 @@ def metadata_document(checkpoint: Checkpoint, *, original_file_path: str, probe:
 def encode_document(document: Mapping[str, object]) -> bytes:
     """The document as UTF-8 JSON: one line for each field and for each chunk, the same bytes for the same facts.
 
-    Raises ``ValueError`` for what JSON cannot carry (NaN).
+    Raises ``ValueError`` for values that JSON cannot represent (NaN).
     """
     fields = ",\n".join(f"  {_json(name)}: {_lines(value)}" for name, value in document.items())
     return f"{{\n{fields}\n}}\n".encode()
 
 
 def _lines(value: object) -> str:
-    # Not ``indent=``: the encoder in C does not know it, and 10,000 chunks would take 0.1 s.
+    # Not ``indent=``: the encoder in C does not support it, and 10,000 chunks would take 0.1 s.
     if not isinstance(value, list) or not value:
         return _json(value)
     return "[\n" + ",\n".join(f"    {_json(item)}" for item in value) + "\n  ]"
@@ -209,7 +209,7 @@ def _chunk(part: Part, offset: int) -> dict[str, object]:
 
 
 def read_document(body: bytes) -> StoredDescription | None:
-    """What a stored document says; None when it is not one of ours, of another version, or damaged."""
+    """The content of a stored document; None if it is not one of ours, has another version, or is damaged."""
     try:
         document = _Fields(json.loads(body.decode("utf-8"), parse_constant=_refuse))
         return _description(document)
@@ -218,7 +218,7 @@ def read_document(body: bytes) -> StoredDescription | None:
 
 
 class _Fields:
-    """A JSON object whose members are taken by name and kind; raises ``ValueError`` for anything else."""
+    """A JSON object whose members are read by name and type; raises ``ValueError`` for anything else."""
 
     __slots__ = ("_members",)
 
@@ -234,7 +234,7 @@ class _Fields:
         value = self._members.get(name)
         if not isinstance(value, str) or not value:
             raise ValueError(f"{name} is not text")
-        value.encode("utf-8")  # a lone surrogate, written as \udXXX, is no text either
+        value.encode("utf-8")  # a lone surrogate, written as \\udXXX, is not valid text
         return value
 
     def number(self, name: str, *, least: int = 0, most: int = _UINT64) -> int:
@@ -307,7 +307,7 @@ def _read_snapshot(file: _Fields, size: int) -> Snapshot:
 
 
 def _read_chunks(items: list[_Fields], size: int) -> tuple[DescribedChunk, ...]:
-    """The chunks, which must follow one another from 0 to ``size``."""
+    """The chunks, which must be contiguous from 0 to ``size``."""
     chunks, offset = [], 0
     for number, item in enumerate(items, 1):
         chunk = DescribedChunk(

@@ -1,13 +1,13 @@
-"""Asks ffprobe about a finished file, fenced in: the file is a stranger's, and ffprobe has had its share of holes.
+"""Runs ffprobe on a finished file, in a sandbox: the file is untrusted, and ffprobe has had vulnerabilities.
 
-* ffprobe never sees the file's name. The file is opened here and becomes its standard input, which it opens again
-  under a fixed name: no option, protocol or playlist can hide in a name, and a rename meanwhile does not matter.
-* The demuxer is forced to MP4 and only the protocol ``file`` is allowed: a playlist or a concat script that calls
-  itself ``x.mp4`` is "invalid data", and neither another file nor a URL is opened. (Measured with ffprobe 5.1:
-  ``-protocol_whitelist file`` alone lets a playlist open other local files.) Tracks in other files stay closed.
-* Limits on memory, CPU time, open files and written files, none of the daemon's environment, ``/`` as directory, a
-  process group of its own. After the time limit, too much output or a cancellation the whole group is killed.
-* A file that hangs holds up nobody else: it is opened, read and closed in threads (``file_threads``).
+* ffprobe never sees the file's name. The file is opened here and becomes its standard input, which it opens again under
+  a fixed name: no option, protocol or playlist can be hidden in a name, and a concurrent rename does not matter.
+* The demuxer is forced to MP4 and only the protocol ``file`` is allowed: a playlist or a concat script named ``x.mp4``
+  is "invalid data", and neither another file nor a URL is opened. (Measured with ffprobe 5.1: ``-protocol_whitelist
+  file`` alone lets a playlist open other local files.) Tracks in other files stay closed.
+* Limits on memory, CPU time, open files and written files, an empty environment, ``/`` as working directory, a process
+  group of its own. After a timeout, too much output or a cancellation the whole group is killed.
+* A hanging file does not delay others: it is opened, read and closed in threads (``file_threads``).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .child_process import Child
 from .media import read_answer
 
 MEMORY_LIMIT_BYTES = 1 << 30  # address space; ffprobe's libraries alone map 400 MB
-OPEN_FILES_LIMIT = 16  # the shell moves descriptors of its own to 10 and above
+OPEN_FILES_LIMIT = 16  # the shell moves its own descriptors to 10 and above
 OUTPUT_LIMIT_BYTES = 8 << 20
 ERROR_LIMIT = 300  # characters
 
@@ -42,9 +42,9 @@ _COMPLAINTS_KEPT_BYTES = 4096
 _REAP_SECONDS = 5.0
 _THREADS = 2
 
-# Limits are set by a shell that then becomes ffprobe: ``preexec_fn`` would run Python between fork and exec of a
-# program with threads, and ``prlimit`` on the running child would come too late. util-linux' setpriv, where it is
-# and can, has the kernel end ffprobe with the daemon. Output goes to pipes, so that no file need be written at all.
+# A shell sets the limits and then becomes ffprobe: ``preexec_fn`` would run Python between fork and exec of a program
+# with threads, and ``prlimit`` on the running child would be too late. util-linux' setpriv, if it is available and
+# usable, makes the kernel end ffprobe with the daemon. Output goes to pipes, so that no file need be written.
 _FENCE: Final = """
 cd / || exit
 ulimit -c 0
@@ -74,7 +74,7 @@ _QUESTION: Final = (
 
 
 class Ffprobe:
-    """The ``Prober`` of the port. ``binary``: a name on the PATH or a path; ``root``: the watched folder."""
+    """The ``Prober`` of the port. ``binary``: a name in PATH or a path; ``root``: the watched folder."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Ffprobe:
         self._threads = FileThreads(_THREADS, "ffprobe-file", silent_seconds=timeout_seconds)
 
     async def available(self) -> str | None:
-        """ffprobe's version as it says it; None when there is none that can be run."""
+        """ffprobe's own version string; None if there is no executable ffprobe."""
         program = await asyncio.to_thread(_find, self._binary)
         if program is None:
             return None
@@ -106,8 +106,8 @@ class Ffprobe:
         return _printable(found.group(1))
 
     async def probe(self, path: str, identity: Identity) -> Probe:
-        """What ffprobe finds in the file at ``path`` (relative to the folder). Never raises for a bad file, nor when
-        another one lies there by now."""
+        """The properties that ffprobe finds in the file at ``path`` (relative to the folder). Never raises for a bad
+        file, nor if another one is at this path."""
         program = await asyncio.to_thread(_find, self._binary)
         if program is None:
             return Probe(error=f"there is no program {self._binary!r}")
@@ -159,7 +159,7 @@ class Ffprobe:
     async def _listen(self, child: Child) -> _Ending:
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                # Both at once: a child that waits for room in the one pipe never closes the other.
+                # Concurrently: a child that waits for space in one pipe never closes the other.
                 async with asyncio.TaskGroup() as both:
                     complaints = both.create_task(_last_of(child.stderr), name="ffprobe-stderr")
                     output = await _all_of(child.stdout)
@@ -175,7 +175,7 @@ class Ffprobe:
 
 @dataclass(frozen=True, slots=True)
 class _Ending:
-    """How ffprobe ended: ``trouble`` when we ended it or it never began, else its code and what it wrote."""
+    """How ffprobe ended: ``trouble`` if we ended it or it did not start, otherwise its exit code and output."""
 
     trouble: str | None = None
     code: int = 0
@@ -201,7 +201,8 @@ def _find(binary: str) -> str | None:
 def _open_inside(root: Path, path: str) -> int:
     """A descriptor of the regular file at ``path`` inside ``root``; a link may lead to it, but not out of the folder.
 
-    Raises ``OSError``, and ``ValueError`` for what is outside or no regular file. Never waits for a FIFO's writer.
+    Raises ``OSError``, and ``ValueError`` for a path outside or a file that is not regular. Never waits for a FIFO's
+    writer.
     """
     folder = os.path.realpath(root)
     real = os.path.realpath(os.path.join(folder, path))
@@ -215,7 +216,7 @@ def _open_inside(root: Path, path: str) -> int:
 
 
 def _film_in(opened: OpenFile) -> Film | None:
-    """What the boxes of the open file say; nothing where it cannot be read."""
+    """The properties in the boxes of the open file; None if it cannot be read."""
     try:
         with opened.used() as descriptor:
             return read_film(reader(descriptor), os.fstat(descriptor).st_size)
@@ -224,7 +225,8 @@ def _film_in(opened: OpenFile) -> Film | None:
 
 
 def _limits(timeout_seconds: float) -> list[str]:
-    """Open files, CPU seconds and KiB of memory, as the fence takes them: never above the daemon's own hard limits."""
+    """Open files, CPU seconds and KiB of memory, as arguments of the shell: never above the daemon's own hard
+    limits."""
     wanted = (
         (resource.RLIMIT_NOFILE, OPEN_FILES_LIMIT, 1),
         (resource.RLIMIT_CPU, math.ceil(timeout_seconds), 1),
@@ -239,7 +241,7 @@ def _at_most_hard(kind: int, limit: int) -> int:
 
 
 async def _all_of(stream: asyncio.StreamReader) -> bytes | None:
-    """Everything until the end; None when it is more than the limit."""
+    """Everything until the end; None if it exceeds the limit."""
     output = bytearray()
     while piece := await stream.read(1 << 16):
         output += piece
@@ -249,7 +251,7 @@ async def _all_of(stream: asyncio.StreamReader) -> bytes | None:
 
 
 async def _last_of(stream: asyncio.StreamReader) -> bytes:
-    """The last few KiB, however many there are."""
+    """The last few KiB, however long it is."""
     kept = b""
     while piece := await stream.read(1 << 16):
         kept = (kept + piece)[-_COMPLAINTS_KEPT_BYTES:]
@@ -257,17 +259,17 @@ async def _last_of(stream: asyncio.StreamReader) -> bytes:
 
 
 async def _end(child: Child) -> None:
-    """Leave nothing behind: kill what is left of the group, read its pipes to their end, reap the child.
+    """Clean up: kill what is left of the group, read its pipes to their end, reap the child.
 
-    One that hangs in the kernel (a dead network file system) is not waited for; it is reaped when it ends.
+    Does not wait for a child that hangs in the kernel (a dead network file system); it is reaped when it ends.
     """
     try:
         if child.ended.done() and child.stdout.at_eof() and child.stderr.at_eof():
-            return  # its number may be another's already
+            return  # its PID may have been reused
         child.kill_group()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_REAP_SECONDS):
-                # A child of the child may hold them longer than the child lives.
+                # A grandchild may keep them open longer than the child lives.
                 await _last_of(child.stdout)
                 await _last_of(child.stderr)
                 await asyncio.shield(child.ended)
@@ -279,7 +281,7 @@ async def _end(child: Child) -> None:
 
 
 def _complaint(line: bytes) -> str:
-    """A line for people: without the addresses in memory, which differ at each run, and without our file's name."""
+    """A line for people: without memory addresses, which differ at each run, and without our file's name."""
     text = re.sub(rb"^\[\S+ @ 0x[0-9a-f]+\] ", b"", line)
     return _printable(text.replace(f"file:{_STANDARD_INPUT}: ".encode(), b""))
 

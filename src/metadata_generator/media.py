@@ -1,8 +1,8 @@
-"""What is known of a film, from two witnesses: ffprobe's answer, and the boxes of the file (``film``).
+"""The properties of the media, from two sources: ffprobe's answer, and the boxes of the file (``film``).
 
-Counting samples tells how long a film is; ffprobe knows codecs and colours. Where both tell the same thing and
-disagree, neither is believed: the field is null, and a remark says why. ffprobe's answer is a stranger's text: what is
-not a plain, possible value is left out. Pure; nothing here raises.
+Counting samples gives the duration; ffprobe knows codecs and colours. If both report the same property and disagree,
+neither is trusted: the field is null, and a remark says why. ffprobe's answer is untrusted text: values that are not
+plain and plausible are omitted. Pure; nothing here raises.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from dataclasses import replace
 from ..containers import Film, Track, close_to
 from ..domain import MediaStream, Probe
 
-STREAMS_LIMIT = 64  # a document is no place for the thousands of streams that a file may claim to have
+STREAMS_LIMIT = 64  # a document must not contain the thousands of streams that a file may claim to have
 
 _LONGEST_SECONDS = 100 * 366 * 86_400
 _HIGHEST_FRAME_RATE = 1000.0  # a higher one is a clock's tick, not a rate
 #: The last sample of a track is often counted differently.
 _SAME_DURATION = 0.1
-#: Codecs work in blocks, and some headers name the size in whole blocks.
+#: Codecs work in blocks, and some headers give the size in whole blocks.
 _BLOCK = 16
-#: What ffprobe and ISO 639-2 write for "nobody said".
+#: What ffprobe and ISO 639-2 write for unspecified values.
 _UNKNOWN_WORDS = frozenset({"unknown", "unspecified", "reserved", "und", "N/A"})
 
 _Item = Mapping[str, object]
 
 
 def read_answer(body: bytes, film: Film | None = None) -> Probe:
-    """ffprobe's JSON, held against what the boxes say. ``film`` is None where the boxes say nothing."""
+    """ffprobe's JSON, compared with the boxes. ``film`` is None if the boxes are not readable."""
     try:
         answer = json.loads(body.decode("utf-8", "replace"), parse_constant=lambda name: None)
     except (ValueError, RecursionError):
@@ -52,12 +52,13 @@ def read_answer(body: bytes, film: Film | None = None) -> Probe:
 
 
 def _duration(container: object, items: list[_Item], film: Film | None) -> tuple[float | None, str]:
-    """Seconds from the first sample that is shown to the last, or None and why."""
+    """Seconds from the first visible sample to the last, or None and the reason."""
     if film is None:
         return _told_duration(container)
     if film.seconds is None:
         return None, film.remarks[0] if film.remarks else "the file's boxes tell no duration"
-    # Of several recordings ffprobe follows the first, a clock wherever it jumps, and a fragment that is cut to its end.
+    # With several recordings ffprobe follows the first; it also follows a clock wherever it jumps, and a truncated
+    # fragment to its nominal end.
     counts_the_same = film.runs == 1 and not film.is_irregular
     if counts_the_same and (contradiction := _contradicted(items, film)):
         return None, contradiction
@@ -65,7 +66,7 @@ def _duration(container: object, items: list[_Item], film: Film | None) -> tuple
 
 
 def _told_duration(container: object) -> tuple[float | None, str]:
-    """ffprobe's own word, for a film whose clock begins at 0: of another, nobody knows what the word counts."""
+    """ffprobe's own value, for media whose clock begins at 0; otherwise the meaning of the value is unknown."""
     if not isinstance(container, dict):
         return None, "ffprobe found no duration"
     told, starts = _seconds(container.get("duration")), _seconds(container.get("start_time"))
@@ -77,12 +78,13 @@ def _told_duration(container: object) -> tuple[float | None, str]:
 
 
 def _contradicted(items: list[_Item], film: Film) -> str:
-    """Where ffprobe tells another length of the longest track, in none of the ways in which it may count it."""
+    """The contradiction if ffprobe reports another length of the longest track, in all of the ways in which it may
+    count it."""
     for item in items:
         track, told = _track_of(item, film), _seconds(item.get("duration"))
         if track is None or track.seconds is None or not told or track.kind not in ("video", "audio"):
             continue
-        if track.is_of_unknown_length:  # then ffprobe repeats the number that stands for it
+        if track.is_of_unknown_length:  # ffprobe then repeats the placeholder for it
             continue
         ways = (track.seconds, track.starts + track.seconds, track.media_seconds, track.ends, track.ends - track.starts)
         if not any(way is not None and close_to(told, way) for way in ways):
@@ -91,7 +93,7 @@ def _contradicted(items: list[_Item], film: Film) -> str:
 
 
 def _track_of(item: _Item, film: Film | None) -> Track | None:
-    """By the number that ffprobe writes in hexadecimal."""
+    """By the track number, which ffprobe writes in hexadecimal."""
     number = item.get("id")
     if film is None or not isinstance(number, str) or not re.fullmatch(r"0x[0-9a-f]{1,8}", number):
         return None
@@ -102,7 +104,7 @@ def _track_of(item: _Item, film: Film | None) -> Track | None:
 
 
 def _stream(item: _Item, track: Track | None, remarks: list[str]) -> MediaStream:
-    """In ``item`` is no more than ``ffprobe`` was asked for."""
+    """``item`` contains only what ``ffprobe`` was asked for."""
     stream = MediaStream(
         kind=_word(item.get("codec_type")) or "unknown",
         codec=_word(item.get("codec_name")),
@@ -132,7 +134,7 @@ def _stream(item: _Item, track: Track | None, remarks: list[str]) -> MediaStream
 
 
 def _against(stream: MediaStream, track: Track, remarks: list[str]) -> MediaStream:
-    """The stream as far as its boxes do not contradict it; the frame rate is counted."""
+    """The stream without values that its boxes contradict; the frame rate is counted."""
     rate = track.frame_rate
     stream = replace(stream, frame_rate=round(rate, 6) if rate is not None and rate <= _HIGHEST_FRAME_RATE else None)
     if track.is_mirrored:
@@ -150,7 +152,7 @@ def _against(stream: MediaStream, track: Track, remarks: list[str]) -> MediaStre
 
 
 def _with_display_size(stream: MediaStream) -> MediaStream:
-    """Width and height on a screen with square pixels, turned as the recorder asked for."""
+    """Width and height on a screen with square pixels, rotated as the recorder requested."""
     if stream.width is None or stream.height is None or stream.rotation_degrees is None:
         return stream
     wide, high = (int(number) for number in (stream.sample_aspect_ratio or "1:1").split(":"))
@@ -178,7 +180,7 @@ def _known(value: object) -> str | None:
 
 
 def _count(value: object) -> int | None:
-    """A number from 1 to 2^31-1, also as text; ffprobe writes 0 for what it does not know."""
+    """A number from 1 to 2^31-1, also as text; ffprobe writes 0 for unknown values."""
     if isinstance(value, str) and re.fullmatch(r"\d{1,10}", value, re.ASCII):
         value = int(value)
     possible = isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31
@@ -186,7 +188,7 @@ def _count(value: object) -> int | None:
 
 
 def _rate(value: object) -> float | None:
-    """A fraction such as "30000/1001"; "0/0" is none, and neither is a clock's tick ("90000/1")."""
+    """A fraction such as "30000/1001"; None for "0/0" and for a clock's tick ("90000/1")."""
     if not isinstance(value, str) or not re.fullmatch(r"\d{1,10}/\d{1,10}", value, re.ASCII):
         return None
     above, below = (int(number) for number in value.split("/"))
@@ -194,14 +196,14 @@ def _rate(value: object) -> float | None:
 
 
 def _aspect(value: object) -> str | None:
-    """ "4:3"; ffprobe writes "0:1" for what it does not know."""
+    """ "4:3"; ffprobe writes "0:1" for unknown values."""
     if not isinstance(value, str) or not re.fullmatch(r"[1-9]\d{0,9}:[1-9]\d{0,9}", value, re.ASCII):
         return None
     return value
 
 
 def _rotation(items: object) -> int | None:
-    """Degrees clockwise; ffprobe counts the other way, and says nothing of a picture that stands upright."""
+    """Degrees clockwise; ffprobe counts counter-clockwise, and omits the value for an upright picture."""
     for item in items if isinstance(items, list) else ():
         turned = item.get("rotation") if isinstance(item, dict) else None
         if isinstance(turned, int | float) and not isinstance(turned, bool) and abs(turned) <= 360:

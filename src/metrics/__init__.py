@@ -1,7 +1,7 @@
-"""What the daemon tells of itself: log events, metrics, readiness, and a process that ends when its event loop hangs.
+"""Observability: log events, metrics, readiness, and a watchdog that ends the process when its event loop hangs.
 
-prometheus-client and structlog's events are known here alone. The others say what happened (``domain.moments``); what
-becomes of it, a line, a metric and a row of the reference, is decided in one table here (``told``).
+The only package that uses prometheus-client and structlog's events. Other packages report what happened
+(``domain.moments``); one table here (``told``) defines the resulting log line, metrics and reference entry.
 """
 
 from .at_risk import AtRiskCollector, Lookout

@@ -1,7 +1,7 @@
-"""Shows how much recording exists only on this disk, as Prometheus metrics; looks every five seconds.
+"""Exports how much recorded data exists only on this disk, as Prometheus metrics, updated every five seconds.
 
-Looking waits for neither S3 nor Redis, so that the figures go on while those are away, which is when somebody reads
-them. A look that fails is told and costs one look, never the daemon. A disk that hangs costs the media's clock.
+An update waits for neither S3 nor Redis, so that the figures continue during their outages, when they matter most. A
+failed update is logged and costs one update, never the daemon. A disk that hangs costs the media's clock.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from ..exceptions import StreamProcessorError
 T = TypeVar("T")
 
 LOOK_SECONDS = 5.0
-#: How long a look waits for a disk.
+#: How long an update waits for a disk.
 _PATIENCE_SECONDS = 2.0
 
 
 class Files(Protocol):
-    """What is read of recordings."""
+    """What is needed to read recordings."""
 
     async def examine(self, path: str, identity: Identity, work: Callable[[Read], None]) -> None:
-        """Run ``work`` in a thread on this very file. Raises as ``Recordings.read`` does, or OSError."""
+        """Run ``work`` in a thread on this very file. Raises like ``Recordings.read``, or OSError."""
 
 
 class AtRiskCollector(Collector):
-    """The metrics. ``figures`` is the newest look; without one there are names and no values.
+    """The metrics. ``figures`` is the newest observation; without one there are names and no values.
 
-    At most ``stream_max`` streams have series of their own, the newest, and each only while it lives.
+    At most ``stream_max`` streams have series of their own, the newest, and each only while it is active.
     """
 
     def __init__(self, registry: CollectorRegistry, *, stream_max: int) -> None:
@@ -69,7 +69,7 @@ class AtRiskCollector(Collector):
             yield family
 
 
-#: Name, help, what the reference says of it, and its value.
+#: Name, help text, description in the reference, and value.
 TOTALS: tuple[tuple[str, str, str, Callable[[Figures], float]], ...] = (
     (
         "cefmp4_at_risk_bytes",
@@ -152,14 +152,14 @@ OF_STREAM: tuple[tuple[str, str, str, Callable[[Risk], float]], ...] = (
 
 
 class _Patience(Generic[T]):
-    """Work that may never end, because it looks into a disk that hangs: one at a time, and waited for not too long."""
+    """Work that may never end, because it uses a disk that hangs: one at a time, with a limited wait."""
 
     def __init__(self, work: Callable[..., Coroutine[Any, Any, T]]) -> None:
         self._work = work
         self._running: asyncio.Task[T] | None = None
 
     async def result(self, *args: object) -> T | None:
-        """None when it takes longer; the next call waits for the same work."""
+        """None if it takes longer; the next call waits for the same work."""
         if self._running is None:
             self._running = asyncio.create_task(self._work(*args))
         done, _ = await asyncio.wait({self._running}, timeout=_PATIENCE_SECONDS)
@@ -183,7 +183,7 @@ class MediaClocks:
         self._sizes: dict[Identity, int] = {}
 
     async def seconds(self, holdings: Sequence[Holding]) -> Mapping[Identity, float]:
-        """Read on, and tell how many seconds are at risk where that is known."""
+        """Read new fragments, and return the seconds at risk where known."""
         await self._follow(holdings)
         known = ((each.seen.identity, self._known(each)) for each in holdings)
         return {identity: seconds for identity, seconds in known if seconds is not None}
@@ -199,20 +199,20 @@ class MediaClocks:
             self._sizes.pop(gone, None)
         for identity, holding in carried.items():
             size, before = holding.seen.size, self._sizes.get(identity, 0)
-            if identity not in self._clocks or size < before:  # what became shorter is another film
+            if identity not in self._clocks or size < before:  # a file that became shorter contains different media
                 self._clocks[identity] = FragmentClock()
             clock = self._clocks[identity]
             if not clock.is_over and (size != before or clock.is_behind):
-                with suppress(StreamProcessorError, OSError):  # whoever sends the file reports that it cannot be read
+                with suppress(StreamProcessorError, OSError):  # the stream that sends the file reports read errors
                     await self._files.examine(holding.path, identity, partial(clock.walk, size=size))
             self._sizes[identity] = size
 
 
 class Lookout:
-    """Looks, and keeps the collector's figures new. ``holdings`` gives what is not finished at this moment.
+    """Updates the collector's figures periodically. ``holdings`` returns all unfinished recordings.
 
-    It is to ``hear`` the moments from before the first part is sent: how much has been sent since, and whether the
-    store is away, decides how fast the uplink is.
+    ``hear`` must receive all moments from before the first part: the upload rate depends on the bytes sent since, and
+    on outages of the store.
     """
 
     def __init__(
@@ -242,7 +242,7 @@ class Lookout:
                 self._is_away = False
 
     async def run(self) -> None:
-        """For ever."""
+        """Runs until cancelled."""
         try:
             while True:
                 try:
@@ -267,5 +267,5 @@ def _free_bytes(folder: Path) -> float:
     try:
         found = os.statvfs(folder)
     except OSError:
-        return math.nan  # the folder is away
+        return math.nan  # the folder is missing
     return found.f_bavail * found.f_frsize

@@ -1,8 +1,8 @@
-"""Takes the moments: each becomes its log line and counts what it counts, as ``told`` says, and listeners hear of it.
+"""Receives the moments: writes the log line and metrics of each as ``told`` defines, and calls the listeners.
 
-The number of series is bounded: a stream has series of its own from its first part until some time after its end,
-and never more than so many streams have any; totals without a stream stay. Trouble that repeats is logged at once,
-then at most once a minute for each operation, and its end is logged once.
+The number of series is bounded: a stream has series of its own from its first part until some time after its end, and
+the number of such streams is limited; totals without a stream stay. A repeated failure is logged at once, then at most
+once a minute per operation, and its end is logged once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .trouble import Quiet
 Listener = Callable[[moments.Moment], None]
 
 _NOBODY: Mapping[str, str] = {}
-#: The stream whose work is being done, so that the edges' failures are counted as its own.
+#: The stream on whose behalf the current task works, so that failures in other packages are counted for it.
 _at_work: ContextVar[Series | None] = ContextVar("stream_at_work", default=None)
 
 
@@ -38,7 +38,7 @@ def _logger(room: str) -> structlog.stdlib.BoundLogger:
 
 
 class Metrics:
-    """The port ``Telemetry``. ``now`` gives monotonic seconds, ``wall_clock`` Unix time."""
+    """The port ``Telemetry``. ``now`` returns monotonic seconds, ``wall_clock`` Unix time."""
 
     def __init__(
         self,
@@ -66,8 +66,8 @@ class Metrics:
         self._listeners: list[Listener] = [self._outages.hear]
 
     def listen(self, listener: Listener) -> None:
-        """Let it hear of every moment from now on, after its line is written. It must neither wait nor raise, and is
-        not told whose moment it is."""
+        """Call ``listener`` with every moment from now on, after its line was written. It must neither wait nor raise,
+        and is not told which stream the moment belongs to."""
         self._listeners.append(listener)
 
     def emit(self, moment: moments.DaemonMoment) -> None:
@@ -77,14 +77,14 @@ class Metrics:
         return StreamEmitter(self, Series(self._shared, stream_id), stream_id, path)
 
     def expire(self, now: float) -> None:
-        """Let go of the series of streams that ended long ago, and of old trouble; to be called now and then."""
+        """Drop the series of streams that ended long ago, and old failures; to be called periodically."""
         self._roll.leave_ended_before(now - self._retention_seconds)
         self._quiet.forget(now)
         self._outages.expire(now)
 
     def tell(self, moment: moments.Moment, series: Series | None = None, who: Mapping[str, str] = _NOBODY) -> bool:
-        """Whether it became a line. ``series`` and ``who`` are those of the stream whose moment it is; what fails
-        elsewhere counts for the stream at work."""
+        """Whether it was logged. ``series`` and ``who`` are those of the moment's stream; failures elsewhere count for
+        the stream of the current task."""
         told = TOLD[type(moment)]
         if told.metrics is not None:
             told.metrics(series or _at_work.get() or self._of_no_stream, moment)
@@ -143,5 +143,5 @@ class StreamEmitter:
 
 
 def _any_of(who: Mapping[str, str]) -> str:
-    """What names the stream: its id, if it has one, else its path."""
+    """The identifier of the stream: its ID, if it has one, otherwise its path."""
     return next(filter(None, who.values()), "")

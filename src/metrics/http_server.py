@@ -1,7 +1,7 @@
 """``/metrics``, ``/-/healthy`` and ``/-/ready`` on one port.
 
-Healthy: the process answers. Ready: what it depends on answers too; otherwise the page names what does not, since
-when and why. No page waits longer than a check's time limit.
+Healthy: the process responds. Ready: its dependencies respond, too; otherwise the page lists those that do not, since
+when and why. No page waits longer than the timeout of a check.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from ..exceptions import ConfigurationError
 from .readiness import Condition, Readiness
 
-#: How long open connections may hold up a stop.
+#: How long open connections may delay a stop.
 _FAREWELL_SECONDS = 1.0
 
 
 @asynccontextmanager
 async def serve(host: str, port: int, *, registry: CollectorRegistry, readiness: Readiness) -> AsyncIterator[int]:
-    """Serve the pages until the block ends; gives the port (of its own choice for ``port`` 0).
+    """Serve the pages until the block ends; yields the port (any free one for ``port`` 0).
 
-    Raises ``ConfigurationError`` when the address cannot be used.
+    Raises ``ConfigurationError`` if the address is not available.
     """
     pages = _Pages(registry, readiness)
     runner = web.AppRunner(pages.application(), access_log=None, shutdown_timeout=_FAREWELL_SECONDS)
@@ -64,7 +64,7 @@ class _Pages:
         return application
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        """In a thread, one at a time: with many streams the text takes longer than the event loop may be held up."""
+        """In a thread, one at a time: with many streams the text takes too long for the event loop."""
         async with self._counting:
             text = await asyncio.to_thread(generate_latest, self._registry)
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -85,5 +85,5 @@ def _told(part: Condition) -> dict[str, object]:
 
 
 async def _unsigned(_: web.Request, response: web.StreamResponse) -> None:
-    """Nobody needs to know which version of which server this is."""
+    """Hides the name and version of the server."""
     response.headers.popall("Server", None)

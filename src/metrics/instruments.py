@@ -1,11 +1,11 @@
-"""The metrics themselves: name, help, labels and buckets of each, and its row of the operations reference.
+"""The metrics: name, help text, labels and buckets of each, and its entry in the operations reference.
 
-Which moment writes which of them is said in ``told``; streams and failures are counted by ``series``, the build by
-``emitter``; what is at risk is measured and not written, see ``at_risk``. A new label also begins at 0 in
-``Instruments``, and the rules and dashboards in ``deploy`` may sum it up.
+``told`` defines which moment updates which metric; streams and failures are counted by ``series``, the build by
+``emitter``; at-risk metrics are measured, see ``at_risk``. A new label must also be initialised to 0 in
+``Instruments``, and the rules and dashboards in ``deploy`` may aggregate over it.
 
-Counters' names end in ``_total`` when they are read. A label has few values; that of a stream is bounded by ``series``.
-The order here is the order in the reference.
+The names of counters end in ``_total`` when scraped. A label has few values; the number of stream labels is bounded by
+``series``. The order here is the order in the reference.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..domain import STATUSES, Care, FailedFor, SendReason
 
 Kind = TypeVar("Kind", Counter, Gauge, Histogram)
 
-#: What is asked over a network, and may be away.
+#: Network services, which may be unavailable.
 SERVICES = ("s3", "redis")
 
 _LENGTHS = (10.0, 30, 60, 300, 900, 1800, 3600, 7200, 14400, 43200, 86400)
@@ -32,7 +32,7 @@ _LAGS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Metric(Generic[Kind]):
-    """One metric. ``help`` is what a scrape shows, ``means`` what the reference says of it."""
+    """One metric. ``help`` is shown in a scrape, ``means`` in the reference."""
 
     kind: type[Kind]
     name: str
@@ -147,7 +147,7 @@ FAILED_NOW = _gauge(
     "(the file is missing, no upload is open), `other`; `streams_failed_total` counts all failures",
     "reason",
 )
-#: A stream that is done is counted no more: there would be as many as there ever were.
+#: Completed streams are not counted: their number would grow without bound.
 _COUNTED = tuple(status for status, standing in STATUSES.items() if standing.care is not Care.DONE)
 STREAMS = _gauge(
     "cefmp4_streams",
@@ -283,7 +283,7 @@ BUILD = _gauge(
     "python_version",
 )
 
-#: Those that have a series for each of some streams.
+#: Metrics with a series per stream.
 OF_STREAM = tuple(metric for metric in METRICS if "stream_id" in metric.labels)
 
 
@@ -300,12 +300,12 @@ class Instruments:
         return made
 
     def remove(self, stream_id: str) -> None:
-        """Take away the series of one stream."""
+        """Remove the series of one stream."""
         for metric in OF_STREAM:
             self(metric).remove_by_labels({"stream_id": stream_id})
 
     def _begin_at_zero(self) -> None:
-        """A series that is 0 shows that it never happened."""
+        """A series with value 0 shows that the event never happened."""
         for reason in SendReason:
             if reason not in (SendReason.NEW, SendReason.COPIED):
                 self(PARTS_AGAIN).labels(reason)

@@ -1,8 +1,8 @@
-"""When a service is away: heard from the attempts that fail and the requests that are answered.
+"""Detects outages of a service from failed attempts and answered requests.
 
 An operation that works after it had failed ends the outage of its service; so does any answer while no operation waits
-for its next attempt (a completion is sent once, a look at readiness too). What comes of that is told as moments of its
-own: ``OutageBegan``, ``OutageEnded``, and the lines ``ServiceAway``, ``AnswerNotUnderstood`` and ``ServiceBack``.
+for a retry (a completion is sent once, and so is a readiness check). The results are moments of their own:
+``OutageBegan``, ``OutageEnded``, and the log lines ``ServiceAway``, ``AnswerNotUnderstood`` and ``ServiceBack``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .trouble import FORGOTTEN_SECONDS, operation_type
 
 @dataclass(slots=True)
 class _Outage:
-    """A service is away since its first failure. ``said``: the log has a line of it."""
+    """An outage of a service since its first failure. ``said``: it was logged."""
 
     began: float
     last: float
@@ -27,7 +27,7 @@ class _Outage:
 
 
 class Outages:
-    """Which services are away. ``tell`` takes a moment and says whether it became a line; ``now`` gives monotonic
+    """The current outages. ``tell`` receives a moment and returns whether it was logged; ``now`` returns monotonic
     seconds, ``wall_clock`` Unix time."""
 
     def __init__(
@@ -50,13 +50,13 @@ class Outages:
             case moments.OperationFailed():
                 self._failed(moment)
             case moments.OperationRecovered(operation=operation):
-                # The first operation that works again ends the outage; the others were waiting for their turn.
+                # The first operation that works again ends the outage; the others were waiting to retry.
                 self._end(self._gave_up(operation))
             case moments.OperationGivenUp(operation=operation):
                 self._gave_up(operation)
 
     def expire(self, now: float) -> None:
-        """End the outages of services that nobody asks any more."""
+        """End the outages of services that no caller uses any longer."""
         for service in list(self._away):
             if self._is_forgotten(service, now):
                 self._forget(service)
@@ -65,7 +65,7 @@ class Outages:
         now, error = self._now(), moment.error
         kind = operation_type(moment.operation, error)
         service = kind.partition("_")[0]
-        # A refusal for good, or one that nobody understands, is no outage: the service is there.
+        # A permanent or an unknown refusal is not an outage: the service is available.
         answers = isinstance(error, S3NotUnderstood | S3NotAble)
         outage = None if answers or isinstance(error, Permanent) else self._in_outage(service, now)
         if moment.attempt == 1 and moment.wait_seconds:
@@ -80,7 +80,7 @@ class Outages:
 
     def _in_outage(self, service: str, now: float) -> _Outage:
         if self._is_forgotten(service, now):
-            del self._away[service]  # what fails now is another outage, which begins at once
+            del self._away[service]  # a failure now is a new outage, which begins at once
         begins = service not in self._away
         outage = self._away.setdefault(service, _Outage(began=now, last=now))
         outage.last = now
@@ -90,7 +90,7 @@ class Outages:
         return outage
 
     def _gave_up(self, operation: str) -> str:
-        """The operation, which waited, does so no longer. Its service."""
+        """The operation, which was waiting, has given up. Returns its service."""
         service = operation_type(operation).partition("_")[0]
         self._waiting[service] = max(0, self._waiting[service] - 1)
         return service

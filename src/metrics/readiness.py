@@ -1,7 +1,7 @@
-"""Whether everything that the daemon needs answers; if not: what is missing, since when, and what to look at.
+"""Whether all dependencies of the daemon are available; if not: which one, since when, and what to check.
 
-The parts are asked side by side, and a crowd of askers costs each part one question in two seconds. What two
-looks in a row find missing is told at once and then once a minute, and that it is back.
+The checks run concurrently, and any number of callers cause one check of each dependency in two seconds. A dependency
+that fails two checks in a row is logged at once and then once a minute, and so is its recovery.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TOLD_AGAIN_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Whether a part is as it should be, since when, and if not, why: a sentence that holds no secret."""
+    """Whether a dependency is available, since when, and if not, why: a sentence without secrets."""
 
     ok: bool
     since: datetime
@@ -32,9 +32,9 @@ class Condition:
 
 
 class Readiness:
-    """Runs the checks. Each raises when its part is missing, and has ``check_seconds`` to answer.
+    """Runs the checks. Each raises if its dependency is missing, and has ``check_seconds`` to answer.
 
-    Whoever asks while they run, or soon after, gets the same answer. ``now`` is monotonic seconds.
+    Callers during a check, or shortly after it, get the same answer. ``now`` is in monotonic seconds.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class Readiness:
         self._asking = asyncio.Lock()
         self._asked_at: float | None = None
         self._changed_at: dict[str, float] = {}
-        self._told_at: dict[str, float] = {}  # what is missing and was told
+        self._told_at: dict[str, float] = {}  # missing dependencies that were logged
         self._parts: dict[str, Condition] = {}
 
     async def answer(self, *, not_older_than: float = ANSWER_KEPT_SECONDS) -> Mapping[str, Condition]:
-        """What is so now, or was less than so many seconds ago."""
+        """The current result, or one that is less than ``not_older_than`` seconds old."""
         async with self._asking:
             if self._asked_at is None or self._now() - self._asked_at >= not_older_than:
                 await self._ask()
@@ -94,14 +94,15 @@ class Readiness:
         self._parts[name] = Condition(trouble is None, self._utc_now(), reason)
 
     def _tell(self, name: str, now: float, reason: str, trouble: Exception) -> None:
-        """From the second bad look on; one is no news: a bucket is made at the first start, a request may get lost."""
+        """From the second failed check on; a single one is normal: the bucket is created at the first start, a request
+        may get lost."""
         if name not in self._told_at or now - self._told_at[name] >= TOLD_AGAIN_SECONDS:
             self._told_at[name] = now
             self._emit(moments.NotReady(name, now - self._changed_at[name], reason, trouble))
 
 
 def _reason(error: Exception) -> str:
-    """An error's own text may hold an address with a password; its hint and the system's words never do."""
+    """An error's own text may contain a URL with a password; its hint and the system's messages never do."""
     if not isinstance(error, StreamProcessorError):
         return (isinstance(error, OSError) and error.strerror) or "no answer before the timeout"
     refused = isinstance(error, Permanent) or (isinstance(error, Transient) and error.misconfigured)

@@ -1,6 +1,6 @@
-"""Which streams have series of their own, and what of a stream is counted.
+"""Which streams have series of their own, and what is counted for a stream.
 
-So many have some at once, and each for some time after its end.
+Their number is limited, and each keeps its series for some time after its end.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from prometheus_client import Counter, Histogram
 from ..domain import STATUSES, Care, Status
 from .instruments import CAPACITY, FAILURES, STREAM_FAILURES, STREAMS, Instruments, Kind, Metric
 
-#: The label of what failed outside every stream, or in one that has no series of its own.
+#: The label of failures outside of every stream, or in a stream without series of its own.
 NO_STREAM = "none"
 
 
 class Roll:
-    """Which streams have series of their own; when one has to go, the one that ended first, else the oldest."""
+    """The streams with series of their own; to make room, the one that ended first is dropped, otherwise the oldest."""
 
     def __init__(self, most: int, remove: Callable[[str], None]) -> None:
         self._most = most
@@ -29,7 +29,7 @@ class Roll:
         return stream_id in self._ended_at
 
     def admit(self, stream_id: str) -> bool:
-        """Make room for the stream; False when no stream may have series."""
+        """Make room for the stream; False if no stream may have series."""
         if stream_id not in self._ended_at and self._most == 0:
             return False
         while stream_id not in self._ended_at and len(self._ended_at) >= self._most:
@@ -53,19 +53,20 @@ class Roll:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What the daemon and all streams count in. ``now`` gives monotonic seconds; ``began`` is when counting did."""
+    """Shared state of the daemon and all streams. ``now`` returns monotonic seconds; ``began`` is when counting
+    began."""
 
     instruments: Instruments
     roll: Roll
     now: Callable[[], float]
     began: float
-    fill: dict[object, float] = field(default_factory=dict)  # by live stream: how full its upload is
+    fill: dict[object, float] = field(default_factory=dict)  # used capacity of the upload, by active stream
 
 
 class Series:
-    """Where a moment counts: ``series(PARTS).inc()`` for the daemon, ``add_own`` for the stream itself.
+    """Where a moment is counted: ``series(PARTS).inc()`` for the daemon, ``add_own`` for the stream itself.
 
-    Nothing is counted under a stream that is not named (``stream_id`` empty), which also stands for none at all.
+    Nothing is counted for an unnamed stream (``stream_id`` empty), which also stands for no stream.
     """
 
     def __init__(self, shared: Shared, stream_id: str = "") -> None:
@@ -79,27 +80,27 @@ class Series:
         return self._shared.instruments(metric)
 
     def add_own(self, metric: Metric[Counter], amount: float) -> None:
-        """Count under this stream, where it may have series of its own."""
+        """Count for this stream, if it may have series of its own."""
         if self._has_series():
             self(metric).labels(self._stream_id).inc(amount)
 
     def observe_own(self, metric: Metric[Histogram], seconds: float) -> None:
-        """The same."""
+        """Observe a value for this stream, if it may have series of its own."""
         if self._has_series():
             self(metric).labels(self._stream_id).observe(seconds)
 
     def failed(self, kind: str) -> None:
-        """Count a failed attempt, also under this stream, where it has series of its own."""
+        """Count a failed attempt, also for this stream, if it has series of its own."""
         label = self._stream_id if self._has_series() else NO_STREAM
         self(STREAM_FAILURES).labels(label, kind).inc()
         self(FAILURES).labels(kind).inc()
 
     def has_watched_for(self, seconds: float) -> bool:
-        """Whether the daemon has been there for so long."""
+        """Whether the daemon has been running for ``seconds``."""
         return seconds <= self._shared.now() - self._shared.began
 
     def status_is(self, status: Status) -> None:
-        """Streams that are kept are counted where they are: by then nobody carries them."""
+        """Kept streams are counted at their status: no processor carries them then."""
         self._leave_status()
         if STATUSES[status].care is Care.CARRIED:
             self._status = status
@@ -110,12 +111,12 @@ class Series:
         self._show_fullest()
 
     def end(self) -> None:
-        """The stream has come to its end; its series stay for a while."""
+        """The stream has ended; its series stay for a while."""
         self._admitted = False
         self._shared.roll.end(self._stream_id, self._shared.now())
 
     def leave(self) -> None:
-        """Nobody carries this stream any longer; whoever takes it up again has another ``Series``."""
+        """The stream is no longer carried; the next processor gets another ``Series``."""
         self._left = True
         self._leave_status()
         if self._shared.fill.pop(self, None) is not None:
@@ -125,9 +126,9 @@ class Series:
     def _has_series(self) -> bool:
         """Whether this stream's own metrics may be written.
 
-        One that lost its series to newer streams does not take them back: two hundred and one streams would push
-        each other out at every part, and every counter would begin at 0 again. Nor does what a task that outlives
-        the stream tells: nobody would end them once more.
+        A stream that lost its series to newer ones does not get them back: otherwise two hundred and one streams would
+        displace each other at every part, and every counter would restart at 0. The same applies to a task that
+        outlives the stream: its series would never be removed.
         """
         if self._left or not self._stream_id or (self._admitted and self._stream_id not in self._shared.roll):
             return False

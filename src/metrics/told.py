@@ -94,7 +94,7 @@ _AROUND = "uploads continue without it; set S3_CHECKSUM, S3_CONDITIONAL_WRITES o
 
 
 _ROWS = (
-    # Requests and outages. The first four only count, or move what follows from them.
+    # Requests and outages. The first four only count, or update state.
     Told(moments.RequestEnded, metrics=_request_ended),
     Told(moments.OperationFailed, metrics=lambda series, m: series.failed(operation_type(m.operation, m.error))),
     Told(moments.OperationRecovered),
@@ -136,11 +136,11 @@ _ROWS = (
     ),
     Told(
         moments.AnswerNotUnderstood,
-        Line("operation_failed", "retry", "warning"),  # its row is that of ``Trouble``
+        Line("operation_failed", "retry", "warning"),  # ``Trouble`` has the entry in the reference
         fields=_attempt_fields,
         limited=lambda m: (m.operation, ""),
     ),
-    # What a sweep finds in the bucket.
+    # Results of a sweep of the bucket.
     Told(
         moments.OrphansLeft,
         Line("orphan_uploads_found", "ownership", "warning"),
@@ -164,7 +164,7 @@ _ROWS = (
         "in the folder; they are not uploaded again",
         do="to upload a file again, copy it under a new name",
     ),
-    # What the store can do.
+    # Features of the store.
     Told(
         moments.AbilityLearnt,
         Line("store_ability", "s3_client", "debug"),
@@ -261,7 +261,7 @@ _ROWS = (
         Line("excluded_streams", "watcher"),
         hint="WATCH_FILTER_GLOBS or WATCH_EXCLUDE_GLOBS now excludes these files; uploads that have begun are finished",
     ),
-    # The start and the end.
+    # Start and stop.
     Told(
         moments.FfprobeMissing,
         Line("ffprobe_missing", "main", "warning"),

@@ -1,6 +1,6 @@
-"""Trouble with the services and files outside: its kinds, and which of it is worth a line.
+"""Failures of services and files: their kinds, and which of them to log.
 
-Nothing here writes a log line or a metric; times are monotonic seconds and come in as arguments.
+Nothing here writes a log line or a metric; times are arguments in monotonic seconds.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from ..exceptions import ChunkProcessingError, FileChanged, RedisOperationError, S3OperationError
 
-#: At most one line of an operation's failures in so many seconds.
+#: Minimum interval in seconds between log lines about failures of one operation.
 QUIET_SECONDS = 60.0
-#: Trouble that was not heard of for so long, and that nobody waits out, is over, though nobody said so.
+#: A failure that was not repeated for this long, and for which no caller waits, is over.
 FORGOTTEN_SECONDS = 600.0
 
-#: Operations, as the code names them, by the kind that the metrics tell. Others are told under their family's name.
+#: Operations by their name in the code, and the kind in the metrics. Others use the name of their family.
 OPERATION_TYPES: Mapping[str, str] = {
     "create_upload": "s3_create",
     "upload_part": "s3_upload",
@@ -47,9 +47,9 @@ _FAMILIES = ("s3", "redis", "file", "ffprobe")
 
 
 def operation_type(operation: str, error: BaseException | None = None) -> str:
-    """The kind of ``operation``, which may begin with its family and a dot; ``error`` tells the family of others."""
+    """The kind of ``operation``, which may begin with its family and a dot; ``error`` shows the family of others."""
     family, dot, name = operation.rpartition(".")
-    if dot:  # "s3.probe" is no "probe"
+    if dot:  # "s3.probe" is not "probe"
         known = OPERATION_TYPES.get(name, "")
         return known if known.startswith(family) else f"{family}_{name}"
     if operation in OPERATION_TYPES:
@@ -65,20 +65,20 @@ def operation_type(operation: str, error: BaseException | None = None) -> str:
 
 @dataclass(slots=True)
 class _Line:
-    """When an operation's failure was logged last, and how many went unsaid since."""
+    """When a failure of an operation was last logged, and how many were not logged since."""
 
     at: float
     unsaid: int = 0
 
 
 class Quiet:
-    """Which failures are worth a line: the first at once, then one in ``QUIET_SECONDS``."""
+    """Which failures to log: the first at once, then one in ``QUIET_SECONDS``."""
 
     def __init__(self) -> None:
         self._lines: dict[tuple[str, str], _Line] = {}
 
     def worth_a_line(self, key: tuple[str, str], now: float) -> int | None:
-        """How many failures a line now stands for; None: no line."""
+        """The number of failures for a log line now; None: no line."""
         line = self._lines.get(key)
         if line is not None and now - line.at < QUIET_SECONDS:
             line.unsaid += 1
@@ -87,7 +87,8 @@ class Quiet:
         return 1 + (line.unsaid if line else 0)
 
     def told(self, family: str) -> None:
-        """Another line has told how often operations whose kind begins so have failed; not those of one stream."""
+        """Another line has reported the failures of operations whose kind begins with ``family``; not those of one
+        stream."""
         for (kind, stream), line in self._lines.items():
             if kind.startswith(family) and not stream:
                 line.unsaid = 0

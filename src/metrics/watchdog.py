@@ -1,17 +1,16 @@
-"""Measures how late the event loop is, and ends the process when it hangs.
+"""Measures the delay of the event loop, and ends the process when it hangs.
 
-A hanging loop uploads nothing and answers nobody, also not who asks whether it is healthy; and nothing that runs on it
-could notice. So a thread looks on: when the loop gave no sign of life for so long, the thread writes to the log where
-everything stands, and ends the process, so that the service manager starts it again. A kill at any moment loses
-nothing, and this one is no other.
+A hanging loop uploads nothing and answers no request, including health checks, and nothing that runs on it could
+notice. So a thread watches it: if the loop is blocked for too long, the thread logs all stacks and ends the process, so
+that the service manager restarts it. A kill at any moment loses nothing, and this one is no exception.
 
-Only silence that the thread itself has sat through counts. A process that was stopped (SIGSTOP, a frozen container,
-gdb) or slept with its machine finds its own sleep too long, and gives the loop its chance; while somebody sits in a
-debugger of Python's nothing counts.
+Only time during which the thread itself was running counts. After a process was stopped (SIGSTOP, a frozen container,
+gdb) or suspended with its machine, the thread finds its own sleep too long, and gives the loop another chance. Time in
+a Python debugger does not count.
 
-Code that computes for ever with the interpreter's lock held (a regular expression) stops the thread too. For that the
-thread winds up a timer of the kernel again and again, which counts CPU time of the process alone; when it runs down,
-SIGPROF writes the stacks to standard error and ends the process. The limit: code that *waits* with that lock held.
+Code that computes indefinitely while holding the interpreter's lock (a regular expression) blocks the thread, too. For
+that the thread repeatedly resets a kernel timer, which counts CPU time of this process alone; when it expires, SIGPROF
+writes the stacks to standard error and ends the process. The limitation: code that *waits* while holding that lock.
 """
 
 from __future__ import annotations
@@ -33,24 +32,24 @@ from ..domain import moments
 
 #: The exit code of a process that ended itself because its event loop hung (EX_SOFTWARE of sysexits.h).
 HANGS_EXIT_CODE = os.EX_SOFTWARE
-#: A block longer than this is always seen, a shorter one often enough for the histogram.
+#: A longer block is always noticed, a shorter one often enough for the histogram.
 BEAT_SECONDS = 0.25
 LAG_WINDOW_SECONDS = 60.0
-#: The log itself may be what hangs (a full pipe that nobody reads): the process ends all the same after so long.
+#: The log itself may hang (a full pipe without a reader): the process ends after this time in any case.
 LAST_WORD_SECONDS = 5.0
-#: So much more CPU time than the silence that is allowed; every core counts, so that a second may be many.
+#: CPU time in addition to the maximum silence; all cores count, so that a second may contain several CPU seconds.
 _MORE_CPU_SECONDS = 10.0
 _STANDARD_ERROR = 2
 _LOOKS = 10
 _LONGEST_LOOK_SECONDS = 1.0
-#: Modules of debuggers, one of which is on the stack of a thread that somebody holds.
+#: Modules of debuggers; one of them is on the stack of a thread that is stopped in a debugger.
 _DEBUGGERS = frozenset({"bdb", "pydevd"})
 _NAMES_TOLD = 5
 
 
 @asynccontextmanager
 async def watched_loop(seconds: float, emit: moments.Emit) -> AsyncIterator[None]:
-    """Measure this thread's event loop and, unless ``seconds`` is 0, watch over it, until the block ends."""
+    """Measure this thread's event loop until the block ends, and watch it unless ``seconds`` is 0."""
     silence = Silence()
     ended = threading.Event()
     beating = asyncio.create_task(_beat(silence, emit), name="event loop lag")
@@ -81,7 +80,8 @@ class Longest:
 
     def __init__(self, window: float) -> None:
         self._window = window
-        self._falling: deque[tuple[float, float]] = deque()  # older and smaller than a newer one never counts again
+        # a value that is older and smaller than another one never counts again
+        self._falling: deque[tuple[float, float]] = deque()
 
     def add(self, now: float, value: float) -> float:
         while self._falling and self._falling[-1][1] <= value:
@@ -93,20 +93,20 @@ class Longest:
 
 
 class Silence:
-    """How long the loop has given no sign of life, as far as somebody sat through it."""
+    """How long the loop has been blocked, while the watching thread was running."""
 
     def __init__(self) -> None:
         self._seconds = 0.0
         self._beats = self._heard = 0
 
     def broken(self) -> None:
-        """A sign of life; called by the loop."""
+        """The loop is alive; called by the loop."""
         self._beats += 1
 
     def after(self, slept: float, *, meant: float) -> float:
-        """The silence so far, after a sleep that was ``meant`` to last so long. Called by the one who listens.
+        """The silence so far, after a sleep that was ``meant`` to last that long. Called by the watching thread.
 
-        A longer sleep was not ours: nobody ran meanwhile, and the loop could not.
+        A longer sleep was involuntary: the process was not running, so the loop could not.
         """
         beats = self._beats
         self._seconds = 0.0 if beats != self._heard else self._seconds + min(slept, meant)
@@ -115,7 +115,7 @@ class Silence:
 
 
 class Watchdog:
-    """The thread's part. ``thread`` is the loop's."""
+    """The thread's part. ``thread`` is that of the loop."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class Watchdog:
         self._end = end
 
     def run(self, ended: threading.Event) -> None:
-        """Until ``ended`` is set, or the process has to."""
+        """Run until ``ended`` is set, or end the process."""
         faulthandler.register(signal.SIGPROF, file=_STANDARD_ERROR, all_threads=True, chain=True)
         try:
             self._watch(ended)
@@ -144,7 +144,7 @@ class Watchdog:
 
     def _watch(self, ended: threading.Event) -> None:
         look = min(self._seconds / _LOOKS, _LONGEST_LOOK_SECONDS)
-        before = time.monotonic()  # on Linux it stands still while the machine sleeps
+        before = time.monotonic()  # on Linux it stands still while the machine is suspended
         while not ended.wait(look):
             signal.setitimer(signal.ITIMER_PROF, self._seconds + _MORE_CPU_SECONDS)
             now = time.monotonic()
@@ -167,7 +167,7 @@ class Watchdog:
 
 
 def is_held_by_a_debugger(frame: FrameType | None) -> bool:
-    """Whether a debugger of Python's is on the stack and waits for somebody's command."""
+    """Whether a Python debugger is on the stack and waits for a command."""
     while frame is not None:
         if frame.f_globals.get("__name__") in _DEBUGGERS:
             return True
@@ -179,9 +179,9 @@ def is_held_by_a_debugger(frame: FrameType | None) -> bool:
 
 
 def where_everything_stands(loop: asyncio.AbstractEventLoop, thread: int) -> str:
-    """The stacks of all threads, the loop's first, and of its tasks; the innermost call is the last of each.
+    """The stacks of all threads, that of the loop first, and of its tasks, innermost call last.
 
-    Lines of source are not shown: to read them could hang as well.
+    Without source lines: reading them could hang as well.
     """
     frames = sys._current_frames()
     names = {each.ident: each.name for each in threading.enumerate()}
@@ -203,7 +203,7 @@ def _place(code: CodeType, line: int | None) -> str:
 
 
 def _tasks(loop: asyncio.AbstractEventLoop) -> Iterator[tuple[str, str]]:
-    """Tasks that wait at the same place are one: a thousand streams stand at a handful of places."""
+    """Tasks that wait at the same place are grouped: a thousand streams wait at only a few places."""
     waiting: dict[str, list[str]] = {}
     for task in asyncio.all_tasks(loop):
         waiting.setdefault("\n".join(_awaited(task.get_coro())), []).append(task.get_name())
@@ -214,7 +214,8 @@ def _tasks(loop: asyncio.AbstractEventLoop) -> Iterator[tuple[str, str]]:
 
 
 def _awaited(awaited: Any) -> Iterator[str]:
-    """From the task's own coroutine to the one that waits; generators and coroutines name their parts differently."""
+    """From the task's own coroutine to the innermost one; generators and coroutines name their attributes
+    differently."""
     while awaited is not None:
         kind = next((kind for kind in ("cr", "gi", "ag") if hasattr(awaited, f"{kind}_frame")), None)
         if kind is None or (frame := getattr(awaited, f"{kind}_frame")) is None:

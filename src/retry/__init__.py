@@ -1,7 +1,7 @@
-"""One request to S3 or Redis, how it ended, and its repetitions.
+"""One request to S3 or Redis: its result, and its retries.
 
-A room of its own because both edges use it and it knows neither: the policy is one for the whole daemon, and what a
-request was like is reported in the same few words for both services.
+A separate package because both clients use it and it knows neither: the daemon has one retry policy, and the results of
+requests to both services are reported in the same terms.
 """
 
 from .policy import RetryPolicy, until_it_works

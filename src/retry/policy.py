@@ -1,8 +1,8 @@
-"""The one retry policy: transient trouble is waited out with capped, jittered back-off, without a last attempt.
+"""The one retry policy: transient failures are retried with capped, jittered exponential back-off, without a limit.
 
-A recording is never given up because a count of retries ran out: it is safe on the local disk, and the store or
-Redis will be back. Only ``patience`` uses this for the store, and the client of Redis around each of its methods, so
-that no call is ever repeated by two loops inside each other. Whoever waits gives back before what others may need.
+A recording is never given up because a number of retries was exceeded: it is safe on the local disk, and the service
+will recover. Only ``patience`` uses this for the store, and the Redis client around each of its methods, so that no
+call is ever retried by two nested loops. A caller releases everything that others may need before it waits.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from ..exceptions import ChunkProcessingError, Stopped, Transient
 
 T = TypeVar("T")
 
-#: How long somebody who was woken still waits, at most.
+#: Maximum remaining wait of a caller that was woken.
 WOKEN_SECONDS = 2.0
 
 
 class Bell:
-    """Wakes those who wait for a service, when somebody has seen that it is there again."""
+    """Wakes the callers that wait for a service when it is available again."""
 
     def __init__(self) -> None:
         self._asleep: set[asyncio.Timeout] = set()
 
     def ring(self) -> None:
-        """Who waits now waits no longer. Later ones are not meant."""
+        """Wakes current waiters; later ones are unaffected."""
         asleep, self._asleep = self._asleep, set()
         for sleeper in asleep:
             sleeper.reschedule(asyncio.get_running_loop().time())
 
     @asynccontextmanager
     async def heard(self) -> AsyncIterator[None]:
-        """Raises ``TimeoutError`` out of what is done meanwhile, when the bell rings."""
+        """Interrupts the body with ``TimeoutError`` when the bell rings."""
         async with asyncio.timeout(None) as sleeper:
             self._asleep.add(sleeper)
             try:
@@ -50,12 +50,11 @@ class Bell:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Waits in seconds: the first is up to ``first_wait``, each further up to twice that, none above ``longest_wait``.
+    """Waits in seconds: the first is up to ``first_wait``, each further one up to twice that, at most ``longest_wait``.
 
-    The jitter is full (anything between nothing and the bound), so that fifty streams do not come back at once;
-    there is none after a refusal that only somebody's change can lift (wrong credentials). Once ``stopping`` is set
-    nothing is waited for any more: ``Stopped`` is raised. When the ``bell`` rings nobody waits for longer than
-    ``WOKEN_SECONDS``.
+    The jitter is full (anything between zero and the bound), so that fifty streams do not retry simultaneously; there
+    is none after a refusal that requires a change (wrong credentials). Once ``stopping`` is set every wait raises
+    ``Stopped``. When the ``bell`` rings no caller waits longer than ``WOKEN_SECONDS``.
     """
 
     first_wait: float = 0.5
@@ -71,11 +70,12 @@ class RetryPolicy:
         return wait_random_exponential(multiplier=self.first_wait, max=self.longest_wait)(state)
 
     def wait_in_a_row(self, failures: int) -> float:
-        """Seconds after so many failures, without jitter: for one who asks for all."""
+        """Seconds after this number of failures, without jitter: for a caller that stands for all."""
         return min(self.longest_wait, self.first_wait * 2.0 ** min(max(failures - 1, 0), 32))
 
     async def wait_out(self, seconds: float) -> None:
-        """Wait so long, or until the bell rings; then a moment of one's own, so that not all come back at once."""
+        """Wait for ``seconds``, or until the bell rings; then for a random moment, so that not all retry
+        simultaneously."""
         try:
             async with self.bell.heard():
                 await self.rest(seconds)
@@ -83,7 +83,7 @@ class RetryPolicy:
             await self.rest(random.uniform(0, min(seconds, WOKEN_SECONDS)))  # noqa: S311 - no secret
 
     async def rest(self, seconds: float) -> None:
-        """Wait so long, or until the daemon stops."""
+        """Wait for ``seconds``, or until the daemon stops."""
         if self.stopping is None:
             await asyncio.sleep(seconds)
             return
@@ -95,17 +95,18 @@ class RetryPolicy:
 
 
 def _is_ours_to_wait_out(error: BaseException) -> bool:
-    """A file that cannot be read is for the one who reads it, not for the call that would have sent it."""
+    """Errors of reading a file are handled by the reader, not by the call that would have sent it."""
     return isinstance(error, Transient) and not isinstance(error, ChunkProcessingError)
 
 
 async def until_it_works(
     operation: str, call: Callable[[], Awaitable[T]], *, policy: RetryPolicy, emit: moments.Emit
 ) -> T:
-    """The result of ``call``, however long it takes. Raises what is not transient at once; cancellation passes."""
+    """The result of ``call``, however long it takes. Raises errors that are not transient at once, and lets
+    cancellation pass."""
     began = asyncio.get_running_loop().time()
     try:
-        return await call()  # nearly always all there is to do: what repeats is built for the other times only
+        return await call()  # nearly always sufficient: the retry machinery is built only if needed
     except Transient as exc:
         if not _is_ours_to_wait_out(exc):
             raise
@@ -122,9 +123,9 @@ async def _again(
     policy: RetryPolicy,
     emit: moments.Emit,
 ) -> T:
-    """As ``until_it_works``, after a first attempt that began at ``began`` (loop time) and ended with ``failed``.
+    """Like ``until_it_works``, after a first attempt that began at ``began`` (loop time) and ended with ``failed``.
 
-    The failure is taken out of its list: it holds on to the frames that it came through, and to what they hold.
+    The failure is removed from its list, because it references the frames that it passed, and their contents.
     """
 
     def report(state: RetryCallState) -> None:

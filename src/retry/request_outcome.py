@@ -1,6 +1,6 @@
-"""One request to S3 or Redis: how long it took and how it failed. Each edge asks in one place, and tells it there.
+"""The duration and the result of one request to S3 or Redis. Each client makes and reports its requests in one place.
 
-A request that was cancelled is not told: nobody knows what would have become of it.
+A cancelled request is not reported: its result is unknown.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..domain import moments
 
 
 class ErrorClass(StrEnum):
-    """Why a request did not succeed, in the few words that a label may have."""
+    """Why a request failed, in the few values that a label may have."""
 
     TIMEOUT = "timeout"
     CONNECTION = "connection"
@@ -27,7 +27,7 @@ class ErrorClass(StrEnum):
     OTHER = "other"
 
 
-#: With these the service has answered what it was asked: a key is free, somebody was faster.
+#: With these the service has answered the request: the key is free, or another writer was faster.
 ANSWERS = frozenset({ErrorClass.NOT_FOUND, ErrorClass.CONFLICT})
 
 
@@ -35,9 +35,9 @@ ANSWERS = frozenset({ErrorClass.NOT_FOUND, ErrorClass.CONFLICT})
 def observed(
     emit: moments.Emit, service: str, operation: str, classify: Callable[[BaseException], ErrorClass]
 ) -> Iterator[None]:
-    """Round one request. ``classify`` is given what the library raised, where the edge has translated it.
+    """Wraps one request. ``classify`` is called with the library's exception, if the client has translated it.
 
-    ``service``: one that has its metrics in ``metrics.instruments``, and its kinds of trouble in ``metrics.trouble``.
+    ``service``: it needs metrics in ``metrics.instruments``, and its kinds of failures in ``metrics.trouble``.
     """
     began = time.monotonic()
 
