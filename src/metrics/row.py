@@ -18,7 +18,7 @@ Fields = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The event's name, the room in whose name it is logged, and its level. ``{service}`` stands for the moment's."""
+    """The event's name, the package that logs it, and its level. ``{service}`` is replaced by the moment's service."""
 
     event: str
     room: str
@@ -31,17 +31,17 @@ class Told(Generic[M]):
 
     moment: type[M]
     line: Line | None = None
-    #: The fields of the line; those of the moment, if nothing else is said. ``digits``: of which seconds are rounded.
+    #: The fields of the line; default: those of the moment. ``digits``: decimals of rounded seconds.
     fields: Callable[[M], Fields] | None = None
     digits: Mapping[str, int] = field(default_factory=dict)
-    hint: str = ""  # where it is always the same, but for fields in braces
-    #: The kind of trouble, and of what: the first is written at once, then one line in a while with the number of
-    #: ``failures``. An empty second one stands for the stream whose moment it is.
+    hint: str = ""  # a constant text, with fields in braces
+    #: The kind of failure, and its subject: the first is logged at once, then one line per interval with the number of
+    #: ``failures``. An empty subject stands for the stream of the moment.
     limited: Callable[[M], tuple[str, str]] | None = None
-    #: Written when this is another than the last time, and not 0.
+    #: Logged if this value differs from the last one, and is not 0.
     when_changed: Callable[[M], object] | None = None
-    #: An end of trouble: the line has told of all failures of the kinds that begin so, and the next one of them is the
-    #: first again. It is of no stream, whosever work it was that showed it.
+    #: The end of failures: the line covers all failures whose kind begins with this text, and the next one of them
+    #: counts as the first again. It belongs to no stream.
     accounts_for: Callable[[M], str] | None = None
     metrics: Callable[[Series, M], None] | None = None
     means: str = ""
@@ -53,7 +53,7 @@ class Told(Generic[M]):
 
 
 def _as_it_is(moment: moments.Moment, digits: Mapping[str, int]) -> Fields:
-    """The fields of a moment as those of its line: an error tells what it is and what to change."""
+    """A moment's fields as those of its log line: an error becomes its message and its hint."""
     found: Fields = {}
     for each in fields(moment):  # type: ignore[arg-type]
         value = getattr(moment, each.name)

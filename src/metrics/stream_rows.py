@@ -25,7 +25,7 @@ def _part_stored(series: Series, moment: moments.PartStored) -> None:
 
 def _object_proved(series: Series, moment: moments.ObjectProved) -> None:
     since = moment.seconds_since_change
-    if since is not None and series.has_watched_for(since):  # else nobody was there to send it
+    if since is not None and series.has_watched_for(since):  # otherwise the daemon was not running to send it
         series(metric.AVAILABLE).observe(since)
 
 

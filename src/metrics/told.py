@@ -1,9 +1,8 @@
-"""What becomes of each moment: its log line, what it counts, and its row of the operations reference.
+"""The table of moments: the log line of each, its metrics, and its entry in the operations reference.
 
 One table in two files: a new event is a class in ``domain/moments.py`` and a row here, or in ``stream_rows`` if it is a
 ``StreamMoment``; ``python -m scripts.documents`` then writes the reference. A test checks that each event has its row,
-and each warning its ``means`` and ``do``, which is what the person on duty looks up. Seconds are rounded in lines, not
-in metrics.
+and each warning its ``means`` and ``do``, which operators look up. Seconds are rounded in log lines, never in metrics.
 """
 
 from __future__ import annotations
