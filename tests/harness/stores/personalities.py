@@ -43,7 +43,7 @@ class Refusal:
 class Personality:
     """One kind of store, or of machine before a store. ``behind``: the real store that it stands before.
 
-    ``ignores``: headers that it takes no notice of (a pattern), ``ignores_writing`` at the writing of an object
+    ``ignores``: headers that it ignores (a pattern), ``ignores_writing`` at the writing of an object
     only, ``ignores_completing`` at a completion only.
     ``equal_parts``: all parts but the last must have one size. ``keeps_parts``: a part that is stored is never replaced
     by another one. ``lists_replaced``: ListParts tells of the replaced ones, too. ``gone_as``: the code that it
@@ -120,7 +120,7 @@ PERSONALITIES = (
     ),
     Personality(
         "Ceph RGW",
-        "older releases take no notice of checksums and of conditions on a write, and cannot read trailers",
+        "older releases ignore checksums and of conditions on a write, and cannot read trailers",
         (
             "https://github.com/ceph/ceph/pull/49986",
             "https://github.com/ceph/s3-tests/issues/583",
@@ -182,11 +182,11 @@ PERSONALITIES = (
     ),
     Personality(
         "Wasabi",
-        "answers IncompleteBody to trailers, and takes no notice of checksums",
+        "answers IncompleteBody to trailers, and ignores checksums",
         ("https://github.com/boto/boto3/issues/4102",),
         refusals=(Refusal(400, "IncompleteBody", header=_TRAILERS),),
         ignores=_ANY_CHECKSUM,
-        note="that it takes no notice of checksums is an assumption: the thread is of 2024",
+        note="that it ignores checksums is an assumption: the thread is of 2024",
     ),
     Personality(
         "Scaleway",
@@ -268,7 +268,7 @@ PERSONALITIES = (
     ),
     Personality(
         "rclone serve s3",
-        "writes parts through as they arrive, so that none can be replaced, and takes no notice of their checksums",
+        "writes parts through as they arrive, so that none can be replaced, and ignores their checksums",
         ("https://github.com/rclone/rclone/blob/v1.76.0/cmd/serve/s3/serve_s3.md",),
         ignores=_ANY_CHECKSUM,
         keeps_parts=True,

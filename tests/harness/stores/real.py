@@ -89,7 +89,7 @@ TRIED = (
             "a document's If-Match is refused also where it holds, so that no changed file came to an end; mended",
             "ListParts says NoSuchKey of an upload that is gone, which was asked without end; mended",
             "the completion of an aborted upload is answered with 500: that counts as no answer",
-            "takes no notice of If-Match on the source of a copy: the part is compared afterwards",
+            "ignores If-Match on the source of a copy: the part is compared afterwards",
             "lists open uploads with their keys encoded, without saying so: one with special characters in its name is "
             "not found again after a rename without Redis, nor aborted when it belongs to nothing",
         ),
@@ -105,7 +105,7 @@ TRIED = (
             "once more, in another upload",
             "the ETag of an object is the MD5 of all its bytes, so that objects are fetched to prove them",
             "by its manual open uploads and metadata are in its memory only: recordings that were under way at its "
-            "restart begin anew",
+            "restart start again",
         ),
         "the defaults; not for recordings of many gigabytes that are patched at their end",
     ),
@@ -118,7 +118,7 @@ TRIED = (
             "checksums, conditions and copies as on S3; the object's size is not checked at completion",
             "a replaced part is listed beside its successor, which was not believed: a recording that was patched "
             "while it was sent never arrived; mended",
-            "ListParts tells no checksums: after a loss of Redis most uploads are not taken over but begun anew",
+            "ListParts tells no checksums: after a loss of Redis most uploads are not taken over but started again",
         ),
         "the defaults; 4.39 or newer: older ones keep CRC64NVME of checksums (seaweedfs#10235)",
     ),
