@@ -1,4 +1,9 @@
-"""A private Redis and a local S3 server for trials of the daemon: processes of their own that end with it."""
+"""A private Redis and a local S3 server for trials of the daemon: child processes that end with it.
+
+A package of its own because nothing else may depend on it: ``trying_out`` starts the services and turns them into
+settings, so the daemon runs as it does with real ones. ``child`` starts and ends a process, and ``tether`` ends it also
+when the daemon is killed.
+"""
 
 from .child import EmbeddedServiceError
 from .redis_server import EmbeddedRedis, embedded_redis

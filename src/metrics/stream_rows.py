@@ -158,7 +158,7 @@ ROWS = (
     ),
     Told(
         moments.AlreadyStored,
-        Line("already_stored", "stream_processor", "debug"),
+        Line("already_stored", "dispatcher", "debug"),
         metrics=lambda series, _: series.end(),
     ),
 )

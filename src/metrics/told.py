@@ -251,13 +251,13 @@ _ROWS = (
     Told(moments.LeftOut, metrics=lambda series, m: series(metric.LEFT_OUT).set(m.count)),
     Told(
         moments.OldFilesIgnored,
-        Line("old_files_ignored", "watcher"),
+        Line("old_files_ignored", "ownership"),
         fields=lambda m: {"count": m.count, "file_path": m.file_path, "changed_at": m.changed_at.isoformat()},
         hint="these files are older than IGNORE_OLDER_THAN; clear the setting to upload them too",
     ),
     Told(
         moments.ExcludedStreams,
-        Line("excluded_streams", "watcher"),
+        Line("excluded_streams", "ownership"),
         hint="WATCH_FILTER_GLOBS or WATCH_EXCLUDE_GLOBS now excludes these files; uploads that have begun are finished",
     ),
     # Start and stop.

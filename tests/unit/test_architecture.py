@@ -86,6 +86,7 @@ PROMISES = frozenset({"domain.ports"})
 IMPURE = frozenset({"asyncio", "time", "random", "secrets", "logging", "socket", "subprocess", "threading", "pathlib"})
 VAGUE = ("utils", "util", "helpers", "helper", "common", "manager", "misc")
 LONGEST_FUNCTION = 60
+LONGEST_MODULE, LONGEST_CLASS, MOST_METHODS = 500, 350, 25
 
 
 def _name(path: Path) -> str:
@@ -326,6 +327,19 @@ def test_no_function_is_longer_than_sixty_lines(path: Path) -> None:
     functions = [n for n in ast.walk(_tree(path)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
     lengths = {f.name: (f.end_lineno or f.lineno) - f.lineno + 1 for f in functions}
     assert {name: lines for name, lines in lengths.items() if lines > LONGEST_FUNCTION} == {}
+
+
+def test_no_module_is_longer_than_five_hundred_lines() -> None:
+    lengths = {name: path.read_text(encoding="utf-8").count("\n") for name, path in MODULES.items()}
+    assert {name: lines for name, lines in lengths.items() if lines > LONGEST_MODULE} == {}
+
+
+@each("name", MODULES)
+def test_no_class_is_longer_than_a_reader_can_hold(name: str) -> None:
+    for found in (node for node in ast.walk(_tree(MODULES[name])) if isinstance(node, ast.ClassDef)):
+        methods = sum(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) for node in found.body)
+        assert (found.end_lineno or found.lineno) - found.lineno < LONGEST_CLASS, found.name
+        assert methods <= MOST_METHODS, found.name
 
 
 def test_every_module_begins_with_its_promise() -> None:

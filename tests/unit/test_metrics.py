@@ -31,6 +31,7 @@ from src.metrics.told import TOLD
 from src.metrics.trouble import FORGOTTEN_SECONDS, OPERATION_TYPES, QUIET_SECONDS, operation_type
 from src.retry import ANSWERS, ErrorClass, RetryPolicy, until_it_works
 
+SRC = Path(__file__).parents[2] / "src"
 AWAY = S3Unavailable("nobody answers", operation="upload_part", hint="look at S3_ENDPOINT_URL")
 
 
@@ -108,13 +109,27 @@ def test_every_moment_has_its_row_and_every_row_its_moment() -> None:
     assert {one for one in classes if not one.__subclasses__()} == set(TOLD)
 
 
+def _packages_that_emit(kind: type[moments.Moment]) -> set[str]:
+    named = re.compile(rf"\bmoments\.{kind.__name__}\b")
+    found = (path for path in SRC.rglob("*.py") if named.search(path.read_text(encoding="utf-8")))
+    return {path.relative_to(SRC).parts[0].removesuffix(".py") for path in found} - {"domain", "metrics"}
+
+
+def test_a_line_is_logged_in_the_name_of_a_package_that_emits_it() -> None:
+    made_of_failed_attempts = {moments.ServiceAway, moments.ServiceBack, moments.AnswerNotUnderstood}  # by the outages
+    assert {told.line.room for kind, told in TOLD.items() if told.line and kind in made_of_failed_attempts} == {"retry"}
+    for kind in TOLD.keys() - made_of_failed_attempts:
+        line, packages = TOLD[kind].line, _packages_that_emit(kind) or {"metrics"}
+        assert line is None or line.room in packages, f"{line.event} is emitted by {packages}"
+
+
 def test_the_rows_of_streams_are_those_of_their_moments() -> None:
     of_streams = {kind for kind in TOLD if issubclass(kind, moments.StreamMoment)}
     assert {row.moment for row in stream_rows.ROWS} == of_streams
 
 
 def test_nobody_reads_metrics_back_to_learn_what_the_daemon_does() -> None:
-    sources = {path: path.read_text(encoding="utf-8") for path in (Path(__file__).parents[2] / "src").rglob("*.py")}
+    sources = {path: path.read_text(encoding="utf-8") for path in SRC.rglob("*.py")}
     reads = re.compile(r"restricted_registry|get_sample_value|\b\w*registry\.collect|generate_latest")
     assert {path.name for path, text in sources.items() if reads.search(text)} == {"http_server.py"}
 
