@@ -14,7 +14,7 @@ from pathlib import Path
 from scripts.house import drawn, measured
 from scripts.phases import PAGES, PHASES, page, put_between_marks
 from scripts.stores_page import which_store
-from scripts.telemetry_tables import OPERATIONS, operations
+from scripts.telemetry_tables import LOG_EVENTS, METRICS_PAGE, log_events, metrics
 from src.config import _HEADINGS, _OLD_NAMES, Settings, defaults, load_settings
 from src.domain import TRANSITIONS, Fact, Status
 from src.exceptions import ConfigurationError
@@ -118,7 +118,8 @@ GENERATED: Mapping[Path, Callable[[], str]] = {
     ROOT / "docs" / "diagrams" / "house.mmd": lambda: drawn(measured(ROOT / "src")),
     **{path: partial(page, path) for path in (PAGES / f"{name}.md" for name in PHASES)},
     ROOT / "docs" / "how-to" / "which-store.md": which_store,
-    OPERATIONS: operations,
+    LOG_EVENTS: log_events,
+    METRICS_PAGE: metrics,
 }
 
 

@@ -1,22 +1,25 @@
-"""The tables of log events and of metrics in ``docs/operations.md``, written from the table of moments.
+"""The tables of log events and of metrics in ``docs/reference``, written from the table of moments.
 
-``python -m scripts.documents`` writes them between two marks each, in the order in which they stand in the code.
+``python -m scripts.documents`` writes them between two marks, in the order in which they stand in the code.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import Counter, Histogram
 
-from scripts.phases import BEGIN, END
+from scripts.phases import put_between_marks
 from src.metrics.at_risk import OF_STREAM, TOTALS
 from src.metrics.instruments import METRICS, Metric
 from src.metrics.told import TOLD
 
-OPERATIONS = Path(__file__).resolve().parents[1] / "docs" / "operations.md"
+_REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
+LOG_EVENTS = _REFERENCE / "log-events.md"
+METRICS_PAGE = _REFERENCE / "metrics.md"
 
 #: An event whose name begins with its service is one for each of them; and how they are called in a sentence.
 _SERVICES = {"s3": "S3", "redis": "Redis"}
@@ -24,19 +27,19 @@ _SERVICES = {"s3": "S3", "redis": "Redis"}
 _OF_THE_LOG = ("log_line_lost", "error", "a log line could not be written", "report it")
 
 
-def operations() -> str:
-    """The text of ``docs/operations.md`` as it would be written now."""
-    parts = OPERATIONS.read_text(encoding="utf-8").split(BEGIN)
-    tables = ("".join(_event_lines()), "".join(_metric_lines()))
-    if len(parts) != len(tables) + 1:
-        raise LookupError("docs/operations.md has no place for each table")
-    text = parts[0]
-    for table, part in zip(tables, parts[1:], strict=True):
-        _, end, after = part.partition(END)
-        if not end:
-            raise LookupError("a table of docs/operations.md has no end")
-        text += BEGIN + table + end + after
-    return text
+def log_events() -> str:
+    """The text of ``docs/reference/log-events.md`` as it would be written now."""
+    return put_between_marks(LOG_EVENTS, _linked("".join(_event_lines())))
+
+
+def _linked(table: str) -> str:
+    """``DOCS/`` in a link of a row is the folder of the documents."""
+    return table.replace("](DOCS/", f"]({os.pardir}/")
+
+
+def metrics() -> str:
+    """The text of ``docs/reference/metrics.md`` as it would be written now."""
+    return put_between_marks(METRICS_PAGE, "".join(_metric_lines()))
 
 
 def events_that_warn() -> Iterator[tuple[str, str, str, str]]:

@@ -73,7 +73,7 @@ ROWS = (
         moments.Failed,
         Line("stream_failed", "stream_processor", "error"),
         metrics=_stream_failed,
-        means="the stream was set aside and needs a change; see [Failed streams](how-to/failed-recordings.md)",
+        means="the stream was set aside and needs a change; see [Failed streams](DOCS/how-to/failed-recordings.md)",
         do="follow `reason` and `hint`",
     ),
     Told(

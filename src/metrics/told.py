@@ -183,14 +183,14 @@ _ROWS = (
         hint=_AROUND,
         metrics=_abilities_unknown,
         means="the daemon could not determine whether the store supports these `abilities`; logged once",
-        do="see [the probe key](#the-probe-key), or set `S3_CHECKSUM` and `S3_CONDITIONAL_WRITES`",
+        do="see [the probe key](DOCS/operations.md#the-probe-key), or set `S3_CHECKSUM` and `S3_CONDITIONAL_WRITES`",
     ),
     Told(
         moments.LifecycleRuleTooShort,
         Line("lifecycle_rule_too_short", "main", "warning"),
         hint="set the lifecycle rule to more than the longest recording plus the longest outage",
         means="a lifecycle rule of the bucket aborts unfinished uploads after `days` days, which is too short",
-        do="see [Bucket lifecycle](#bucket-lifecycle)",
+        do="see [Bucket lifecycle](DOCS/operations.md#bucket-lifecycle)",
     ),
     # The dispatcher.
     Told(
