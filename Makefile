@@ -8,16 +8,16 @@ COMPILE = --universal --python-version 3.11 --generate-hashes --no-emit-index-ur
 .PHONY: help run demo test test-fast check lint bench soak site lock
 
 help:
-	@echo "make run        the daemon on ./local_watch_dir, with a Redis and an S3 of its own"
-	@echo "make demo       a test recording, its upload, and the comparison at the end"
+	@echo "make run        run the daemon on ./local_watch_dir, with a private Redis and S3"
+	@echo "make demo       upload a test recording and compare the object"
 	@echo "make test       the whole suite"
-	@echo "make test-fast  the tests to run all the time, one to three minutes"
-	@echo "make check      formatting, lint, types, and the whole suite with coverage"
-	@echo "make lint       the first three of these"
-	@echo "make bench      CPU, memory and blocking, measured"
-	@echo "make soak       daemon, Redis and S3 killed 200 times at random, and an audit of what came of it"
+	@echo "make test-fast  the quick tests, one to three minutes"
+	@echo "make check      formatting, lint, types, wording, and the whole suite with coverage"
+	@echo "make lint       formatting, lint, types and wording"
+	@echo "make bench      measure CPU, memory and blocking"
+	@echo "make soak       daemon, Redis and S3 killed 200 times at random, and an audit of the result"
 	@echo "make site       the documents as a site, in .tools/site/html"
-	@echo "make lock       the lock files again, from pyproject.toml"
+	@echo "make lock       write the lock files from pyproject.toml"
 
 run:
 	scripts/run
@@ -41,6 +41,7 @@ lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict src tests bench
+	$(BIN)/python -m scripts.words
 
 bench: $(DEV)
 	$(BIN)/python -m bench

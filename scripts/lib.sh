@@ -69,10 +69,10 @@ run_shown() {
 start_ticker() {
     (
         seconds=0
-        # The last sleep outlives the ticker; it must not hold a pipe that somebody reads to its end.
+        # The last sleep outlives the ticker; it must not hold a pipe that is read to its end.
         while sleep 1 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
             seconds=$((seconds + 1))
-            # ASCII alone: cut counts bytes, and half a character of pip's progress bar is none.
+            # ASCII alone: cut counts bytes, and half a character of pip's progress bar is invalid.
             newest=$(tail -n 1 "$SETUP_LOG" | tr '\r\t' '  ' | LC_ALL=C tr -cd '\n -~' | cut -c 1-70)
             if [ -t 1 ]; then
                 printf '\r\033[K      %3ss  %s' "$seconds" "$newest"
@@ -206,7 +206,7 @@ pip_install() {
     esac
 }
 
-# install_lock VENV LOCK: exactly what the lock names. Nothing is resolved: pip would look dependencies up anew and refuse
+# install_lock VENV LOCK: exactly what the lock names. Nothing is resolved: pip would resolve dependencies again and refuse
 # a lock that is older than the newest of them. "pip check" says whether the lock is complete; then the status is 3.
 install_lock() {
     "$1/bin/python" -m pip install --disable-pip-version-check --no-deps --require-hashes -r "$2" || return 1
@@ -227,8 +227,8 @@ ensure_redis() {
     stop_system_redis
 }
 
-# Debian enables a service with the package and may start it. We use a process of our own; nobody asked for a service.
-# It is called right after an installation only: a Redis that somebody runs is never touched.
+# Debian enables a service with the package and may start it. We use a process of our own and need no service.
+# It is called right after an installation only: a Redis that was running before is never touched.
 stop_system_redis() {
     if [ -d /run/systemd/system ] && have systemctl; then
         as_root systemctl disable --now redis-server

@@ -20,45 +20,45 @@ _INTRODUCTION = """# Which store, which settings
 
 Generated from the tables of the tests by `python -m scripts.documents`.
 
-The daemon asks a store other than Amazon's at each start what it verifies, with
-[the probe key](DOCS/operations.md#the-probe-key), and does without what the store lacks. So the defaults are right for
-most. This page says for which stores that was tried, and how.
+At each start, the daemon tests which features a store other than Amazon's supports, with
+[the probe key](DOCS/operations.md#the-probe-key), and works without missing ones. So the defaults are right for most
+stores. This page lists the tested stores, and how they were tested.
 """
 
 _REAL = """## Tried for real
 
-The whole contract of a store, and recordings from the first byte to the last, run on these with every change. Kills of
-everything at random (`python -m bench.soak --store minio`) run on the first two.
+The full contract tests and complete recordings run on these stores with every change. Random kills of
+all processes (`python -m bench.soak --store minio`) run on the first two.
 
-| store | version | settings | what it lacks, and what the daemon does then |
+| store | version | settings | missing features, and what the daemon does instead |
 |---|---|---|---|
 """
 
 _TRIED = """## Tried once
 
-The daemon ran on these by hand, with the default settings: recordings that are plain, patched while they are sent,
+The daemon was run on these manually, with the default settings: recordings that are plain, patched during their upload,
 patched and grown after their completion, resumed after a kill, and adopted after a kill with Redis wiped; then a wrong
-access key id. Each object was compared with its file by SHA-256. What a personality below holds is tried again with
-every change, the rest is not.
+access key ID. Each object was compared with its file by SHA-256. Behaviour covered by a
+personality below is tested with every change, the rest is not.
 
-| store | version | when | how | settings | what was found |
+| store | version | date | how | settings | results |
 |---|---|---|---|---|---|
 """
 
 _PERSONALITIES = """## Tried by personality
 
-A proxy before a real store acts as the sources say that these do. Six recordings live their whole lives on each: plain;
+A proxy in front of a real store behaves as the sources describe. Six recordings are uploaded to each: plain;
 patched while it grows; grown after its completion; resumed after a kill; adopted after a kill with Redis wiped; known
 again although Redis has forgotten it. Each object equals its file, nothing is left open, and nothing is sent twice that
-need not be. That is not the store itself: what nobody has written about is not in it.
+need not be. This is not the store itself: it does not include undocumented behaviour.
 
 | store | what it does | before | settings | sources |
 |---|---|---|---|---|
 """
 
-_UNTRIED = """## Tried by nobody
+_UNTRIED = """## Not tested
 
-What is known is hearsay, and so is the advice.
+These rows and their advice rely on third-party reports.
 
 | store | what is known | settings to begin with | sources |
 |---|---|---|---|
@@ -66,13 +66,14 @@ What is known is hearsay, and so is the advice.
 
 _OTHERWISE = """## When yours is not here
 
-Begin with the defaults, and watch the log of the first recording. A store that refuses something is named there with
-its own words and a hint that names the setting:
+Start with the defaults, and watch the log of the first recording. If the store refuses something, the log has
+the store's message and a hint that names the setting:
 
-- `S3_CHECKSUM=none`: no header about checksums; ETags, or fetching the object, prove it instead.
-- `S3_CONDITIONAL_WRITES=off`: no conditions; the daemon looks right before it completes, which leaves a small gap.
-- `S3_PART_COPY=off`: unchanged parts of an object that is brought up to date are sent, not copied.
-- `S3_EQUAL_PARTS=on`: all parts but the last have one size; the largest recording is then limited (`S3_EQUAL_PARTS` in
+- `S3_CHECKSUM=none`: no checksum headers; ETags, or a download of the object, are used instead.
+- `S3_CONDITIONAL_WRITES=off`: no conditional requests; the daemon checks the key just before it completes
+  an upload, which leaves a small gap.
+- `S3_PART_COPY=off`: unchanged parts of an object that is replaced are uploaded, not copied.
+- `S3_EQUAL_PARTS=on`: all parts but the last have the same size; this limits recordings (`S3_EQUAL_PARTS` in
   [the settings](DOCS/configuration.md)).
 - `S3_ADDRESSING_STYLE`, `S3_REGION_NAME`, `S3_PAYLOAD_SIGNING`: how requests are addressed and signed.
 """

@@ -126,8 +126,8 @@ class Caller(Protocol):
 class FileThreads:
     """``count`` concurrent calls, each for one file; the threads are called ``name``. Belongs to one event loop.
 
-    ``caller`` returns the object to notify of a call: it is told of each response, and makes room for others if there
-    is none.
+    ``caller`` returns the object to notify of a call: it receives each response, and makes room for others if there
+    is no response.
     """
 
     def __init__(

@@ -326,7 +326,7 @@ async def _expire(metrics: Metrics) -> None:
 
 
 async def _look(readiness: Readiness, metrics: Metrics) -> None:
-    """Keeps metrics and log up to date while no client requests the page. A bug in a check is logged; recordings
+    """Updates metrics and log while no client requests the page. A bug in a check is logged; recordings
     continue."""
     while True:
         try:

@@ -82,7 +82,7 @@ class Register:
         self.empty: set[str] = set()
         self.links: set[str] = set()
 
-    # -- living recordings ------------------------------------------------------------------------------------
+    # -- active recordings ------------------------------------------------------------------------------------
 
     def add(self, stream: Stream) -> None:
         self.by_path[stream.path] = stream
@@ -108,7 +108,7 @@ class Register:
         displaced.waiting_paths.add(path)
         return displaced
 
-    # -- what was seen ----------------------------------------------------------------------------------------
+    # -- observations -----------------------------------------------------------------------------------------
 
     def see(self, path: str, snapshot: Snapshot) -> None:
         """A file that is shorter than its object contains another recording from now on, however long it becomes."""

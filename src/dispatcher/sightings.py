@@ -60,8 +60,8 @@ class Sighting:
 
 # 1  Nothing is there: forget the path. A recording may have had other names (hard links) and have lost its path with
 #    this one, and nothing else reports that: all of those are examined again.
-# 2  The same, and an active recording had the path. It is told, but not ended: a rename looks like a deletion before it
-#    shows the new name, and the processor waits for that.
+# 2  The same, and an active recording had the path. It gets a hint, but is not ended: a rename looks like a deletion
+#    before it shows the new name, and the processor waits for that.
 # 3  An active recording at its own path: its processor looks for itself.
 # 4  An active recording under a new name, and its old path is gone or has another file: it was renamed. A recording
 #    registered under the new name has lost its file to it.

@@ -337,7 +337,7 @@ class Watch:
 
     def _grown(self, holding: Holding, look: Look, elapsed: float) -> float:
         """Bytes since the last look. An old file that is new here was renamed and takes no new disk space; without
-        birth times this cannot be told."""
+        birth times this is unknown."""
         seen = holding.seen
         if seen.identity in self._sizes:
             return max(0, seen.size - self._sizes[seen.identity])

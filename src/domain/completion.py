@@ -37,10 +37,10 @@ def equals_manifest(stored: StoredObject, manifest: Manifest) -> bool | None:
 #  5  whether the upload is still open is unknown -> look
 #  6  it is gone, and a completion was never answered -> wait: the store may still be assembling the object, and a new
 #     upload would send the whole file for nothing
-#  7  it is gone, and all completions were answered, or the time for 6 has passed -> upload anew
-#  8  it is open, the store reports the key as occupied, and still shows no object after that time -> the next key. A
-#     wart: the store contradicts itself (seen with VersityGW after a kill during a completion). This does not change.
-#  9  it is open, conflict -> upload anew, as S3 requires after a conflict
+#  7  it is gone, and all completions were answered, or the time for 6 has passed -> upload again
+#  8  it is open, the store reports the key as occupied, and still shows no object after that time -> the next key. The
+#     store contradicts itself (seen with VersityGW after a kill during a completion). This does not change.
+#  9  it is open, conflict -> restart the upload, as S3 requires after a conflict
 # 10  it is open, a part was refused -> prove again: the list of parts was not the store's
 # 11  it is open, wrong checksum or size -> seal again: the store holds other bytes than the last pass read
 # 12  it is open, any other answer or none, and the object to be replaced is gone -> complete again on the condition

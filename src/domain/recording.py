@@ -218,7 +218,7 @@ class Checkpoint:
     cut, and what was about to happen when the process ended.
     """
 
-    # -- which stream, which file, which key ------------------------------------------------------------------
+    # -- stream, file and key ---------------------------------------------------------------------------------
 
     #: Random, 128 bits. It is in the object's metadata from the beginning of the upload, so that after a lost answer
     #: our own object is distinguishable from another program's.
@@ -241,7 +241,7 @@ class Checkpoint:
     #: may be ours, from a creation whose answer was lost.
     started_at: datetime
 
-    # -- its upload -------------------------------------------------------------------------------------------
+    # -- the upload -------------------------------------------------------------------------------------------
 
     #: None until the store has created one. Written immediately after, since nothing else identifies an upload.
     upload_id: str | None = None
@@ -258,7 +258,7 @@ class Checkpoint:
     #: the store may still be assembling the object.
     unanswered: bool = False
 
-    # -- the object is there ----------------------------------------------------------------------------------
+    # -- the object -------------------------------------------------------------------------------------------
 
     #: ETag of the object, once it is proved. None: nothing is proved.
     etag: str | None = None
@@ -273,7 +273,7 @@ class Checkpoint:
     #: The upload was begun without checksums. Not every store reports this, and a part sent with a checksum is refused.
     without_checksums: bool = False
 
-    # -- when it cannot go on, and what it leaves behind ------------------------------------------------------
+    # -- failure and leftovers --------------------------------------------------------------------------------
 
     #: Why it failed, for the operator. ``SOURCE_MISSING`` is also used by the daemon: such a stream resumes when its
     #: file is seen again. If a stream with it is pending completion, the parts sent so far become an object.

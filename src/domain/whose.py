@@ -60,7 +60,7 @@ def origin_of(metadata: Mapping[str, str]) -> Origin | None:
 # 4  made from this very file, and not longer -> ours: the file has changed since, and the object is to be replaced. A
 #    longer object belongs to an earlier recording in this file, of which nothing else is left.
 # 5  made from another file at this path -> an earlier recording of this name
-# 6  anything else, also objects without readable metadata of ours -> a stranger's
+# 6  anything else, also objects without readable metadata of ours -> another program's
 
 
 class Ownership(StrEnum):

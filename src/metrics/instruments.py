@@ -106,7 +106,7 @@ STREAM_FAILURES = _counter(
     "video_failed_operations", "Failed attempts.", "failed attempts", "stream_id", "operation_type"
 )
 
-# -- sending -------------------------------------------------------------------------------------------------------
+# -- uploads -------------------------------------------------------------------------------------------------------
 
 BYTES = _counter("cefmp4_bytes_uploaded", "Bytes uploaded to S3.", "bytes uploaded, all streams")
 PARTS = _counter("cefmp4_parts_uploaded", "Parts uploaded to S3.", "parts uploaded, all streams")
@@ -201,7 +201,7 @@ REQUEST_ERRORS: Mapping[str, Metric[Counter]] = {
 }
 FAILURES = _counter("cefmp4_failed_operations", "Failed attempts.", "failed attempts, all streams", "operation_type")
 
-# -- the folder, and tidying ---------------------------------------------------------------------------------------
+# -- the folder and orphan uploads ---------------------------------------------------------------------------------
 
 SKIPPED = _counter(
     "cefmp4_files_skipped",

@@ -18,7 +18,7 @@ from .row import Fields, Line, Told
 from .series import Series
 from .trouble import operation_type
 
-# -- what several count, or say in more than one expression ---------------------------------------------------------
+# -- helpers of several rows ----------------------------------------------------------------------------------------
 
 
 def _unexpected_fields(moment: moments.Unexpected) -> Fields:

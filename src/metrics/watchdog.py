@@ -2,7 +2,7 @@
 
 A hanging loop uploads nothing and answers no request, including health checks, and nothing that runs on it could
 notice. So a thread watches it: if the loop is blocked for too long, the thread logs all stacks and ends the process, so
-that the service manager restarts it. A kill at any moment loses nothing, and this one is no exception.
+that the service manager restarts it. A kill at any moment loses nothing, including this one.
 
 Only time during which the thread itself was running counts. After a process was stopped (SIGSTOP, a frozen container,
 gdb) or suspended with its machine, the thread finds its own sleep too long, and gives the loop another chance. Time in
@@ -175,7 +175,7 @@ def is_held_by_a_debugger(frame: FrameType | None) -> bool:
     return False
 
 
-# -- the last word ------------------------------------------------------------------------------------------------
+# -- the final report ---------------------------------------------------------------------------------------------
 
 
 def where_everything_stands(loop: asyncio.AbstractEventLoop, thread: int) -> str:

@@ -87,7 +87,7 @@ class Gathering:
                 return facts.looking(Place.ELSEWHERE, await self._look_elsewhere(ask, facts))
             case LookFor(Place.UPLOAD):
                 return facts.looking(Place.UPLOAD, await self._look_at_next_upload(ask))
-        raise AssertionError(f"nobody answers {ask}")
+        raise AssertionError(f"no answer for {ask}")
 
     async def _look_at(
         self, key: str, *, number: int | None = None, may_be_taken: bool = True, described: bool = True

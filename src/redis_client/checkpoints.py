@@ -155,7 +155,7 @@ class RedisCheckpoints:
         ]
         await self._retried("put_marker", lambda: self._quarantine.commit("put_marker", commands))
 
-    # -- beside the port ----------------------------------------------------------------------------------------
+    # -- outside the port ---------------------------------------------------------------------------------------
 
     async def ping(self) -> None:
         """Check once whether Redis is available. Raises ``RedisUnavailable``. If it is available again, wake all
@@ -197,9 +197,9 @@ class RedisCheckpoints:
             await self._retried("load", lambda: self._quarantine.set_aside_wrong_types("load"))
             held = await self._reader.members()
             lost = [stream_id for stream_id in written if stream_id.encode() not in held]
-            anew = []
+            rewritten = []
             for stream_id in lost:
                 with suppress(RedisUnavailable):  # nothing else waits for it: it is still missing at the next check
-                    anew.append(await self._writer.write_anew(stream_id))
-            if any(anew):
-                self._emit(moments.RedisDataLost(records=sum(anew)))
+                    rewritten.append(await self._writer.write_anew(stream_id))
+            if any(rewritten):
+                self._emit(moments.RedisDataLost(records=sum(rewritten)))

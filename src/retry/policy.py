@@ -52,8 +52,8 @@ class Bell:
 class RetryPolicy:
     """Waits in seconds: the first is up to ``first_wait``, each further one up to twice that, at most ``longest_wait``.
 
-    The jitter is full (anything between zero and the bound), so that fifty streams do not retry simultaneously; there
-    is none after a refusal that requires a change (wrong credentials). Once ``stopping`` is set every wait raises
+    The jitter is full (anything between zero and the bound), so that fifty streams do not retry simultaneously;
+    refusals that require a change (wrong credentials) have none. Once ``stopping`` is set every wait raises
     ``Stopped``. When the ``bell`` rings no caller waits longer than ``WOKEN_SECONDS``.
     """
 

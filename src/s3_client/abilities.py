@@ -2,7 +2,7 @@
 
 Only requests at the probe's key count. A header counts as not supported if a request with it is refused, without it
 accepted, and with it refused again; as supported if a wrong value is refused, a correct one (or none) accepted, and the
-wrong one refused again; as ignored if a wrong value is accepted twice. Everything else is no result: an outage, an
+wrong one refused again; as ignored if a wrong value is accepted twice. Everything else does not count: an outage, an
 upload that vanished, two different answers. The trial is then repeated later, and no caller waits longer than stated.
 """
 
@@ -205,7 +205,7 @@ class Learner:
         return await self._wait(self.asked, until=self._began + COMPLETION_WAITS)
 
     def suspect(self) -> None:
-        """A header was refused elsewhere. That is no result, but a reason to repeat the trial."""
+        """A header was refused elsewhere. This proves nothing, but the trial is repeated."""
         if self._ended_at is None or self._now() - self._ended_at >= _SUSPICION_SECONDS:
             self._start(self.asked)
 
@@ -214,7 +214,7 @@ class Learner:
     ) -> tuple[dict[str, Any], bool]:
         """The answer, and whether it is to the whole request. ``plain`` lacks headers that nothing depends on.
 
-        A request that is refused with them is sent once without. That is no result, but makes the probe repeat its
+        A request that is refused with them is sent once without. This proves nothing, but makes the probe repeat its
         trial.
         """
         try:

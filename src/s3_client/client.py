@@ -357,7 +357,7 @@ class S3Client:
         stored = await self.head(key)
         return (stored.etag if stored else None) == manifest.replaces
 
-    # -- what the store can do --------------------------------------------------------------------------------
+    # -- features of the store --------------------------------------------------------------------------------
 
     def _sends_checksums(self, upload_id: str) -> bool:
         """Whether parts of this upload, and its completion, carry checksums; an unknown upload counts as a new one."""

@@ -66,7 +66,7 @@ def _all(codes: str, outcome: Outcome, hint: str = "") -> dict[str, Meaning]:
 
 
 CODES: Mapping[str, Meaning] = {
-    # -- who asks ---------------------------------------------------------------------------------------------
+    # -- credentials and permissions --------------------------------------------------------------------------
     **_all(
         "InvalidAccessKeyId InvalidAccessKey InvalidClientTokenId UnrecognizedClientException NotSignedUp"
         " XAdminUserNotFound XMinioAdminNoSuchUser XMinioAdminNoSuchAccessKey XMinioAdminInvalidAccessKey"
@@ -88,7 +88,7 @@ CODES: Mapping[str, Meaning] = {
         BOTH,
     ),
     **_all("AccessDenied AccessForbidden XAdminAccessDenied XMinioInsecureClientRequest", Outcome.CREDENTIALS, RIGHTS),
-    # -- what somebody has to change --------------------------------------------------------------------------
+    # -- settings and the store -------------------------------------------------------------------------------
     **_all("AllAccessDisabled AccountProblem NotEntitled InvalidPayer UserProjectMissing", Outcome.SETTING, ACCOUNT),
     **_all("AuthorizationHeaderMalformed InvalidRegion InvalidRegionName 301", Outcome.SETTING, REGION),
     **_all("PermanentRedirect TemporaryRedirect Redirect WebsiteRedirect", Outcome.SETTING, ENDPOINT),
@@ -101,10 +101,10 @@ CODES: Mapping[str, Meaning] = {
         Outcome.SETTING,
         ROOM,
     ),
-    # -- other bytes than were sent ---------------------------------------------------------------------------
+    # -- corrupted content ------------------------------------------------------------------------------------
     # Amazon and VersityGW the first, MinIO the second, Garage the third; the last where the signature covers the body.
     **_all("BadDigest XAmzContentChecksumMismatch InvalidDigest XAmzContentSHA256Mismatch", Outcome.WRONG_CONTENT),
-    # -- what was asked ---------------------------------------------------------------------------------------
+    # -- answers to the request -------------------------------------------------------------------------------
     **_all("NoSuchUpload", Outcome.GONE),
     **_all(
         "NoSuchKey NotFound PreconditionFailed ConditionalRequestConflict ConditionNotMet NotModified"
@@ -130,7 +130,7 @@ CODES: Mapping[str, Meaning] = {
     **_all("MaxMessageLengthExceeded RequestEntityTooLarge PayloadTooLarge", Outcome.TOO_LARGE, SMALLER),
     **_all("InvalidPartNumber", Outcome.PART_NUMBER, FEWER),
     **_all("InvalidObjectState", Outcome.REFUSED),
-    # -- one code for many things: unless the text or the operation says more, nobody knows ---------------------
+    # -- ambiguous codes: unknown unless the text or the operation decides --------------------------------------
     **_all(
         "BadRequest InvalidArgument InvalidRequest InvalidLocationConstraint MalformedXML MethodNotAllowed"
         " AuthorizationQueryParametersError AuthorizationParametersError MissingFields MissingHeaders"
@@ -143,13 +143,13 @@ CODES: Mapping[str, Meaning] = {
         Outcome.SETTING,
         "check the bucket's Object Lock settings",
     ),
-    # -- what some stores do not know -------------------------------------------------------------------------
+    # -- features that some stores lack -----------------------------------------------------------------------
     **_all(
         "NotImplemented XNotImplemented NotSupported UnsupportedOperation UnsupportedHeader UnsupportedArgument"
         " MissingContentLength MissingContentMD5 LengthRequired",
         Outcome.NOT_ABLE,
     ),
-    # -- what may pass ----------------------------------------------------------------------------------------
+    # -- temporary failures -----------------------------------------------------------------------------------
     **_all(
         "SlowDown SlowDownRead SlowDownWrite Throttling ThrottlingException TooManyRequests ServerBusy"
         " RequestLimitExceeded BandwidthLimitExceeded TooManyRequestsException",

@@ -33,7 +33,7 @@ from .uploads import KnownUploads
 
 
 class Requests:
-    """Requests about one bucket. ``uploads`` is told about uploads that no longer exist."""
+    """Requests about one bucket. ``uploads`` hears about uploads that no longer exist."""
 
     def __init__(
         self,

@@ -49,7 +49,7 @@ class FairSlots:
         """A turn for parts; ``at_once`` of them fit into its memory."""
         return self._held(self._waiting.sending, at_once)
 
-    # -- how a request ended -----------------------------------------------------------------------------------
+    # -- results of requests -----------------------------------------------------------------------------------
 
     def part_stored(self, size: int, seconds: float) -> None:
         """The errand's part of ``size`` bytes was stored in ``seconds``: its probation ends, unless it was slow."""
@@ -81,7 +81,7 @@ class FairSlots:
         self._on_probation.clear()
         self._probation.let_all_pass()
 
-    # -- getting a turn ----------------------------------------------------------------------------------------
+    # -- acquiring a turn --------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def _held(self, line: Line, at_once: int) -> AsyncIterator[Turn]:
@@ -198,7 +198,7 @@ class FairSlots:
             end_longest(self._beside)
         return False
 
-    # -- passing turns on: what a turn asks of its keeper ------------------------------------------------------
+    # -- passing turns on: the interface for turns -------------------------------------------------------------
 
     @property
     def is_sending_waited_for(self) -> bool:

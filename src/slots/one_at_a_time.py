@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 
 class OneAtATime:
-    """A place for one caller. A waiting caller can be told that it no longer needs the place, which asyncio's locks do
+    """A place for one caller. A waiting caller can learn that it no longer needs the place, which asyncio's locks do
     not support."""
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """The speed of the store for requests that it answers, to distinguish a hanging request from a slow store.
 
-Pure: it is told which parts were stored and which requests were answered, and how long that took.
+Pure: it records which parts were stored and which requests were answered, and how long that took.
 """
 
 from __future__ import annotations

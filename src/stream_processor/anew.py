@@ -81,7 +81,7 @@ class Anew:
         await self._world.checkpoints.finish(replace(record, status=Status.COMPLETED), marker)
         return marker
 
-    # -- after a completion that was refused ------------------------------------------------------------------
+    # -- after a refused completion ---------------------------------------------------------------------------
 
     async def after_completion(self, step: Step, etag: str) -> None:
         """Back to growing, with the same upload or a new one; with a longer pause each time the store refuses."""
@@ -113,7 +113,7 @@ class Anew:
             await self._cleanup.drop(self._refused)
             self._refused.clear()
 
-    # -- while it is sent -------------------------------------------------------------------------------------
+    # -- during the upload ------------------------------------------------------------------------------------
 
     async def pause_if_lost_again(self) -> None:
         """The store does not know the upload. If it loses every upload, the file is not sent again immediately."""

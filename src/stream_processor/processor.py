@@ -144,7 +144,7 @@ class StreamProcessor:
             self._telemetry.emit(moments.Failed(reason=SOURCE_MISSING, hint=hint))
         return None
 
-    # -- the whole way ----------------------------------------------------------------------------------------
+    # -- the steps --------------------------------------------------------------------------------------------
 
     async def _carry(self) -> Marker:
         proved = await self._patiently(self._take_up)
@@ -274,7 +274,7 @@ class StreamProcessor:
     def _now(self) -> float:
         return self._world.clock.monotonic()
 
-    # -- its upload -------------------------------------------------------------------------------------------
+    # -- the upload -------------------------------------------------------------------------------------------
 
     async def _adopt_upload(self) -> None:
         """Parts that are in S3 already, from before a data loss in Redis, need not be sent again."""

@@ -62,7 +62,7 @@ class Sight:
             return False
         return replace(now, ctime_ns=proved.ctime_ns) == proved
 
-    # -- quiet --------------------------------------------------------------------------------------------------
+    # -- idle time ----------------------------------------------------------------------------------------------
 
     def idle_at(self) -> float:
         """The time from which the recording has been quiet for long enough, if it does not change before."""
@@ -106,7 +106,7 @@ class Sight:
         """Seconds since the recording was last found finished; 0 if this process has not observed that."""
         return 0.0 if self._idle_since is None else self._world.clock.monotonic() - self._idle_since
 
-    # -- who writes ---------------------------------------------------------------------------------------------
+    # -- writers ------------------------------------------------------------------------------------------------
 
     async def ask_before_the_pass(self) -> None:
         """Check for writers before the last pass over the file; ``is_still_open`` checks again after it."""

@@ -120,7 +120,7 @@ PERSONALITIES = (
     ),
     Personality(
         "Ceph RGW",
-        "older releases ignore checksums and of conditions on a write, and cannot read trailers",
+        "older releases ignore checksums, and conditions on a write, and cannot read trailers",
         (
             "https://github.com/ceph/ceph/pull/49986",
             "https://github.com/ceph/s3-tests/issues/583",

@@ -83,15 +83,15 @@ TRIED = (
         "28 November 2026",
         "one monitor, one OSD in memory",
         (
-            "no checksums, no conditions at completion: ETags prove it, HEAD right before",
+            "no checksums, no conditions for completions: ETags are compared, with a HEAD just before",
             "copies parts, and lists them by prefix",
-            "completions are answered without an ETag: nothing could be learnt, each completion waited; mended",
-            "a document's If-Match is refused also where it holds, so that no changed file came to an end; mended",
-            "ListParts says NoSuchKey of an upload that is gone, which was asked without end; mended",
-            "the completion of an aborted upload is answered with 500: that counts as no answer",
+            "completions are answered without an ETag: no feature could be determined, each completion waited; fixed",
+            "a document's If-Match is refused even if it holds, so that no changed file was finished; fixed",
+            "ListParts answers NoSuchKey for a missing upload, which was retried indefinitely; fixed",
+            "the completion of an aborted upload is answered with 500, which counts as no answer",
             "ignores If-Match on the source of a copy: the part is compared afterwards",
             "lists open uploads with their keys encoded, without saying so: one with special characters in its name is "
-            "not found again after a rename without Redis, nor aborted when it belongs to nothing",
+            "not found again after a rename without Redis, nor aborted as an orphan",
         ),
     ),
     Trial(
@@ -101,11 +101,11 @@ TRIED = (
         "on a folder",
         (
             "no checksums; conditions hold",
-            "no part can be replaced: a recording that was patched while it was sent never arrived; mended: it is sent "
+            "no part can be replaced: a recording that was patched during its upload never arrived; fixed: it is sent "
             "once more, in another upload",
-            "the ETag of an object is the MD5 of all its bytes, so that objects are fetched to prove them",
-            "by its manual open uploads and metadata are in its memory only: recordings that were under way at its "
-            "restart start again",
+            "the ETag of an object is the MD5 of all its bytes, so that objects are downloaded to prove them",
+            "according to its manual open uploads and metadata are in memory only: recordings in progress at its "
+            "restart are uploaded again",
         ),
         "the defaults; not for recordings of many gigabytes that are patched at their end",
     ),
@@ -116,9 +116,9 @@ TRIED = (
         "`weed server` with filer and S3, on a folder",
         (
             "checksums, conditions and copies as on S3; the object's size is not checked at completion",
-            "a replaced part is listed beside its successor, which was not believed: a recording that was patched "
-            "while it was sent never arrived; mended",
-            "ListParts tells no checksums: after a loss of Redis most uploads are not taken over but started again",
+            "a replaced part is listed beside its successor, which was not accepted: a recording that was patched "
+            "during its upload never arrived; fixed",
+            "ListParts returns no checksums: after a data loss in Redis most uploads are not adopted but restarted",
         ),
         "the defaults; 4.39 or newer: older ones keep CRC64NVME of checksums (seaweedfs#10235)",
     ),
