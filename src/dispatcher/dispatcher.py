@@ -117,6 +117,7 @@ class Dispatcher:
         proved = self._register.proved(path, snapshot.identity)
         to_read, growing = self._newcomers.to_read, queue is self._newcomers.fresh
         to_look_up = snapshot if not growing and self._newcomers.is_from_before(snapshot) else None
+        # A file outside the queue of files to read is read at once only while that queue is empty.
         may_read = (lambda: True) if queue is to_read else (lambda: not to_read.files)
         errand = Errand(room.give_back, may_read, is_growing=self._newcomers.was_growing(path))
         stream = Stream(path, snapshot.identity, snapshot, proved, to_look_up, errand=errand)
@@ -151,7 +152,7 @@ class Dispatcher:
         change."""
         kept = self._register.failed.pop(snapshot.identity, None)
         if kept is not None:
-            self._keys.take(kept.key, kept.identity)
+            self._keys.take(kept.key, kept.identity)  # not yet taken if it failed before this process started
             return kept
         replaced = self._replaced_at(stream.path)
         retry = pauses.FIRST_SECONDS

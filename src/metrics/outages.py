@@ -68,6 +68,7 @@ class Outages:
         # A permanent or an unknown refusal is not an outage: the service is available.
         answers = isinstance(error, S3NotUnderstood | S3NotAble)
         outage = None if answers or isinstance(error, Permanent) else self._in_outage(service, now)
+        # Once per operation, at its first failure, and only if it will be repeated: then its success ends the outage.
         if moment.attempt == 1 and moment.wait_seconds:
             self._waiting[service] += 1
         if answers:

@@ -76,6 +76,7 @@ class Claims:
         """Whether Redis remembers the file in this bucket, and as much of it as this process does."""
         if marker is not None and marker.bucket != self._world.store.bucket:
             return False
+        # Two files with the same hash cost one search of the store; nothing is decided by it.
         completed_at = self._completed.get(hash(snapshot.identity))
         if completed_at is None or (marker is not None and marker.completed_at >= completed_at):
             return marker is not None

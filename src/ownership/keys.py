@@ -33,4 +33,5 @@ class Keys:
 
     def give_back(self, identity: Identity) -> None:
         """The file's stream has ended."""
+        # All of its keys: a stream that moves to another key has taken that before it leaves the old one.
         self._owners = {key: owner for key, owner in self._owners.items() if owner != identity}

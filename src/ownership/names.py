@@ -47,8 +47,10 @@ class Walk:
         file that had other recordings before: it may have the bytes of one of them again."""
         highest = highest if highest is not None and 1 < highest < LAST_NUMBER else None
         if size is not None:
+            # The listing replaces this candidate at once; it only keeps new numbers above the remembered one.
             return cls(store, natural, () if highest is None else (_candidate(natural, highest),), size)
         if highest is None:
+            # Most names have at most two recordings, and two looks are cheaper than a listing.
             return cls(store, natural, (_candidate(natural, 1), _candidate(natural, 2)))
         proof = _candidate(natural, highest, may_be_taken=False)
         return cls(store, natural, (proof, _candidate(natural, highest + 1)))
@@ -88,6 +90,7 @@ class Walk:
                     sizes[number] = found.size
         latest = max(taken, default=1)
         alike = sorted((number for number, size in sizes.items() if size == self._size), reverse=True)
+        # A natural key may have become free by a deletion. That is a gap, too, if numbered keys are in use.
         nothing_numbered = max(latest, self._highest) == 1
         first = [1] * (self._size is not None) + alike[:_MOST_ALIKE] + [latest]
         self._waiting = deque(

@@ -86,6 +86,7 @@ class RedisWriter:
         had_revision, had_parts, *_ = await self._quarantine.commit(
             operation,
             [
+                # First: these two read what the commands below overwrite.
                 ("HGET", meta, "revision"),
                 ("HLEN", parts),
                 *self._meta_commands(replace(checkpoint, parts=wanted), revision),
@@ -139,7 +140,7 @@ class RedisWriter:
         for some in _sliced(parts):
             fields = [item for part in some for item in (part.number, encode_part(stream_id, part))]
             commands.append(("HSET", key, *fields))
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # encoding 10,000 parts must not block the event loop
         return commands
 
     def _forget_commands(self, key: bytes, numbers: Sequence[int]) -> list[Command]:

@@ -297,6 +297,7 @@ class Learner:
         self._emit(moments.AbilityLearnt(ability=ability, able=able))
         if before and not able:
             self._emit(moments.AbilityLost(ability=ability))
+        # Wakes the current waiters; those that need other features wait for the next event.
         self._news.set()
         self._news = asyncio.Event()
 

@@ -85,6 +85,7 @@ class FairTurn:
     # -- silence ----------------------------------------------------------------------------------------------
 
     def _began(self) -> float:
+        """When the turn began, or its last part was stored: each part has its own time."""
         return max(self.since, self.stored_at)
 
     def _seconds(self) -> float:

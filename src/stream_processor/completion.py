@@ -63,6 +63,8 @@ class Completion:
         store = self._world.store
         stored = await store.head(record.key)
         equals = completion.equals_manifest(stored, manifest) if stored else False
+        # A store that was killed during a completion may report the checksum of bytes that it does not hold. An answer
+        # excludes that; without one the bytes themselves are compared.
         if stored is not None and (equals is None or (equals and unanswered and not store.is_atomic)):
             crc64 = await store.object_crc64(record.key, stored.etag)
             equals = None if crc64 is None else crc64 == manifest.crc64
@@ -74,6 +76,8 @@ class Completion:
         return step, stored
 
     async def _again(self, manifest: Manifest, step: Step) -> Answer:
+        """The request names every part with its ETag and checksum, so parts that the checkpoint has lost are taken from
+        the listing first."""
         if step is Step.COMPLETE_WHERE_NOTHING_IS:
             manifest = replace(manifest, replaces=None)
         try:

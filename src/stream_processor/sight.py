@@ -42,7 +42,7 @@ class Sight:
             if snapshot is not None and snapshot.identity == record.identity:
                 if snapshot != self._seen:
                     if self._seen is not None:
-                        current_errand().make_room()
+                        current_errand().make_room()  # it grows: the limit on closed files does not apply to it
                     self._early_end.changed(snapshot)
                     self._seen, self._changed_at = snapshot, now
                 return snapshot

@@ -105,6 +105,8 @@ class Upload:
         stale = await self._stale(snapshot, checked)
         while True:
             sent_again += sum(item.reason is not SendReason.NEW for item in stale)
+            # The stat comes last. Only if it is unchanged after the sending and the listing are the pass, the parts and
+            # the list of the same file.
             await self._send_all(stale)
             listed = await self._listed()
             if await self._changed(snapshot):
@@ -257,6 +259,7 @@ class Upload:
         failures: list[Exception] = []
 
         def begin(group: asyncio.TaskGroup) -> None:
+            # Called again after each stored part: a turn allows one part at first, and more once the store took it.
             nonlocal working
             if failures or (stored and turn.over()):
                 return
@@ -327,7 +330,7 @@ class Upload:
             answered = False
             try:
                 stored = await self._world.store.upload_part(record.key, self._upload_id(), chunk.number, body)
-                digest = body.digest
+                digest = body.digest  # before the release, after which the memory belongs to another part
                 answered = True
             except asyncio.CancelledError:
                 self._ended_in.add("upload_part")

@@ -112,6 +112,7 @@ class Tree:
         yield from self._walk("")
         if self._look_at_root() == root:  # otherwise it vanished meanwhile, and files that were not found may exist
             self._known_root = root
+            # Silently on another device: the files of the former one were unmounted, not deleted.
             yield self._end_scan(silently=other_device)
 
     def look_at(self, paths: Iterable[str]) -> Iterator[Findings]:

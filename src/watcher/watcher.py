@@ -167,7 +167,7 @@ class Watcher:
                 await self._listen(self._end_session)
             except (OSError, RuntimeError, ValueError) as error:  # all that watchfiles raises
                 if loop.time() - began > LONGEST_RESTART_SECONDS:
-                    wait = FIRST_RESTART_SECONDS
+                    wait = FIRST_RESTART_SECONDS  # a session of that length worked: this is a new problem
                 self._want_scan()
                 self._emit(moments.WatcherRestarted(error=error, retry_in_seconds=wait))
                 await asyncio.sleep(wait)
