@@ -17,7 +17,7 @@ from annotated_types import Ge, Le
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from .domain import MIB, S3_LIMITS
+from .domain import MIB, S3_LIMITS, Retention
 from .exceptions import ConfigurationError
 from .settings import (
     CREDENTIALS,
@@ -177,6 +177,19 @@ class Settings(BaseSettings):
         description="Abort open uploads that belong to no stream once they have received nothing for this long and "
         "the recording at their key is complete: 7d, 36h, or off to keep them.",
     )
+    marker_retention: Duration = Field(
+        default="30d",
+        description="A completed recording whose file is gone is forgotten after this much running time of the daemon, "
+        "counted in whole days: 30d, or off for no limit. The wall clock is not used.",
+    )
+    marker_max: int = Field(
+        default=100_000,
+        ge=0,
+        le=100_000_000,
+        description="Maximum number of completed recordings that are remembered after their file is gone; the oldest "
+        "are forgotten first. Recordings whose file is in the folder are always remembered. A thousand take about "
+        "0.8 MB of Redis memory.",
+    )
 
     max_concurrent_streams: int = Field(
         default=5,
@@ -326,6 +339,13 @@ class Settings(BaseSettings):
         """None: orphan uploads are never aborted."""
         off = self.orphan_upload_retention.lower() == "off"
         return None if off else timedelta(seconds=seconds_of(self.orphan_upload_retention))
+
+    @property
+    def retention(self) -> Retention:
+        """How long finished recordings are remembered whose file is gone."""
+        off = self.marker_retention.lower() == "off"
+        time = None if off else timedelta(seconds=seconds_of(self.marker_retention))
+        return Retention.lasting(time, self.marker_max)
 
     @property
     def old_seconds(self) -> float | None:

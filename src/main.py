@@ -42,7 +42,7 @@ from .exceptions import ConfigurationError, S3Unavailable, Stopped
 from .logging_config import configure_logging, mask
 from .metadata_generator import Ffprobe
 from .metrics import AtRiskCollector, Lookout, Metrics, Readiness, serve, watched_loop
-from .ownership import LeftOut
+from .ownership import LeftOut, Pruning
 from .redis_client import RedisCheckpoints, RedisProbeNotes
 from .retry import RetryPolicy
 from .s3_client import Choice, KeySettings, PatientStore, S3Client, StoreSettings, open_store
@@ -208,6 +208,7 @@ async def _serve_until(
     globs = Globs(settings.watch_filter_globs, settings.watch_exclude_globs)
     left_out = LeftOut(world, dispatcher.remembered, globs.match, passes_on=dispatcher.publish, emit=metrics.emit)
     watcher = _watcher(settings, globs, recordings, left_out, metrics)
+    pruning = Pruning(checkpoints, watcher.census, settings.retention, world.clock, metrics.emit)
     lookout = _lookout(settings, metrics, recordings, dispatcher)
     checks = {"s3": asked.ping, "redis": checkpoints.ping, "watched_folder": watcher.ping}
     readiness = Readiness(checks, emit=metrics.emit)
@@ -222,6 +223,7 @@ async def _serve_until(
             group.create_task(watcher.run(left_out.publish), name="watcher"),
             group.create_task(_until_stopped(left_out.run), name="left-out"),
             group.create_task(dispatcher.run(), name="dispatcher"),
+            group.create_task(pruning.run(), name="pruning"),
             group.create_task(_expire(metrics), name="metrics"),
             group.create_task(_look(readiness, metrics), name="readiness"),
             group.create_task(lookout.run(), name="at-risk"),

@@ -47,6 +47,7 @@ from .part_plan import (
 from .ports import (
     Checkpoints,
     ChunkBody,
+    Clock,
     Hashes,
     Naming,
     Need,
@@ -59,6 +60,7 @@ from .ports import (
     Turn,
     World,
 )
+from .pruning import DAY_SECONDS, Retention, Surplus, age_of, is_due, unseen_after
 from .recording import (
     SOURCE_MISSING,
     Answer,
@@ -75,6 +77,7 @@ from .recording import (
     Part,
     PartSchedule,
     Probe,
+    Remembered,
     SendReason,
     Snapshot,
     Status,
@@ -89,6 +92,7 @@ from .usual_silence import SILENT_SECONDS, UsualSilence
 from .whose import Ownership, is_ours, origin_of, whose_object
 
 __all__ = [
+    "DAY_SECONDS",
     "GIB",
     "KIB",
     "LAST_NUMBER",
@@ -106,6 +110,7 @@ __all__ = [
     "Checkpoints",
     "Chunk",
     "ChunkBody",
+    "Clock",
     "CompletionFacts",
     "Curve",
     "Digest",
@@ -133,7 +138,9 @@ __all__ = [
     "PartSchedule",
     "PatientlyAsked",
     "Probe",
+    "Remembered",
     "Resume",
+    "Retention",
     "Rhythm",
     "Risk",
     "SendReason",
@@ -146,6 +153,7 @@ __all__ = [
     "StoredPart",
     "StreamTelemetry",
     "Superseded",
+    "Surplus",
     "Tally",
     "Telemetry",
     "Turn",
@@ -156,6 +164,7 @@ __all__ = [
     "World",
     "Writers",
     "after",
+    "age_of",
     "believable",
     "capacity",
     "combine",
@@ -165,6 +174,7 @@ __all__ = [
     "crc64_to_base64",
     "current_errand",
     "cut",
+    "is_due",
     "is_md5",
     "is_ours",
     "left_behind",
@@ -188,6 +198,7 @@ __all__ = [
     "resuming",
     "schedule_for",
     "schedule_of",
+    "unseen_after",
     "usual_step",
     "whose",
     "whose_object",

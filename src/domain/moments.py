@@ -156,6 +156,12 @@ class AlreadyStored(StreamMoment):
     key: str
 
 
+class ObjectDeleted(StreamMoment):
+    """By the document beside it the file was done as it is; the object is gone. Once a file."""
+
+    key: str
+
+
 class MetadataKeyOccupied(StreamMoment):
     key: str
 
@@ -256,6 +262,14 @@ class ObjectsGone(DaemonMoment):
 
     count: int
     keys: Sequence[str]
+
+
+class MarkersCompared(DaemonMoment):
+    """What is remembered of finished recordings was compared with the folder. ``pruned`` of those whose file is gone
+    are forgotten, ``gone`` are kept."""
+
+    gone: int
+    pruned: int
 
 
 class LifecycleRuleTooShort(DaemonMoment):

@@ -30,6 +30,7 @@ from .recording import (
     Part,
     PartSchedule,
     Probe,
+    Remembered,
     Snapshot,
     StoredObject,
     StoredPart,
@@ -246,6 +247,26 @@ class Checkpoints(Protocol):
 
     async def put_marker(self, marker: Marker) -> None:
         """Write a marker without a stream (the object was proved after Redis had lost its data)."""
+
+    async def markers(self, cursor: int) -> tuple[int, list[Remembered]]:
+        """Some of the markers for this bucket, and where to go on (0: there are no more). What is there from the first
+        page to the last is given at least once."""
+
+    async def revise_markers(self, changes: Sequence[tuple[Remembered, int | None]]) -> int:
+        """Give each marker another ``unseen``; None: it goes, and its member of ``streams:completed``. One that is no
+        longer as it was read stays as it is. How many went or changed; fewer, if an answer was lost."""
+
+    async def completed(self, cursor: int) -> tuple[int, list[str]]:
+        """Some of the members of ``streams:completed``, as ``markers`` gives markers."""
+
+    async def leave_completed(self, stream_ids: Sequence[str]) -> None:
+        """Take members out of ``streams:completed``. Twice: the same."""
+
+    async def ran(self) -> int | None:
+        """Seconds of running time since the last scan that counted for pruning; None: nobody has counted."""
+
+    async def set_ran(self, seconds: int) -> None:
+        """Set it."""
 
 
 class Prober(Protocol):

@@ -293,7 +293,8 @@ class Marker:
     """What remains of a completed stream: enough to know after a restart that this file is done, under any name.
 
     ``still_open``: a process may have written while the last pass read the file, perhaps through a mapping, which a
-    stat need not show. The file is read once more when no process has it open any longer.
+    stat need not show. The file is read once more when no process has it open any longer. ``unseen``:
+    on how many days of running time the file was not found; reset to 0 as soon as it is found again.
     """
 
     stream_id: str
@@ -308,6 +309,19 @@ class Marker:
     completed_at: datetime
     replacements: int = 0
     still_open: bool = False
+    unseen: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What pruning needs of a marker. ``state``: its value as it was read, so that only that very one is changed."""
+
+    identity: Identity
+    path: str
+    stream_id: str
+    completed_at: datetime
+    unseen: int
+    state: object = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,6 +233,18 @@ GONE = _gauge(
     "Completed recordings in the folder whose object was deleted.",
     "completed recordings in the folder whose object was deleted from the bucket",
 )
+GONE_FILES = _gauge(
+    "cefmp4_gone_files_remembered",
+    "Finished recordings that Redis remembers though their file is gone.",
+    "finished recordings that Redis remembers though their file is gone, when they were last counted (once a day of"
+    " running time); at most `MARKER_MAX`",
+)
+PRUNED = _counter(
+    "cefmp4_markers_pruned",
+    "Finished recordings that Redis no longer remembers, because their file is gone.",
+    "finished recordings that Redis no longer remembers, because their file has been gone for `MARKER_RETENTION`, or"
+    " there were more than `MARKER_MAX` of them",
+)
 ABLE = _gauge(
     "cefmp4_store_ability",
     "Whether the store supports this feature (1) or not (0).",

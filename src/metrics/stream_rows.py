@@ -161,4 +161,12 @@ ROWS = (
         Line("already_stored", "dispatcher", "debug"),
         metrics=lambda series, _: series.end(),
     ),
+    Told(
+        moments.ObjectDeleted,
+        Line("object_deleted", "ownership", "warning"),
+        hint="the file is not uploaded again while it is unchanged; touch FILE uploads it again",
+        means="the metadata document says that this unchanged file was uploaded, but its object was deleted, for "
+        "example by a lifecycle rule",
+        do="nothing; to upload the file again under the same key: `touch FILE`",
+    ),
 )

@@ -45,6 +45,11 @@ def _scanned(series: Series, moment: moments.FolderScanned) -> None:
     series(metric.FOLDER).set(1)
 
 
+def _markers_compared(series: Series, moment: moments.MarkersCompared) -> None:
+    series(metric.GONE_FILES).set(moment.gone)
+    series(metric.PRUNED).inc(moment.pruned)
+
+
 def _abilities_unknown(series: Series, moment: moments.AbilitiesUnknown) -> None:
     for ability in moment.abilities:
         series(metric.ABLE).labels(ability).set(0)
@@ -161,7 +166,12 @@ _ROWS = (
         metrics=lambda series, m: series(metric.GONE).set(m.count),
         means="the objects of `count` completed recordings were deleted from the bucket while their files are still "
         "in the folder; they are not uploaded again",
-        do="to upload a file again, copy it under a new name",
+        do="to upload a file again under the same key: `touch FILE`",
+    ),
+    Told(
+        moments.MarkersCompared,
+        Line("markers_compared", "ownership", "debug"),
+        metrics=_markers_compared,
     ),
     # Features of the store.
     Told(

@@ -5,8 +5,8 @@ program's object. The package uses the outside world through its ports, and chan
 
 ``claim`` claims a file: ``gathering`` collects ``facts``, and ``decision`` decides. ``names``, ``elsewhere``,
 ``descriptions`` and ``reading`` determine individual facts. ``keys`` and ``uploads`` record what is in use;
-``replacing`` answers questions of active streams, ``sweep`` cleans up the bucket, and ``left_out`` handles old
-archives.
+``replacing`` answers questions of active streams, ``sweep`` cleans up the bucket, ``left_out`` handles old archives;
+``pruning`` forgets recordings whose files are gone.
 
 Exactly one daemon uses a folder and its checkpoints: ``keys`` and ``uploads`` know only this process,
 ``dispatcher.recovery`` resumes every checkpoint, and ``redis_client.writer`` writes unconditionally. To let several
@@ -17,6 +17,7 @@ and ``stream_processor.cleanup``.
 from .claim import Claims
 from .keys import Keys
 from .left_out import LeftOut
+from .pruning import Pruning
 from .reading import ToBeRead
 from .sweep import Sweep
 
@@ -24,6 +25,7 @@ __all__ = [
     "Claims",
     "Keys",
     "LeftOut",
+    "Pruning",
     "Sweep",
     "ToBeRead",
 ]

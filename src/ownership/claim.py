@@ -10,7 +10,7 @@ import secrets
 from dataclasses import replace
 from datetime import datetime
 
-from ..domain import Checkpoint, Marker, Snapshot, Superseded, World, object_key
+from ..domain import Checkpoint, Marker, Snapshot, Superseded, World, moments, object_key
 from . import decision
 from .elsewhere import Elsewhere
 from .facts import Ask, ClaimFacts, FileSum
@@ -46,9 +46,13 @@ class Claims:
         while True:
             facts, decided = await self._decided(path, snapshot, sums)
             if isinstance(decided, decision.Done):
-                if decided.marker != facts.marker:
-                    await self._world.checkpoints.put_marker(decided.marker)
-                return decided.marker
+                marker = replace(decided.marker, unseen=0)  # here it is
+                if marker != facts.marker:
+                    await self._world.checkpoints.put_marker(marker)
+                if decided.case is decision.Case.GONE:
+                    told = self._world.telemetry.stream(marker.stream_id, path)
+                    told.emit(moments.ObjectDeleted(key=marker.key))
+                return marker
             if self._keys.take(decided.record.key, snapshot.identity):
                 return replace(decided.record, superseded=superseded)
             sums = facts.sums  # another file took the key meanwhile; the bytes of this file are the same

@@ -21,12 +21,14 @@ From the marker in Redis (``_by_marker``; M is the marker)
  6 ``CLOSED``             the bytes equal M's, and there is no writer: done, and never to be read again.
  7 ``SHORTER``            shorter than M's object: a new recording in an old file. M's object is kept, because it is all
                           that is left of the earlier recording.
- 8 ``TOUCHED``            the same length and bytes, another stat: renamed, or its permissions or times changed. Done.
+ 8 ``TOUCHED``            the same length and bytes, another stat, and an object at M's key: renamed, or its
+                          permissions or times changed. Done. Without an object it is 12: to touch a file whose object
+                          was deleted uploads it again.
  9 ``NO_BIRTH_TIME``      an inode alone proves nothing, since it may have been reused: M may belong to another file.
 10 ``MARKERS_KEY_TAKEN``  another file's active stream is at M's key.
 11 ``NOT_MARKERS_OBJECT`` another program's object is at M's key.
 12 ``CHANGED``            longer than M's object, or patched: replace the object. Also if it was deleted: the file has
-                          changed since, and whoever deleted it did not know this.
+                          changed since, and whoever deleted it did not know this. Then another stat is enough.
 
 From the object at a key (``_at_key``; the keys of the name in order up to the first free one, then others)
 
@@ -35,8 +37,8 @@ From the object at a key (``_at_key``; the keys of the name in order up to the f
                           A new object would lie beside a document that is not its own: next key.
 15 ``HINT_FAILED``        nothing there, but the key was checked only because of the hint, which is therefore wrong:
                           next key. Gaps are not filled.
-16 ``DELETED``            no object, but this very file's document: free, and the stream keeps its ID, so that it may
-                          replace that document.
+16 ``DELETED``            no object, but this file's document, and the file's stat has changed since: free, and the
+                          stream keeps its ID, so that it may replace that document.
 17 ``FREE``               nothing at all.
 18 ``DESCRIBED``          object and document match this very stat: done, without reading the file. Still open if a
                           process has it open for writing.
@@ -59,6 +61,11 @@ After all keys were checked (``decide``)
 27 ``OPEN_UPLOAD``        an open upload elsewhere holds bytes of the file, which was renamed during its upload while
                           Redis lost its data: continue at its key, if that is free.
 28 ``NEW``                a new recording, at the first free key.
+
+Beside 16, at a key
+
+29 ``GONE``               no object, but a document of this very stat: somebody, or a rule of the bucket, deleted the
+                          object. Done, and not sent again. Still open if somebody writes.
 """
 
 from __future__ import annotations
@@ -121,6 +128,7 @@ class Case(IntEnum):
     UP_TO_DATE = 26
     OPEN_UPLOAD = 27
     NEW = 28
+    GONE = 29
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +269,12 @@ def _by_marker(facts: ClaimFacts, marker: Marker) -> Ask | Done | Stale | Passed
         if read is None:
             return ReadFile(marker.schedule)
         if read.crc64 == marker.crc64:
-            return Done(Case.TOUCHED, replace(here, snapshot=snapshot))
+            there = facts.at_marker
+            if there is None:
+                return LookAtMarker(marker.key)
+            if there.taken or there.stored is not None:
+                return Done(Case.TOUCHED, replace(here, snapshot=snapshot))
+            return Stale(Case.CHANGED, _update_of(facts, marker))
     if not snapshot.identity.birth_ns:
         return Passed(Case.NO_BIRTH_TIME)
     stopped = _at_marker(facts, marker)
@@ -324,13 +337,17 @@ def _update_of(facts: ClaimFacts, marker: Marker) -> Checkpoint:
 
 
 def _at_key(facts: ClaimFacts, look: AtKey, naming: Naming) -> Ask | Done | Carry | Stale | Later | Free | Passed:
-    """Cases 13 to 25."""
+    """Cases 13 to 25, and 29."""
     said, fresh = look.described.description, _fresh(facts, look, naming)
     identity = facts.snapshot.identity
     if look.taken:
         return Passed(Case.TAKEN)
     if look.stored is not None:
         return _by_the_object(facts, look, look.stored, fresh, naming)
+    if said is not None and said.snapshot == facts.snapshot:
+        if look.writers is None:
+            return WhoWritesNow(look)
+        return Done(Case.GONE, replace(said.marker(facts.path), still_open=look.writers is Writers.PRESENT))
     says_this_file = said is not None and said.snapshot.identity == identity and identity.birth_ns != 0
     if (said is not None or look.described.foreign) and not says_this_file:
         return Passed(Case.DOCUMENT_ALONE)

@@ -135,7 +135,7 @@ class WhoWrites(Ask):
 
 @dataclass(frozen=True, slots=True)
 class WhoWritesNow(Ask):
-    """The same for a file whose object with its document was found at a key."""
+    """The same for a file whose object with its document, or whose deleted object's document, was found at a key."""
 
     look: AtKey
 

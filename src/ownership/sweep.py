@@ -2,7 +2,8 @@
 
 An upload is aborted only at the key of a proved object of ours, and only after the whole retention time without a new
 part. Any other may belong to another program, or be all that is left of a recording: it is counted and reported. A
-deleted object is only reported, not uploaded again, because the deletion was probably intended.
+deleted object is only reported; its file is not uploaded again while it is unchanged, because the deletion was probably
+intended.
 """
 
 from __future__ import annotations

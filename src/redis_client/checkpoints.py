@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Self
 
-from ..domain import Checkpoint, Identity, Marker, Part, Status, moments, natural_of
+from ..domain import Checkpoint, Identity, Marker, Part, Remembered, Status, moments, natural_of
 from ..exceptions import RedisUnavailable
 from ..retry import RetryPolicy
 from .connection import PING_SECONDS, Command, RedisConnection
 from .errors import RedisRejected
 from .format import encode_highest, encode_marker
+from .memory import RedisMemory
 from .names import ALL_SETS, MARKERS, NUMBERS, SETS, Names, marker_field
 from .quarantine import Quarantine
 from .reader import OfAnotherBucket, RedisReader, Unreadable
@@ -55,6 +56,7 @@ class RedisCheckpoints:
         self._quarantine = Quarantine(self._connection, self._names, emit)
         self._reader = RedisReader(self._connection, self._names, bucket)
         self._writer = RedisWriter(self._names, self._quarantine)
+        self._memory = RedisMemory(self._connection, self._names, self._quarantine, bucket)
 
     async def __aenter__(self) -> Self:
         await self._connection.__aenter__()
@@ -154,6 +156,30 @@ class RedisCheckpoints:
             ("SADD", self._names.of(SETS[Status.COMPLETED]), marker.stream_id.encode()),
         ]
         await self._retried("put_marker", lambda: self._quarantine.commit("put_marker", commands))
+
+    async def markers(self, cursor: int) -> tuple[int, list[Remembered]]:
+        """A page of the markers for this bucket; unreadable ones are skipped."""
+        return await self._memory.markers(cursor)
+
+    async def revise_markers(self, changes: Sequence[tuple[Remembered, int | None]]) -> int:
+        """Each only where it is as it was read."""
+        return await self._memory.revise(changes)
+
+    async def completed(self, cursor: int) -> tuple[int, list[str]]:
+        """A page of ``streams:completed``."""
+        return await self._memory.completed(cursor)
+
+    async def leave_completed(self, stream_ids: Sequence[str]) -> None:
+        """Take members out of ``streams:completed``."""
+        await self._memory.leave_completed(stream_ids)
+
+    async def ran(self) -> int | None:
+        """Seconds of running time since the last scan that counted; None too for what is no number."""
+        return await self._memory.ran()
+
+    async def set_ran(self, seconds: int) -> None:
+        """Set it."""
+        await self._memory.set_ran(seconds)
 
     # -- outside the port ---------------------------------------------------------------------------------------
 

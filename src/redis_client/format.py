@@ -28,6 +28,7 @@ from ..domain import (
     Part,
     PartSchedule,
     Probe,
+    Remembered,
     SendReason,
     Snapshot,
     Status,
@@ -439,6 +440,7 @@ def encode_marker(marker: Marker) -> bytes:
             "completed_at": marker.completed_at.isoformat(),
             "replacements": marker.replacements,
             "still_open": marker.still_open or None,
+            "unseen": marker.unseen or None,
         }
     )
 
@@ -463,4 +465,28 @@ def decode_marker(identity: Identity, raw: bytes) -> Marker:
         completed_at=_moment(values["completed_at"]),
         replacements=_whole(values["replacements"]),
         still_open=_flag(values.get("still_open", False)),
+        unseen=_whole(values.get("unseen", 0)),
     )
+
+
+def decode_remembered(bucket: str, identity: Identity, raw: bytes) -> Remembered | None:
+    """What pruning needs of a marker; None for one of another bucket. Raises one of ``UNREADABLE``."""
+    values = _parse(raw)
+    _check_version(_whole(values["v"]))
+    if _snapshot_from(values["snapshot"]).identity != identity:
+        raise ValueError("it belongs to another file")
+    if values["bucket"] != bucket:
+        return None
+    return Remembered(
+        identity=identity,
+        path=unescape_path(_text(values["path"])),
+        stream_id=_text(values["stream_id"]),
+        completed_at=_moment(values["completed_at"]),
+        unseen=_whole(values.get("unseen", 0)),
+        state=raw,
+    )
+
+
+def with_unseen(raw: bytes, unseen: int) -> bytes:
+    """The marker with another ``unseen``, and whatever else is in it."""
+    return _dump({**_parse(raw), "unseen": unseen or None})

@@ -10,6 +10,7 @@ All keys begin with ``REDIS_KEY_PREFIX``:
   ``streams:failed``: sets of stream IDs.
 * ``streams:markers``: a hash of ``<inode>:<birth_ns>`` to the JSON of a completed stream's marker.
 * ``streams:numbers``: a hash of a name (its natural key) to the JSON of the highest number that a recording of it got.
+* ``streams:census``: a hash; ``ran_seconds`` is the daemon's running time since markers were compared with the folder.
 * ``bad:<key>``: invalid values, kept for inspection.
 """
 
@@ -22,6 +23,7 @@ from ..domain import STATUSES, Care, Identity, Status
 
 MARKERS = b"streams:markers"
 NUMBERS = b"streams:numbers"
+CENSUS = b"streams:census"
 #: The set of the streams at each status.
 SETS: Mapping[Status, bytes] = {status: b"streams:" + kept.members.encode() for status, kept in STATUSES.items()}
 ALL_SETS = tuple(dict.fromkeys(SETS.values()))
@@ -53,6 +55,12 @@ class Names:
 def marker_field(identity: Identity) -> bytes:
     """The file's field in the hash of markers."""
     return b"%d:%d" % (identity.inode, identity.birth_ns)
+
+
+def identity_of_field(field: bytes) -> Identity:
+    """The file again. Raises ``ValueError`` for what is no marker's field."""
+    inode, birth_ns = field.split(b":")
+    return Identity(int(inode), int(birth_ns))
 
 
 def shown(key: bytes) -> str:

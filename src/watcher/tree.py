@@ -19,6 +19,7 @@ from pathlib import Path
 from ..domain import Snapshot
 from ..events import StreamEvent, WatcherChangeType
 from ..exceptions import ChunkProcessingError
+from .census import Census
 from .globs import Globs, pattern_of_a_film
 
 #: Number of folder entries that are examined before their events are published; also of events published at once.
@@ -28,6 +29,7 @@ Facts = tuple[int, int, int, int]
 
 
 _NEVER_SEEN: Facts = (-1, -1, -1, -1)
+_SCANS_BEFORE_A_CENSUS = 2
 
 
 @dataclass(slots=True)
@@ -82,6 +84,9 @@ class Tree:
         self._unmatched: set[str] = set()  # patterns that were logged; only differences in case make them many
         self._unreadable: set[str] = set()  # folders that this scan could not read
         self._scan = 0
+        self._left_out: frozenset[str] = frozenset()  # the same, of the last scan that ended
+        self._whole = 0  # scans that ended, of a folder that was there and not empty
+        self._left: dict[int, int] = {}  # inode of a file that is no longer where it was -> scan before that
         self._known_root: _Root | None = None
         self.missing = False  # the watched folder; no file is treated as deleted
 
@@ -89,6 +94,21 @@ class Tree:
     def files(self) -> int:
         """Number of remembered recordings."""
         return len(self._seen)
+
+    def census(self) -> Census | None:
+        """The files on disk as the last scan met them; None where that says nothing of those that are gone.
+
+        A file that is moved while a scan goes on may be met by none of two looks, at its old place nor at its new one.
+        So two whole scans are needed, and what left its place since the last but one counts as there.
+        """
+        if self._whole < _SCANS_BEFORE_A_CENSUS or self.missing:
+            return None
+        by_inode: dict[int, tuple[str, ...]] = {}
+        for path, seen in self._seen.items():
+            inode = seen.facts[3]
+            by_inode[inode] = (*by_inode.get(inode, ()), path)
+        unreadable = self._left_out | self._unreadable  # of the last whole scan, and of one that is under way
+        return Census(by_inode, frozenset(self._left), lambda path: _is_unknown(path, unreadable), self._stat)
 
     def scan(self) -> Iterator[Findings]:
         """Examine everything, one batch of entries at a time."""
@@ -169,6 +189,7 @@ class Tree:
         if missing == self.missing:
             return Findings()
         self.missing = missing
+        self._whole = 0
         return Findings(missing=missing, other_root=not missing)
 
     def _walk(self, top: str) -> Iterator[Findings]:
@@ -261,20 +282,19 @@ class Tree:
     def _end_scan(self, *, silently: bool) -> Findings:
         """Files that this scan did not find are forgotten, except where it could not look."""
         self._skipped = {path: scan for path, scan in self._skipped.items() if scan == self._scan}
+        self._left = {inode: scan for inode, scan in self._left.items() if scan >= self._scan - 1}
+        self._left_out = frozenset(self._unreadable)
+        self._whole += not (silently or self._known_root is None or self._known_root.empty)
         vanished = [path for path, seen in self._seen.items() if seen.scan != self._scan]
         if self._unreadable:
-            vanished = [path for path in vanished if not self._is_unknown(path)]
+            vanished = [path for path in vanished if not _is_unknown(path, self._unreadable)]
         found = self._forget(vanished)
         return Findings() if silently else found
-
-    def _is_unknown(self, path: str) -> bool:
-        unreadable = self._unreadable
-        return "" in unreadable or path in unreadable or _is_below(path, unreadable)
 
     def _forget(self, paths: Sequence[str]) -> Findings:
         """In one step: between two steps a hint may find one of them again."""
         for path in paths:
-            del self._seen[path]
+            self._left[self._seen.pop(path).facts[3]] = self._scan
         return Findings([StreamEvent(WatcherChangeType.DELETE, path) for path in paths])
 
 
@@ -284,6 +304,11 @@ def _folders_of(path: str) -> Iterator[str]:
     while folder:
         yield folder
         folder = folder.rpartition("/")[0]
+
+
+def _is_unknown(path: str, unreadable: Collection[str]) -> bool:
+    """Whether a scan that could not look at these knows nothing of the path."""
+    return "" in unreadable or path in unreadable or _is_below(path, unreadable)
 
 
 def _is_below(path: str, folders: Collection[str]) -> bool:

@@ -13,7 +13,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import TypeVar
 from watchfiles import Change, watch
 from watchfiles.main import FileChange
 
-from ..domain import Snapshot, moments
+from ..domain import Identity, Snapshot, moments
 from ..events import StreamEvent
 from .globs import Globs
 from .tree import BATCH, Findings, Tree
@@ -95,6 +95,17 @@ class Watcher:
             )
         if self._asked_at is not None and time.monotonic() - self._asked_at > SILENT_SECONDS:
             raise TimeoutError(errno.ETIMEDOUT, "a file or folder in it does not respond; check its file server")
+
+    async def census(self) -> Callable[[Sequence[tuple[Identity, str]]], Awaitable[list[bool]]] | None:
+        """Asks which files are gone, as ``Census.are_gone``; None while no scan can tell."""
+        census = await self._blocking(self._tree.census)
+        if census is None:
+            return None
+
+        async def are_gone(files: Sequence[tuple[Identity, str]]) -> list[bool]:
+            return await self._blocking(lambda: census.are_gone(files))
+
+        return are_gone
 
     async def run(self, publish: Callable[[StreamEvent], None]) -> None:
         """Runs until cancelled. The first scan happens at once; existing files are new to it. Call it only once."""

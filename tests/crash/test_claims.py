@@ -165,7 +165,7 @@ def a_hint_does_not_hold() -> None:
     assert set(recordings_in(simulation.store)) == {PATH, SECOND, "cam/take 1~4.mp4"}
 
 
-def an_object_is_deleted_and_forgotten() -> None:
+def an_object_is_deleted_and_forgotten_and_the_file_changes() -> None:
     """Its document is left. It says that the key is this file's, and which stream's."""
     streams: list[str] = []
 
@@ -177,7 +177,12 @@ def an_object_is_deleted_and_forgotten() -> None:
         await finished_file(simulation)
         note(simulation)
         simulation.store.delete_object(PATH)
-        await restart(simulation, simulation.redis.wipe)
+
+        def touched() -> None:
+            simulation.redis.wipe()
+            simulation.disk._touch(simulation.disk.files[PATH])
+
+        await restart(simulation, touched)
         await settled(simulation)
         note(simulation)
 
@@ -273,7 +278,7 @@ SCENES: Mapping[Case, Scene] = {
         whose_object.test_a_strangers_document_at_a_free_key_stays_and_the_recording_takes_the_next_key
     ),
     Case.HINT_FAILED: a_hint_does_not_hold,
-    Case.DELETED: an_object_is_deleted_and_forgotten,
+    Case.DELETED: an_object_is_deleted_and_forgotten_and_the_file_changes,
     Case.FREE: whose_object.test_a_strangers_object_at_the_key_stays_and_the_recording_takes_the_next_key,
     Case.DESCRIBED: (
         done_already.test_with_an_emptied_redis_object_and_document_prove_a_finished_file_without_reading_it
@@ -292,6 +297,7 @@ SCENES: Mapping[Case, Scene] = {
     Case.UP_TO_DATE: a_renamed_file_grows,
     Case.OPEN_UPLOAD: done_already.test_the_upload_of_a_renamed_recording_is_found_again_without_redis,
     Case.NEW: whose_object.test_a_strangers_object_at_the_key_stays_and_the_recording_takes_the_next_key,
+    Case.GONE: done_already.test_a_deleted_object_is_not_sent_again_by_its_document_and_a_touch_sends_it,
 }
 
 

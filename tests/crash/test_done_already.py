@@ -388,6 +388,28 @@ def test_an_object_that_somebody_deleted_is_told_and_not_sent_again() -> None:
     assert set(recordings_in(simulation.store)) == {"stays.mp4"}
 
 
+def test_a_deleted_object_is_not_sent_again_by_its_document_and_a_touch_sends_it() -> None:
+    """What the log says: told once, nothing is sent while the file stays as it is, and a touch is enough."""
+
+    async def script(simulation: Simulation) -> None:
+        await finished_file(simulation)
+        simulation.store.delete_object(PATH)
+        for what in (simulation.redis.wipe, lambda: None):
+            await restart(simulation, what)
+            await settled(simulation)
+            await asyncio.sleep(400)
+            assert set(recordings_in(simulation.store)) == set()
+            assert len(heard(simulation, moments.ObjectDeleted)) == 1
+            assert heard(simulation, moments.ObjectsGone)[-1] == moments.ObjectsGone(count=1, keys=[PATH])
+        simulation.disk._touch(simulation.disk.files[PATH])
+        await asyncio.sleep(2 * SCAN)
+        await settled(simulation)
+
+    simulation = lived(script)
+    assert simulation.problems(sent_at_most=2 * (4 * CHUNK + 3)) == []
+    assert set(recordings_in(simulation.store)) == {PATH}
+
+
 def test_a_document_that_may_have_megabytes_is_read_and_written_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """The event loop would stand still meanwhile: 10,000 chunks take 80 ms."""
     in_threads: dict[str, set[bool]] = defaultdict(set)

@@ -190,13 +190,26 @@ def test_7_a_file_that_is_shorter_than_its_object_is_another_recording() -> None
     assert (case, record.key, record.stream_id) == (Case.NEW, SECOND, "fresh")
 
 
-def test_8_a_touched_file_is_read_once_and_done() -> None:
+def test_8_a_touched_file_is_read_once_and_done_where_its_object_is_there() -> None:
     facts = replace(FACTS, path="b.mp4", marker=MARKER, snapshot=sized(100))
     assert decided(facts) == ReadFile(SCHEDULE)
     facts = replace(facts, sums=(FileSum(OTHER_SCHEDULE, CRC, ()),))
     assert decided(facts) == ReadFile(SCHEDULE), "cut otherwise"
     facts = replace(facts, sums=(READ,))
-    assert marker_of(facts) == (Case.TOUCHED, replace(MARKER, path="b.mp4", snapshot=sized(100)))
+    assert decided(facts) == LookAtMarker(KEY)
+    for there in (look(there=stored()), look(taken=True)):
+        found = marker_of(replace(facts, at_marker=there))
+        assert found == (Case.TOUCHED, replace(MARKER, path="b.mp4", snapshot=sized(100)))
+
+
+@pytest.mark.parametrize("identity", [FILE, UNDATED], ids=["", "no birth time"])
+def test_12_a_touched_file_whose_object_is_gone_is_sent_again_under_its_key(identity: Identity) -> None:
+    marker = replace(MARKER, snapshot=replace(SNAPSHOT, identity=identity))
+    facts = replace(FACTS, marker=marker, snapshot=sized(100, identity), sums=(READ,), at_marker=look())
+    found = decision._by_marker(facts, marker)
+    assert isinstance(found, decision.Stale)
+    assert (found.case, found.record.key, found.record.stream_id) == (Case.CHANGED, KEY, "m")
+    assert found.record.replaces is None
 
 
 def test_9_without_a_birth_time_a_longer_file_may_be_another() -> None:
@@ -278,7 +291,7 @@ def test_13_14_25_what_is_not_this_files_is_passed(there: AtKey, case: Case) -> 
     assert record_of(looked(FACTS, there, FREE_SECOND)) == NEW_AT_SECOND
 
 
-@pytest.mark.parametrize("described", [NONE, document()], ids=["nothing", "its own document"])
+@pytest.mark.parametrize("described", [NONE, document(sized(100))], ids=["nothing", "its own document"])
 def test_15_a_key_that_only_proves_the_hint_is_for_nobody(described: Described) -> None:
     facts = replace(FACTS, looks={Place.NAME: Looks((look(SECOND, described=described, may_be_taken=False),))})
     assert decided(facts) == LookFor(Place.NAME, hint_failed=True)
@@ -286,14 +299,37 @@ def test_15_a_key_that_only_proves_the_hint_is_for_nobody(described: Described) 
     assert decided(full) == LookFor(Place.NAME)
 
 
-def test_16_a_deleted_object_gives_its_key_and_stream_back() -> None:
-    found = record_of(looked(FACTS, look(described=document())))
+@pytest.mark.parametrize(
+    "then",
+    [replace(SNAPSHOT, size=99), replace(SNAPSHOT, mtime_ns=0), replace(SNAPSHOT, ctime_ns=0)],
+    ids=["size", "mtime", "ctime"],
+)
+def test_16_a_deleted_object_gives_its_key_and_stream_back_to_a_file_that_changed(then: Snapshot) -> None:
+    found = record_of(looked(FACTS, look(described=document(then))))
     assert found == (Case.NEW, new_at(KEY, stream_id="d"))
+
+
+@pytest.mark.parametrize("may_be_taken", [True, False])
+@pytest.mark.parametrize("identity", [FILE, UNDATED], ids=["", "no birth time"])
+@pytest.mark.parametrize(
+    ("writers", "still_open"), [(Writers.PRESENT, True), (Writers.NONE, False), (Writers.UNKNOWN, False)]
+)
+def test_29_a_deleted_object_of_this_very_stat_is_not_sent_again(
+    writers: Writers, still_open: bool, identity: Identity, may_be_taken: bool
+) -> None:
+    snapshot = replace(SNAPSHOT, identity=identity)
+    there = look(described=document(snapshot), may_be_taken=may_be_taken)
+    facts = replace(FACTS, snapshot=snapshot, path="b.mp4")
+    assert decision._at_key(facts, there, NAMING) == WhoWritesNow(there)
+    found = decision._at_key(facts, replace(there, writers=writers), NAMING)
+    assert there.described.description is not None
+    expected = replace(there.described.description.marker("b.mp4"), still_open=still_open)
+    assert found == Done(Case.GONE, expected)
 
 
 def test_16_not_where_an_inode_proves_nothing() -> None:
     snapshot = replace(SNAPSHOT, identity=UNDATED)
-    there = look(described=document(snapshot))
+    there = look(described=document(replace(snapshot, mtime_ns=0)))
     assert decision._at_key(replace(FACTS, snapshot=snapshot), there, NAMING) == decision.Passed(Case.DOCUMENT_ALONE)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from src.domain import Checkpoint, Identity, Marker, Part, Status, natural_of
+from src.domain import Checkpoint, Identity, Marker, Part, Remembered, Status, natural_of
 from src.exceptions import RedisUnavailable
 from tests.harness.fakes.fuse import Fuse, LostAnswer, asked_again
 
@@ -20,6 +20,7 @@ class State:
     markers: Mapping[Identity, Marker] = field(default_factory=lambda: MappingProxyType({}))
     completed: frozenset[str] = frozenset()
     numbers: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))  # by natural key
+    ran_seconds: int | None = None
 
 
 class FakeCheckpoints:
@@ -33,6 +34,8 @@ class FakeCheckpoints:
         self.bucket = bucket
         self.history: list[State] = [State()]
         self.calls: list[str] = []
+        self.page = 1000
+        self._turned: tuple[Identity, ...] = ()
         self.has_forgotten = False
         self.calm_since = 0.0  # when it came back, in the time of the running loop
         self._there = asyncio.Event()
@@ -67,7 +70,8 @@ class FakeCheckpoints:
     async def finish(self, checkpoint: Checkpoint, marker: Marker) -> None:
         await self._wait("finish")
         records = {name: r for name, r in self.state.records.items() if name != checkpoint.stream_id}
-        after = State(
+        after = replace(
+            self.state,
             records=MappingProxyType(records),
             markers=self._with_marker(marker),
             completed=self.state.completed | {checkpoint.stream_id},
@@ -95,6 +99,55 @@ class FakeCheckpoints:
         await self._wait("put_marker")
         completed = self.state.completed | {marker.stream_id}
         self._effect("redis.put_marker", replace(self.state, markers=self._with_marker(marker), completed=completed))
+
+    async def markers(self, cursor: int) -> tuple[int, list[Remembered]]:
+        await self._wait("markers")
+        if cursor == 0:
+            self._turned = tuple(self.state.markers)  # what goes meanwhile hides no other
+        found = [self.state.markers.get(identity) for identity in self._turned[cursor : cursor + self.page]]
+        following = cursor + self.page if cursor + self.page < len(self._turned) else 0
+        return following, [
+            Remembered(m.snapshot.identity, m.path, m.stream_id, m.completed_at, m.unseen, m)
+            for m in found
+            if m is not None and self._ours(m.bucket)
+        ]
+
+    @asked_again
+    async def revise_markers(self, changes: Sequence[tuple[Remembered, int | None]]) -> int:
+        await self._wait("revise_markers")
+        markers, completed = dict(self.state.markers), set(self.state.completed)
+        done = 0
+        for remembered, unseen in changes:
+            if markers.get(remembered.identity) is not remembered.state:
+                continue
+            done += 1
+            if unseen is None:
+                del markers[remembered.identity]
+                completed.discard(remembered.stream_id)
+            else:
+                markers[remembered.identity] = replace(markers[remembered.identity], unseen=unseen)
+        after = replace(self.state, markers=MappingProxyType(markers), completed=frozenset(completed))
+        self._effect("redis.revise_markers", after)
+        return done
+
+    async def completed(self, cursor: int) -> tuple[int, list[str]]:
+        await self._wait("completed")
+        ids = sorted(self.state.completed)
+        return (cursor + self.page if cursor + self.page < len(ids) else 0), ids[cursor : cursor + self.page]
+
+    @asked_again
+    async def leave_completed(self, stream_ids: Sequence[str]) -> None:
+        await self._wait("leave_completed")
+        self._effect("redis.leave_completed", replace(self.state, completed=self.state.completed - set(stream_ids)))
+
+    async def ran(self) -> int | None:
+        await self._wait("ran")
+        return self.state.ran_seconds
+
+    @asked_again
+    async def set_ran(self, seconds: int) -> None:
+        await self._wait("set_ran")
+        self._effect("redis.set_ran", replace(self.state, ran_seconds=seconds))
 
     # -- what a test does to it -----------------------------------------------------------------------------------
 

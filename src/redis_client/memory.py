@@ -1,0 +1,122 @@
+"""What is remembered of finished recordings, all of it: read page by page, and pruned.
+
+A page is one exchange. What is changed is changed by a script that looks whether the marker is still the one that was
+read: the recording may have been completed anew meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from ..domain import Remembered, Status
+from .connection import Command, RedisConnection, bytes_or_none, of_bytes, reading
+from .format import UNREADABLE, decode_remembered, with_unseen
+from .names import CENSUS, MARKERS, SETS, Names, identity_of_field, marker_field
+from .quarantine import Quarantine
+
+#: Markers in a page: read and judged, they take about 5 ms.
+_MARKERS_AT_ONCE = 200
+_IDS_AT_ONCE = 1000
+
+#: KEYS: the markers, the completed streams. ARGV, in fours: field, value as it was read, value in its place ("": none),
+#: stream id.
+_REVISE = """
+local done = 0
+for i = 1, #ARGV, 4 do
+  if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[i + 1] then
+    if ARGV[i + 2] == '' then
+      redis.call('HDEL', KEYS[1], ARGV[i])
+      redis.call('SREM', KEYS[2], ARGV[i + 3])
+    else
+      redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 2])
+    end
+    done = done + 1
+  end
+end
+return done
+"""
+
+
+class RedisMemory:
+    """The markers of one bucket and the members of ``streams:completed``. Every method waits until Redis is back."""
+
+    def __init__(self, connection: RedisConnection, names: Names, quarantine: Quarantine, bucket: str) -> None:
+        self._connection = connection
+        self._retried = connection.retried
+        self._quarantine = quarantine
+        self._bucket = bucket
+        self._markers = names.of(MARKERS)
+        self._completed = names.of(SETS[Status.COMPLETED])
+        self._census = names.of(CENSUS)
+
+    async def markers(self, cursor: int) -> tuple[int, list[Remembered]]:
+        """Those that can be read."""
+        following, found = await self._page(("HSCAN", self._markers, cursor, "COUNT", _MARKERS_AT_ONCE))
+        return following, list(self._readable(found))
+
+    async def revise(self, changes: Sequence[tuple[Remembered, int | None]]) -> int:
+        """In pieces, each at once."""
+        done = 0
+        for start in range(0, len(changes), _MARKERS_AT_ONCE):
+            done += await self._revise_some(changes[start : start + _MARKERS_AT_ONCE])
+        return done
+
+    async def completed(self, cursor: int) -> tuple[int, list[str]]:
+        """As they are written; what is no text of ours is left out."""
+        following, found = await self._page(("SSCAN", self._completed, cursor, "COUNT", _IDS_AT_ONCE))
+        return following, [stream_id.decode() for stream_id in found if stream_id.isascii()]
+
+    async def leave_completed(self, stream_ids: Sequence[str]) -> None:
+        """In pieces."""
+        for start in range(0, len(stream_ids), _IDS_AT_ONCE):
+            ids = [stream_id.encode() for stream_id in stream_ids[start : start + _IDS_AT_ONCE]]
+            await self._commit(("SREM", self._completed, *ids))
+
+    async def ran(self) -> int | None:
+        """None for what is no number, too."""
+        raw = await self._commit(("HGET", self._census, "ran_seconds"))
+        return int(raw) if isinstance(raw, bytes) and raw.isdigit() else None
+
+    async def set_ran(self, seconds: int) -> None:
+        """Written whole."""
+        await self._commit(("HSET", self._census, "ran_seconds", seconds))
+
+    async def _commit(self, command: Command) -> Any:
+        return await self._retried("census", lambda: self._once(command))
+
+    async def _once(self, command: Command) -> Any:
+        call = partial(self._connection.run, "census", [command])
+        (answer,) = await self._quarantine.making_way("census", call, (self._markers, self._census))
+        return answer
+
+    async def _page(self, command: Command) -> tuple[int, list[bytes]]:
+        """Where to go on, and what was found: of a hash field and value in turn."""
+
+        async def once() -> tuple[int, list[bytes]]:
+            page = await self._once(command)
+            with reading("census"):
+                cursor, found = page
+                items = [each for pair in found.items() for each in pair] if isinstance(found, dict) else list(found)
+                return int(cursor), of_bytes(items)
+
+        return await self._retried("census", once)
+
+    def _readable(self, found: Sequence[bytes]) -> Iterator[Remembered]:
+        for field, raw in zip(found[::2], found[1::2], strict=True):
+            try:
+                remembered = decode_remembered(self._bucket, identity_of_field(field), raw)
+            except UNREADABLE:
+                continue  # set aside when its file is asked for; a newer release may have written it
+            if remembered is not None:
+                yield remembered
+
+    async def _revise_some(self, changes: Sequence[tuple[Remembered, int | None]]) -> int:
+        arguments: list[bytes] = []
+        for marker, unseen in changes:
+            raw = bytes_or_none(marker.state) or b""
+            value = b"" if unseen is None else with_unseen(raw, unseen)
+            arguments += [marker_field(marker.identity), raw, value, marker.stream_id.encode()]
+        done = await self._commit(("EVAL", _REVISE, 2, self._markers, self._completed, *arguments))
+        return int(done)
