@@ -1,4 +1,4 @@
-"""``python -m bench [cpu] [blocking] [memory] [idle] [series] [link]``: measures, prints a table, ends by itself.
+"""``python -m bench [cpu] [blocking] [memory] [idle] [series] [remembered] [link]``: measures, prints a table, ends.
 
 Exit code 0: every target is met; 1: one is missed or could not be measured.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from . import blocking, cpu, idle, link, memory, series
+from . import blocking, cpu, idle, link, memory, remembered, series
 from .processes import BenchError
 from .report import Row, as_markdown, as_text, machine
 
@@ -23,6 +23,7 @@ _MEASURES: Mapping[str, Callable[[int], Iterator[Row]]] = {
     "memory": memory.measure,
     "idle": idle.measure,
     "series": series.measure,
+    "remembered": remembered.measure,
     "link": link.measure,
 }
 #: What not every machine can measure.
