@@ -263,7 +263,7 @@ class Checkpoints(Protocol):
         """Take members out of ``streams:completed``. Twice: the same."""
 
     async def ran(self) -> int | None:
-        """Seconds of running time since the last scan that counted for pruning; None: nobody has counted."""
+        """Seconds of running time since the last scan that counted for pruning; None: none has counted yet."""
 
     async def set_ran(self, seconds: int) -> None:
         """Set it."""

@@ -20,8 +20,8 @@ _LONGER_THAN_ANY_TIME = 1e12  # seconds; times have a year of four digits
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """``days``: so many times a gone file is missed before its marker goes; None: any number. ``most``: markers of gone
-    files that are kept at most."""
+    """``days``: number of days on which a gone file is missed before its marker is removed; None: no limit. ``most``:
+    maximum number of markers of gone files."""
 
     days: int | None = 30
     most: int = 100_000
@@ -33,7 +33,7 @@ class Retention:
 
 
 def is_due(ran_seconds: int | None) -> bool:
-    """Whether a scan counts, so many seconds of running time after the last that did; None: none ever did."""
+    """Whether a scan counts, this number of seconds of running time after the last that did; None: none ever did."""
     return ran_seconds is None or ran_seconds >= DAY_SECONDS
 
 

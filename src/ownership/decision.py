@@ -64,8 +64,8 @@ After all keys were checked (``decide``)
 
 Beside 16, at a key
 
-29 ``GONE``               no object, but a document of this very stat: somebody, or a rule of the bucket, deleted the
-                          object. Done, and not sent again. Still open if somebody writes.
+29 ``GONE``               no object, but a document of this very stat: the object was deleted. Done, and not sent
+                          again. Still open if a process writes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Compares what is remembered of finished recordings with the folder, once a day of running time, and forgets.
 
-Without it Redis grows by each recording for ever. Running time is counted in Redis, so that a daemon that is started
-anew every hour comes to its day, too. What goes, ``domain.pruning`` says.
+Without it Redis would grow with each recording. Running time is stored in Redis, so that a daemon that is restarted
+every hour completes a day, too. ``domain.pruning`` decides what is removed.
 
 A marker is read, then its file is looked for, then the marker is changed where it still is as it was read. A recording
 that completes meanwhile has written another.
@@ -22,7 +22,7 @@ _LOOK_SECONDS = 300.0
 
 #: Whether the files, by identity and the last path that is known, are nowhere in the folder.
 AreGone = Callable[[Sequence[tuple[Identity, str]]], Awaitable[list[bool]]]
-#: None while nobody can say: the folder was not scanned whole yet, or is away, or is empty.
+#: None while it is unknown: the folder was not scanned completely yet, or is missing, or is empty.
 TakeCensus = Callable[[], Awaitable[AreGone | None]]
 
 

@@ -1,7 +1,7 @@
 """What is remembered of finished recordings, all of it: read page by page, and pruned.
 
 A page is one exchange. What is changed is changed by a script that looks whether the marker is still the one that was
-read: the recording may have been completed anew meanwhile.
+read: the recording may have been completed again meanwhile.
 """
 
 from __future__ import annotations

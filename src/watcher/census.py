@@ -1,4 +1,4 @@
-"""Which files are on disk, as one whole scan met them: what is asked for is told to be gone only where that is sure."""
+"""Which files are on disk, as one whole scan met them: a file counts as gone only if that is certain."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ class Census:
         try:
             snapshot = self._stat(path)
         except ChunkProcessingError:
-            return True  # nobody can say
+            return True  # unknown
         return snapshot is None or snapshot.identity == identity  # what went just now is missed the next time

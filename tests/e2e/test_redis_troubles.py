@@ -85,12 +85,12 @@ TROUBLES: Mapping[str, Trouble] = {
         command("ACL", "SETUSER", "default", "-hset"), command("ACL", "SETUSER", "default", "+@all"), "rights"
     ),
     "D11 it takes no more clients": Trouble(
-        with_new_connections(("maxclients", "1")), command("CONFIG", "SET", "maxclients", "10000"), "Redis runs"
+        with_new_connections(("maxclients", "1")), command("CONFIG", "SET", "maxclients", "10000"), "Redis is running"
     ),
     "D15 it pauses its writers": Trouble(
-        command("CLIENT", "PAUSE", "120000", "WRITE"), command("CLIENT", "UNPAUSE"), "Redis runs"
+        command("CLIENT", "PAUSE", "120000", "WRITE"), command("CLIENT", "UNPAUSE"), "Redis is running"
     ),
-    "D15 it hangs": Trouble(send(signal.SIGSTOP), send(signal.SIGCONT), "Redis runs"),
+    "D15 it hangs": Trouble(send(signal.SIGSTOP), send(signal.SIGCONT), "Redis is running"),
 }
 
 
