@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.containers.boxes import has_index_first, is_whole
+from src.containers.boxes import has_index_first, header, is_whole
 
 SAMPLES = sorted((Path(__file__).parents[2] / "test_data").glob("*.mp4"))
 BOXES = st.lists(st.tuples(st.sampled_from([b"ftyp", b"free", b"mdat", b"uuid"]), st.integers(0, 40)), max_size=6)
@@ -134,3 +134,24 @@ def test_an_index_that_cannot_be_walked_proves_nothing() -> None:
 def test_an_index_with_a_long_size_is_walked_like_any_other() -> None:
     assert whole(box(b"moov", MOVIE, large=True))
     assert not whole(box(b"moov", MOVIE + box(b"mvex", b""), large=True) + FRAGMENT)
+
+
+@pytest.mark.parametrize(
+    ("data", "length"),
+    [
+        (b"\0\0\0\x08mdat", 8),
+        (b"\0\0\0\x07mdat", None),
+        (b"\0\0\0\0mdat", None),
+        (b"\0\0\0\x08mda", None),
+        (b"\0\0\0\x08    ", None),
+        (b"\0\0\0\x08url ", 8),
+        (b"\0\0\0\x08m\0at", None),
+        (b"\0\0\0\1mdat" + bytes(7) + b"\x10", 16),
+        (b"\0\0\0\1mdat" + bytes(7) + b"\x0f", None),
+        (b"\0\0\0\1mdat" + bytes(6) + b"\x10", None),
+        (b"\0\0\0\1mdat" + bytes(3) + b"\x20", None),
+        (b"\0\0\0\x02mdat" + bytes(7) + b"\x10", None),
+    ],
+)
+def test_a_header_has_a_length_when_all_of_it_is_there(data: bytes, length: int | None) -> None:
+    assert header(data) == (length, data[4:8])
