@@ -18,7 +18,8 @@ _SETTINGS = {
 
 _INTRODUCTION = """# Which store, which settings
 
-Generated from the tables of the tests by `python -m scripts.documents`.
+For whoever chooses a store, or wants to know how well theirs was tested. The lines for `.env` are in
+[set up your store](DOCS/how-to/stores.md). Generated from the tables of the tests by `python -m scripts.documents`.
 
 At each start, the daemon tests which features a store other than Amazon's supports, with
 [the probe key](DOCS/operations.md#the-probe-key), and works without missing ones. So the defaults are right for most

@@ -233,7 +233,7 @@ def test_the_ports_are_those_that_people_know_and_each_is_moved_by_its_name() ->
 
 def test_troubleshooting_names_every_port_and_what_moves_it() -> None:
     page = (ROOT / "docs" / "how-to" / "troubleshooting.md").read_text(encoding="utf-8")
-    section = page.partition('**"port is already allocated"**')[2].partition("\n**")[0]
+    section = page.partition('\n## "port is already allocated"\n')[2].partition("\n## ")[0]
     rows = [
         re.findall(r"\w+", f"{ports} {names}")
         for ports, names in re.findall(r"^\| (\d.*?) \| .* \| (.*) \|$", section, re.M)
