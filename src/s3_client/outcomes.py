@@ -272,8 +272,8 @@ def meaning(operation: str, code: str, status: int, text: str = "") -> Meaning:
 #
 # - a redirect is never followed, whatever the code: the operator names the right endpoint
 # - 401 and 403 are about credentials in every store, however its code is spelt
-# - the status decides if there is no code. If there is one, 400 and 409 are left out: stores use these two for so many
-#   things that only the code says which, so an unknown 400 stays unknown, and an unknown 409 may pass
+# - the status decides if there is no code. If there is one, 400 and 409 are left out: stores use these two for many
+#   different things and only the code says which, so an unknown 400 stays unknown, and an unknown 409 may pass
 def _found(operation: str, code: str, status: int, text: str) -> Meaning:
     for named, pattern, said in TEXTS:
         if named == code and pattern.search(text):
