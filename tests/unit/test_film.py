@@ -569,6 +569,14 @@ def test_a_last_fragment_without_media_is_told_and_not_counted() -> None:
     assert (found.seconds, found.remarks, found.is_irregular) == (1, ("the last fragment has no media",), False)
 
 
+@pytest.mark.parametrize("kind", [b"uuid", b"free"])
+def test_only_media_makes_a_fragment_whole(kind: bytes) -> None:
+    between = box(b"moof", traf(1, 1000, 25)) + box(kind, bytes(9))
+    assert in_fragments(fragment(traf(1, 0, 25)), between).seconds == 1.0
+    found = in_fragments(fragment(traf(1, 0, 25)), between, box(b"mdat", bytes(50)))
+    assert (found.seconds, found.remarks) == (2.0, ())
+
+
 def test_a_last_fragment_that_is_cut_is_irregular() -> None:
     found = in_fragments(fragment(traf(1, 0, 25)), fragment(traf(1, 1000, 25))[:-1])
     assert found.seconds == 1.0
@@ -616,6 +624,12 @@ def test_a_first_edit_that_is_an_encoders_delay_is_not_played(begins: int, delay
     tracks = [trak(chunks=[0], sizes=NO_BYTES, edits=[(600, begins)], long=long)]
     track = in_fragments(fragment(traf(1, 1000, 25)), tracks=tracks).tracks[1]
     assert (track.starts, track.seconds, track.media_seconds) == pytest.approx((1.0, 2.0 - delay, 2.0))
+
+
+def test_an_edit_list_that_is_cut_has_no_delay() -> None:
+    whole = box(b"elst", u32(0, 1, 600, 80, 0x10000))
+    tracks = [empty(edits=[(600, 80)]).replace(whole, box(b"elst", whole[8:-1]) + b"\0")]
+    assert in_fragments(fragment(traf(1, 0, 25)), tracks=tracks).tracks[1].seconds == 1.0
 
 
 def test_a_delay_that_is_longer_than_the_film_leaves_nothing() -> None:

@@ -55,6 +55,27 @@ def test_durations_come_from_the_index_the_fragment_or_each_sample() -> None:
     assert seconds(index() + usual + of_fragment + of_samples) == 2.0
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (0x100, (2, 100, 150)),
+        (0x101, (2, 9, 100, 150)),
+        (0x104, (2, 9, 100, 150)),
+        (0x105, (2, 9, 9, 100, 150)),
+        (0x300, (2, 100, 7, 150, 7)),
+        (0xF00, (2, 100, 7, 7, 7, 150, 7, 7, 7)),
+        (0xF05, (2, 9, 9, 100, 7, 7, 7, 150, 7, 7, 7)),
+    ],
+)
+def test_the_durations_of_samples_stand_between_their_other_fields(flags: int, words: tuple[int, ...]) -> None:
+    assert seconds(index() + fragment(PLAIN, u32(flags, *words))) == 0.25
+    assert seconds(index() + fragment(PLAIN, u32(flags, *words)[:-1])) is None, "a run that is cut"
+
+
+def test_the_size_of_samples_alone_says_nothing_of_their_durations() -> None:
+    assert seconds(index() + fragment(PLAIN, u32(0x200, 2, 7, 7))) == 0.08
+
+
 def test_fields_before_the_default_duration_are_stepped_over() -> None:
     assert seconds(index() + fragment(u32(0x1 | 0x2 | 0x8, 1, 0, 0, 9, 20), u32(0, 25))) == 0.5
 
