@@ -158,7 +158,7 @@ async def test_a_machine_without_redis_server_is_told_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(EmbeddedServiceError, match="no redis-server") as caught:
+    with pytest.raises(EmbeddedServiceError, match="redis-server is not installed") as caught:
         async with embedded_redis(tmp_path, persistent=True):
             pass
     assert "apt-get install redis-server" in caught.value.hint
@@ -242,7 +242,7 @@ async def test_a_gateway_that_fails_shows_the_last_lines_of_its_log(tmp_path: Pa
 
 
 async def test_a_gateway_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(EmbeddedServiceError, match="no VersityGW that can be run"):
+    with pytest.raises(EmbeddedServiceError, match="is not a VersityGW executable"):
         async with embedded_s3(tmp_path, versitygw=tmp_path / "nothing"):
             pass
 
