@@ -1,6 +1,6 @@
-"""What the daemon costs, measured against its targets and beside ``aws s3 cp`` and ``s5cmd cp``. Linux only.
+"""Benchmarks of the daemon, compared with targets and with ``aws s3 cp`` and ``s5cmd cp``. Linux only.
 
-``make bench``, or ``python -m bench cpu memory`` for some of it. README.md says what each line of the table means.
+``make bench``, or ``python -m bench cpu memory`` for some of them. README.md explains each line of the table.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """``python -m bench [cpu] [blocking] [memory] [idle] [series] [remembered] [link]``: measures, prints a table, ends.
 
-Exit code 0: every target is met; 1: one is missed or could not be measured.
+Exit code 0: all targets are met; 1: one is missed or could not be measured.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _MEASURES: Mapping[str, Callable[[int], Iterator[Row]]] = {
     "remembered": remembered.measure,
     "link": link.measure,
 }
-#: What not every machine can measure.
+#: Measurements that not every machine supports.
 _WITHOUT_TARGETS = ("link",)
-#: One measurement never takes longer, whatever hangs.
+#: Time limit of one measurement.
 _LONGEST_SECONDS = 300
 
 
 def main() -> int:
-    """Run what was asked for; the process's exit code."""
+    """Run the requested measurements; returns the process's exit code."""
     arguments = _arguments()
     signal.signal(signal.SIGALRM, _out_of_time)
     signal.signal(signal.SIGTERM, _interrupted)
@@ -69,7 +69,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _measure(name: str, rounds: int) -> list[Row]:
-    """A measurement that cannot be made is a line of the table too, and the others go on."""
+    """A failed measurement is a line of the table, too, and the others continue."""
     print(f"{name} ...", flush=True)
     rows: list[Row] = []
     signal.alarm(_LONGEST_SECONDS)

@@ -1,6 +1,6 @@
-"""Prints the monotonic time at which an object can be read; started by the bench at the store's end of the wire.
+"""Prints the monotonic time at which an object becomes readable; started by the bench at the store's end of the wire.
 
-``python -m bench.await_object ENDPOINT BUCKET KEY SECONDS``. Prints ``waiting`` first, when it is ready to look.
+``python -m bench.await_object ENDPOINT BUCKET KEY SECONDS``. Prints ``waiting`` first, when it is ready.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _EVERY_SECONDS = 0.02
 
 
 def main(endpoint: str, bucket: str, key: str, seconds: float) -> int:
-    """Exit code 1 when it cannot be read within the time."""
+    """Exit code 1 if the object is not readable within the time."""
     client = boto3.client("s3", endpoint_url=endpoint, config=Config(s3={"addressing_style": "path"}))
     until = time.monotonic() + seconds
     told = False

@@ -1,4 +1,4 @@
-"""The longest single callback of the event loop while a file that lies ready is uploaded, sealed and completed."""
+"""The longest single callback of the event loop while a finished file is uploaded, sealed and completed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Report = dict[str, list[tuple[float, str]]]
 TARGET_MILLISECONDS = 20.0
 _FILE_BYTES = 512 * MIB
 _CASES = ((10, "off"), (10, "on"), (64, "off"), (64, "on"))
-#: A long recording: one page of the store's listing is as long as a page can be.
+#: A long recording: one full page of the store's listing.
 _MANY_PARTS, _SMALLEST_PART_MIB = 1_000, 5
 
 
 def measure(rounds: int) -> Iterator[Row]:
-    """The CPU time of the callback, since the time on the clock also shows what else the machine does."""
+    """The CPU time of the callback, because wall-clock time includes other work of the machine."""
     with local_place() as place:
         file = place.make_file("ready.mp4", _FILE_BYTES)
         for part_mib, signing in _CASES:
@@ -57,7 +57,7 @@ def _upload(place: Place, file: Path, part_mib: int, signing: str) -> Report:
     )
     with running_daemon(settings, place.root, module="bench.instrumented") as daemon:
         daemon.settle()
-        _take_report(daemon, report)  # what the start took is left out
+        _take_report(daemon, report)  # excludes the start
         place.drop(file, name)
         daemon.wait_for("stream_completed", seconds=180)
         found = _take_report(daemon, report)

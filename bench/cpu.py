@@ -1,4 +1,4 @@
-"""CPU per GiB: a 1 GiB file that lies ready, ours and theirs by turns over several rounds."""
+"""CPU per GiB: a finished 1 GiB file, ours and the rivals' alternately over several rounds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _SECONDS = 120.0
 
 
 def measure(rounds: int) -> Iterator[Row]:
-    """Ours from the first part to ``completed``; theirs without what a copy of one byte costs, which is start-up."""
+    """Ours from the first part to ``completed``; the rivals' without the cost of copying one byte, which is
+    start-up."""
     rivals = find_rivals()
     ours: list[Cost] = []
     theirs: dict[str, list[Cost]] = {name: [] for name in rivals}
@@ -35,7 +36,7 @@ def measure(rounds: int) -> Iterator[Row]:
 
 
 def _ours(place: Place, file: Path, name: str) -> Cost:
-    """All settings at their defaults, the quiet time too; it is not part of the time on the clock."""
+    """All settings at their defaults, including the timeout, which does not count in the wall-clock time."""
     with running_daemon(place.settings(), place.root) as daemon:
         daemon.settle()
         place.drop(file, name)

@@ -1,6 +1,6 @@
-"""The daemon under measurement: a process of its own, whose log is read line by line.
+"""The measured daemon: a separate process whose log is read line by line.
 
-Its log has one JSON object a line; each is stamped on arrival with the time and with the CPU time used so far.
+Each JSON line of the log is stamped on arrival with the time and with the CPU time used so far.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from .processes import BenchError, cpu_seconds, dies_with_us, end, free_port, plain_environment
 
-#: Below this share of one core over ``_SETTLING_SECONDS`` whatever the start began is over.
+#: Below this share of one core over ``_SETTLING_SECONDS`` the work of the start is over.
 _SETTLED = 0.03
 _SETTLING_SECONDS = 1.0
 
@@ -48,12 +48,12 @@ class Daemon:
         return self.process.pid
 
     def events(self, name: str) -> list[Event]:
-        """All of this name so far."""
+        """All events of this name so far."""
         with self._news:
             return [event for event in self._events if event.name == name]
 
     def wait_for(self, name: str, *, seconds: float, count: int = 1) -> Event:
-        """The event of this name that makes them ``count``. Raises ``BenchError`` when it does not come in time."""
+        """The event number ``count`` of this name. Raises ``BenchError`` if it does not arrive in time."""
         until = time.monotonic() + seconds
         with self._news:
             while len(found := [event for event in self._events if event.name == name]) < count:
@@ -64,7 +64,7 @@ class Daemon:
         return found[count - 1]
 
     def settle(self, *, seconds: float = 60.0) -> None:
-        """Wait until what the start began is over: the daemon does nothing any more."""
+        """Wait until the work of the start is over: the daemon is idle."""
         self.wait_for("daemon_started", seconds=seconds)
         until = time.monotonic() + seconds
         while True:
@@ -96,7 +96,7 @@ class Daemon:
             self._news.notify_all()
 
     def _trouble(self) -> str:
-        """Called with the lock held: the last that the log said of trouble."""
+        """Called with the lock held: the last warning or error in the log."""
         grave = [event.fields for event in self._events if event.fields.get("level") not in ("info", "debug")]
         return f"exit code {self.process.poll()}; the log says {[str(fields)[:300] for fields in grave[-3:]]}"
 
@@ -109,12 +109,12 @@ def running_daemon(
     module: str = "src.main",
     prefix: Sequence[str] = (),
 ) -> Iterator[Daemon]:
-    """The daemon with these settings and the defaults for all others; stopped on the way out."""
-    port = "8000" if prefix else str(free_port())  # a namespace of its own has all ports free
+    """The daemon with these settings and the defaults for all others; stopped on exit."""
+    port = "8000" if prefix else str(free_port())  # all ports are free in a namespace of its own
     environment = plain_environment(APP_ENV="production", PROM_PORT=port, **settings)
     process = subprocess.Popen(
         [*dies_with_us(), *prefix, sys.executable, "-m", module],
-        cwd=directory,  # away from the checkout, whose .env would be read
+        cwd=directory,  # outside the checkout, whose .env would be read
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -127,7 +127,7 @@ def running_daemon(
 
 
 def until(condition: Callable[[], bool], *, seconds: float, what: str, every: float = 0.05) -> None:
-    """Look until it is so. Raises ``BenchError`` when that takes too long."""
+    """Poll the condition. Raises ``BenchError`` if it takes too long."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -37,7 +37,7 @@ def measure(_rounds: int) -> Iterator[Row]:
 
 
 def _finish_files(place: Place, settings: Mapping[str, str]) -> None:
-    """Small files without a probe, since only what comes after them is measured."""
+    """Small files without ffprobe, since only the time afterwards is measured."""
     for number in range(_FILES):
         (place.watched / f"{number:04}.mp4").write_bytes(number.to_bytes(4, "big") * 256)
     quick = {**settings, "STREAM_TIMEOUT_SECONDS": "1", "FFPROBE_PATH": "no-ffprobe"}

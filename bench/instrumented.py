@@ -1,7 +1,7 @@
 """The daemon, with every callback of its event loop timed. Started by the bench as ``python -m bench.instrumented``.
 
-SIGUSR1 writes what was longest since the last SIGUSR1 into the file ``BENCH_REPORT`` and begins anew, so that the
-bench leaves out the start-up by asking once before it begins.
+SIGUSR1 writes the longest callbacks since the last SIGUSR1 into the file ``BENCH_REPORT`` and resets them, so that the
+bench can exclude the start-up.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _KEPT = 8
 
 
 class Longest:
-    """The few largest of many figures, in milliseconds, each with its name."""
+    """The few largest of many values, in milliseconds, each with its name."""
 
     def __init__(self) -> None:
         self._kept: list[tuple[float, int, str]] = []
@@ -41,7 +41,7 @@ class Longest:
 
 
 class Stopwatch:
-    """The longest callbacks by the CPU time of the loop's thread, and the longest by the clock."""
+    """The longest callbacks by the CPU time of the loop's thread, and the longest by wall-clock time."""
 
     def __init__(self) -> None:
         self.reset()
@@ -81,7 +81,7 @@ def instrument(stopwatch: Stopwatch) -> None:
 
 
 def report_when_asked(stopwatch: Stopwatch, path: Path) -> None:
-    """On SIGUSR1; the file is whole at any time."""
+    """On SIGUSR1; the file is complete at any time."""
 
     def write(_number: int, _frame: object) -> None:
         draft = path.with_suffix(".new")

@@ -1,8 +1,8 @@
-"""How long after the recorder's last write the object can be read, when the link carries 100 Mbit/s.
+"""Time from the recorder's last write until the object is readable, with a link of 100 Mbit/s.
 
-Ours has been uploading while the recorder wrote; theirs is started at the moment of the last write. The recorder does
-as ordinary MP4 recorders do: its last write patches the head, so that the first part is sent again. The store is at
-the other end of the wire and not on loopback, so that payload signing (``auto``) is on.
+The daemon has been uploading while the recorder wrote; the rivals start at the last write. The recorder behaves like
+ordinary MP4 recorders: its last write patches the head, so that the first part is sent again. The store is at the other
+end of the wire and not on loopback, so that payload signing (``auto``) is on.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _S3_PORT, _REDIS_PORT = 9000, 6379
 
 
 def measure(rounds: int) -> Iterator[Row]:
-    """The default quiet time is measured once, since it only adds up; a shorter one as often as theirs."""
+    """The default timeout is measured once, since it only adds up; a shorter one as often as the rivals."""
     rivals = find_rivals()
     theirs: dict[str, list[float]] = {name: [] for name in rivals}
     ours: list[tuple[float, float]] = []
@@ -76,7 +76,7 @@ def _listed(theirs: Mapping[str, Sequence[float]]) -> str:
 
 
 def _ours(place: Place, wire: Wire, name: str, quiet: str) -> tuple[float, float]:
-    """Seconds from the last write to the object, and how many of them were not waiting for quiet."""
+    """Seconds from the last write to the object, and the part of them after the timeout."""
     settings = place.settings(STREAM_TIMEOUT_SECONDS=quiet)
     with running_daemon(settings, place.root, prefix=wire.client) as daemon:
         daemon.settle()
@@ -123,7 +123,7 @@ def _record(path: Path) -> None:
 
 @contextmanager
 def _eyes_on(place: Place, wire: Wire, key: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Looks for the object at the store's end, where looking takes nothing from the wire."""
+    """Polls for the object at the store's end, which uses no bandwidth of the wire."""
     look = (sys.executable, "-m", "bench.await_object")
     eyes = subprocess.Popen(
         [*dies_with_us(), *wire.server, *look, place.endpoint, BUCKET, key, str(_SECONDS)],

@@ -1,4 +1,4 @@
-"""Memory: the daemon at rest, and at its highest while 200 recordings are open and growing, until all are completed."""
+"""Memory: of the idle daemon, and the maximum while 200 recordings grow until all are completed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RECORDINGS = 200
 #: Each recording becomes two whole chunks and a tail.
 _RECORDED_BYTES = 24 * MIB
 _WRITE_BYTES = 256 * 1024
-#: Bytes a second of all recordings together: more than the daemon can send, so that every slot is taken.
+#: Bytes per second of all recordings together: more than the daemon can send, so that all slots are in use.
 _RATE = 400 * MIB
 _QUIET_SECONDS = "5"
 TARGET_BASE_MIB = 120
@@ -69,6 +69,6 @@ def _record(folder: str) -> None:
 
 
 def _after_rest(daemon: Daemon) -> int:
-    """Buffers are kept for a while; after it they should be gone."""
+    """Buffers are kept for a while, and should be released afterwards."""
     time.sleep(12)
     return resident_bytes(daemon.pid)

@@ -1,6 +1,6 @@
-"""Two network namespaces with a wire between them that lets 100 Mbit/s through. Needs root, iproute2 and util-linux.
+"""Two network namespaces with a wire of 100 Mbit/s between them. Needs root, iproute2 and util-linux.
 
-Each namespace lives as long as a process of ours that does nothing else: whatever is killed, nothing stays behind.
+Each namespace lives as long as a process of ours that does nothing else: after any kill, nothing stays behind.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from .daemon import until
 from .processes import BenchError, dies_with_us, end
 
-#: For documentation (RFC 5737): it is nobody's, and these namespaces lead nowhere else.
+#: For documentation (RFC 5737): reserved, and these namespaces lead nowhere else.
 CLIENT_ADDRESS = "192.0.2.1"
 SERVER_ADDRESS = "192.0.2.2"
 _LIFETIME_SECONDS = "900"
@@ -25,7 +25,7 @@ _WIRE = "wire"
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """What to put before a command so that it runs at one of the two ends."""
+    """The command prefix for running a command at one of the two ends."""
 
     client: tuple[str, ...]
     server: tuple[str, ...]
@@ -33,7 +33,7 @@ class Wire:
 
 @contextmanager
 def slow_wire(mbit: int) -> Iterator[Wire]:
-    """Raises ``BenchError`` with the reason where this is not possible."""
+    """Raises ``BenchError`` with the reason if this is not possible."""
     missing = [tool for tool in ("ip", "tc", "unshare", "nsenter") if shutil.which(tool) is None]
     if missing:
         raise BenchError(f"no {', '.join(missing)} here (Debian: iproute2, util-linux)")

@@ -1,4 +1,4 @@
-"""Where one measurement happens: a folder of its own under the system's temp, a private Redis, a private VersityGW."""
+"""The environment of one measurement: a temporary folder, a private Redis, a private VersityGW."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.harness.servers import ToolMissing, start_redis, start_versitygw
 from .processes import GIB, MIB, BenchError
 
 BUCKET = "bench"
-#: The most that a measurement puts on the disk at once.
+#: Maximum disk space of a measurement.
 _ROOM_BYTES = 14 * GIB
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The watched folder and the two services. ``files``: where files are made ready, on the same disk."""
+    """The watched folder and the two services. ``files``: where files are prepared, on the same disk."""
 
     root: Path
     watched: Path
@@ -33,7 +33,7 @@ class Place:
     redis_url: str
 
     def settings(self, **more: str) -> Mapping[str, str]:
-        """For the daemon: where everything is, a clean slate in Redis, and nothing else unless it is asked for."""
+        """For the daemon: all addresses, an empty key space in Redis, and otherwise the defaults."""
         return {
             "WATCH_DIR": str(self.watched),
             "S3_ENDPOINT_URL": self.endpoint,
@@ -41,7 +41,8 @@ class Place:
             "S3_SECRET_ACCESS_KEY": self.secret_key,
             "S3_BUCKET_NAME": BUCKET,
             "REDIS_URL": self.redis_url,
-            "REDIS_KEY_PREFIX": f"{os.urandom(4).hex()}:",  # else the same file under another name is done already
+            # otherwise the same file under another name would be done already
+            "REDIS_KEY_PREFIX": f"{os.urandom(4).hex()}:",
             **more,
         }
 
@@ -64,11 +65,11 @@ class Place:
         return path
 
     def drop(self, path: Path, name: str) -> None:
-        """The file is in the watched folder, whole and at once."""
+        """Put the complete file into the watched folder at once."""
         os.link(path, self.watched / name)
 
     def forget(self, name: str) -> None:
-        """Make room on the disk: the file of this name, its object and the document beside it."""
+        """Free disk space: the file of this name, its object and its metadata document."""
         for path in (
             self.watched / name,
             self.objects / BUCKET / name,
@@ -79,7 +80,7 @@ class Place:
 
 @contextmanager
 def new_folder() -> Iterator[Path]:
-    """Removed on the way out. Raises ``BenchError`` where the disk has too little room."""
+    """Removed on exit. Raises ``BenchError`` if the disk has too little space."""
     free = shutil.disk_usage(tempfile.gettempdir()).free
     if free < _ROOM_BYTES:
         raise BenchError(f"{tempfile.gettempdir()} has {free / GIB:.0f} GiB free, {_ROOM_BYTES / GIB:.0f} are needed")
@@ -89,7 +90,7 @@ def new_folder() -> Iterator[Path]:
 
 @contextmanager
 def local_place() -> Iterator[Place]:
-    """Everything on loopback. Raises ``BenchError`` where a server is missing."""
+    """Everything on loopback. Raises ``BenchError`` if a server is missing."""
     with new_folder() as root:
         watched, files = root / "watched", root / "files"
         watched.mkdir()

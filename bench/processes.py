@@ -1,4 +1,4 @@
-"""What the kernel knows of a running process, and how one is ended."""
+"""Kernel statistics of a running process, and how to end one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def plain_environment(**more: str) -> dict[str, str]:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Ask it to stop; after half a minute do not ask."""
+    """Terminate it; after half a minute kill it."""
     with suppress(ProcessLookupError):
         process.send_signal(signal.SIGTERM)
     try:

@@ -1,4 +1,4 @@
-"""What was measured, as a table: for people, or as Markdown."""
+"""The results as a table: plain text, or Markdown."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _COLUMNS = ("what", "measured", "target", "met", "to aws s3 cp", "to s5cmd cp", 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure. ``target``: the most that is allowed, in the same ``unit``. The ratios are ours to theirs.
+    """One figure. ``target``: the maximum, in the same ``unit``. Ratios are ours to the rivals'.
 
-    ``failed``: figures that have targets could not be had.
+    ``failed``: figures that have targets could not be measured.
     """
 
     what: str
@@ -29,7 +29,7 @@ class Row:
 
     @property
     def missed(self) -> bool:
-        """Whether a target was not met, or could not be looked at."""
+        """Whether a target was not met, or could not be measured."""
         return self.failed or (self.target is not None and (self.figure is None or self.figure > self.target))
 
     def cells(self) -> tuple[str, ...]:
@@ -48,7 +48,7 @@ def _ratio(ratio: float | None) -> str:
 
 
 def machine() -> str:
-    """When and on what this was measured, in one line."""
+    """The date and the machine of this measurement, in one line."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     shape = f"{os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release()}, Python {platform.python_version()}"
     return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {shape}, load {os.getloadavg()[0]:.1f}"

@@ -22,7 +22,7 @@ _STAMP = _VENV / "installed"
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one run, start-up included: CPU seconds of the process and its children, and seconds on the clock."""
+    """Of one run, including start-up: CPU seconds of the process and its children, and wall-clock seconds."""
 
     cpu: float
     wall: float
@@ -56,7 +56,7 @@ class Rival:
         )
 
     def copy(self, place: Place, file: Path, key: str) -> Cost:
-        """Run it to its end. Raises ``BenchError`` when it fails."""
+        """Run it to its end. Raises ``BenchError`` if it fails."""
         began = time.monotonic()
         process = self.start(place, file, key)
         assert process.stderr is not None
@@ -85,7 +85,7 @@ def _environment(place: Place) -> dict[str, str]:
 
 
 def find_rivals() -> dict[str, Rival]:
-    """By name; installed at the first call. Empty, with a line that says so, where that is not possible."""
+    """By name; installed at the first call. Empty, with a log line, if that is not possible."""
     try:
         _install()
     except (subprocess.CalledProcessError, OSError) as exc:

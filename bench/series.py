@@ -1,4 +1,4 @@
-"""Series and memory: 10,000 recordings one after the other leave both where they were."""
+"""Metric series and memory: after 10,000 recordings one after the other both are unchanged."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from .processes import MIB, resident_bytes
 from .report import Row
 
 _STREAMS = 10_000
-#: So many come before the first look: by then all that is kept for long is there.
+#: Recordings before the first measurement: by then all long-lived objects exist.
 _FIRST = 1_000
 _STREAM_MAX = 200
 _RETENTION_SECONDS = 600.0
-#: A stream ends so often; more than ``_STREAM_MAX`` end within the retention.
+#: Seconds between the ends of two streams; more than ``_STREAM_MAX`` end within the retention.
 _SECONDS_EACH = 2.0
 _STREAMS_BETWEEN_SCRAPES = 500
-#: So many are carried at a time.
+#: Number of streams at a time.
 _ALIVE = 5
-#: The heap breathes by two; a stream that left 500 bytes behind would take five.
+#: The heap varies by two; a stream that leaked 500 bytes would add five.
 TARGET_MIB = 4
 
 
 def measure(_rounds: int) -> Iterator[Row]:
-    """The real metrics with every moment of a stream and what is at risk, their log lines thrown away, scraped now and
-    then."""
+    """The real metrics with all moments of a stream and the at-risk metrics, without their log lines, scraped
+    periodically."""
     configure_logging("production", "INFO", stream=_Nowhere())
     course = _Course()
     course.carry(_FIRST)
@@ -88,7 +88,7 @@ class _Course:
         self._metrics.expire(self._now)
 
     def series(self) -> int:
-        """As many as a scrape shows."""
+        """The number of series in a scrape."""
         lines = generate_latest(self._metrics.registry).splitlines()
         return sum(not line.startswith(b"#") for line in lines)
 
@@ -119,7 +119,7 @@ class _Course:
             )
 
     def _record(self, stream_id: str) -> None:
-        """It waits, is carried, and grows while others do; a look now and then finds it."""
+        """It waits, is carried, and grows while others do; periodic at-risk updates see it."""
         path, born_ns = f"camera/{stream_id}.mp4", int(self._now * 1e9)
         for size in (1, MIB):
             self._tally.put(path, Snapshot(Identity(secrets.randbits(48), born_ns), size, born_ns + size, born_ns))

@@ -1,8 +1,8 @@
-"""``python -m bench.soak``: records, kills daemon, Redis and store at random moments, and audits what came of it.
+"""``python -m bench.soak``: records, kills daemon, Redis and store at random moments, and audits the result.
 
-Real processes, real ffmpeg, real files. Runs for so many kills or minutes, several daemons side by side, each with a
-Redis, a store and a folder of its own. Prints a line for each round. Exit code 0: every audit was clean, and there were
-as many kills as asked for; 1: not so; the folder of a round that was not clean is kept and named. 130: interrupted.
+Real processes, real ffmpeg, real files. Runs for a number of kills or minutes, several daemons concurrently, each with
+a Redis, a store and a folder of its own. Prints a line for each round. Exit code 0: every audit was clean, and the
+requested number of kills was reached; 1: otherwise; the folder of a failed round is kept and named. 130: interrupted.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from .soak_round import STORES, Limits, Round, play
 
 _KILLS_PER_ROUND = 25
 _DEFAULT_KILLS = 200
-#: What one daemon's round may put on the disk.
+#: Maximum disk space of one daemon's round.
 _ROOM_BYTES = GIB
 
 
 @dataclass
 class Soak:
-    """What all daemons of a run share."""
+    """The state that all daemons of a run share."""
 
     root: Path
     arguments: argparse.Namespace
@@ -61,11 +61,11 @@ class Soak:
         return sum(len(each.mismatches) for each in self.rounds)
 
     def shortfall(self) -> int:
-        """How many kills that were asked for were not made."""
+        """How many of the requested kills are missing."""
         return max(0, (self.arguments.kills or 0) - self.kills.total())
 
     def run_daemons(self) -> None:
-        """All of them, to their end."""
+        """Run all of them to their end."""
         threads = [threading.Thread(target=self._run, args=(n + 1,)) for n in range(self.arguments.daemons)]
         for thread in threads:
             thread.start()
@@ -95,7 +95,7 @@ class Soak:
             raise Interrupted
 
     def _claim(self) -> int:
-        """How many kills the next round has; rounds of one size where there is no end to them."""
+        """The number of kills of the next round; of equal size if the run has no limit."""
         with self._lock:
             wanted = self.arguments.kills
             kills = _KILLS_PER_ROUND if wanted is None else min(_KILLS_PER_ROUND, wanted - self._claimed)
@@ -187,7 +187,7 @@ def _arguments() -> argparse.Namespace:
 
 @contextmanager
 def _folder(daemons: int) -> Iterator[Path]:
-    """Removed at the end unless a round's folder is kept in it."""
+    """Removed at the end unless it contains the folder of a failed round."""
     root = Path(tempfile.mkdtemp(prefix="cefmp4-soak-"))
     free = shutil.disk_usage(root).free
     if free < _ROOM_BYTES * daemons:

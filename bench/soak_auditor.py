@@ -1,12 +1,12 @@
-"""What a soak shows the auditor when everything has settled; each thing that is wrong becomes one line of text.
+"""What a soak shows the auditor when everything has settled; each violation becomes one line of text.
 
-Every file is at exactly one key, byte for byte, and described there. Nothing else is in the bucket but what a recording
-explains: what was at its path before, and what somebody else had put there. Nothing is open, nothing is left in Redis,
-no file was touched, and no secret was told.
+Every file must be at exactly one key, byte for byte, and described there. The bucket must contain nothing else except
+what a recording explains: earlier contents of its path, and objects of other programs. No upload may be open, nothing
+may be left in Redis, no file may have changed, and no secret may be logged.
 
-Some things are excused where Redis forgot (it was wiped or rolled back): an upload may stay open, or an object without
-its document, when nothing but Redis knew of it; their bytes must still come from a recording at this path. A stream
-that Redis believes unfinished again, and whose file has been replaced, may fail.
+Some violations are excused after a data loss in Redis (it was wiped or rolled back): an upload may stay open, or an
+object without its document, if only Redis knew of it; its bytes must still come from a recording at this path. A stream
+that Redis shows as unfinished again, and whose file has been replaced, may fail.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from tests.harness.e2e.stage import Stage
 
 from .soak_recorders import Facts, Take
 
-#: Seconds after its quiet time in which a recording is an object with its document, once all are left in peace. Long:
-#: the back-off that the last outage has led to is among them, and the machine may have much else to do.
+#: Seconds after the timeout in which a recording must become an object with its document, once faults have ended. Long:
+#: it includes the back-off after the last outage, and the machine may be busy.
 SOON = 600.0
 Part = bytes  # by another name in the class that counts them
 
@@ -44,7 +44,7 @@ _SAMPLES, _SAMPLE = 40, 64
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """Somebody else's object, put there before the daemon began."""
+    """Another program's object, stored before the daemon began."""
 
     key: str
     sha256: str
@@ -58,10 +58,9 @@ class Foreign:
 
 @dataclass
 class Audit:
-    """One round, looked at from outside. ``forgot``: Redis lost what it knew, or the newest of it, so many times.
-    ``calm_since``: when the last fault was over and the last daemon had begun (seconds since 1970); None: nobody asks
-    who waited. ``quiet``: the quiet time of a recording, in seconds.
-    """
+    """One round, observed from outside. ``forgot``: the number of data losses in Redis, complete or of the newest
+    writes. ``calm_since``: when the last fault was over and the last daemon had begun (seconds since 1970); None:
+    waiting times are not checked. ``quiet``: the timeout of a recording, in seconds."""
 
     stage: Stage
     takes: Sequence[Take]
@@ -73,12 +72,12 @@ class Audit:
     bytes: int = 0
 
     def mismatches(self) -> list[str]:
-        """Empty when all is well."""
+        """Empty if all is well."""
         return auditor.words(auditor.audit(self.world))
 
     @cached_property
     def world(self) -> World:
-        """What the auditor is shown."""
+        """The state that the auditor is shown."""
         self.bytes = sum(facts.size for _, facts in self._finished)
         documents = {key: view.document_of(self.bucket, key) for key in self.bucket.described()}
         return World(
@@ -113,18 +112,18 @@ class Audit:
 
     @cached_property
     def objects(self) -> Mapping[str, Object]:
-        """By key; the digest is of what GET gives, or says why it gives nothing."""
+        """By key; the digest is that of a GET, or the reason why it fails."""
         return {key: view.object_at(self.bucket, key, self._fetched(key)) for key in self.bucket.objects()}
 
     def _fetched(self, key: str) -> str:
         try:
             return _sha256(self.bucket.get(key))
-        except (BotoCoreError, ClientError) as exc:  # also when the bytes do not fit their checksum
+        except (BotoCoreError, ClientError) as exc:  # also if the bytes do not match their checksum
             return f"{type(exc).__name__}: {exc}"
 
     @cached_property
     def probe_uploads(self) -> int:
-        """Left at the probe's key: a kill in mid-probe leaves one, for ten minutes after a later start at most."""
+        """Left at the probe's key: a kill during a probe leaves one, for at most ten minutes after a later start."""
         return self.bucket.probe_uploads()
 
     @property
@@ -166,7 +165,7 @@ class Audit:
 
     @cached_property
     def _waits(self) -> list[Wait]:
-        """What the log says that a recording had to wait for, since all were left in peace."""
+        """The waiting times of recordings in the log, since faults have ended."""
         found = []
         for line in re.findall(r'^\{.*"level": ?"(?:warning|error)".*$', self._said, re.MULTILINE):
             told = json.loads(line)
@@ -192,7 +191,7 @@ class Audit:
                 yield Stranger(what, foreign.written_ns, there.version, "was written again")
 
     def _sources(self, there: Object) -> Sequence[Path]:
-        """What was at the path of a recording before; each such thing explains one object, whole or in part."""
+        """Earlier contents of a recording's path; each explains one object, whole or in part."""
         body = there.body.read()
         return [path for path in self._earlier_at(there.key) if path.read_bytes().startswith(body)]
 
@@ -200,7 +199,7 @@ class Audit:
         for take in self._takes_at(key):
             yield from take.copies
             if take.in_place and self.forgot:
-                yield take.path  # as it was in between: the object of the first recording is brought up to date
+                yield take.path  # in its intermediate state: the object of the first recording is replaced
 
     def _open_uploads(self) -> Iterator[Upload]:
         client, name = self.bucket.client, self.bucket.name
@@ -224,7 +223,7 @@ class Audit:
         return found
 
     def _stored_at(self, key: str) -> datetime:
-        """When the object came to be; at the end of all time where there is none."""
+        """When the object was stored; the end of all time if there is none."""
         try:
             stored: datetime = self.bucket.client.head_object(Bucket=self.bucket.name, Key=key)["LastModified"]
         except ClientError:
@@ -232,15 +231,15 @@ class Audit:
         return stored
 
     def _excuses(self, take: Take, parts: Mapping[int, Part], *, is_late: bool) -> bool:
-        """Whether nobody can know of an upload: it was begun by a stream that had not noted it when it was killed, and
-        whose source is gone; or Redis forgot it, and it holds what its recording has changed since; or Redis forgot,
-        twice, that the object was there already when it was begun (``is_late``): the sweep's, after its retention."""
+        """Whether an upload is untraceable: it was begun by a stream that was killed before it had saved it, and whose
+        source is gone; or Redis lost it, and it holds bytes that its recording has changed since; or Redis lost, twice,
+        that the object existed when it was begun (``is_late``): left to the sweep, after its retention."""
         if not parts:
             return take.vanished or is_late or (self.forgot > 0 and (take.in_place or take.renamed))
         sources = [source.read_bytes() for source in (take.path, *take.copies) if source.exists()]
         is_of_now = not take.deleted and all(_is_piece(number, part, sources[0]) for number, part in parts.items())
         if not self.forgot or (is_of_now and not (take.renamed or take.in_place or is_late)):
-            return False  # it can be adopted, and else must be aborted
+            return False  # it can be adopted, and otherwise must be aborted
         unwritten = [bytes(_SAMPLE)] if take.what == "holes" else []
         return all(_comes_from(part, [*sources, *unwritten]) for part in parts.values())
 
@@ -248,7 +247,7 @@ class Audit:
 
     @cached_property
     def _failed(self) -> dict[str, dict[str, str]]:
-        """The records of failed streams by their ids."""
+        """The checkpoints of failed streams by their IDs."""
         prefix, redis = self.stage.redis_prefix, self.stage.redis
         return {each: redis.hgetall(f"{prefix}stream:{each}:meta") for each in self.stage.members("failed")}
 
@@ -263,7 +262,8 @@ class Audit:
         yield from self.stage.redis_keys("bad:*")
 
     def _may_have_failed(self, record: Mapping[str, str]) -> bool:
-        """Its file was deleted; or another is in its place, and only a Redis that was rolled back knows of it."""
+        """Its file was deleted; or another is in its place, and only a Redis that was rolled back has the
+        checkpoint."""
         if record.get("failure") != "source_missing":
             return False
         for take in self.takes:
@@ -292,25 +292,25 @@ class Audit:
 
     @staticmethod
     def _family(take: Take) -> set[str]:
-        """The keys that it could have, and those that would be next."""
+        """The keys that it could have, and the following ones."""
         numbered = {next_free(root, number) for root in take.roots for number in range(2, _MOST_NUMBERS)}
         return {*take.roots, *numbered}
 
 
 def _is_piece(number: int, part: bytes, body: bytes) -> bool:
-    """Whether it is what lies at its place."""
+    """Whether it equals the bytes at its place."""
     offset = (number - 1) * CHUNK
     return part == body[offset : offset + len(part)]
 
 
 def _comes_from(body: bytes, bodies: Sequence[bytes]) -> bool:
-    """Whether most of it is in one of these, at whatever place: a recorder may have patched it, or moved all of it."""
+    """Whether most of it is in one of these, at any offset: a recorder may have patched it, or moved all of it."""
     samples = [body[offset : offset + _SAMPLE] for offset in range(0, len(body), len(body) // _SAMPLES + 1)]
     return 2 * sum(any(sample in other for other in bodies) for sample in samples) > len(samples)
 
 
 def _body(data: bytes) -> Body:
-    """As the bodies of files and objects are compared here."""
+    """The bodies of files and objects, as they are compared here."""
     return Body(_sha256(data), len(data), data)
 
 

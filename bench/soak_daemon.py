@@ -1,8 +1,8 @@
-"""The daemon, but a completion that had no answer is waited for less long. Started as ``python -m bench.soak_daemon``.
+"""The daemon, with a shorter wait for a completion without an answer. Started as ``python -m bench.soak_daemon``.
 
-A store of some other make may go on assembling an object for minutes after the connection was cut; the daemon waits
-15 before it takes an object that is not there for one that will never come. VersityGW has assembled after seconds, or
-was killed and never will, so that a soak in a hurry need not wait as long. Nothing else differs.
+Other stores may continue to assemble an object for minutes after the connection broke; the daemon waits 15 minutes
+before it gives up on a missing object. VersityGW assembles within seconds, or was killed and never will, so a soak need
+not wait as long. Nothing else differs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is done to daemon, Redis and store at random moments; all three run again after each fault."""
+"""Faults of daemon, Redis and store at random moments; all three run again after each fault."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from pathlib import Path
 from tests.harness.e2e.stage import Stage, frozen
 from tests.harness.servers import RedisServer, S3Server, Server
 
-#: After one of these lines, or after none in time, a fault comes: half of all faults aim at what they announce.
+#: A fault occurs after one of these lines, or after a timeout: half of all faults aim at the operations that they
+#: announce.
 _FINISHING = ("stream_went_idle", "stream_sealed", "object_proved", "object_being_replaced")
 _GROWING = ("stream_started", "stream_resumed", "part_stored", "upload_adopted")
 _LONGEST_WAIT_SECONDS = 4.0
 _START_SECONDS = 20.0
-#: Within this a daemon that is told to stop must have ended.
+#: Time limit for a daemon to stop.
 STOP_SECONDS = 90.0
 _LOOK_SECONDS = 0.02
 
@@ -28,9 +29,10 @@ Sleep = Callable[[float], None]
 
 @dataclass
 class Faults:
-    """One round's. ``kills``: with SIGKILL, by kind. ``others``: pauses and orderly stops. ``trouble``: what was wrong.
+    """The faults of one round. ``kills``: with SIGKILL, by kind. ``others``: pauses and graceful stops. ``trouble``:
+    violations.
 
-    ``forgot``: Redis has lost what it knew, all of it or the newest, so many times.
+    ``forgot``: the number of data losses in Redis, complete or of the newest writes.
     """
 
     stage: Stage
@@ -45,7 +47,7 @@ class Faults:
     _backups: list[Path] = field(default_factory=list)
 
     def strike(self) -> None:
-        """One fault, at a moment of its own choosing."""
+        """One fault, at a random moment."""
         self._wait_for_a_moment()
         self._expect_running()
         self._back_up()
@@ -139,7 +141,7 @@ class Faults:
         self.kills["Redis, wiped"] += 1
 
     def _roll_redis_back(self) -> None:
-        """It comes back as it was at an earlier fault of this round."""
+        """Restore its state at an earlier fault of this round."""
         self.forgot += 1
         self._restart(self.memory, self._restore_a_backup)
         self.kills["Redis, rolled back"] += 1
@@ -173,7 +175,8 @@ class Faults:
         return self.memory.directory / "appendonlydir"
 
     def _back_up(self) -> None:
-        """A copy of the append-only files of the running Redis, as its manual says; it mends a torn end by itself."""
+        """A copy of the append-only files of the running Redis, as its manual recommends; it repairs a truncated end by
+        itself."""
         backup = self.memory.directory / f"backup-{len(self._backups)}"
         shutil.copytree(self._records, backup)
         self._backups.append(backup)

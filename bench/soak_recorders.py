@@ -1,7 +1,7 @@
-"""The recordings of a soak: real ffmpeg, and writers that do to a file what recorders are known to do.
+"""The recordings of a soak: real ffmpeg, and writers that behave like known recorders.
 
-Each runs in a thread of its own, at a recorder's pace, and says at its end what must be true of its file. All bytes are
-random, so that no two files and no two moments of one file are equal.
+Each runs in a thread of its own, at a recorder's pace, and returns the expected properties of its file. All bytes are
+random, so that no two files and no two states of one file are equal.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from tests.harness.e2e.recorders import CHUNK, Shape, Writer, recording
 
 from .processes import MIB, BenchError
 
-#: Longer than the daemon's quiet time: the object is completed with what is there, and replaced later.
+#: Longer than the daemon's timeout: the object is completed with the bytes so far, and replaced later.
 _STALL_SECONDS = 3.5
 _STEP_SECONDS = 0.15
 _SOURCE_SECONDS = 12.0
-#: Names that hurt: ``{}`` is replaced by the recording's number.
+#: Difficult names: ``{}`` is replaced by the recording's number.
 HARD_NAMES = (
     b"new\nline {}.mp4",
     b"caf\xe9 {}.mp4",
@@ -60,12 +60,12 @@ class Facts:
 
 @dataclass
 class Take:
-    """One recording. What must hold in the end is known once ``facts`` or ``trouble`` is set, or ``deleted``.
+    """One recording. The expected result is known once ``facts`` or ``trouble`` is set, or ``deleted``.
 
-    ``roots``: the keys that it may have; ``numbered``: it may also have the next free one (``stem~2.mp4``).
-    ``copies``: what was at its path before (whole), of which an object may have been made. ``kept``: keys and digests
-    of earlier recordings of this name that were seen complete, and must stay. ``vanished``: a source went away before
-    its end. ``renamed``: an upload may be at the earlier key. ``in_place``: one file held one recording after another.
+    ``roots``: the keys that it may have; ``numbered``: it may also have the next free one (``stem~2.mp4``). ``copies``:
+    earlier contents of its path (whole), of which an object may have been made. ``kept``: keys and digests of earlier
+    complete recordings of this name, which must stay. ``vanished``: a source disappeared before its end. ``renamed``:
+    an upload may be at the earlier key. ``in_place``: one file contained one recording after another.
     """
 
     what: str
@@ -84,7 +84,7 @@ class Take:
 
 @dataclass
 class Recorder:
-    """What a recorder has at hand. ``completed``: key and digest of the object made of a path, once there is one."""
+    """The environment of a recorder. ``completed``: key and digest of the object made of a path, once there is one."""
 
     folder: Path
     beside: Path
@@ -110,18 +110,18 @@ class Recorder:
         return object_key("", os.path.relpath(path, self.folder))
 
     def size(self) -> int:
-        """Mostly a few parts; now and then less than one, or exactly so many."""
+        """Mostly a few parts; occasionally less than one, or an exact multiple."""
         whole = self.random.randint(1, 4) * CHUNK
         return self.random.choice((self.random.randrange(1, CHUNK), whole, *[whole + self.random.randrange(CHUNK)] * 4))
 
     def keep(self, take: Take) -> None:
-        """A copy beside the folder of what the path holds now."""
+        """A copy outside the folder of the current content of the path."""
         copy = self.beside / f"{self.number}-{len(take.copies)}"
         shutil.copyfile(take.path, copy)
         take.copies.append(copy)
 
     def grow(self, writer: Writer, size: int) -> None:
-        """So many more bytes, in small pieces."""
+        """Append ``size`` bytes, in small pieces."""
         while size > 0:
             piece = min(size, self.random.randrange(1, MIB))
             writer.append(piece)
@@ -183,7 +183,7 @@ def _swapped(recorder: Recorder) -> Take:
 
 
 def _repeated(recorder: Recorder) -> Take:
-    """A new recording under the name of one that is complete: both stay."""
+    """A new recording under the name of a complete one: both stay."""
     take = recorder.take("repeated")
     take.numbered = True
     with recorder.writer(take.path) as writer:
@@ -204,7 +204,7 @@ def _replace(recorder: Recorder, take: Take) -> None:
 
 
 def _renamed(recorder: Recorder) -> Take:
-    """Renamed while it grows: it keeps the key under which it was first seen."""
+    """Renamed while it grows: it keeps its first key."""
     take = recorder.take("renamed")
     take.renamed = True
     final = recorder.path(f"final {recorder.number}.mp4".encode())
@@ -217,7 +217,7 @@ def _renamed(recorder: Recorder) -> Take:
 
 
 def _holes(recorder: Recorder) -> Take:
-    """Its size is there from the beginning; the bytes come in any order."""
+    """Its size is final from the beginning; the bytes arrive in any order."""
     take = recorder.take("holes")
     size = recorder.random.randint(2, 3) * CHUNK + recorder.random.randrange(CHUNK)
     with recorder.writer(take.path) as writer:
@@ -233,7 +233,7 @@ def _holes(recorder: Recorder) -> Take:
 
 
 def _mapped(recorder: Recorder) -> Take:
-    """Patched through a mapping; its last write is an ordinary one, since a mapping's need show in no stat."""
+    """Patched through a mapping; its last write is an ordinary one, since a mapping's need not show in a stat."""
     take = recorder.take("mapped")
     with recorder.writer(take.path) as writer:
         recorder.grow(writer, recorder.size() + 8)
@@ -248,7 +248,7 @@ def _mapped(recorder: Recorder) -> Take:
 
 
 def _deleted(recorder: Recorder) -> Take:
-    """Gone before its end."""
+    """Deleted before its end."""
     take = recorder.take("deleted")
     take.vanished = take.deleted = True
     with recorder.writer(take.path) as writer:
@@ -259,7 +259,7 @@ def _deleted(recorder: Recorder) -> Take:
 
 
 def _taken(recorder: Recorder) -> Take:
-    """Somebody else's object is at its key."""
+    """Another program's object is at its key."""
     take = recorder.take("taken", FOREIGN_NAME)
     take.numbered = True
     with recorder.writer(take.path) as writer:
@@ -300,7 +300,7 @@ RECORDERS: Mapping[str, Callable[[Recorder], Take]] = {
 
 
 def record(kind: str, recorder: Recorder) -> Take:
-    """The finished recording; one that could not be made says why in ``trouble``."""
+    """The finished recording; ``trouble`` explains one that could not be made."""
     try:
         take = RECORDERS[kind](recorder)
         if not take.deleted:
@@ -311,7 +311,7 @@ def record(kind: str, recorder: Recorder) -> Take:
 
 
 def make_source(ffmpeg: Path, path: Path) -> None:
-    """A film of noise, encoded once: what ffmpeg records in a soak is copied from it in real time."""
+    """A noise video, encoded once: recordings of ffmpeg in a soak are copied from it in real time."""
     noise = f"testsrc2=size=640x360:rate=25:duration={_SOURCE_SECONDS},noise=alls=60:allf=t"
     command = [
         *(str(ffmpeg), "-hide_banner", "-loglevel", "error", "-nostdin", "-y", "-f", "lavfi", "-i", noise),

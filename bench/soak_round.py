@@ -1,6 +1,6 @@
 """One round of a soak: a folder, a Redis, a store, a daemon, some recordings, many kills; then quiet, and the audit.
 
-Start it in a thread that lives as long as the round: what it starts ends with that thread.
+Start it in a thread that lives as long as the round: its processes end with that thread.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _JOIN_SECONDS = 30.0
 class Limits:
     """``may_kill``: whether there is time for another kill. ``settle_seconds``: for the quiet after the last one.
 
-    ``assembling_seconds``: how long the daemon waits for a completion without an answer; None: as long as ever.
+    ``assembling_seconds``: how long the daemon waits for a completion without an answer; None: the default.
     """
 
     kills: int
@@ -56,7 +56,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What happened in one round."""
+    """The result of one round."""
 
     home: Path
     seed: str
@@ -70,7 +70,7 @@ class Round:
 
 
 def play(home: Path, seed: str, ffmpeg: Path, source: Path, limits: Limits) -> Round:
-    """One round, audited. Raises ``Interrupted`` when the soak is being stopped; ends all that it started."""
+    """One round, audited. Raises ``Interrupted`` if the soak is being stopped; ends all its processes."""
     began, chance = time.monotonic(), random.Random(seed)
     with _set_stage(home, limits) as (stage, memory), ExitStack() as stack:
         foreign = _put_foreign(stage, chance)
@@ -128,7 +128,7 @@ def _put_foreign(stage: Stage, chance: random.Random) -> list[Foreign]:
 
 @dataclass
 class Recorders:
-    """The recordings of a round, each in a thread; they begin spread over its kills."""
+    """The recordings of a round, each in a thread; their starts are spread over its kills."""
 
     stage: Stage
     chance: random.Random
@@ -145,7 +145,8 @@ class Recorders:
         self._beside.mkdir()
 
     def begin_those_due(self, kills: int) -> None:
-        """After so many kills. Three begin with the round, the last well before its last kill."""
+        """Start the recordings due after this number of kills. Three begin with the round, the last well before its
+        last kill."""
         due = 3 + int(kills / (0.8 * self.kills) * _RECORDINGS)
         for number in range(len(self._threads), min(due, _RECORDINGS)):
             arguments = (self._kinds[number], self._recorder(number))
@@ -181,8 +182,8 @@ class Recorders:
 
 
 def completed(bucket: Bucket, path: Path) -> tuple[str, str] | None:
-    """Key and SHA-256 of the object made of the file as it is now, once it is described; else None. A store that is
-    away just now has told nothing yet."""
+    """Key and SHA-256 of the object made of the file as it is now, once it is described; else None. None also during an
+    outage of the store."""
     with suppress(BotoCoreError, ClientError):
         return _completed(bucket, path)
     return None
@@ -199,7 +200,7 @@ def _completed(bucket: Bucket, path: Path) -> tuple[str, str] | None:
 
 
 def _kill_often(faults: Faults, recorders: Recorders, limits: Limits) -> None:
-    """Until there were so many kills, or there is no time for more; all recordings are begun in any case."""
+    """Until the number of kills is reached, or there is no time for more; all recordings are begun in any case."""
     while faults.kills.total() < limits.kills and limits.may_kill():
         recorders.begin_those_due(faults.kills.total())
         faults.strike()
@@ -207,9 +208,9 @@ def _kill_often(faults: Faults, recorders: Recorders, limits: Limits) -> None:
 
 
 def _settle(stage: Stage, recorders: Recorders, limits: Limits, *, rolled_back: bool) -> list[str]:
-    """Wait until nothing is under way any more, then stop the daemon; what was wrong.
+    """Wait until all work is done, then stop the daemon; returns the violations.
 
-    A Redis that was ``rolled_back`` under a living daemon shows finished streams as unfinished until the next start.
+    A Redis that was ``rolled_back`` while the daemon ran shows finished streams as unfinished until the next start.
     """
     until = time.monotonic() + limits.settle_seconds
     while not (recorders.are_done() and _is_quiet(stage) and _are_described(stage, recorders.takes)):
@@ -231,7 +232,7 @@ def _ended_by_itself(daemon: Daemon) -> str:
 
 
 def _is_quiet(stage: Stage) -> bool:
-    """It has started, has seen what there was to go on with, and that is done."""
+    """It has started, has resumed its streams, and they are done."""
     recovered = bool(stage.daemon.lines("streams_recovered"))
     return recovered and not stage.members("active") and not stage.members("pending_completion")
 
@@ -241,7 +242,7 @@ def _are_described(stage: Stage, takes: list[Take]) -> bool:
 
 
 def _write_report(result: Round, audit: Audit) -> None:
-    """For a human being: what was wrong, and what was where. The data themselves stay where they are."""
+    """For people: the violations and the state. The data themselves stay where they are."""
     stage = audit.stage
     lines = [f"seed {result.seed}", f"kills {dict(result.kills)}", f"other faults {dict(result.others)}", ""]
     lines += ["mismatches:", *result.mismatches, "", "recordings:"]
