@@ -1,4 +1,4 @@
-# The daemon on Debian's slim Python, with an ffprobe that reads MP4 and nothing else.
+# The daemon on Debian's slim Python image, with an ffprobe that reads only MP4.
 #
 # Compilers, pip and sources stay in the first two stages; the last one takes a virtual environment and one program from
 # them. It runs as user 1001, and its root file system may be read-only. More: docs/operations.md, "The image".
@@ -7,16 +7,16 @@
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS packages
-# pip lives beside what it installs, so that it does not come along.
+# pip is in a separate environment, so that it is not copied.
 RUN python -m venv /opt/pip && python -m venv --without-pip /opt/venv
 COPY requirements.txt .
-# The lock as it is: nothing is resolved, and "pip check" says whether it is complete.
-# The secret is an optional pip.conf: an index or a certificate of one's own leaves no trace in the image.
+# The lock file as it is: nothing is resolved, and "pip check" tests whether it is complete.
+# The secret is an optional pip.conf: a custom index or certificate leaves no trace in the image.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     /opt/pip/bin/pip --python /opt/venv/bin/python --disable-pip-version-check --no-cache-dir \
         install --no-deps --require-hashes --only-binary :all: -r requirements.txt \
     && /opt/pip/bin/pip --python /opt/venv/bin/python --disable-pip-version-check check
-# botocore describes 400 services; S3 is needed, and those that give credentials.
+# botocore describes 400 services; only S3 and those for credentials are needed.
 RUN find /opt/venv/lib/python3*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
         ! -name s3 ! -name sts ! -name sso ! -name sso-oidc -exec rm -r {} +
 
@@ -26,7 +26,7 @@ RUN sed -i 's/^Types: deb$/Types: deb deb-src/' /etc/apt/sources.list.d/debian.s
     && apt-get install -y --no-install-recommends dpkg-dev gcc libc6-dev make
 WORKDIR /build
 # Debian's source with its security fixes. Without decoders, the network and all demuxers but one there is little that a
-# hostile file can reach, and no playlist to follow. Assembler would speed up only what is left out.
+# malicious file can reach, and no playlist to follow. Assembler would speed up only the omitted decoders.
 RUN apt-get source ffmpeg \
     && cd ffmpeg-*/ \
     && ./configure --toolchain=hardened --enable-small --disable-debug --disable-doc --disable-x86asm \
@@ -39,7 +39,7 @@ RUN apt-get source ffmpeg \
     && install -D -m 644 COPYING.LGPLv2.1 /out/usr/share/doc/ffprobe/copyright
 
 FROM ${BASE}
-# dumb-init passes signals on and reaps what ffprobe may leave.
+# dumb-init forwards signals and reaps orphaned children of ffprobe.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends dumb-init \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log \
@@ -49,7 +49,7 @@ COPY --from=ffprobe /out /
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /app
 COPY src ./src
-# Compiled here, because the daemon may write nowhere.
+# Compiled here, because the daemon has no write access.
 RUN /opt/venv/bin/python -m compileall -q src && mkdir local_watch_dir
 
 ENV PATH=/opt/venv/bin:$PATH \
@@ -61,10 +61,10 @@ ENV PATH=/opt/venv/bin:$PATH \
     PROM_PORT=8000 \
     WATCH_DIR=/app/local_watch_dir
 
-# appuser, by number: Kubernetes' runAsNonRoot believes nothing else.
+# appuser, by number, as runAsNonRoot in Kubernetes requires.
 USER 1001:1001
 EXPOSE 8000
-# Without curl, and without a proxy that the environment may name.
+# Without curl, and without a proxy from the environment.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 \
     CMD ["python", "-IS", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['PROM_PORT']), timeout=8); c.request('GET', '/-/healthy'); sys.exit(c.getresponse().status != 200)"]
 

@@ -27,13 +27,13 @@ quietly() {
     return "$status"
 }
 
-# clone FOLDER: what is committed, as a user gets it. Another user's checkout is none to git without the setting.
+# clone FOLDER: what is committed, as a user gets it. Git refuses another user's checkout without the setting.
 clone() {
     printf '[safe]\n\tdirectory = *\n' >"$ENGINE_WORK/gitconfig"
     GIT_CONFIG_GLOBAL=$ENGINE_WORK/gitconfig git clone --quiet --no-hardlinks "$ROOT" "$1"
 }
 
-# --- This machine's way to packages: read anew by each run and handed to containers; nothing of it is kept -------------
+# --- This machine's package sources: read by each run and passed to containers; nothing is kept ------------------------
 
 # machine_apt_sources: the mirrors of Debian 12, in the form and for the place of Debian's own images.
 machine_apt_sources() {

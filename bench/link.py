@@ -136,7 +136,7 @@ def _eyes_on(place: Place, wire: Wire, key: str) -> Iterator[subprocess.Popen[by
     try:
         assert eyes.stdout is not None
         if eyes.stdout.readline() != b"waiting\n":
-            raise BenchError(f"{key} is there before it was written, or nobody can look")
+            raise BenchError(f"{key} exists before it was written, or cannot be polled")
         yield eyes
     finally:
         end(eyes)

@@ -169,12 +169,12 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__, formatter_class=formatter)
-    parser.add_argument("--kills", type=int, help=f"so many SIGKILLs; other faults come on top ({_DEFAULT_KILLS})")
-    parser.add_argument("--minutes", type=float, help="no kill after so many minutes; rounds under way are audited")
-    parser.add_argument("--daemons", type=int, default=1, help="so many daemons side by side (1)")
+    parser.add_argument("--kills", type=int, help=f"number of SIGKILLs, in addition to other faults ({_DEFAULT_KILLS})")
+    parser.add_argument("--minutes", type=float, help="no kill after this time; current rounds are audited")
+    parser.add_argument("--daemons", type=int, default=1, help="number of concurrent daemons (1)")
     parser.add_argument("--store", choices=sorted(STORES), default="versitygw", help="the real store (versitygw)")
-    parser.add_argument("--seed", default=secrets.token_hex(4), help="what is done and when (random)")
-    parser.add_argument("--settle-seconds", type=float, default=1500, help="what may pass after the last kill (1500)")
+    parser.add_argument("--seed", default=secrets.token_hex(4), help="determines recordings and faults (random)")
+    parser.add_argument("--settle-seconds", type=float, default=1500, help="time limit after the last kill (1500)")
     parser.add_argument(
         "--assembling-seconds", type=float, help="how long the daemon waits for a completion without an answer (900)"
     )

@@ -112,7 +112,7 @@ class Faults:
         started = bool(daemon.lines("daemon_started"))
         code = daemon.stop(within=STOP_SECONDS)
         if code != 0 and (started or code != -signal.SIGTERM):
-            self.trouble.append(f"run {daemon.runs} was told to stop and ended with exit code {code}")
+            self.trouble.append(f"run {daemon.runs} was asked to stop and ended with exit code {code}")
         self.others["daemon told to stop"] += 1
 
     def _pause_daemon(self) -> None:

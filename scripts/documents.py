@@ -1,7 +1,7 @@
-"""Writes what is generated of the documents: settings, stores, diagrams, telemetry, the phases' lists of code.
+"""Generates parts of the documents: settings, stores, diagrams, telemetry, the phases' lists of code.
 
-``python -m scripts.documents``, in the checkout. Everything is asked of the program itself: what a bad value leads to
-is what ``load_settings`` says to one. A test compares the files with what would be written now.
+``python -m scripts.documents``, in the checkout. All facts come from the program itself: the error for an invalid value
+is that of ``load_settings``. A test compares the files with the generated text.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _last_of_its_group(attribute: str) -> bool:
 
 
 def complaint(name: str) -> str:
-    """What is said to a value that is refused, without the value."""
+    """The error message for an invalid value, without the value."""
     for value in _BAD:
         try:
             load_settings({name: value})

@@ -15,8 +15,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 #: Files and folders that are read, relative to the checkout; folders with everything below.
-READ = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "Makefile", "docker-compose.yml", "example.env")
-FOLDERS = ("src", "deploy", "docs", "scripts", ".github")
+READ = (
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "Makefile",
+    "Dockerfile",
+    "docker-compose.yml",
+    "example.env",
+)
+FOLDERS = ("src", "bench", "deploy", "docs", "scripts", ".ci", ".github")
 _SUFFIXES = frozenset({".md", ".py", ".yml", ".yaml", ".json", ".mmd", ".service", ".sh", ""})
 #: This file quotes all habits.
 OF_ITSELF = "scripts/words.py"
