@@ -28,6 +28,7 @@ from tests.harness.crash.scenes import (
     recordings_in,
     restart,
     settled,
+    until,
     uploads,
     without,
 )
@@ -47,6 +48,30 @@ def test_after_a_restart_a_finished_file_is_neither_read_nor_sent_nor_asked_for(
         assert (len(simulation.disk.digests), len(simulation.store.calls)) == (reads, calls)
 
     assert lived(script).problems(sent_at_most=4 * CHUNK + 3) == []
+
+
+@pytest.mark.parametrize("many", [3, 60])
+def test_beside_a_kept_redis_no_number_of_finished_files_adds_a_request_to_a_start(many: int) -> None:
+    """Before the first part of a live recording there are the six requests of this recording. Objects that are younger
+    than its file are a different matter: each may be its own, under another name."""
+
+    async def script(simulation: Simulation) -> None:
+        for number in range(many):
+            simulation.disk.write(f"old {number}.mp4", bytes_of(30, number))
+        await until(lambda: len(simulation.redis.state.markers) == many, "all are done", seconds=600)
+        await asyncio.sleep(400)
+        before = len(simulation.store.calls)
+        await restart(simulation, lambda: simulation.disk.write(PATH, bytes_of(3, 100)))
+        for number in range(4):
+            simulation.disk.append(PATH, bytes_of(CHUNK, 101 + number))
+            await asyncio.sleep(5)
+        calls = [str(call) for call in simulation.store.calls[before:]]
+        assert [call for call in calls if "old " in call] == []
+        assert next(place for place, call in enumerate(calls) if "upload_part" in call) == 6
+        await settled(simulation)
+
+    simulation = lived(script)
+    assert simulation.problems(sent_at_most=many * 30 + 4 * CHUNK + 3) == []
 
 
 def test_with_an_emptied_redis_object_and_document_prove_a_finished_file_without_reading_it() -> None:
