@@ -7,7 +7,7 @@
 docs/how-to/mutants.md explains what is counted. cosmic-ray says which mutants there are; they are run here, because its
 own runner rewrites the checked-out source and starts an interpreter a mutant. Here no file is ever changed: the tests
 are collected once, each mutant is a forked child in which one function has other code, and only the tests run that
-enter this function. What is not in a function (tables, defaults, decorators) is imported anew by a child of its own.
+enter this function. What is not in a function (tables, defaults, decorators) is imported again by another child.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ OPERATORS = [
 
 @dataclass(frozen=True)
 class Mutant:
-    """One place and what becomes of it: the ``occurrence``-th for this operator in the file, wherever it stands."""
+    """One place and its replacement: the ``occurrence``-th for this operator in the file, wherever it stands."""
 
     path: str
     operator: str
@@ -464,7 +464,7 @@ def result(mutant: Mutant, outcome: str, by: str | None, begun: float) -> Result
 
 
 def cold(mutant: Mutant, files: list[str]) -> Result:
-    """A mutant outside of functions: everything is imported anew, by a process that has imported nothing of ours."""
+    """A mutant outside of functions: everything is imported again, by a process that has imported nothing of ours."""
     begun = time.monotonic()
     file, name = ROOT / mutant.path, mutant.path.removesuffix(".py").replace("/", ".")
     after = mutated(mutant)
