@@ -79,7 +79,7 @@ class SystemClock:
 _DESCRIPTION = """\
 Uploads MP4 recordings to S3 while they are still being written; the object is the closed file, byte for byte.
 
-Settings come from the environment and from .env in the working directory; docs/configuration.md names them all, and
+Settings come from the environment and from .env in the working directory; docs/configuration.md lists them all, and
 example.env is a file to copy. Exit codes: 0 after a stop by SIGTERM or Ctrl-C, 1 when the daemon cannot continue, 2 for
 invalid settings or options, 70 when its event loop hung."""
 

@@ -87,10 +87,10 @@ class FairSlots:
     async def _held(self, line: Line, at_once: int) -> AsyncIterator[Turn]:
         """Selects the line to wait in.
 
-        - Not on probation: the line of its kind; for parts of a recording whose parts the store accepts, the line of
-        those.
-        - On probation: first the one place of all of them, so that of many that hang only one delays others. Then the
-        line for parts, also for a small request; with a single turn, the line behind all others.
+        - Not on probation: the line of its kind; for parts of a recording whose parts the store accepts, the line
+          of those.
+        - On probation: first the one place of all of them, so that of many that hang only one delays others. Then
+          the line for parts, also for a small request; with a single turn, the line behind all others.
         - All probations ended while it waited for that place: the line of its kind.
         """
         errand, asks = current_errand(), line is self._waiting.asking
