@@ -395,6 +395,21 @@ def test_without_sizes_only_the_beginning_of_a_chunk_is_checked() -> None:
     assert not is_cut(tables=tables + full(b"stsz", u32(9999)))
 
 
+def test_a_table_of_sizes_may_be_shorter_than_its_box() -> None:
+    def tables(padding: int) -> bytes:
+        stsz = full(b"stsz", u32(0, 25, *[1] * 25) + bytes(padding))
+        return table(b"stts", [(25, 40)], ">II") + table(b"stsc", [(1, 25, 1)], ">III") + stsz + chunk
+
+    chunk = table(b"stco", [(FIRST_BYTE,)])
+    assert not is_cut(tables=tables(0)) and not is_cut(tables=tables(40))
+    assert film_of(box(b"mdat", bytes(MEDIA)) + moov(trak(tables=tables(0).replace(u32(0, 25), u32(0, 26))))) is None
+
+
+def test_without_a_table_of_chunks_no_sample_is_in_the_last_one() -> None:
+    tables = table(b"stts", [(25, 40)], ">II") + full(b"stsz", u32(0, 25, *[9] * 25)) + table(b"stco", [(FIRST_BYTE,)])
+    assert not is_cut(tables=tables)
+
+
 def damaged(was: bytes, becomes: bytes) -> Film | None:
     data = box(b"mdat", bytes(MEDIA)) + moov(trak())
     assert data.count(was) == 1

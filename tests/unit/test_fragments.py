@@ -169,3 +169,11 @@ def test_any_damage_to_a_recording_is_survived_and_gives_seconds_that_can_be(dra
         data[draw.draw(st.integers(0, len(data) - 1))] = draw.draw(st.integers(0, 255))
     found = seconds(bytes(data))
     assert found is None or 0 <= found < 24 * 3600
+
+
+@pytest.mark.parametrize("media", [1, 7, 8, 9])
+def test_a_fragment_with_little_media_counts_as_soon_as_its_header_can_be_read(media: int) -> None:
+    data = index() + fragment(PLAIN, u32(0, 25), media=media)
+    is_read = media + 8 >= 16  # a header is looked at in 16 bytes, because it may have a long size
+    assert seconds(data) == (1.0 if is_read else 0.0)
+    assert seconds(data + fragment(PLAIN, u32(0, 25))) == 2.0
