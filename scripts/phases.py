@@ -46,7 +46,7 @@ PHASES: Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
         ("src/stream_processor/ledger.py", ("Ledger",), "the record in memory, and its way into Redis"),
         ("src/redis_client/checkpoints.py", ("RedisCheckpoints",), "the records in Redis, and the markers"),
         ("src/redis_client/names.py", ("Names",), "the keys and sets in Redis"),
-        ("src/redis_client/writer.py", ("RedisWriter",), "a record is written whole, in one transaction"),
+        ("src/redis_client/writer.py", ("RedisWriter",), "a record is written whole, in one script"),
         ("src/s3_client/client.py", ("S3Client", "open_store"), "the store: its uploads, and all that it can be asked"),
         ("src/s3_client/bucket.py", ("Bucket",), "the bucket, made where it is missing"),
     ),

@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Self
 
-from ..domain import Checkpoint, Identity, Marker, Part, Remembered, Status, moments, natural_of
+from ..domain import Checkpoint, Identity, Marker, Part, Remembered, moments
 from ..exceptions import RedisUnavailable
 from ..retry import RetryPolicy
 from .connection import PING_SECONDS, Command, RedisConnection
 from .errors import RedisRejected
-from .format import encode_highest, encode_marker
 from .memory import RedisMemory
-from .names import ALL_SETS, MARKERS, NUMBERS, SETS, Names, marker_field
+from .names import MARKERS, NUMBERS, Names, marker_field
 from .quarantine import Quarantine
 from .reader import OfAnotherBucket, RedisReader, Unreadable
 from .writer import RedisWriter
@@ -55,7 +54,7 @@ class RedisCheckpoints:
         self._names = Names(key_prefix)
         self._quarantine = Quarantine(self._connection, self._names, emit)
         self._reader = RedisReader(self._connection, self._names, bucket)
-        self._writer = RedisWriter(self._names, self._quarantine)
+        self._writer = RedisWriter(self._connection, self._names, self._quarantine)
         self._memory = RedisMemory(self._connection, self._names, self._quarantine, bucket)
 
     async def __aenter__(self) -> Self:
@@ -69,6 +68,7 @@ class RedisCheckpoints:
 
     async def load(self) -> list[Checkpoint]:
         """Every stream that is active, pending completion or failed; invalid checkpoints are set aside."""
+        await self._retried("load", self._reader.may_run_scripts)
         await self._retried("load", lambda: self._quarantine.set_aside_wrong_types("load"))
         found = [await self._load_one(stream_id) for stream_id in sorted(await self._reader.members())]
         return [checkpoint for checkpoint in found if checkpoint is not None]
@@ -101,37 +101,16 @@ class RedisCheckpoints:
 
     async def finish(self, checkpoint: Checkpoint, marker: Marker) -> None:
         """Remove the stream's keys, and write the marker and a member of ``streams:completed``."""
-        stream_id = checkpoint.stream_id.encode()
-        commands = [
-            *self._writer.membership(stream_id, Status.COMPLETED),
-            ("HSET", self._names.of(MARKERS), marker_field(marker.snapshot.identity), encode_marker(marker)),
-            *self._number_commands(checkpoint),
-        ]
-        names = await self._retried("finish", lambda: self._writer.remove("finish", checkpoint.stream_id, commands))
-        if checkpoint.number is not None and isinstance(names, int) and names > MOST_NAMES:
-            await self._retried("finish", lambda: self._quarantine.commit("finish", [("DEL", self._names.of(NUMBERS))]))
+        await self._retried("finish", lambda: self._writer.finish(checkpoint, marker, MOST_NAMES))
 
     async def forget(self, stream_id: str) -> None:
         """Remove all keys of a stream."""
-        commands = [("SREM", self._names.of(name), stream_id.encode()) for name in ALL_SETS]
-        await self._retried("forget", lambda: self._writer.remove("forget", stream_id, commands))
-
-    def _number_commands(self, checkpoint: Checkpoint) -> list[Command]:
-        """The last reply is the number of remembered names."""
-        number = checkpoint.number or 1
-        name = natural_of(checkpoint.key, number) if number > 1 else None
-        if name is None:
-            return []
-        key, value = self._names.of(NUMBERS), encode_highest(checkpoint.bucket, number)
-        return [("HSET", key, name.encode(), value), ("HLEN", key)]
+        await self._retried("forget", lambda: self._writer.forget(stream_id))
 
     async def marker(self, identity: Identity) -> Marker | None:
         """The marker of a completed stream of this file; None also if it belongs to another bucket."""
-        hashes = [self._names.of(MARKERS)]
-        found = await self._retried(
-            "marker", lambda: self._quarantine.making_way("marker", lambda: self._reader.marker(identity), hashes)
-        )
-        return await self._usable(identity, found)
+        marker, _ = await self.remembered(identity, "")
+        return marker
 
     async def remembered(self, identity: Identity, name: str) -> tuple[Marker | None, int | None]:
         """The marker, and the highest number of the name; None for a value that is not a number."""
@@ -151,11 +130,7 @@ class RedisCheckpoints:
 
     async def put_marker(self, marker: Marker) -> None:
         """Write a marker, and a member of ``streams:completed``, for an object that was proved without a checkpoint."""
-        commands = [
-            ("HSET", self._names.of(MARKERS), marker_field(marker.snapshot.identity), encode_marker(marker)),
-            ("SADD", self._names.of(SETS[Status.COMPLETED]), marker.stream_id.encode()),
-        ]
-        await self._retried("put_marker", lambda: self._quarantine.commit("put_marker", commands))
+        await self._retried("put_marker", lambda: self._writer.mark(marker))
 
     async def markers(self, cursor: int) -> tuple[int, list[Remembered]]:
         """A page of the markers for this bucket; unreadable ones are skipped."""

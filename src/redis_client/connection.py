@@ -17,19 +17,22 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from redis.exceptions import NoPermissionError, NoScriptError, RedisError, ResponseError
 
 from ..domain import moments
 from ..exceptions import RedisOperationError, RedisUnavailable
 from ..retry import RetryPolicy, observed, until_it_works
 from .errors import UNREADABLE_ANSWER, RedisRejected, error_class, said, translate
+from .scripts import EPOCH, OWNER, Script
 from .turns import RedisTurns
 
 T = TypeVar("T")
-Command = tuple[bytes | str | int, ...]
+Word = bytes | str | int
+Command = tuple[Word, ...]
 
 PING_SECONDS = 2.5  # shorter than the timeout of a readiness check, so that the cause is reported
 COMMAND_SECONDS = 15.0  # for the whole request: waiting for a connection, connecting, sending, reading the reply
+_NOT_OURS = "the replies belong to other commands"
 
 
 class RedisConnection:
@@ -44,7 +47,7 @@ class RedisConnection:
         self._client: Redis | None = None
         self._missed = False  # whether the last readiness check failed
         nonce = secrets.token_hex(8)
-        self._questions = (f"{nonce}-{number}" for number in count(1))
+        self._questions = (f"{nonce}-{number}".encode() for number in count(1))
 
     async def __aenter__(self) -> Self:
         self._client = Redis.from_pool(self._pool())
@@ -108,34 +111,76 @@ class RedisConnection:
     ) -> list[Any]:
         """One attempt at all commands together. Raises ``RedisUnavailable`` or ``RedisRejected``."""
         with observed(self._emit, "redis", operation, error_class):
+            question = next(self._questions)
+
+            def ours(replies: list[Any]) -> list[Any]:
+                *answers, answered = replies
+                if answered != question:  # before any error is believed: it may belong to another command, too
+                    raise ResponseError(_NOT_OURS)
+                return [
+                    _without_wrong_type(reply) if wrong_type_is_none else _without_error(reply) for reply in answers
+                ]
+
+            asked = (*commands, _echo(question))
             return await self._ask_once(
-                operation, commands, transaction, wrong_type_is_none, seconds or COMMAND_SECONDS
+                operation,
+                asked,
+                ours,
+                transaction=transaction,
+                raise_on_error=transaction and not wrong_type_is_none,
+                seconds=seconds,
             )
+
+    async def step(self, operation: str, script: Script, keys: Sequence[bytes], words: Sequence[Word]) -> list[Any]:
+        """One attempt at a script. Returns its answer without the nonce; ``keys`` are all keys that it touches.
+
+        A script that Redis does not know, as after a restart, is sent whole. Raises ``RedisUnavailable`` or
+        ``RedisRejected``.
+        """
+        with observed(self._emit, "redis", operation, error_class):
+            question = next(self._questions)
+
+            def ours(replies: list[Any]) -> list[Any]:
+                reply, echoed = replies
+                if echoed != question:  # an error has no nonce: it may belong to another command, too
+                    raise ResponseError(_NOT_OURS)
+                answered, *told = _without_error(reply)
+                if answered != question or not told:
+                    raise ResponseError(_NOT_OURS)
+                return list(told)
+
+            asked, echo = (len(keys), *keys, question, OWNER, EPOCH, *words), _echo(question)
+            try:
+                return await self._ask_once(
+                    operation, [("EVALSHA", script.sha, *asked), echo], ours, raise_on_error=False
+                )
+            except RedisUnavailable as exc:
+                if not isinstance(exc.__cause__, NoScriptError):
+                    raise
+            return await self._ask_once(operation, [("EVAL", script.text, *asked), echo], ours, raise_on_error=False)
 
     async def _ask_once(
         self,
         operation: str,
         commands: Iterable[Command],
-        transaction: bool,
-        wrong_type_is_none: bool,
-        seconds: float,
+        ours: Callable[[list[Any]], list[Any]],
+        *,
+        transaction: bool = False,
+        raise_on_error: bool = True,
+        seconds: float | None = None,
     ) -> list[Any]:
+        """``ours`` returns the answer, or raises if the replies belong to other commands."""
         assert self._client is not None, "used outside of its async with"
         task = asyncio.current_task()
         cancels = task.cancelling() if task else 0
         # Always a pipeline: it returns its connection even if it is cancelled twice.
         pipe = self._client.pipeline(transaction=transaction)
-        question = next(self._questions)
-        # Echoed by Redis, so that replies to other commands are detected. One argument: redis-py accepts any reply to a
-        # PING that it recognises as one.
-        for command in (*commands, (f"PING {question}",)):
+        for command in commands:
             pipe.execute_command(*command)
         try:
-            async with asyncio.timeout(seconds) as limit, self._turns.taken(limit):
-                replies = await pipe.execute(raise_on_error=not wrong_type_is_none)
-            *answers, answered = [_without_wrong_type(reply) for reply in replies]
-            if answered != question.encode():
-                raise ResponseError("the replies belong to other commands")
+            async with asyncio.timeout(seconds or COMMAND_SECONDS) as limit, self._turns.taken(limit):
+                replies = await pipe.execute(raise_on_error=raise_on_error)
+            answers = ours(replies)
         except (RedisError, OSError, *UNREADABLE_ANSWER) as exc:  # the built-in TimeoutError is an OSError
             if task and task.cancelling() > cancels:
                 raise asyncio.CancelledError from exc  # swallowed as below: no caller is left to retry for
@@ -179,6 +224,18 @@ def reading(operation: str) -> Iterator[None]:
     except UNREADABLE_ANSWER as exc:
         unread = ResponseError(f"unexpected reply: {exc}")
         raise translate(unread, operation=f"redis.{operation}") from exc
+
+
+def _echo(question: bytes) -> Command:
+    """Echoed by Redis, so that replies to other commands are detected. One argument: redis-py accepts any reply to a
+    PING that it recognises as one."""
+    return (b"PING " + question,)
+
+
+def _without_error(reply: Any) -> Any:
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
 
 
 def _without_wrong_type(reply: Any) -> Any:

@@ -77,6 +77,25 @@ _MISLED = (
 )
 
 
+_IN_SCRIPT = re.compile(r"@user_script: ?\d+: -?([A-Z]{2,}\b.*)", re.DOTALL)
+_DENIED_IN_SCRIPT = re.compile("user executing the script can't|ACL failure in script")
+_SCRIPTS = (
+    True,
+    "the daemon writes to Redis with Lua scripts: grant +@scripting (EVALSHA and EVAL) to the Redis user of REDIS_URL",
+)
+
+
+def taken(operation: str, owner: object) -> RedisUnavailable:
+    """The record has another owner. Waited out: nothing of it may be changed, and nothing is lost."""
+    name = owner.decode(errors="replace") if isinstance(owner, bytes) else "another process"
+    return RedisUnavailable(
+        f"redis.{operation}: the record belongs to {name}",
+        operation=f"redis.{operation}",
+        hint="another release of the daemon uses the same REDIS_URL and REDIS_KEY_PREFIX: stop one of the two",
+        misconfigured=True,
+    )
+
+
 def translate(exc: Exception, *, operation: str) -> RedisOperationError:
     """Translate redis-py's error. The message contains Redis's own words, never a password (it never contains the
     URL)."""
@@ -93,12 +112,18 @@ def said(exc: BaseException) -> tuple[str, str]:
     text = str(exc) or type(exc).__name__
     if " of pipeline caused error: (" in text:
         text = text.partition(" of pipeline caused error: (")[2].strip("(),'\"")
+    if inside := _IN_SCRIPT.search(text):  # before Redis 7 an error in a script is reported as one of the script
+        text = inside[1]
     word = re.match(r"[A-Z]{2,}\b", text)
     code = getattr(exc, "status_code", None) or (word.group() if word else "")
+    if code in ("ERR", "") and _DENIED_IN_SCRIPT.search(text):
+        code = "NOPERM"
     return code, text
 
 
 def _trouble(exc: Exception, code: str, text: str) -> tuple[bool, str] | None:
+    if code in ("NOPERM", "ERR") and re.search(r"(?i)(unknown command|no permissions to run the) .?eval", text):
+        return _SCRIPTS
     if code in _HINTS:
         return _HINTS[code]
     if isinstance(exc, AuthenticationError):

@@ -5,11 +5,11 @@ A key with one of our names and another type is moved; an invalid checkpoint is 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
 from ..domain import moments
-from .connection import Command, RedisConnection
+from .connection import RedisConnection
 from .errors import RedisRejected
 from .names import ALL_SETS, MARKERS, Names, shown
 
@@ -23,11 +23,6 @@ class Quarantine:
         self._connection = connection
         self._names = names
         self._emit = emit
-
-    async def commit(self, operation: str, commands: Sequence[Command]) -> list[Any]:
-        """Run the transaction. If a key of another type is in its way, set that aside and run it again."""
-        hashes = [command[1] for command in commands if command[0] in ("HGET", "HLEN", "HSET")]
-        return await self.making_way(operation, lambda: self._connection.run(operation, commands), hashes)
 
     async def making_way(self, operation: str, call: Callable[[], Awaitable[T]], hashes: Iterable[object]) -> T:
         """Return the result of the call. If a key of another type than a set or these hashes is in its way, set that
@@ -52,7 +47,7 @@ class Quarantine:
             for key in self._names.of_stream(stream_id):
                 await self._move_aside("load", key)
             # Last: while it is a member, the next start finds it again if this one is killed here.
-            await self.commit("load", [("SREM", self._names.of(name), stream_id) for name in ALL_SETS])
+            await self._connection.run("load", [("SREM", self._names.of(name), stream_id) for name in ALL_SETS])
 
         await self._connection.retried("load", move)
         self.report(self._names.of_stream(stream_id)[0], f"{reason}; kept under {shown(self._names.of(b'bad:'))}…")

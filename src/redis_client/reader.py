@@ -9,9 +9,10 @@ from types import MappingProxyType
 from typing import Any
 
 from ..domain import Checkpoint, Identity, Marker, Part
-from .connection import Command, RedisConnection, bytes_or_none, of_bytes, reading
+from .connection import RedisConnection, bytes_or_none, of_bytes, reading
 from .format import PARTS_AT_ONCE, UNREADABLE, decode_highest, decode_marker, decode_meta, decode_part
 from .names import MARKERS, NUMBERS, READ_SETS, Names, marker_field
+from .scripts import NOTHING, RECALL
 
 _Page = tuple[int, Mapping[bytes, bytes]]  # cursor (0: the end), and the fields found
 
@@ -83,25 +84,18 @@ class RedisReader:
         checkpoint = replace(checkpoint, parts=MappingProxyType(held))
         return Loaded(checkpoint, texts.get("revision", b""), left_out, page is not None)
 
-    async def marker(self, identity: Identity) -> Marker | Unreadable | None:
-        """One attempt. None also if the marker belongs to another bucket."""
-        (raw,) = await self._connection.run("marker", [self._marker_command(identity)])
-        return self._decoded(identity, raw)
+    async def may_run_scripts(self) -> None:
+        """One attempt. Raises ``RedisUnavailable``, with a hint, if this user has no permission to."""
+        await self._connection.step("load", NOTHING, (), ())
 
     async def remembered(self, identity: Identity, name: str) -> tuple[Marker | Unreadable | None, int | None]:
-        """One attempt. The marker, and the highest number of the name; None for a value that is not a number."""
-        marker = self._marker_command(identity)
-        # Twice, so that replies in the wrong order are detected: the two would differ.
-        commands = [marker, ("HGET", self._names.of(NUMBERS), name.encode()), marker]
-        raw, number, again = await self._connection.run("marker", commands)
+        """One attempt. The marker, None also if it belongs to another bucket; and the highest number of the name, None
+        for a value that is not a number."""
+        keys = (self._names.of(MARKERS), self._names.of(NUMBERS))
+        _, *told = await self._connection.step("marker", RECALL, keys, (marker_field(identity), name.encode()))
         with reading("marker"):
-            if raw != again:
-                raise TypeError("the replies are in the wrong order")
-            told, number = bytes_or_none(raw), bytes_or_none(number)
-        return self._decoded(identity, told), decode_highest(self._bucket, number)
-
-    def _marker_command(self, identity: Identity) -> Command:
-        return ("HGET", self._names.of(MARKERS), marker_field(identity))
+            raw, number = (bytes_or_none(each) for each in told)
+        return self._decoded(identity, raw), decode_highest(self._bucket, number)
 
     def _decoded(self, identity: Identity, raw: Any) -> Marker | Unreadable | None:
         if raw is None:

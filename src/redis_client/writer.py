@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any
 from weakref import WeakValueDictionary
 
-from ..domain import Checkpoint, Part, Status
-from .connection import Command
-from .format import PARTS_AT_ONCE, encode_meta, encode_part
-from .names import ALL_SETS, SETS, Names
+from ..domain import Checkpoint, Marker, Part, Status, natural_of
+from .connection import RedisConnection, Word, bytes_or_none
+from .errors import taken
+from .format import PARTS_AT_ONCE, encode_highest, encode_marker, encode_meta, encode_part
+from .names import ALL_SETS, MARKERS, NUMBERS, SETS, Names, marker_field
 from .quarantine import Quarantine
+from .scripts import EPOCH, FINISH, FORGET, MARK, OWNER, SAVE, Script
 
-T = TypeVar("T")
 
-
-def _sliced(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (items[start : start + PARTS_AT_ONCE] for start in range(0, len(items), PARTS_AT_ONCE))
+async def _encoded(stream_id: str, parts: Sequence[Part]) -> list[Word]:
+    """Numbers and JSON in turn, made so that other tasks get their turn, too."""
+    words: list[Word] = []
+    for start in range(0, len(parts), PARTS_AT_ONCE):
+        for part in parts[start : start + PARTS_AT_ONCE]:
+            words += (part.number, encode_part(stream_id, part))
+        await asyncio.sleep(0)
+    return words
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +42,17 @@ class _Written:
 
 
 class RedisWriter:
-    """Writes the streams' checkpoints, and remembers what it last wrote of each. Every method is one attempt. None
-    checks whether another process has written meanwhile: a daemon does not share its checkpoints."""
+    """Writes the streams' checkpoints, and remembers what it last wrote of each. Every method is one attempt.
 
-    def __init__(self, names: Names, quarantine: Quarantine) -> None:
+    Redis refuses a write if it does not hold what was written last; then the checkpoint is written whole.
+    """
+
+    def __init__(self, connection: RedisConnection, names: Names, quarantine: Quarantine) -> None:
+        self._connection = connection
         self._names = names
         self._quarantine = quarantine
         self._written: dict[str, _Written] = {}
+        self._unanswered: dict[str, _Written] = {}  # what was sent last of a stream and may have been written
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         nonce = secrets.token_hex(8)
         self._revisions = (f"{nonce}-{number}".encode() for number in count(1))
@@ -62,95 +72,112 @@ class RedisWriter:
         async with self._turn(checkpoint.stream_id):
             last = self._written.get(checkpoint.stream_id)
             wanted = {**last.parts, **parts} if keep and last else dict(parts)
-            if last is None or not await self._write_changes(operation, checkpoint, wanted, last):
-                await self._write_whole(operation, checkpoint, wanted)
+            await self._write(operation, self._next(replace(checkpoint, parts={}), wanted), last)
 
     async def write_anew(self, stream_id: str) -> bool:
         """Write the last written state of the stream; False if it was there after all, or has ended."""
         async with self._turn(stream_id):
             last = self._written.get(stream_id)
-            return last is not None and await self._write_whole("save", last.record, last.parts)
+            return last is not None and await self._write("save", self._next(last.record, last.parts), None)
 
-    async def _write_changes(
-        self, operation: str, checkpoint: Checkpoint, wanted: Mapping[int, Part], last: _Written
-    ) -> bool:
-        """Write all fields, and of the parts only the changes. False: Redis did not have what we last wrote.
+    def _next(self, record: Checkpoint, parts: Mapping[int, Part]) -> _Written:
+        """What to write; under the same revision if it was sent before and not answered."""
+        sent = self._unanswered.get(record.stream_id)
+        if sent is not None and (sent.record, sent.parts) == (record, parts):
+            return sent
+        return _Written(next(self._revisions), record, parts)
 
-        The transaction itself returns what Redis had before, so lost or rolled back data is detected without another
-        round trip.
-        """
-        meta, parts = self._names.of_stream(checkpoint.stream_id.encode())
-        changed = [p for n, p in wanted.items() if last.parts.get(n) is not p and last.parts.get(n) != p]
-        gone = sorted(last.parts.keys() - wanted.keys())
-        revision = next(self._revisions)
-        had_revision, had_parts, *_ = await self._quarantine.commit(
+    async def _write(self, operation: str, wanted: _Written, last: _Written | None) -> bool:
+        """``last``: what Redis should hold. True if the stream was missing from the set that it belongs to."""
+        stream_id = wanted.record.stream_id
+        sent, self._unanswered[stream_id] = self._unanswered.get(stream_id), wanted
+        found = last.revision if last else b""
+        while True:
+            word, told = await self._save(operation, wanted, last, found)
+            if word == b"OK":
+                break
+            # Redis lost the checkpoint, or has an earlier one, or one that was written without an answer.
+            found = bytes_or_none(told) or b""
+            last = sent if sent is not None and found == sent.revision else None
+        self._written[stream_id] = wanted
+        del self._unanswered[stream_id]
+        return bool(told)
+
+    async def _save(self, operation: str, wanted: _Written, last: _Written | None, found: bytes) -> tuple[bytes, Any]:
+        """Of the parts only what is not in ``last``; without it all. ``found``: the revision in Redis."""
+        record, stream_id = wanted.record, wanted.record.stream_id.encode()
+        meta, parts = self._names.of_stream(stream_id)
+        before = last.parts if last else {}
+        changed = [p for n, p in wanted.parts.items() if before.get(n) is not p and before.get(n) != p]
+        gone = sorted(before.keys() - wanted.parts.keys())
+        whole = replace(record, parts=wanted.parts)
+        fields = {**encode_meta(whole), "owner": OWNER, "epoch": EPOCH, "revision": wanted.revision}
+        words = [item for field in fields.items() for item in field]
+        encoded = await _encoded(record.stream_id, changed)
+        held = len(before) if last else b""
+        counts = (len(words), len(encoded), len(gone))
+        answer = await self._step(
             operation,
-            [
-                # First: these two read what the commands below overwrite.
-                ("HGET", meta, "revision"),
-                ("HLEN", parts),
-                *self._meta_commands(replace(checkpoint, parts=wanted), revision),
-                *await self._part_commands(checkpoint.stream_id, changed),
-                *self._forget_commands(parts, gone),
-            ],
+            SAVE,
+            (meta, parts, *self._sets(record.status)),
+            (stream_id, wanted.revision, found, held, *counts, *words, *encoded, *gone),
+            hashes=(meta, parts),
         )
-        if (had_revision, had_parts) != (last.revision, len(last.parts)):
-            return False
-        self._written[checkpoint.stream_id] = _Written(revision, replace(checkpoint, parts={}), wanted)
-        return True
+        return answer[0], answer[1]
 
-    async def _write_whole(self, operation: str, checkpoint: Checkpoint, wanted: Mapping[int, Part]) -> bool:
-        """True if the stream was missing from the sets that it should have been in."""
-        _, parts = self._names.of_stream(checkpoint.stream_id.encode())
-        revision = next(self._revisions)
-        *_, joined = await self._quarantine.commit(
-            operation,
-            [
-                ("DEL", parts),
-                *await self._part_commands(checkpoint.stream_id, list(wanted.values())),
-                # The last of them adds the stream to its set.
-                *self._meta_commands(replace(checkpoint, parts=wanted), revision),
-            ],
-        )
-        self._written[checkpoint.stream_id] = _Written(revision, replace(checkpoint, parts={}), wanted)
-        return bool(joined)
-
-    async def remove(self, operation: str, stream_id: str, and_also: Sequence[Command]) -> Any:
-        """Returns the reply to the last command."""
-        async with self._turn(stream_id):
-            answers = await self._quarantine.commit(
-                operation, [("DEL", *self._names.of_stream(stream_id.encode())), *and_also]
-            )
-            self._written.pop(stream_id, None)
-            return answers[-1]
-
-    def _meta_commands(self, checkpoint: Checkpoint, revision: bytes) -> list[Command]:
+    async def finish(self, checkpoint: Checkpoint, marker: Marker, most_names: int) -> None:
+        """Remove the stream's keys and leave what stays of it."""
         stream_id = checkpoint.stream_id.encode()
-        meta, _ = self._names.of_stream(stream_id)
-        fields = {**encode_meta(checkpoint), "revision": revision}
-        return [
-            ("DEL", meta),
-            ("HSET", meta, *(item for field in fields.items() for item in field)),
-            *self.membership(stream_id, checkpoint.status),
-        ]
+        number = checkpoint.number or 1
+        name = (natural_of(checkpoint.key, number) if number > 1 else None) or ""
+        highest = encode_highest(checkpoint.bucket, number)
+        done, *others = self._sets(Status.COMPLETED)
+        keys, markers, numbers = self._names.of_stream(stream_id), self._names.of(MARKERS), self._names.of(NUMBERS)
+        left = (marker_field(marker.snapshot.identity), encode_marker(marker))
+        async with self._turn(checkpoint.stream_id):
+            await self._step(
+                "finish",
+                FINISH,
+                (*keys, done, markers, numbers, *others),
+                (stream_id, *left, name.encode(), highest, most_names),
+                hashes=(*keys, markers, numbers),
+            )
+            self._gone(checkpoint.stream_id)
 
-    async def _part_commands(self, stream_id: str, parts: Sequence[Part]) -> list[Command]:
-        _, key = self._names.of_stream(stream_id.encode())
-        commands: list[Command] = []
-        for some in _sliced(parts):
-            fields = [item for part in some for item in (part.number, encode_part(stream_id, part))]
-            commands.append(("HSET", key, *fields))
-            await asyncio.sleep(0)  # encoding 10,000 parts must not block the event loop
-        return commands
+    async def forget(self, stream_id: str) -> None:
+        """Remove all that Redis has of a stream."""
+        keys, sets = self._names.of_stream(stream_id.encode()), [self._names.of(name) for name in ALL_SETS]
+        async with self._turn(stream_id):
+            await self._step("forget", FORGET, (*keys, *sets), (stream_id.encode(),), hashes=keys)
+            self._gone(stream_id)
 
-    def _forget_commands(self, key: bytes, numbers: Sequence[int]) -> list[Command]:
-        return [("HDEL", key, *some) for some in _sliced(numbers)]
+    async def mark(self, marker: Marker) -> None:
+        """Leave a marker of a stream that has no record."""
+        done, markers = self._names.of(SETS[Status.COMPLETED]), self._names.of(MARKERS)
+        words = (marker.stream_id.encode(), marker_field(marker.snapshot.identity), encode_marker(marker))
+        await self._step("put_marker", MARK, (done, markers), words, hashes=(markers,))
 
-    def membership(self, stream_id: bytes, status: Status) -> list[Command]:
-        """Add to the set of this status and remove from all others."""
+    async def _step(
+        self, operation: str, script: Script, keys: Sequence[bytes], words: Sequence[Word], *, hashes: Sequence[bytes]
+    ) -> list[Any]:
+        """One attempt; where something of another type is in its way, that is set aside, and it is made again."""
+
+        async def ask() -> list[Any]:
+            return await self._connection.step(operation, script, keys, words)
+
+        answer = await self._quarantine.making_way(operation, ask, hashes)
+        if answer[0] == b"TAKEN":
+            raise taken(operation, answer[1])
+        return answer
+
+    def _gone(self, stream_id: str) -> None:
+        self._written.pop(stream_id, None)
+        self._unanswered.pop(stream_id, None)
+
+    def _sets(self, status: Status) -> list[bytes]:
+        """The set of this status, and then all others."""
         own = SETS[status]
-        others: list[Command] = [("SREM", self._names.of(name), stream_id) for name in ALL_SETS if name != own]
-        return [*others, ("SADD", self._names.of(own), stream_id)]
+        return [self._names.of(name) for name in (own, *(name for name in ALL_SETS if name != own))]
 
     def _turn(self, stream_id: str) -> asyncio.Lock:
         """Keeps the order of writes of one stream, although they may use different connections."""

@@ -940,6 +940,36 @@ async def test_a_user_without_rights_is_told_which_are_missing(own_redis: server
     assert "REDIS_KEY_PREFIX" in error.hint
 
 
+@pytest.mark.redis
+@pytest.mark.parametrize("without", ["-@scripting", "-evalsha", "-eval"])
+async def test_a_user_who_may_run_no_scripts_is_told_which_right_is_missing(
+    own_redis: servers.RedisServer, without: str
+) -> None:
+    """As soon as the daemon starts, not with the first recording."""
+    with closing(client(own_redis.url)) as admin:
+        admin.execute_command("ACL", "SETUSER", "guest", "on", ">pw", "~*", "+@all", without)
+        telemetry, url = FakeTelemetry(), f"redis://guest:pw@127.0.0.1:{own_redis.port}/0"
+        async with opened_redis(url, telemetry=telemetry) as checkpoints, asyncio.timeout(60):
+            starting = asyncio.create_task(checkpoints.load())
+            await until(lambda: bool(telemetry.of(moments.OperationFailed)))
+            assert not starting.done()
+            admin.execute_command("ACL", "SETUSER", "guest", "+@all")
+            assert await starting == []
+    (told, *_) = telemetry.of(moments.OperationFailed)
+    assert isinstance(told.error, RedisUnavailable) and told.error.misconfigured
+    assert "+@scripting" in told.error.hint
+
+
+@pytest.mark.redis
+async def test_a_user_who_may_not_run_what_is_in_a_script_is_told_so(own_redis: servers.RedisServer) -> None:
+    with closing(client(own_redis.url)) as admin:
+        admin.execute_command("ACL", "SETUSER", "guest", "on", ">pw", "~*", "+@all", "-hset")
+    async with refusing(f"redis://guest:pw@127.0.0.1:{own_redis.port}/0") as (_, refusal):
+        error = await refusal()
+    assert error.misconfigured
+    assert "rights" in error.hint
+
+
 @pytest.mark.parametrize("url", ["http://:gehe1m@host/", "redis://:gehe1m@host:gehe1m/0", "gehe1m"])
 async def test_an_address_that_is_none_is_refused_without_its_secret(url: str) -> None:
     with pytest.raises(RedisOperationError) as raised:
@@ -1082,6 +1112,17 @@ LOADING = BusyLoadingError("Redis is loading the dataset in memory", status_code
         (ResponseError("Command # 2 (HSET k f v) of pipeline caused error: ('BUSY Redis is busy',)"), False, "SCRIPT"),
         (ResponseError("MOVED 866 10.0.0.1:6379"), True, "Cluster"),
         (OSError("no route"), False, "REDIS_URL"),
+        (ResponseError("ERR unknown command 'EVALSHA', with args beginning with: "), True, "+@scripting"),
+        (
+            ResponseError("ERR ACL failure in script: User a has no permissions to run the 'hset' command"),
+            True,
+            "rights",
+        ),
+        (
+            ResponseError("ERR Error running script (call to f_0a): @user_script:9: @user_script: 9: -OOM command not"),
+            False,
+            "maxmemory",
+        ),
     ],
 )
 def test_each_trouble_is_sorted_by_what_to_do(error: Exception, misconfigured: bool, hint: str) -> None:
@@ -1102,7 +1143,7 @@ def test_a_command_that_redis_does_not_know_is_not_tried_again() -> None:
 async def test_a_command_that_redis_refuses_for_good_is_raised(tmp_path: Path) -> None:
     with servers.start_redis(tmp_path, "--rename-command", "HSET", "") as server:
         async with opened_redis(server.url) as checkpoints:
-            with pytest.raises(RedisRejected, match="unknown command"):
+            with pytest.raises(RedisRejected, match="Unknown Redis command"):
                 await checkpoints.save(record())
 
 

@@ -15,6 +15,7 @@ from urllib.parse import urlparse
 
 import pytest
 
+from src.redis_client.scripts import FINISH, RECALL
 from tests.harness import servers
 from tests.harness.e2e.daemon import Daemon, eventually
 from tests.harness.e2e.recorders import write
@@ -43,7 +44,7 @@ FAULTS: Mapping[str, Fault] = {
     "D9 loading": Fault("error", "LOADING Redis is loading the dataset in memory"),
     "D9 disk": Fault("error", "MISCONF Redis is configured to save RDB snapshots, but it's unable to persist to disk."),
     "D9 busy": Fault("error", "BUSY Redis is busy running a script. You can only call SCRIPT KILL."),
-    "D9 no script": Fault("error", "NOSCRIPT No matching script."),
+    "D9 no script": Fault("error", "NOSCRIPT No matching script. Please use EVAL."),
     "D9 no password": Fault("error", "NOAUTH Authentication required."),
     "D9 wrong password": Fault("error", "WRONGPASS invalid username-password pair or user is disabled."),
     "D9 cluster": Fault("error", "CLUSTERDOWN The cluster is down"),
@@ -52,15 +53,15 @@ FAULTS: Mapping[str, Fault] = {
 }
 #: What the daemon does with Redis for one recording, by the commands that show it.
 OPERATIONS: Mapping[str, Rule] = {
-    "intent": Rule(Fault(""), command="SADD", key="*streams:active"),
-    "upload id": Rule(Fault(""), command="SADD", key="*streams:active", nth=2),
-    "part": Rule(Fault(""), command="HSET", key="*:parts"),
-    "idle": Rule(Fault(""), command="SADD", key="*streams:pending_completion"),
-    "manifest": Rule(Fault(""), command="SADD", key="*streams:pending_completion", nth=2),
-    "proved": Rule(Fault(""), command="SADD", key="*streams:pending_completion", nth=3),
-    "document": Rule(Fault(""), command="SADD", key="*streams:pending_completion", nth=4),
-    "done": Rule(Fault(""), command="SADD", key="*streams:completed"),
-    "marker": Rule(Fault(""), command="HGET", key="*streams:markers"),
+    "intent": Rule(Fault(""), command="EVALSHA", says=b"active"),
+    "upload id": Rule(Fault(""), command="EVALSHA", says=b"active", nth=2),
+    "idle": Rule(Fault(""), command="EVALSHA", says=b"pending_completion"),
+    "part": Rule(Fault(""), command="EVALSHA", says=b"pending_completion", nth=2),
+    "manifest": Rule(Fault(""), command="EVALSHA", says=b"pending_completion", nth=3),
+    "proved": Rule(Fault(""), command="EVALSHA", says=b"s3_completed"),
+    "document": Rule(Fault(""), command="EVALSHA", says=b"s3_completed", nth=2),
+    "done": Rule(Fault(""), command="EVALSHA", says=FINISH.sha.encode()),
+    "marker": Rule(Fault(""), command="EVALSHA", says=RECALL.sha.encode()),
 }
 COMBINATIONS = list(product(OPERATIONS, FAULTS))
 #: Faults that a connection can have before its first command; the first few of a start have one each.

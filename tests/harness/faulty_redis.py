@@ -157,13 +157,15 @@ class Rule:
     """Breaks exchanges with a command of this name at a key of this pattern, from the ``nth`` on, ``times`` times.
 
     A connection itself is meant only by its name. ``about``: bytes that must be in one of the exchange's words, such as
-    a recording's name. ``times`` None: always.
+    a recording's name; ``says``: what one of them must be, such as a status or the SHA-1 of a script. ``times`` None:
+    always.
     """
 
     fault: Fault
     command: str = "*"
     key: str = "*"
     about: bytes = b""
+    says: bytes = b""
     nth: int = 1
     times: int | None = 1
     seen: int = 0
@@ -171,7 +173,10 @@ class Rule:
 
     def takes(self, exchange: tuple[Command, ...]) -> bool:
         """Whether this exchange is one to be broken; counts it."""
-        if self.hit(exchange) is None or not any(self.about in word for each in exchange for word in each.words):
+        words = [word for each in exchange for word in each.words]
+        if self.hit(exchange) is None or not any(self.about in word for word in words):
+            return False
+        if self.says and self.says not in words:
             return False
         self.seen += 1
         if self.seen < self.nth or (self.times is not None and self.injected >= self.times):
@@ -256,8 +261,10 @@ class _Broken:
         self.link.give([*replies, replies[-1]])
 
     def stray(self) -> None:
-        """It is done; the answer to an earlier question comes first: the off-by-one of a cancelled command."""
-        self.link.give([ANOTHER, *self.link.ask(self.exchange)])
+        """It is done; the answer to an earlier question comes first: the off-by-one of a cancelled command. An error if
+        the fault has a text."""
+        before = b"-%s\r\n" % self.fault.text.encode() if self.fault.text else ANOTHER
+        self.link.give([before, *self.link.ask(self.exchange)])
 
     def reset(self) -> None:
         """It is not done; RST instead of FIN."""
@@ -313,9 +320,11 @@ class FaultyRedis:
         return sum(rule.injected for rule in self._rules)
 
     def exchanges(self, *about: bytes) -> list[tuple[Command, ...]]:
-        """Those so far, in their order, that name one of these, such as a recording's id and its file."""
+        """Those so far, in their order, that name one of these, such as a recording's id and its file; or all."""
         with self._deciding:
             passed = list(self._passed)
+        if not about:
+            return passed
         return [each for each in passed if any(name in word for name in about for c in each for word in c.words)]
 
     def add(self, rule: Rule) -> Rule:
