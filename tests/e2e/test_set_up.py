@@ -90,6 +90,7 @@ def _offline(home: Path, *folders: Path) -> dict[str, str]:
         "PIP_INDEX_URL": NOBODY,
         "PIP_NO_INDEX": "1",
         "PIP_FIND_LINKS": " ".join(map(str, folders)),
+        "PIP_NO_COMPILE": "0",  # which means yes: compiling takes longer than all else, and is no part of what is shown
     }
 
 
