@@ -38,6 +38,9 @@ _NEEDS = {
     "prometheus": ("promtool", "prometheus"),
     "systemd": ("systemd-analyze", "strace"),
 }
+#: How many cases of a test are traced, by ring: all others take the same way through the code with other values.
+_TRACED_IN_PART = {"crash": 2, "contract": 2, "corpus": 2}
+_collected: Counter[str] = Counter()
 #: Three lives of a simulated daemon make as many objects; the usual 700 have the collector run every few milliseconds.
 _GARBAGE = 10_000
 
@@ -61,8 +64,15 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    if workers.ring(item) == "e2e" and item.path.stem != "test_embedded_services":
+    """What is not traced takes a third of the time."""
+    ring = workers.ring(item)
+    if ring == "e2e" and item.path.stem != "test_embedded_services":
         item.add_marker("no_cover")  # what it tests is another process
+    if ring in _TRACED_IN_PART and item.get_closest_marker("no_cover") is None:
+        function = f"{item.path} {getattr(item, 'originalname', item.name)}"
+        _collected[function] += 1
+        if _collected[function] > _TRACED_IN_PART[ring]:
+            item.add_marker(pytest.mark.no_cover(again=True))
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)

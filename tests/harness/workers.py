@@ -24,15 +24,20 @@ _TESTS = Path(__file__).parents[1]
 _WHOLE_MODULES = ("unit", "documents", "deploy")
 #: A shared fixture in whose name pytest-asyncio keeps its loop makes nothing.
 _LOOPS = "_"
-#: End-to-end tests that take a minute or more, longest first: begun last they would run alone at the end.
+#: End-to-end tests that take a minute or more, longest first: begun last they would run alone at the end. And of the
+#: short tests those that are longer than the others of their ring.
 _LONGEST = (
     "test_redis_faults",
     "test_nobody_waits",
+    "test_set_up",
     "test_names",
     "test_s3_faults",
     "test_readme",
     "test_watchdog",
     "test_at_risk",
+    "test_workers",
+    "test_architecture",
+    "test_films",
 )
 _FOLDER = "folder of the groups"
 
@@ -71,23 +76,30 @@ def mixed(items: Sequence[pytest.Item]) -> Unit:
     by_ring: dict[str, list[Unit]] = {}
     for unit in units.values():
         by_ring.setdefault(ring(unit[0]), []).append(unit)
-    waiting = sorted(by_ring.pop("e2e", []), key=lambda unit: _rank(unit[0].path.stem))
+    waiting = sorted(by_ring.pop("e2e", []), key=_rank)
     computing = by_ring.pop("crash", [])
     turns = sorted([*_spread(waiting), *_spread(computing)], key=lambda turn: turn[0])
-    short = sorted((unit for some in by_ring.values() for unit in some), key=len, reverse=True)
+    short = sorted((unit for some in by_ring.values() for unit in some), key=lambda unit: (_rank(unit), -len(unit)))
     order = [unit for _, unit in turns] + short
     return [item for unit in order for item in unit]
 
 
-def _rank(module: str) -> int:
+def _rank(unit: Unit) -> int:
+    module = unit[0].path.stem
     return _LONGEST.index(module) if module in _LONGEST else len(_LONGEST)
 
 
 def _spread(units: Sequence[Unit]) -> list[tuple[float, Unit]]:
-    """Each with its place between 0 and 1: tests of many cases, which are not traced, have more room than others."""
-    room = [10.0 if unit[0].get_closest_marker("no_cover") else 1.0 for unit in units]
+    """Each with its place between 0 and 1: tests that walk through many cases have more room than others."""
+    room = [10.0 if _has_many_cases(unit[0]) else 1.0 for unit in units]
     places = accumulate(room, initial=0.0)
     return [(place / sum(room), unit) for place, unit in zip(places, units, strict=False)]
+
+
+def _has_many_cases(item: pytest.Item) -> bool:
+    """They are not traced, and not because others of the same test are."""
+    marker = item.get_closest_marker("no_cover")
+    return marker is not None and "again" not in marker.kwargs
 
 
 class _Units(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
