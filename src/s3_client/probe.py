@@ -148,6 +148,8 @@ class Probe:
         sum_ = {"ChecksumCRC64NVME": crc64_to_base64(_CRC)} if self._checksums else {"ContentMD5": _MD5}
         try:
             await self._call("put_object", Key=self._key, Body=_BYTES, **sum_, **condition)
+        except S3Rejected as exc:
+            return Said.NOT_KNOWN if condition and exc.code not in _UNMET else said(exc)
         except S3OperationError as exc:
             return said(exc)
         return Said.ACCEPTED

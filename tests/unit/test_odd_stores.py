@@ -210,3 +210,35 @@ async def test_an_ability_that_cannot_be_learnt_keeps_no_other_from_being_asked_
     learner.suspect()
     await until(lambda: not learner.current().if_none_match)
     await learner.close()
+
+
+class _PutsAndRefuses:
+    """An object is there. A PutObject with a condition gets this answer (None: it is done), and one without is done."""
+
+    def __init__(self, refusal: S3OperationError | None) -> None:
+        self._refusal = refusal
+
+    async def __call__(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        if operation == "put_object" and "IfNoneMatch" in arguments and self._refusal is not None:
+            raise self._refusal
+        return {"ETag": '"x"', "ContentLength": 2}
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "able"),
+    [
+        ("PreconditionFailed", 412, True),
+        ("ConditionalRequestConflict", 409, True),
+        ("InvalidRequest", 400, None),
+        ("InvalidObjectState", 403, False),
+        ("NotImplemented", 501, False),
+        ("AccessDenied", 403, None),
+        ("", 0, False),
+    ],
+)
+async def test_only_a_failed_condition_shows_that_a_put_object_refuses_one(
+    code: str, status: int, able: bool | None
+) -> None:
+    refusal = _refused("put_object", code, status) if code else None
+    found = await Probe(_PutsAndRefuses(refusal), "b", "k", NoNotes()).ask(Ability.PUT_IF_NONE_MATCH)
+    assert found is able if able is not None else found is not True
