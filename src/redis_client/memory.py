@@ -15,28 +15,11 @@ from .connection import Command, RedisConnection, bytes_or_none, of_bytes, readi
 from .format import UNREADABLE, decode_remembered, with_unseen
 from .names import CENSUS, MARKERS, SETS, Names, identity_of_field, marker_field
 from .quarantine import Quarantine
+from .scripts import REVISE
 
 #: Markers in a page: read and judged, they take about 5 ms.
 _MARKERS_AT_ONCE = 200
 _IDS_AT_ONCE = 1000
-
-#: KEYS: the markers, the completed streams. ARGV, in fours: field, value as it was read, value in its place ("": none),
-#: stream id.
-_REVISE = """
-local done = 0
-for i = 1, #ARGV, 4 do
-  if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[i + 1] then
-    if ARGV[i + 2] == '' then
-      redis.call('HDEL', KEYS[1], ARGV[i])
-      redis.call('SREM', KEYS[2], ARGV[i + 3])
-    else
-      redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 2])
-    end
-    done = done + 1
-  end
-end
-return done
-"""
 
 
 class RedisMemory:
@@ -118,5 +101,10 @@ class RedisMemory:
             raw = bytes_or_none(marker.state) or b""
             value = b"" if unseen is None else with_unseen(raw, unseen)
             arguments += [marker_field(marker.identity), raw, value, marker.stream_id.encode()]
-        done = await self._commit(("EVAL", _REVISE, 2, self._markers, self._completed, *arguments))
-        return int(done)
+        return await self._retried("census", partial(self._revise_once, arguments))
+
+    async def _revise_once(self, arguments: Sequence[bytes]) -> int:
+        step = partial(self._connection.step, "census", REVISE, (self._markers, self._completed), arguments)
+        answer = await self._quarantine.making_way("census", step, (self._markers,))
+        with reading("census"):
+            return int(answer[1])

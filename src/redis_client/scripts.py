@@ -125,6 +125,26 @@ return {nonce, 'OK'}
 """
 )
 
+#: KEYS: the markers, ``streams:completed``. ARGV after the nonce, the owner and the epoch, in fours: a marker's field,
+#: its value as it was read, the value in its place (empty: none), its stream. The answer ends with how many matched.
+REVISE = Script(
+    """\
+local revised = 0
+for at = 4, #ARGV, 4 do
+  if redis.call('HGET', KEYS[1], ARGV[at]) == ARGV[at + 1] then
+    if ARGV[at + 2] == '' then
+      redis.call('HDEL', KEYS[1], ARGV[at])
+      redis.call('SREM', KEYS[2], ARGV[at + 3])
+    else
+      redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 2])
+    end
+    revised = revised + 1
+  end
+end
+return {ARGV[1], 'OK', revised}
+"""
+)
+
 #: Reads. KEYS: the markers, the numbers. ARGV after the nonce, the owner and the epoch: a marker's field and a name.
 #: The answer ends with what each of them has.
 RECALL = Script(
