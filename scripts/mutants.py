@@ -54,7 +54,7 @@ ROOMS = {
         "at_risk_figures,at_risk,believable,checksums,completion,early_end,errand,lifecycle,object_keys,part_plan,ports,"
         "recording,resuming,usual_silence,values,whose",
     ),
-    "ownership": ("ownership/{decision,facts,keys}", "ownership_decision,ownership_keys,values"),
+    "ownership": ("ownership/{decision,facts,keys}", "ownership_decision,ownership_equality,ownership_keys,values"),
     "containers": ("containers/{boxes,film,fragments}", "boxes,film,fragments,values"),
     "dispatcher": ("dispatcher/{sightings}", "sightings,values"),
     "stream_processor": ("stream_processor/{next_step}", "next_step,values"),
