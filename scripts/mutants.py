@@ -51,8 +51,8 @@ ROOMS = {
     "domain": (
         "domain/{at_risk,checksums,completion,early_end,errand,lifecycle,object_keys,part_plan,ports,recording,"
         "resuming,usual_silence,whose}",
-        "at_risk_figures,at_risk,believable,checksums,completion,early_end,errand,lifecycle,object_keys,part_plan,ports,"
-        "recording,resuming,usual_silence,values,whose",
+        "at_risk_figures,at_risk,believable,checksums,completion,domain_equality,early_end,errand,lifecycle,object_keys,"
+        "part_plan,ports,recording,resuming,usual_silence,values,whose",
     ),
     "ownership": ("ownership/{decision,facts,keys}", "ownership_decision,ownership_equality,ownership_keys,values"),
     "containers": ("containers/{boxes,film,fragments}", "boxes,film,fragments,values"),
