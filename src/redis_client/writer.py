@@ -98,7 +98,7 @@ class RedisWriter:
                 break
             # Redis lost the checkpoint, or has an earlier one, or one that was written without an answer.
             found = bytes_or_none(told) or b""
-            last = sent if sent is not None and found == sent.revision else None
+            last, sent = (sent, None) if sent is not None and found == sent.revision else (None, sent)
         self._written[stream_id] = wanted
         del self._unanswered[stream_id]
         return bool(told)

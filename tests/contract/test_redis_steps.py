@@ -146,6 +146,17 @@ async def test_what_is_written_after_a_lost_answer_goes_on_from_what_was_written
         assert await there.checkpoints.load() == [record(parts=wanted)]
 
 
+async def test_what_was_written_without_an_answer_may_have_lost_a_part_since(own_redis: servers.RedisServer) -> None:
+    """Redis has its revision and not its parts: the checkpoint is written whole."""
+    async with scene(own_redis) as there:
+        there.proxy.add(Rule(Fault("lose"), command="EVALSHA"))
+        with pytest.raises(RedisUnavailable):
+            await there.checkpoints.save_part(HELD, [part(3)])
+        there.admin.hdel("stream:a1b2:parts", 2)
+        await there.checkpoints.save(record(parts=parts(1, 2, 3, 4)))
+        assert await there.checkpoints.load() == [record(parts=parts(1, 2, 3, 4))]
+
+
 async def test_a_step_that_comes_late_undoes_nothing(own_redis: servers.RedisServer) -> None:
     async with scene(own_redis) as there:
         await there.checkpoints.save_part(HELD, [part(3)])
