@@ -70,6 +70,7 @@ def _daemon(checkout: Path, home: Path, server: S3Server, url: str) -> Iterator[
         "WATCH_SCAN_SECONDS": "2",
     }
     daemon = Daemon(home / f"{checkout.name}-{len(list(home.iterdir()))}", settings)
+    daemon.new_interpreter = True  # of that checkout
     try:
         daemon.start_and_wait()
         yield daemon

@@ -102,6 +102,7 @@ class _Run(Daemon):
 
     def __init__(self, checkout: Path, *command: str) -> None:
         super().__init__(checkout, {})
+        self.new_interpreter = True  # it is the script that is tried, not only what it starts
         self._words = command
 
     def _command(self) -> list[str]:
