@@ -22,6 +22,7 @@ _SUITE = "e2e/test_readme.py::test_the_suite_is_run_by_one_command"
 _KINDS = "no test: it lists the tests themselves; typed when the suite is changed"
 _SYSTEMD = "no test: it changes the machine, as root; unit and package are tried by e2e/test_installed.py and the gate"
 _ENGINE = "no test: it needs a Docker engine; .ci/containers and tests/run_integration_test.sh type it"
+_MUTANTS = "no test: it runs the tests themselves, for hours; typed before a release"
 _GATE = "no test: it is the gate itself, or a part of it"
 _PAGE = "no test: curl, and what filters its output, are not on every machine; the page is read by " + _STORY
 #: The beginning of each command, and the test that types it, or "no test: " and the reason.
@@ -50,6 +51,8 @@ COMMANDS = {
     "make ": "e2e/test_readme.py::test_every_target_of_make_is_there",
     ".ci/": _GATE,
     ".venv/bin/python -m tests.harness.kinds": _KINDS,
+    ".venv/bin/pip install --no-deps -r scripts/requirements-mutants.txt": _MUTANTS,
+    ".venv/bin/python scripts/mutants.py": _MUTANTS,
     "S3_ACCESS_KEY_ID=x": "e2e/test_readme.py::test_wrong_settings_are_told_as_shown",
     "S3_ENDPOINT_URL=http://127.0.0.1:1": "no test: e2e/test_s3_faults.py has a store that is away for long",
     "APP_ENV=production scripts/run": _STORY,
