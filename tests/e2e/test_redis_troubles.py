@@ -247,7 +247,7 @@ def test_a_database_that_is_not_there_is_named_and_waited_for(stage: Stage) -> N
     daemon, path = stage.daemon, stage.folder / "early.mp4"
     write(path, 1000)
     daemon.start(REDIS_URL=stage.redis_url.removesuffix("/0") + "/99")
-    eventually(lambda: was_told(daemon, "names a database that this Redis does not have"), "the operator is told")
+    eventually(lambda: was_told(daemon, "does not have the database number"), "the operator is told")
     eventually(lambda: daemon.page("/-/ready")[0] == 503, "it is not ready")
     assert stage.bucket.objects() == []
     assert daemon.stop() == 0
