@@ -541,6 +541,14 @@ def test_a_film_in_fragments_is_as_long_as_its_longest_track() -> None:
     assert in_fragments(fragment(traf(1, 0, 50), traf(2, 0, 25)), tracks=tracks).seconds == 2.0
 
 
+def test_a_track_that_no_fragment_has_stays_empty() -> None:
+    found = in_fragments(fragment(traf(1, 0, 25)), tracks=[empty(1), empty(2, b"soun")])
+    silent = found.tracks[2]
+    assert (silent.samples, silent.seconds, silent.media_seconds, silent.ends) == (0, 0.0, 0.0, 0.0)
+    assert (silent.starts, dict(silent.usual), silent.frame_rate) == (0.0, {}, None)
+    assert found.seconds == 1.0
+
+
 def test_samples_in_the_index_come_before_those_in_fragments() -> None:
     index = moov(trak(chunks=[0], sizes=NO_BYTES), mvex=trex(1))
     found = in_fragments(fragment(traf(1, 1000, 50)), index=index)

@@ -78,6 +78,11 @@ def test_the_size_of_samples_alone_says_nothing_of_their_durations() -> None:
 
 def test_fields_before_the_default_duration_are_stepped_over() -> None:
     assert seconds(index() + fragment(u32(0x1 | 0x2 | 0x8, 1, 0, 0, 9, 20), u32(0, 25))) == 0.5
+    assert seconds(index() + fragment(u32(0x1 | 0x8, 1, 0, 9, 20), u32(0, 25))) == 0.5
+    assert seconds(index() + fragment(u32(0x2 | 0x8, 1, 9, 20), u32(0, 25))) == 0.5
+    assert seconds(index() + fragment(u32(0x10 | 0x8, 1, 20, 9), u32(0, 25))) == 0.5, (
+        "what comes behind does not matter"
+    )
 
 
 def test_the_longest_track_is_the_films() -> None:

@@ -17,12 +17,14 @@ from src.redis_client.format import (
     decode_marker,
     decode_meta,
     decode_part,
+    decode_remembered,
     encode_highest,
     encode_marker,
     encode_meta,
     encode_part,
     escape_path,
     unescape_path,
+    with_unseen,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -288,3 +290,36 @@ def test_a_path_keeps_every_byte_and_stays_readable(path: str) -> None:
 def test_an_escape_that_is_never_written_is_none(text: str) -> None:
     with pytest.raises(UNREADABLE):
         unescape_path(text)
+
+
+@pytest.mark.parametrize("bucket", ["a", "b", "c"])
+def test_what_pruning_needs_is_of_one_bucket(bucket: str) -> None:
+    raw = encode_marker(replace(MARKER, unseen=3))
+    found = decode_remembered(bucket, MARKER.snapshot.identity, raw)
+    if bucket != "b":
+        assert found is None
+        return
+    assert found is not None
+    assert (found.identity, found.path, found.stream_id) == (MARKER.snapshot.identity, "a.mp4", "s")
+    assert (found.completed_at, found.unseen, found.state) == (NOW, 3, raw)
+
+
+@pytest.mark.parametrize("identity", [Identity(6, 5), Identity(8, 5), Identity(7, 4), Identity(7, 6)])
+def test_what_pruning_needs_is_of_one_file(identity: Identity) -> None:
+    with pytest.raises(UNREADABLE):
+        decode_remembered("b", identity, encode_marker(MARKER))
+
+
+def test_what_was_always_seen_is_not_written() -> None:
+    seen = encode_marker(MARKER)
+    assert "unseen" not in json.loads(seen)
+    remembered = decode_remembered("b", MARKER.snapshot.identity, seen)
+    assert remembered is not None and remembered.unseen == _marker().unseen == 0
+    more = b'{"later": 1, ' + seen[1:]
+    assert json.loads(with_unseen(more, 2)) == {**json.loads(seen), "later": 1, "unseen": 2}
+    assert json.loads(with_unseen(with_unseen(more, 2), 0)) == {**json.loads(seen), "later": 1}
+
+
+def test_names_stay_readable_for_whoever_looks_into_redis() -> None:
+    assert "ä.mp4".encode() in encode_marker(replace(MARKER, path="ä.mp4", key="ä.mp4"))
+    assert "ä".encode() in encode_meta(replace(RECORD, superseded=(Superseded("ä", "u", "s", NOW),)))["superseded"]
