@@ -94,7 +94,7 @@ def test_a_size_is_a_whole_number_of_64_bits(size: int) -> None:
     assert _marker(replacements=size).replacements == size
 
 
-@pytest.mark.parametrize("size", [-1, MOST + 1, True, 1.0, "1", None])
+@pytest.mark.parametrize("size", [-1, MOST + 1, MOST + 2, True, 1.0, "1", None])
 def test_anything_else_is_no_size(size: object) -> None:
     for read in (
         lambda: _part(size=size),
