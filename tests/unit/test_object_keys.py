@@ -288,3 +288,36 @@ def test_a_key_of_another_name_has_no_number(key: str) -> None:
     assert number_of("cam.mp4", key) is None
     assert natural_of(key, 4) is None
     assert "cam.mp4" not in names_of(key) or key == "cam.mp4"
+
+
+@pytest.mark.parametrize("code", [0x20, 0x24, 0x26, 0x7E, 0xA0, 0xD7FF, 0xE000, 0xFFFD, 0x10000, 0x10FFFF])
+def test_the_first_and_last_characters_that_stay(code: int) -> None:
+    assert object_key("", f"a{chr(code)}b") == f"a{chr(code)}b"
+
+
+@pytest.mark.parametrize("code", [0x01, 0x1F, 0x25, 0x7F, 0x80, 0x9F, 0xFFFE, 0xFFFF])
+def test_the_first_and_last_characters_that_are_encoded(code: int) -> None:
+    encoded = "".join(f"%{byte:02X}" for byte in chr(code).encode())
+    assert object_key("", f"a{chr(code)}b") == f"a{encoded}b"
+
+
+@pytest.mark.parametrize(("length", "is_extension"), [(1, True), (15, True), (16, False), (17, False)])
+def test_an_extension_has_up_to_fifteen_bytes(length: int, is_extension: bool) -> None:
+    end = "." + "x" * length
+    assert next_free("a" + end, 2) == (f"a~2{end}" if is_extension else f"a{end}~2")
+
+
+def test_a_metadata_value_of_512_bytes_is_not_cut_and_one_byte_more_is() -> None:
+    assert metadata_value("a" * 512) == "a" * 512
+    longer = "a" * 513
+    assert metadata_value(longer) == "a" * 494 + "%~" + hashlib.sha256(longer.encode()).hexdigest()[:16]
+
+
+def test_a_prefix_and_a_name_share_the_room_of_a_segment() -> None:
+    """A byte less for each byte behind the prefix's last slash, and in the whole key for each byte of it."""
+    fits = "x" * (LAST_SEGMENT_LIMIT - 100)
+    assert object_key("d/" + "p" * 100, fits) == "d/" + "p" * 100 + fits
+    assert "%~" in object_key("d/" + "p" * 100, "x" + fits)
+    folder = "x" * (SEGMENT_LIMIT - 100)
+    assert object_key("p" * 100, f"{folder}/a") == "p" * 100 + f"{folder}/a"
+    assert "%~" in object_key("p" * 100, f"x{folder}/a")
