@@ -1,6 +1,6 @@
 """Mutation test of the pure rooms: small errors are put into the code one by one, and the room's own tests must fail.
 
-    .venv/bin/pip install --no-deps -r scripts/requirements-mutants.txt
+    .venv/bin/pip install --no-deps --require-hashes -r scripts/requirements-mutants.txt
     .venv/bin/python scripts/mutants.py run domain          # a seeded sample; --all for every mutant
     .venv/bin/python scripts/mutants.py report              # scores and survivors, as Markdown
 

@@ -51,7 +51,7 @@ COMMANDS = {
     "make ": "e2e/test_readme.py::test_every_target_of_make_is_there",
     ".ci/": _GATE,
     ".venv/bin/python -m tests.harness.kinds": _KINDS,
-    ".venv/bin/pip install --no-deps -r scripts/requirements-mutants.txt": _MUTANTS,
+    ".venv/bin/pip install --no-deps --require-hashes -r scripts/requirements-mutants.txt": _MUTANTS,
     ".venv/bin/python scripts/mutants.py": _MUTANTS,
     "S3_ACCESS_KEY_ID=x": "e2e/test_readme.py::test_wrong_settings_are_told_as_shown",
     "S3_ENDPOINT_URL=http://127.0.0.1:1": "no test: e2e/test_s3_faults.py has a store that is away for long",

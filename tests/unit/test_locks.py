@@ -17,6 +17,7 @@ _PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
 LOCKS = (
     *("requirements.txt", "requirements-dev.txt", "bench/requirements.txt"),
     *("scripts/requirements-go.txt", "scripts/requirements-uv.txt", "scripts/requirements-site.txt"),
+    "scripts/requirements-mutants.txt",
 )
 #: What installs, or tells people how to.
 _INSTALLERS = ("scripts", ".ci", ".github/workflows", "docs", "bench", "Dockerfile", "Makefile", "README.md")
@@ -37,7 +38,12 @@ def _declared(*extras: str) -> set[str]:
 def _imported(folder: str) -> dict[str, str]:
     """Each third-party package that a file of the folder imports, wherever in it, with one file that does."""
     found: dict[str, str] = {}
-    own = (path for path in (ROOT / folder).rglob("*.py") if "node_modules" not in path.parts)  # npm's, for diagrams
+    own = (
+        path
+        for path in (ROOT / folder).rglob("*.py")
+        if "node_modules" not in path.parts  # npm's, for diagrams
+        and path.name != "mutants.py"  # is run with the development lock and one of its own
+    )
     for path in sorted(own):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
