@@ -182,6 +182,18 @@ def test_the_end_of_the_trouble_is_told_once() -> None:
     assert telemetry.moments[-1] is recovered
 
 
+def test_the_length_of_the_trouble_is_counted_from_its_beginning() -> None:
+    server, telemetry = _Server(4, _away), FakeTelemetry()
+
+    async def ask() -> None:
+        await asyncio.sleep(1000)
+        await until_it_works("s3.head", server.ask, policy=POLICY, emit=telemetry.emit)
+
+    run(ask())
+    (recovered,) = telemetry.of(moments.OperationRecovered)
+    assert recovered.seconds == pytest.approx(sum(server.waits))
+
+
 def _cancelled(call: Callable[[], Awaitable[str]], after: float) -> tuple[bool, FakeTelemetry]:
     telemetry = FakeTelemetry()
 
@@ -247,6 +259,12 @@ def test_nobody_sleeps_on_when_the_service_is_seen_to_be_back() -> None:
 def test_those_who_are_woken_do_not_come_all_at_once() -> None:
     ended = _woken(stay_away=600.0)
     assert len({round(at, 6) for at in ended}) == 50
+
+
+def test_those_who_are_woken_begin_at_once() -> None:
+    """Of fifty that wait for anything up to two seconds some wait for less than one."""
+    slept = [at - 615.0 for at in _woken(stay_away=600.0) if at > 615.0]
+    assert min(slept) < 1.0 < max(slept) <= WOKEN_SECONDS
 
 
 def test_a_bell_is_not_for_those_who_come_later() -> None:
