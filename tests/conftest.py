@@ -46,8 +46,9 @@ _GARBAGE = 10_000
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The workers take the cases that the first process takes. Whatever collecting the tests makes stays."""
-    gc.disable()
+    """The workers take the cases that the first process takes."""
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        gc.disable()  # until the tests are collected, which the first process of xdist never does
     os.environ.setdefault(rotation.SEED, rotation.seed())
     service_models.share()
     if config.pluginmanager.has_plugin("xdist"):
