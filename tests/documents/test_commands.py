@@ -17,6 +17,7 @@ DOCUMENTS = sorted([ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 _STORY = "e2e/test_readme.py::test_the_readme_from_the_first_recording_to_the_start_after_two_kills"
 _FFMPEG = "e2e/test_how_to.py::test_what_the_page_on_ffmpeg_has_one_type_writes_what_it_says"
 _EXAMPLE = "e2e/test_readme.py::test_the_daemon_runs_from_a_copy_of_the_example"
+_GIVE_UP = "e2e/test_how_to.py::test_a_failed_recording_is_given_up_as_the_page_says"
 _FIFO = "corpus/test_shapes.py::test_it_is_skipped_with_one_line_and_found_when_it_becomes_a_file"
 _SUITE = "e2e/test_readme.py::test_the_suite_is_run_by_one_command"
 _KINDS = "no test: it lists the tests themselves; typed when the suite is changed"
@@ -37,6 +38,11 @@ COMMANDS = {
     "scripts/test": _SUITE,
     "ffmpeg -rtsp_transport tcp": _FFMPEG,
     "gst-launch-1.0": "no test: the set-up installs no GStreamer",
+    "redis-cli smembers streams:failed": _GIVE_UP,
+    "redis-cli hmget stream:ID:meta": _GIVE_UP,
+    "redis-cli del stream:ID:meta": _GIVE_UP,
+    "redis-cli srem streams:failed ID": _GIVE_UP,
+    "aws s3api abort-multipart-upload": _GIVE_UP,
     "export ": "e2e/test_how_to.py::test_the_store_is_reached_through_the_proxy_of_the_environment",
     "curl -s http://127.0.0.1:8000/": _PAGE,
     "journalctl": _SYSTEMD,
