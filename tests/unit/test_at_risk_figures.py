@@ -25,7 +25,7 @@ def look(at: float, *holdings: Holding, waiting: Waiting | None = None, **more: 
 
 
 def about(value: Any) -> Any:
-    return pytest.approx(value)
+    return pytest.approx(value, rel=1e-12, abs=1e-6)
 
 
 def newer(seconds: float) -> float:
@@ -146,6 +146,15 @@ def test_a_pause_longer_than_a_minute_counts_as_a_minute() -> None:
     assert growth.risk(5 * MB, 205).seconds == about(6 / rate)
 
 
+def test_looks_may_follow_each_other_at_once() -> None:
+    growth = Growth(snapshot(0), look(0))
+    growth.follow(5 * MB, 0.5)
+    assert growth.risk(0, 0.5).seconds == about(0.5)
+    at_once = Growth(snapshot(0), look(0))
+    at_once.follow(5 * MB, 0)
+    assert at_once.risk(0, 0).seconds == about(0.001), "no rate is without end"
+
+
 def test_a_file_that_shrank_grows_from_there() -> None:
     growth = Growth(snapshot(0), look(0))
     growth.follow(10 * MB, 10)
@@ -224,6 +233,23 @@ def test_the_oldest_is_the_first_that_has_bytes_at_risk() -> None:
     assert tally.waiting().born == about(UTC - 500), "once it was that old, and it is the same file"
 
 
+def test_the_oldest_that_is_left_is_told() -> None:
+    tally = Tally()
+    for number in range(5):
+        tally.put(f"{number}.mp4", snapshot(5, inode=number, born=UTC - 500 + number))
+    for number in range(4):
+        assert tally.waiting().born == about(UTC - 500 + number)
+        tally.drop(f"{number}.mp4")
+    assert tally.waiting().born == about(UTC - 496)
+
+
+def test_a_file_without_a_birth_time_is_as_old_as_its_earliest_change() -> None:
+    tally = Tally()
+    for changed, born in ((UTC, UTC), (UTC - 100, UTC - 100), (UTC + 50, UTC - 100)):
+        tally.put("a.mp4", snapshot(5, born=0.0, changed=changed))
+        assert tally.waiting().born == about(born)
+
+
 # --- All together ---------------------------------------------------------------------------------------------------
 
 
@@ -255,6 +281,11 @@ def test_a_byte_a_second_fills_no_disk(written: int, is_filling: bool) -> None:
     watch.look(look(0, carried(0)), {})
     figures = watch.look(look(5, carried(written), free=100.0), {})
     assert figures.disk_full == (about(100 * 5 / 6) if is_filling else math.inf)
+
+
+def test_without_a_file_nothing_is_at_risk() -> None:
+    figures = Watch().look(look(0), {})
+    assert (figures.total, figures.backlog, figures.catch_up) == (Risk(), 0, 0.0)
 
 
 def test_two_looks_at_once_measure_nothing() -> None:

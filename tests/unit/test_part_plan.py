@@ -347,6 +347,7 @@ class TestScheduleAnew:
             assert anew.chunk_size >= schedule.chunk_size
             assert capacity(anew, SMALL) >= size
             assert anew.chunk_size <= SMALL.max_part
+            assert type(anew.chunk_size) is int
 
     def test_its_parts_are_whole_mebibytes_and_leave_room_to_grow(self) -> None:
         schedule = PartSchedule(10 * MIB, growing=False)
