@@ -321,3 +321,14 @@ def test_a_prefix_and_a_name_share_the_room_of_a_segment() -> None:
     folder = "x" * (SEGMENT_LIMIT - 100)
     assert object_key("p" * 100, f"{folder}/a") == "p" * 100 + f"{folder}/a"
     assert "%~" in object_key("p" * 100, f"x{folder}/a")
+
+
+@pytest.mark.parametrize(("more", "kept"), [(0, 4), (1, 3)])
+def test_of_a_key_that_is_too_long_as_many_folders_stay_as_fit(more: int, kept: int) -> None:
+    end = len("/%~0123456789abcdef/a.mp4")
+    folders = ["d" * 240] * 3 + ["d" * (NATURAL_KEY_LIMIT - end - 3 * 241 + more)]
+    path = "/".join([*folders, "e" * 200, "a.mp4"])
+    digest = hashlib.sha256(path.encode()).hexdigest()[:16]
+    key = object_key("", path)
+    assert key == "/".join([*folders[:kept], f"%~{digest}", "a.mp4"])
+    assert more or _bytes(key) == NATURAL_KEY_LIMIT
