@@ -296,7 +296,7 @@ def test_two_looks_at_once_measure_nothing() -> None:
     assert watch.look(look(5, carried(2 * MB)), {}).ingest == about(MB / 5)
 
 
-@pytest.mark.parametrize(("more", "catches_up"), [(0, True), (1, False)])
+@pytest.mark.parametrize(("more", "catches_up"), [(-MB, True), (0, True), (1, False)])
 def test_a_backlog_of_a_minutes_growth_is_no_delay(more: int, catches_up: bool) -> None:
     """The link takes exactly what is written: more than a minute's backlog is never caught up with."""
     watch = Watch()
@@ -304,7 +304,7 @@ def test_a_backlog_of_a_minutes_growth_is_no_delay(more: int, catches_up: bool) 
     backlog = 60 * MB + more
     figures = watch.look(look(5, carried(5 * MB, sendable=backlog), sent=5.0 * MB), {})
     assert (figures.backlog, figures.ingest, figures.uplink) == (backlog, MB, MB)
-    assert figures.catch_up == (about(60) if catches_up else math.inf)
+    assert figures.catch_up == (about(backlog / MB) if catches_up else math.inf)
 
 
 def test_a_link_is_measured_when_it_was_behind_at_both_looks() -> None:

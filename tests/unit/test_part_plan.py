@@ -35,6 +35,7 @@ from src.domain.part_plan import (
     chunks,
     in_flight,
     laid_out,
+    largest_object,
     part_size,
     schedule_within,
     smaller_parts,
@@ -348,6 +349,11 @@ class TestScheduleAnew:
             assert capacity(anew, SMALL) >= size
             assert anew.chunk_size <= SMALL.max_part
             assert type(anew.chunk_size) is int
+
+    def test_the_largest_object_is_the_longest_file_that_any_parts_can_hold(self) -> None:
+        largest = largest_object(SMALL)
+        assert capacity(schedule_for(largest, EQUAL, SMALL), SMALL) == largest == SMALL.max_parts * SMALL.max_part
+        assert capacity(schedule_for(largest + 1, EQUAL, SMALL), SMALL) == largest, "there is none for more"
 
     def test_its_parts_are_whole_mebibytes_and_leave_room_to_grow(self) -> None:
         schedule = PartSchedule(10 * MIB, growing=False)
