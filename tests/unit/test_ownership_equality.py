@@ -116,3 +116,9 @@ def test_a_newer_look_takes_the_place_of_the_one_at_its_key_wherever_that_is() -
     assert found[Place.NAME] == Looks((look("a"), newer, look("c")))
     assert found[Place.ELSEWHERE] == Looks((newer, look("d")), ended=True)
     assert facts.with_look(look("e", stored())).looks == facts.looks
+
+
+@pytest.mark.parametrize("etag", OTHER_WORDS)
+def test_a_document_is_of_the_object_whose_etag_it_has(etag: str) -> None:
+    there = look(there=stored(), described=document(etag=etag))
+    assert decision._at_key(FACTS, there, NAMING) == Compare(there, SCHEDULE)
