@@ -165,3 +165,15 @@ def test_a_file_that_is_gone_waits_for_itself_while_an_upload_of_its_own_stream_
     assert failed_for(replace(gone, upload_id="u")) is FailedFor.SOURCE_MISSING
     for failure in ("a", "z", None):
         assert failed_for(replace(gone, failure=failure)) is FailedFor.OTHER
+
+
+@pytest.mark.parametrize("step", [1, 3, 1000])
+def test_parts_that_were_begun_with_another_step_tell_it_by_the_first_larger_one(step: int) -> None:
+    size = 5 * 1024 * 1024
+    listed = {number: StoredPart(number, size, "m", None) for number in (1, step)}
+    listed[step + 1] = StoredPart(step + 1, 2 * size, "m", None)
+    found = resuming.schedule_of(listed, PartSchedule(size * 2))
+    assert found == PartSchedule(size, True, None if step == 1000 else step)
+    if step == 3:
+        del listed[1]
+        assert resuming.schedule_of(listed, PartSchedule(size * 2)) is None, "nobody knows where it begins"
