@@ -29,9 +29,7 @@ FOLDERS = ("src", "bench", "deploy", "docs", "scripts", ".ci", ".github")
 _SUFFIXES = frozenset({".md", ".py", ".yml", ".yaml", ".json", ".mmd", ".service", ".sh", ""})
 #: This file quotes all habits.
 OF_ITSELF = "scripts/words.py"
-#: Records of the past, which are not rewritten.
-HISTORY = "docs/decisions/"
-_CODE = re.compile(r"``[^`]+``|`[^`]+`|(?<!\*)\*[^*]+\*(?!\*)")
+_CODE = re.compile(r"``[^`]+``|`[^`]+`|(?<!\*)\*[^*]+\*(?!\*)|(?<=\])\([^)]+\)")
 #: Not rewritten yet; a file without findings does not belong here (a test).
 PENDING: frozenset[str] = frozenset()
 
@@ -45,7 +43,7 @@ class Habit:
     write: str
 
     def found_in(self, line: str) -> str | None:
-        """The words on the line that have the habit; code in backticks and names in italics do not count."""
+        """The words on the line that have the habit; code, names in italics and addresses of links do not count."""
         found = re.search(self.pattern, _CODE.sub("``", line))
         return found.group() if found else None
 
@@ -101,11 +99,7 @@ def read_by_people(root: Path, without: Collection[str] = PENDING) -> Iterable[P
     return [
         path
         for name, path in names
-        if path.suffix in _SUFFIXES
-        and "__pycache__" not in path.parts
-        and name != OF_ITSELF
-        and name not in without
-        and not name.startswith(HISTORY)
+        if path.suffix in _SUFFIXES and "__pycache__" not in path.parts and name != OF_ITSELF and name not in without
     ]
 
 
