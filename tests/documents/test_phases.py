@@ -25,11 +25,11 @@ def test_every_phase_has_its_page_under_the_name_that_was_asked_for() -> None:
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_a_page_says_what_for_where_how_to_see_it_and_what_is_otherwise(name: str) -> None:
+def test_a_page_has_the_purpose_the_code_how_to_try_it_and_the_differences(name: str) -> None:
     text = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
-    assert "**What it is for.**" in text
+    assert "**Purpose.**" in text
     sections = re.findall(r"^## (.+)$", text, re.MULTILINE)
-    assert sections == ["Where it lives", "See it work", "Done otherwise, and why"]
+    assert sections == ["Code", "Try it", "Differences from the plan"]
 
 
 @pytest.mark.parametrize("path", [*sorted(FOLDER.glob("*.md")), ROOT / "docs" / "asked.md"], ids=lambda path: path.stem)
