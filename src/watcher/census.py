@@ -13,6 +13,9 @@ class Census:
 
     ``by_inode``: the paths of each inode. ``moving``: inodes that left their place lately, and may not have been met at
     the new one. ``is_unknown``: whether a path lies where the scan could not look.
+
+    The scan meets only what the patterns accept, and nothing that was created after it. So a file that it did not meet
+    is looked for at its last known path, too.
     """
 
     def __init__(
@@ -35,11 +38,13 @@ class Census:
     def _may_be_there(self, identity: Identity, path: str) -> bool:
         if identity.inode in self._moving or self._is_unknown(path):
             return True
-        return any(self._is_at(name, identity) for name in self._by_inode.get(identity.inode, ()))
+        if any(self._is_at(name, identity, if_nothing=True) for name in self._by_inode.get(identity.inode, ())):
+            return True  # or it went just now, and is missed the next time
+        return self._is_at(path, identity, if_nothing=False)
 
-    def _is_at(self, path: str, identity: Identity) -> bool:
+    def _is_at(self, path: str, identity: Identity, *, if_nothing: bool) -> bool:
         try:
             snapshot = self._stat(path)
         except ChunkProcessingError:
             return True  # unknown
-        return snapshot is None or snapshot.identity == identity  # what went just now is missed the next time
+        return if_nothing if snapshot is None else snapshot.identity == identity

@@ -264,6 +264,8 @@ class Tree:
             found.events.append(StreamEvent(WatcherChangeType.CREATE, path, self._is_old(facts)))
             return
         if seen.facts != facts:
+            if seen.facts[3] != facts[3]:  # another file was moved here, and this one perhaps elsewhere
+                self._left[seen.facts[3]] = self._scan
             seen.facts = facts
             found.events.append(StreamEvent(WatcherChangeType.WRITE, path))
         seen.scan = self._scan

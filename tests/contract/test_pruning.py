@@ -348,3 +348,50 @@ async def test_a_folder_without_a_file_of_ours_is_no_empty_one(root: Path, opene
         os.remove(root / "a.mp4")
         await site.days(2)
         assert await site.remembered() == {}
+
+
+async def test_a_file_that_no_pattern_takes_any_more_is_there(root: Path, opened: Opened) -> None:
+    async with opened() as checkpoints:
+        site = Site(root, checkpoints, Retention(1, 0))
+        await site.finish("a.mp4", "kept/b.mov", "kept/c.mov")
+        os.remove(root / "kept/c.mov")
+        await site.days(3)
+        assert await site.remembered() == {"a.mp4": 0, "kept/b.mov": 0}
+
+
+async def test_a_recording_that_ends_while_the_markers_are_compared_is_there(root: Path, opened: Opened) -> None:
+    """It was created after the scan that counts."""
+    async with opened() as checkpoints:
+        site = Site(root, checkpoints, Retention(1, 0))
+        await site.finish("a.mp4", "b.mp4")
+        os.remove(root / "b.mp4")
+        site.scan(2)
+        census = site.tree.census()
+        assert census is not None
+        await site.finish("new/c.mp4")
+        site.tree.census = lambda: census  # type: ignore[method-assign]
+        await site.pruning.look()
+        assert await site.remembered() == {"a.mp4": 0, "new/c.mp4": 0}
+
+
+async def test_a_file_whose_place_another_took_while_the_scan_went_on_is_there(root: Path, opened: Opened) -> None:
+    """It is met neither where it was, nor where it is, and its old place is not empty."""
+    async with opened() as checkpoints:
+        site = Site(root, checkpoints, Retention(1, 0))
+        await site.finish("first/a.mp4", "second/b.mp4")
+        (root / "other").write_bytes(b"another film")
+        walked: list[str] = []
+        site.tree.before = walked.append
+        site.scan()
+        _, early, late = walked
+        (name,) = os.listdir(root / late)
+
+        def moved(folder: str) -> None:
+            if folder == late:
+                os.rename(root / late / name, root / early / name)
+                os.rename(root / "other", root / late / name)
+
+        site.tree.before = moved
+        site.scan()
+        await site.pruning.look()
+        assert await site.remembered() == {"first/a.mp4": 0, "second/b.mp4": 0}
