@@ -207,7 +207,7 @@ async def _serve_until(
     dispatcher = Dispatcher(world, lambda record, claims: StreamProcessor(world, claims, record))
     globs = Globs(settings.watch_filter_globs, settings.watch_exclude_globs)
     left_out = LeftOut(world, dispatcher.remembered, globs.match, passes_on=dispatcher.publish, emit=metrics.emit)
-    watcher = _watcher(settings, globs, recordings, left_out, metrics)
+    watcher = _watcher(settings, globs, recordings, (left_out, dispatcher), metrics)
     pruning = Pruning(checkpoints, watcher.census, settings.retention, world.clock, metrics.emit)
     lookout = _lookout(settings, metrics, recordings, dispatcher)
     checks = {"s3": asked.ping, "redis": checkpoints.ping, "watched_folder": watcher.ping}
@@ -350,8 +350,12 @@ async def _recordings(settings: Settings) -> AsyncIterator[RecordingFiles]:
 
 
 def _watcher(
-    settings: Settings, globs: Globs, recordings: RecordingFiles, left_out: LeftOut, metrics: Metrics
+    settings: Settings, globs: Globs, recordings: RecordingFiles, told: tuple[LeftOut, Dispatcher], metrics: Metrics
 ) -> Watcher:
+    def when_scanned() -> None:
+        for each in told:
+            each.first_scan_done()
+
     return Watcher(
         settings.watch_dir,
         globs=globs,
@@ -360,7 +364,7 @@ def _watcher(
         stat=recordings.stat,
         emit=metrics.emit,
         old_seconds=settings.old_seconds,
-        when_scanned=left_out.first_scan_done,
+        when_scanned=when_scanned,
     )
 
 

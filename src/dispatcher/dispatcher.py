@@ -29,6 +29,7 @@ from ..events import StreamEvent
 from ..exceptions import ChunkProcessingError, FileChanged, Permanent, Stopped, StreamProcessorError, Transient
 from ..ownership import Claims, Keys, Sweep, ToBeRead
 from . import figures, pauses
+from .head_start import HeadStart
 from .hints import LOOK_AGAIN_SECONDS, Hints
 from .newcomers import CLAIM_SECONDS, Newcomers, Queue, Room
 from .recovery import Recovery
@@ -47,6 +48,7 @@ class Dispatcher:
         self._sweep = Sweep(world, self._claims.uploads, lambda: {done.key for done in self._register.settled.values()})
         self._newcomers = Newcomers(began_ns=int(world.clock.utc_now().timestamp() * 1e9))
         self._hints = Hints(world, self._register, self._newcomers)
+        self._head_start = HeadStart(self._register, self._newcomers, self._hints)
         self._recovery = Recovery(world, self._register, self._claims, self._keys, self._go_on)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -54,6 +56,10 @@ class Dispatcher:
     def publish(self, event: StreamEvent) -> None:
         """Receive a hint; several unprocessed hints about one path count as one."""
         self._hints.add(event.path)
+
+    def first_scan_done(self) -> None:
+        """All files that existed at the start were published. Until then ready files wait, for some seconds at most."""
+        self._head_start.first_scan_done()
 
     async def remembered(self) -> tuple[tuple[str, Identity], ...]:
         """Path and identity of each stream with a checkpoint at the start, as soon as Redis has answered."""
@@ -101,6 +107,8 @@ class Dispatcher:
             group.create_task(self._sweep.run(), name="dispatcher-sweep")
 
     async def _start_from(self, queue: Queue) -> None:
+        if queue is self._newcomers.resting:
+            await self._head_start.is_over()
         while True:
             room = await queue.room()
             if queue is self._newcomers.to_read:
@@ -120,7 +128,7 @@ class Dispatcher:
         # A file outside the queue of files to read is read at once only while that queue is empty.
         may_read = (lambda: True) if queue is to_read else (lambda: not to_read.files)
         errand = Errand(room.give_back, may_read, is_growing=self._newcomers.was_growing(path))
-        stream = Stream(path, snapshot.identity, snapshot, proved, to_look_up, errand=errand)
+        stream = Stream(path, snapshot.identity, snapshot, proved, to_look_up, errand=errand, may_grow=growing)
         self._register.add(stream)
         self._spawn(stream, self._claim_and_carry(stream, snapshot, room, growing=growing), name=f"claim-{path!r}")
         return True

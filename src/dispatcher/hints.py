@@ -34,6 +34,11 @@ class Hints:
     def __len__(self) -> int:
         return len(self._paths)
 
+    @property
+    def are_all_looked_at(self) -> bool:
+        """Whether no hint waits, and no look is in progress."""
+        return not self._heard.is_set()
+
     def add(self, *paths: str) -> None:
         for path in paths:
             self._paths[path] = None

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from ..domain import Checkpoint, Errand, Holding, Identity, Marker, Snapshot
+from ..domain import STATUSES, Checkpoint, Errand, Holding, Identity, Marker, Snapshot
 
 
 class Processor(Protocol):
@@ -30,8 +30,9 @@ class Stream:
     """An active recording: its current path, its processor, and its task.
 
     ``seen`` is the newest stat that followed a hint; ``proved`` is the snapshot that its object contains.
-    ``to_look_up`` is a file from before the start whose state in S3 is unknown. ``waiting_paths`` are examined again
-    when the recording has ended or moved: what they contain depends on the result.
+    ``to_look_up`` is a file from before the start whose state in S3 is unknown. ``may_grow``: it was written to shortly
+    before it was taken up. ``waiting_paths`` are examined again when the recording has ended or moved: what they
+    contain depends on the result.
     """
 
     path: str
@@ -42,6 +43,7 @@ class Stream:
     processor: Processor | None = None
     task: asyncio.Task[None] | None = None
     errand: Errand = field(default_factory=Errand)
+    may_grow: bool = False
     waiting_paths: set[str] = field(default_factory=set)
 
     def holding(self, seen: Snapshot) -> Holding:
@@ -50,6 +52,14 @@ class Stream:
             return self.processor.holding(seen, self.proved)
         stored = self.proved.size if self.proved else 0
         return Holding(self.path, seen, stored, max(0, seen.size - stored), proved=self.proved)
+
+    @property
+    def lacks_first_part(self) -> bool:
+        """Whether it may be growing, and S3 has nothing of it as far as this process knows."""
+        if not self.may_grow or self.processor is None:
+            return self.may_grow
+        record = self.processor.checkpoint
+        return not record.parts and not STATUSES[record.status].is_proved
 
     def hint(self) -> None:
         """Tell its processor, if there is one, that its file or its name may have changed."""

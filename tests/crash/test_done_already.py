@@ -32,7 +32,7 @@ from tests.harness.crash.scenes import (
     uploads,
     without,
 )
-from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, Simulation
+from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, SOON, Simulation
 from tests.harness.crash.stores import STORES, store_with
 from tests.harness.fakes.store import FakeStore
 
@@ -56,10 +56,7 @@ def test_beside_a_kept_redis_no_number_of_finished_files_adds_a_request_to_a_sta
     than its file are a different matter: each may be its own, under another name."""
 
     async def script(simulation: Simulation) -> None:
-        for number in range(many):
-            simulation.disk.write(f"old {number}.mp4", bytes_of(30, number))
-        await until(lambda: len(simulation.redis.state.markers) == many, "all are done", seconds=600)
-        await asyncio.sleep(400)
+        await _finished_long_ago(simulation, many)
         before = len(simulation.store.calls)
         await restart(simulation, lambda: simulation.disk.write(PATH, bytes_of(3, 100)))
         for number in range(4):
@@ -72,6 +69,94 @@ def test_beside_a_kept_redis_no_number_of_finished_files_adds_a_request_to_a_sta
 
     simulation = lived(script)
     assert simulation.problems(sent_at_most=many * 30 + 4 * CHUNK + 3) == []
+
+
+@pytest.mark.parametrize("many", [3, 60])
+def test_beside_a_wiped_redis_finished_files_are_asked_for_after_the_first_part_of_a_live_recording(many: int) -> None:
+    """Before its first part there are the same six requests as beside a kept Redis."""
+
+    async def script(simulation: Simulation) -> None:
+        await _finished_long_ago(simulation, many)
+        before = len(simulation.store.calls)
+
+        def meanwhile() -> None:
+            simulation.redis.wipe()
+            simulation.disk.write(PATH, bytes_of(3, 100))
+
+        await restart(simulation, meanwhile)
+        for number in range(4):
+            simulation.disk.append(PATH, bytes_of(CHUNK, 101 + number))
+            await asyncio.sleep(5)
+        calls = [str(call) for call in simulation.store.calls[before:]]
+        first_part = next(place for place, call in enumerate(calls) if "upload_part" in call)
+        assert [call for call in calls[:first_part] if "old " in call] == []
+        assert first_part == 6
+        await until(lambda: len(simulation.redis.state.markers) >= many, "the finished ones are known", seconds=SOON)
+        await settled(simulation)
+
+    simulation = lived(script)
+    assert simulation.problems(sent_at_most=many * 30 + 4 * CHUNK + 3) == []
+
+
+def _nothing_happens(_: Simulation) -> None:
+    return
+
+
+def _is_too_small(simulation: Simulation) -> None:
+    simulation.disk.write(PATH, bytes_of(3, 100))
+
+
+def _cannot_be_read(simulation: Simulation) -> None:
+    simulation.disk.write(PATH, bytes_of(4 * CHUNK, 100))
+    simulation.disk.unreadable.add(PATH)
+
+
+@pytest.mark.parametrize(("live", "seconds"), [(_nothing_happens, 1.0), (_is_too_small, 12.0), (_cannot_be_read, 12.0)])
+def test_finished_files_wait_some_seconds_at_most_for_a_recording_without_a_first_part(
+    live: Callable[[Simulation], None], seconds: float
+) -> None:
+    async def script(simulation: Simulation) -> None:
+        await _finished_long_ago(simulation, 3)
+        ids = [file.identity for file in simulation.disk.files.values()]
+
+        def meanwhile() -> None:
+            simulation.redis.wipe()
+            live(simulation)
+
+        asked = simulation.store.calls
+        before = len(asked)
+        began = asyncio.get_running_loop().time()
+        restarting = asyncio.create_task(restart(simulation, meanwhile))
+        await until(lambda: any("old " in key for _, key in asked[before:]), "they are asked for", seconds=seconds)
+        await until(lambda: all(one in simulation.redis.state.markers for one in ids), "they are known", seconds=1.0)
+        assert (asyncio.get_running_loop().time() - began > 9.0) is (live is not _nothing_happens)
+        await restarting
+        simulation.disk.unreadable.clear()
+        await settled(simulation)
+
+    assert lived(script).problems(sent_at_most=3 * 30 + 4 * CHUNK) == []
+
+
+def test_finished_files_wait_some_seconds_at_most_for_a_recording_that_is_deleted() -> None:
+    async def script(simulation: Simulation) -> None:
+        await _finished_long_ago(simulation, 3)
+
+        def meanwhile() -> None:
+            simulation.redis.wipe()
+            simulation.disk.write(PATH, bytes_of(3, 100))
+
+        await restart(simulation, meanwhile)
+        simulation.disk.files.pop(PATH)
+        await until(lambda: len(simulation.redis.state.markers) == 3, "they are known", seconds=8.0)
+
+    lived(script)
+
+
+async def _finished_long_ago(simulation: Simulation, many: int) -> None:
+    for number in range(many):
+        simulation.disk.write(f"old {number}.mp4", bytes_of(30, number))
+    await until(lambda: len(simulation.redis.state.markers) == many, "all are done", seconds=600)
+    await asyncio.sleep(400)
 
 
 def test_with_an_emptied_redis_object_and_document_prove_a_finished_file_without_reading_it() -> None:

@@ -155,6 +155,7 @@ class _OldNamesFirst(LengthSimulation):
                 if seen.get(path) != now.get(path):
                     dispatcher.publish(StreamEvent(WatcherChangeType.WRITE, path))
             seen = dict(now)
+            dispatcher.first_scan_done()
             await asyncio.sleep(SCAN)
 
 

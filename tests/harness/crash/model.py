@@ -380,6 +380,7 @@ class Stage(Simulation):
                 if seen.get(path) != now.get(path):
                     dispatcher.publish(StreamEvent(WatcherChangeType.WRITE, path))
             seen = dict(now)
+            dispatcher.first_scan_done()
             await self.disk.changed.wait()
             await asyncio.sleep(SCAN - self.clock.monotonic() % SCAN)
 

@@ -283,6 +283,7 @@ class BlindSimulation(Simulation):
                 if seen.get(path) != now.get(path):
                     dispatcher.publish(StreamEvent(WatcherChangeType.WRITE, path))
             seen = dict(now)
+            dispatcher.first_scan_done()
             await asyncio.sleep(SCAN)
 
 

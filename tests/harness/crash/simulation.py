@@ -263,6 +263,7 @@ class Simulation:
                 if seen.get(path) != now.get(path):
                     dispatcher.publish(StreamEvent(WatcherChangeType.WRITE, path))
             seen = dict(now)
+            dispatcher.first_scan_done()
             await asyncio.sleep(SCAN)
 
     def recordings(self) -> Iterator[tuple[str, bytes]]:
