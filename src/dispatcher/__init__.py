@@ -5,8 +5,8 @@ Hints arrive, and each recording gets a task with a processor, which this packag
 
 ``dispatcher`` owns the tasks and their ends. ``hints`` looks at paths, and ``sightings`` decides what a look means;
 ``register`` keeps the state of all recordings, ``newcomers`` the queues of files to be taken up, ``head_start`` their
-order at the start, ``recovery`` the resumption at start, and ``figures`` the counts. ``pauses`` defines the waiting
-time after unexpected errors.
+order at the start, ``known_files`` those of them that Redis knows, ``recovery`` the resumption at start, and
+``figures`` the counts. ``pauses`` defines the waiting time after unexpected errors.
 
 Every recording ends in ``Dispatcher._end``: add what follows from that there, such as deleting the local file. Work
 that a kill must not lose belongs in ``stream_processor.describing``.

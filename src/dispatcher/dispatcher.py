@@ -31,6 +31,7 @@ from ..ownership import Claims, Keys, Sweep, ToBeRead
 from . import figures, pauses
 from .head_start import HeadStart
 from .hints import LOOK_AGAIN_SECONDS, Hints
+from .known_files import KnownFiles
 from .newcomers import CLAIM_SECONDS, Newcomers, Queue, Room
 from .recovery import Recovery
 from .register import Processor, Register, Stream
@@ -49,6 +50,7 @@ class Dispatcher:
         self._newcomers = Newcomers(began_ns=int(world.clock.utc_now().timestamp() * 1e9))
         self._hints = Hints(world, self._register, self._newcomers)
         self._head_start = HeadStart(self._register, self._newcomers, self._hints)
+        self._known_files = KnownFiles(world, self._claims, self._register, self._newcomers.resting)
         self._recovery = Recovery(world, self._register, self._claims, self._keys, self._go_on)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -113,10 +115,19 @@ class Dispatcher:
             room = await queue.room()
             if queue is self._newcomers.to_read:
                 await self._claims.reading.nobody_reads()
+            if queue is self._newcomers.resting:
+                await self._settle_known()
             path, snapshot = await queue.get()
             if self._stopping or not self._start(path, snapshot, room, queue):
                 room.give_back()
                 room.claimed()
+
+    async def _settle_known(self) -> None:
+        """As ``_claim_and_carry`` for files that are done, without a task for each."""
+        while known := await self._known_files.take():
+            for path, snapshot, marker in known:
+                self._world.telemetry.stream(marker.stream_id, path).emit(moments.AlreadyStored(key=marker.key))
+                self._end(Stream(path, snapshot.identity, snapshot), marker)
 
     def _start(self, path: str, snapshot: Snapshot, room: Room, queue: Queue) -> bool:
         if path in self._register.by_path or snapshot.identity in self._register.by_identity:

@@ -46,6 +46,11 @@ class Queue:
         self.files[path] = snapshot
         self._arrived.set()
 
+    def take(self, path: str) -> None:
+        """It is taken up out of turn."""
+        del self.files[path]
+        self._tally.drop(path)
+
     async def get(self) -> tuple[str, Snapshot]:
         while not self.files:
             self._arrived.clear()

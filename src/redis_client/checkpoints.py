@@ -122,6 +122,15 @@ class RedisCheckpoints:
         found, number = await self._retried("marker", ask)
         return await self._usable(identity, found), number
 
+    async def markers_of(self, identities: Sequence[Identity]) -> dict[Identity, Marker]:
+        """The markers of these files, in one request; without invalid ones, which ``remembered`` sets aside."""
+
+        async def ask() -> dict[Identity, Marker]:
+            hashes = [self._names.of(MARKERS)]
+            return await self._quarantine.making_way("marker", lambda: self._reader.markers_of(identities), hashes)
+
+        return await self._retried("marker", ask)
+
     async def _usable(self, identity: Identity, found: Marker | Unreadable | None) -> Marker | None:
         if not isinstance(found, Unreadable):
             return found

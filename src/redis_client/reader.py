@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from ..domain import Checkpoint, Identity, Marker, Part
-from .connection import RedisConnection, bytes_or_none, of_bytes, reading
+from .connection import Command, RedisConnection, bytes_or_none, of_bytes, reading
 from .format import PARTS_AT_ONCE, UNREADABLE, decode_highest, decode_marker, decode_meta, decode_part
 from .names import MARKERS, NUMBERS, READ_SETS, Names, marker_field
 from .scripts import NOTHING, RECALL
@@ -96,6 +96,16 @@ class RedisReader:
         with reading("marker"):
             raw, number = (bytes_or_none(each) for each in told)
         return self._decoded(identity, raw), decode_highest(self._bucket, number)
+
+    async def markers_of(self, identities: Sequence[Identity]) -> dict[Identity, Marker]:
+        """One attempt. The valid markers of this bucket."""
+        command: Command = ("HMGET", self._names.of(MARKERS), *map(marker_field, identities))
+        (answer,) = await self._connection.run("marker", [command], transaction=False)
+        with reading("marker"):
+            found = [bytes_or_none(each) for each in answer]
+            pairs = list(zip(identities, found, strict=True))
+        decoded = ((identity, self._decoded(identity, raw)) for identity, raw in pairs)
+        return {identity: marker for identity, marker in decoded if isinstance(marker, Marker)}
 
     def _decoded(self, identity: Identity, raw: Any) -> Marker | Unreadable | None:
         if raw is None:

@@ -309,6 +309,16 @@ async def test_markers_are_found_by_file_and_the_last_one_counts(opened: Opened)
         assert await checkpoints.marker(other) == marker(other, etag="third")
 
 
+async def test_the_markers_of_many_files_are_found_at_once(opened: Opened) -> None:
+    files = [replace(IDENTITY, inode=1000 + number) for number in range(300)]
+    async with opened() as checkpoints:
+        assert await checkpoints.markers_of(files) == {}
+        for number in (0, 7, 299):
+            await checkpoints.put_marker(marker(files[number], etag=f"e{number}"))
+        found = await checkpoints.markers_of(files)
+        assert found == {files[number]: marker(files[number], etag=f"e{number}") for number in (0, 7, 299)}
+
+
 async def test_the_number_of_the_last_recording_of_a_name_is_remembered_with_its_end(opened: Opened) -> None:
     name = "rec/Küche/cam.mp4"
     async with opened() as checkpoints:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from src.domain import Chunk, ChunkBody, Status, StoredPart, moments
+from src.domain import Chunk, ChunkBody, Identity, Marker, Status, StoredPart, moments
+from src.exceptions import RedisUnavailable
 from src.metadata_generator import document_key
 from src.ownership import descriptions
 from src.stream_processor import documents
@@ -53,11 +54,12 @@ def test_after_a_restart_a_finished_file_is_neither_read_nor_sent_nor_asked_for(
 @pytest.mark.parametrize("many", [3, 60])
 def test_beside_a_kept_redis_no_number_of_finished_files_adds_a_request_to_a_start(many: int) -> None:
     """Before the first part of a live recording there are the six requests of this recording. Objects that are younger
-    than its file are a different matter: each may be its own, under another name."""
+    than its file are a different matter: each may be its own, under another name. Redis is asked for some hundreds of
+    finished files at a time."""
 
     async def script(simulation: Simulation) -> None:
         await _finished_long_ago(simulation, many)
-        before = len(simulation.store.calls)
+        before, asked_before = len(simulation.store.calls), len(simulation.redis.calls)
         await restart(simulation, lambda: simulation.disk.write(PATH, bytes_of(3, 100)))
         for number in range(4):
             simulation.disk.append(PATH, bytes_of(CHUNK, 101 + number))
@@ -65,6 +67,9 @@ def test_beside_a_kept_redis_no_number_of_finished_files_adds_a_request_to_a_sta
         calls = [str(call) for call in simulation.store.calls[before:]]
         assert [call for call in calls if "old " in call] == []
         assert next(place for place, call in enumerate(calls) if "upload_part" in call) == 6
+        asked = Counter(simulation.redis.calls[asked_before:])
+        assert asked["marker"] + asked["markers_of"] <= 6
+        assert len(heard(simulation, moments.AlreadyStored)) == many
         await settled(simulation)
 
     simulation = lived(script)
@@ -150,6 +155,53 @@ def test_finished_files_wait_some_seconds_at_most_for_a_recording_that_is_delete
         await until(lambda: len(simulation.redis.state.markers) == 3, "they are known", seconds=8.0)
 
     lived(script)
+
+
+async def _never_answered(*_: object) -> dict[Identity, Marker]:
+    await asyncio.Event().wait()
+    return {}
+
+
+async def _refused(*_: object) -> dict[Identity, Marker]:
+    raise RedisUnavailable("refused", operation="redis.marker")
+
+
+@pytest.mark.parametrize("broken", [_never_answered, _refused])
+def test_finished_files_that_redis_is_not_asked_for_together_are_asked_for_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, broken: Callable[..., Awaitable[dict[Identity, Marker]]]
+) -> None:
+    async def script(simulation: Simulation) -> None:
+        await _finished_long_ago(simulation, 30)
+        monkeypatch.setattr(simulation.redis, "markers_of", broken)
+        before = len(simulation.store.calls)
+        await restart(simulation)
+        await until(lambda: len(heard(simulation, moments.AlreadyStored)) == 30, "all are found done", seconds=SOON)
+        assert len(simulation.store.calls) == before
+
+    assert lived(script).problems(sent_at_most=30 * 30) == []
+
+
+def test_files_that_changed_are_not_taken_for_those_that_redis_knows() -> None:
+    """Of many, one is longer, one touched, one renamed, and one replaced while the daemon is away."""
+
+    async def script(simulation: Simulation) -> None:
+        await _finished_long_ago(simulation, 30)
+        disk = simulation.disk
+
+        def meanwhile() -> None:
+            disk.append("old 3.mp4", bytes_of(CHUNK, 100))
+            disk._touch(disk.files["old 4.mp4"])
+            disk.rename("old 5.mp4", "new 5.mp4")
+            disk.replace("old 6.mp4", bytes_of(31, 101))
+
+        await restart(simulation, meanwhile)
+        await asyncio.sleep(400)
+        await settled(simulation)
+        await restart(simulation)
+        await settled(simulation)
+        assert content_at(simulation, "old 3.mp4") == disk.content("old 3.mp4")
+
+    assert lived(script).problems() == []
 
 
 async def _finished_long_ago(simulation: Simulation, many: int) -> None:

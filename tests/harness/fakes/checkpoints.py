@@ -94,6 +94,11 @@ class FakeCheckpoints:
     async def remembered(self, identity: Identity, name: str) -> tuple[Marker | None, int | None]:
         return await self.marker(identity), self.state.numbers.get(name)
 
+    async def markers_of(self, identities: Sequence[Identity]) -> dict[Identity, Marker]:
+        await self._wait("markers_of")
+        found = ((identity, self.state.markers.get(identity)) for identity in identities)
+        return {identity: marker for identity, marker in found if marker and self._ours(marker.bucket)}
+
     @asked_again
     async def put_marker(self, marker: Marker) -> None:
         await self._wait("put_marker")
