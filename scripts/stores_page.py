@@ -18,7 +18,7 @@ _SETTINGS = {
 
 _INTRODUCTION = """# Which store, which settings
 
-For whoever chooses a store, or wants to know how well theirs was tested. The lines for `.env` are in
+For operators who choose a store, or want to know how well theirs was tested. The lines for `.env` are in
 [set up your store](DOCS/how-to/stores.md). Generated from the tables of the tests by `python -m scripts.documents`.
 
 At each start, the daemon tests which features a store other than Amazon's supports, with
@@ -26,7 +26,7 @@ At each start, the daemon tests which features a store other than Amazon's suppo
 stores. This page lists the tested stores, and how they were tested.
 """
 
-_REAL = """## Tried for real
+_REAL = """## Tested on every change
 
 The full contract tests and complete recordings run on these stores with every change. Random kills of
 all processes (`python -m bench.soak --store minio`) run on the first two.
@@ -35,25 +35,26 @@ all processes (`python -m bench.soak --store minio`) run on the first two.
 |---|---|---|---|
 """
 
-_TRIED = """## Tried once
+_TRIED = """## Tested once, manually
 
 The daemon was run on these manually, with the default settings: recordings that are plain, patched during their upload,
 patched and grown after their completion, resumed after a kill, and adopted after a kill with Redis wiped; then a wrong
 access key ID. Each object was compared with its file by SHA-256. Behaviour covered by a
-personality below is tested with every change, the rest is not.
+simulation below is tested with every change, the rest is not.
 
 | store | version | date | how | settings | results |
 |---|---|---|---|---|---|
 """
 
-_PERSONALITIES = """## Tried by personality
+_PERSONALITIES = """## Tested on simulations
 
-A proxy in front of a real store behaves as the sources describe. Six recordings are uploaded to each: plain;
-patched while it grows; grown after its completion; resumed after a kill; adopted after a kill with Redis wiped; known
-again although Redis has forgotten it. Each object equals its file, nothing is left open, and nothing is sent twice that
-need not be. This is not the store itself: it does not include undocumented behaviour.
+A proxy in front of a local store imitates the behaviour that the sources describe. Six recordings are uploaded to each:
+plain; patched while it grows; grown after its completion; resumed after a kill; adopted after a kill with Redis wiped;
+recognised after Redis has lost it. Each object equals its file, no upload is left open, and nothing is sent twice
+unnecessarily. A simulation is not the service itself and has none of its undocumented behaviour. AWS, Backblaze B2,
+Cloudflare R2, Wasabi, Scaleway and GCS have not been tested in any other way: no real account was used.
 
-| store | what it does | before | settings | sources |
+| store | simulated behaviour | local store | settings | sources |
 |---|---|---|---|---|
 """
 
