@@ -49,7 +49,10 @@ def crc64_of_zeros(size: int) -> int:
 
 
 def is_md5(etag: str) -> bool:
-    """Whether an ETag can be the MD5 of a part's bytes. With SSE-KMS or SSE-C it only looks like one."""
+    """Whether an ETag can be the MD5 of a part's bytes. With SSE-KMS or SSE-C it only looks like one.
+
+    Not every comparison of an ETag with an MD5 asks here: ``s3_client.requests`` lists them.
+    """
     return re.fullmatch(r"[0-9a-f]{32}", etag) is not None
 
 

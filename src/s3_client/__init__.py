@@ -5,8 +5,9 @@ The only package that uses aioboto3, aiobotocore and botocore, and that knows th
 
 ``client`` handles uploads and the contents of their requests; ``bucket``, ``objects`` and ``listings`` handle the rest.
 All of them, and the probe's trials, send their requests through ``requests``: to add something to every request of a
-kind, such as a header, change its ``Requests._ask``. The features of a store are set in ``settings``, or determined by
-``abilities`` with the trials of ``probe``; ``answers``, ``errors`` and ``outcomes`` interpret answers and refusals.
+kind, such as a header, change its ``Requests._ask``. The features of a store are set in ``settings``, whose values come
+from ``main._store_settings``, or determined by ``abilities`` with the trials of ``probe``; ``answers``, ``errors`` and
+``outcomes`` interpret answers and refusals.
 """
 
 from .client import S3Client, open_store

@@ -98,8 +98,12 @@ class Requests:
 
     async def _ask(self, operation: str, *, deadline: float | None, **arguments: Any) -> dict[str, Any]:
         """Additions to each request of a kind belong here, by ``operation``: objects are created by
-        ``create_multipart_upload`` and by ``put_object``. If the store encrypts with keys of its own, as with SSE-KMS,
-        no ETag is an MD5 (``domain.checksums.is_md5``)."""
+        ``create_multipart_upload`` and by ``put_object``. A setting for them is a field of ``StoreSettings``.
+
+        If the store encrypts with keys of its own, as with SSE-KMS, no ETag is an MD5. Four places take one for an MD5
+        if the store reports no CRC64NVME: ``part_plan.matches``, ``completion.equals_manifest``,
+        ``stream_processor.cleanup`` (with ``checksums.is_md5``), and the probe's ``Probe._copied``.
+        """
         seconds = deadline or self._deadlines.call
         try:
             async with asyncio.timeout(seconds), moving(arguments.get("Body"), self._deadlines.call) as stalled:
