@@ -19,7 +19,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Status(StrEnum):
-    """The status of a stream on its way to S3."""
+    """The status of a stream on its way to S3; ``lifecycle.STATUSES`` defines the properties of each."""
 
     ACTIVE = "active"
     PENDING_COMPLETION = "pending_completion"
@@ -332,8 +332,9 @@ class MediaStream:
     and the colour fields describe how a picture is displayed; ``display_width`` and ``display_height`` follow from the
     first two.
 
-    To add a field, define it here with a default, and extend ``metadata_generator.media._stream``, the arguments of
-    ``Ffprobe``, and ``docs/metadata.schema.json``.
+    To add a field, define it here with a default, and extend ``metadata_generator.media._stream``, the entries that
+    ``metadata_generator.ffprobe._QUESTION`` requests, and ``docs/metadata.schema.json``. Its type must be one of
+    ``redis_client.format.KINDS``; otherwise checkpoints do not keep it. The document contains it without further code.
     """
 
     kind: str
@@ -358,9 +359,9 @@ class MediaStream:
 class Probe:
     """Properties of the media in a finished file. ``error``: why there is no duration; ``remarks``: anomalies.
 
-    To add a field, define it here with a default, and extend ``metadata_generator.media``, the arguments of
-    ``Ffprobe``, ``metadata_generator.document`` and ``docs/metadata.schema.json``. Its type, like that of a field of
-    ``MediaStream``, must be one of ``redis_client.format.KINDS``; otherwise checkpoints do not keep it.
+    To add a field, define it here with a default, and extend ``metadata_generator.media``,
+    ``metadata_generator.ffprobe._QUESTION``, ``metadata_generator.document`` and ``docs/metadata.schema.json``. Its
+    type must be one of ``redis_client.format.KINDS``, too.
     """
 
     duration_seconds: float | None = None

@@ -34,6 +34,8 @@ from ..domain import (
     crc64_to_base64,
 )
 
+#: An added field needs no new version: ``read_document`` ignores fields that it does not know. It refuses higher
+#: versions, so with a new one an older release would no longer recognise which files are done.
 SCHEMA_VERSION = 1
 #: For documents whose part schedule has a step other than 1,000, which readers of version 1 would cut differently.
 SCHEMA_WITH_STEP = 2

@@ -1,7 +1,8 @@
 """Observability: log events, metrics, readiness, and a watchdog that ends the process when its event loop hangs.
 
 The only package that uses prometheus-client and structlog's events. Other packages report what happened
-(``domain.moments``); one table here (``told``) defines the resulting log line, metrics and reference entry.
+(``domain.moments``); one table here (``told`` and ``stream_rows``) defines the resulting log line, metrics and
+reference entry. ``instruments`` lists the metrics and says how to add a label.
 """
 
 from .at_risk import AtRiskCollector, Lookout

@@ -1,8 +1,12 @@
 """The metrics: name, help text, labels and buckets of each, and its entry in the operations reference.
 
-``told`` defines which moment updates which metric; streams and failures are counted by ``series``, the build by
-``emitter``; at-risk metrics are measured, see ``at_risk``. A new label must also be initialised to 0 in
-``Instruments``, and the rules and dashboards in ``deploy`` may aggregate over it.
+``told`` and ``stream_rows`` define which moment updates which metric; streams and failures are counted by ``series``,
+the build by ``emitter``; at-risk metrics are measured, see ``at_risk``.
+
+The value of a new label is a field of the moment. For a constant of the process it is an argument of ``Metrics``, which
+``main`` builds before embedded services start, so their addresses are not known yet. A metric of one stream also needs
+the value in ``Series.add_own`` or ``observe_own``, since labels are given by position. Known values begin at 0 in
+``Instruments._begin_at_zero``. The rules and dashboards in ``deploy`` may aggregate over the label.
 
 The names of counters end in ``_total`` when scraped. A label has few values; the number of stream labels is bounded by
 ``series``. The order here is the order in the reference.
