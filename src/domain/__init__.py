@@ -3,6 +3,7 @@
 Everything here is pure: no clock, no waiting, no I/O, no logging. Clock, sizes and settings are arguments, and the
 result is a decision, so each rule is tested at every boundary without a store or a disk. ``ports`` defines the
 interfaces that the other packages need from the outside world, so that they depend on a contract and not on a library.
+Statuses and transitions are in ``lifecycle.STATUSES``.
 
 Modules whose functions read best with the module name are exported whole: ``lifecycle.after``, ``part_plan.chunks``,
 ``completion.after_completion``, ``resuming.merge_parts``, ``whose.origin_of``, ``moments.PartStored``.

@@ -41,11 +41,25 @@ class Care(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """All properties of a status; code that depends on a status reads them here, so that a new status is one new entry.
+    """All properties of a status, read by most code that depends on a status.
 
-    Besides its entry, a new status needs code that reports the fact that leads to it. A ``KEPT`` status also needs a
-    way back when its file is seen again (``Fact.SEEN_AGAIN``) and counts as failed; a ``DONE`` status needs a way
-    through ``Checkpoints.finish``, which ends streams as completed.
+    A new status also needs a ``Fact``, ``ways`` to it in the entries of earlier statuses, and code that reports the
+    fact: ``StreamProcessor.run`` reports ``CANNOT_CONTINUE`` for every ``Permanent`` error.
+
+    A ``KEPT`` status counts as failed and is never terminal. Also after a restart, the next hint about its file resumes
+    the stream (``dispatcher.recovery``, ``Dispatcher._claim``, ``StreamProcessor._take_up``). Without a way for
+    ``SEEN_AGAIN`` that raises ``IllegalTransition`` each time.
+
+    A terminal status is ``DONE``. Until now there is only ``COMPLETED``, and its marker says that an object was
+    uploaded. For another result, also change what assumes this:
+
+    * the marker: ``recording.Marker``, and ``describing.marker_of``, which requires an ETag;
+    * its way into Redis: ``ports.Checkpoints.finish``, and ``redis_client.writer`` and ``redis_client.memory``, which
+      use the set of ``COMPLETED``;
+    * its readers: ``ownership.decision._by_marker`` and ``Claims.known``; ``Dispatcher._carry`` and ``_end``;
+      ``Register.settle``, from where ``ownership.sweep`` takes the key of an object that must exist, or else is
+      reported by ``objects_gone``;
+    * its report: an event and its row (``metrics.told``).
 
     ``members`` is the last component of the name of the Redis set that holds the streams. ``is_growing``: the file may
     still grow, so only whole chunks are sent. ``is_proved``: S3 has an object that matches the manifest.

@@ -214,14 +214,21 @@ class PatientlyAsked(ObjectStore, Protocol):
 class Checkpoints(Protocol):
     """State that must survive a crash of the daemon. Each write contains the whole checkpoint.
 
-    ``main`` also needs the methods of ``RedisCheckpoints`` that are not in this port, and storage for the probe's
-    notes. Failures are ``RedisUnavailable`` or another ``RedisOperationError``; ``metrics.trouble`` and
-    ``metrics.instruments.SERVICES`` report the operations as those of Redis.
+    What else depends on Redis, for another implementation:
+
+    * ``main._serve_until``: the probe's notes (``RedisProbeNotes``), the check "redis", and the tasks "redis-check" and
+      "redis-records" use methods of ``RedisCheckpoints`` that are not in this port;
+    * ``trying_out.start_what_is_missing`` starts an embedded Redis, unless its URL is set;
+    * ``config``: the fields ``redis_*`` and ``redis_url_given``, ``secrets``, ``_ALWAYS_TOLD`` and ``_HEADINGS``;
+    * failures are ``RedisUnavailable`` or another ``RedisOperationError``, which ``Ledger.part_stored`` handles, and
+      which ``metrics.trouble`` and ``metrics.instruments.SERVICES`` report as those of Redis.
+
+    The encoding in ``redis_client.format`` is pure, and may be moved to where both can use it.
     """
 
     async def load(self) -> list[Checkpoint]:
         """All streams that are active, pending completion or failed. Invalid checkpoints are set aside and reported,
-        never raised."""
+        never raised. This changes Redis: only for the daemon that owns the checkpoints."""
 
     async def save(self, checkpoint: Checkpoint) -> None:
         """Write the whole checkpoint with its parts and its membership in ``streams:*``, atomically. Twice: the
@@ -366,6 +373,10 @@ class Rhythm:
     ``missing_grace`` is how long a file may be absent from its path before it counts as missing: a rename first looks
     like a deletion. ``memory`` is the total size of a stream's parts in flight. ``finish_early`` is the timeout of a
     recording whose end is proved; None: always ``timeout``.
+
+    All files have the same values. For values by path make ``timeout`` and ``finish_early`` functions of the path,
+    built in ``main._rhythm`` with ``watcher.Globs``. ``Sight._quiet_seconds`` and ``Sight.__init__`` read them; the
+    latter fixes ``finish_early`` for the life of the processor, also if its file is renamed.
     """
 
     timeout: float = 30.0
@@ -390,7 +401,10 @@ class Naming:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All interfaces that a stream needs, built in one place."""
+    """All interfaces that a stream needs, built in ``main._serve_until``.
+
+    A new outside service is a protocol in this module and a field here.
+    """
 
     root: str
     recordings: Recordings

@@ -1,5 +1,6 @@
 """How long peers that do answer are usually silent before: one that is silent for far longer may hang.
 
+About answers of the store and of Redis; ``lifecycle.quiet_seconds`` determines when a recording is quiet.
 Pure: it records how long each answer took. It follows what others need and is not distorted by a single slow one:
 several slow ones raise it step by step, and fast ones lower it at once.
 """
