@@ -85,7 +85,11 @@ invalid settings or options, 70 when its event loop hung."""
 
 
 def _read_command_line(arguments: Sequence[str]) -> None:
-    """Answer ``--help`` and ``--version``, and refuse all other arguments; each of them ends the process."""
+    """Answer ``--help`` and ``--version``, and refuse all other arguments; each of them ends the process.
+
+    A command such as ``status`` would be added here. What a running daemon knows is in ``Dispatcher.holdings``; let
+    ``metrics.http_server`` serve it. Redis can be read with ``RedisReader``, which changes nothing.
+    """
     parser = argparse.ArgumentParser(
         prog="cefmp4" if __package__ == "cefmp4" else f"python -m {__package__}.main",
         description=_DESCRIPTION,

@@ -283,10 +283,13 @@ class Dispatcher:
         """Remove the stream from the register, and look at its file once more, because hints meanwhile went to its
         processor.
 
-        Every recording passes here when it ends, whether it was carried or found done. The marker may be outdated: code
-        that acts on it must compare the snapshot and check ``still_open``. The object may be missing, too: a marker in
-        Redis is trusted without querying the store (the first case of ``ownership.decision``). Code that deletes files
-        or hands them over must check the object first.
+        Every recording passes here when it ends, whether it was carried or found done, so a finished file does again at
+        every start. A call to the outside, once for each object, belongs in ``Describing.describe``.
+
+        The marker may be outdated: code that acts on it must compare the snapshot and check ``still_open``. The object
+        may be missing, too: a marker in Redis is trusted without querying the store (the first case of
+        ``ownership.decision``). Code that deletes files or hands them over must check the object first. Nothing is
+        awaited here: start a task for it, and add it to ``_tasks``, for which ``drain`` waits.
         """
         self._register.remove(stream)
         if marker is not None:

@@ -8,10 +8,13 @@ program's object. The package uses the outside world through its ports, and chan
 ``replacing`` answers questions of active streams, ``sweep`` cleans up the bucket, ``left_out`` handles old archives;
 ``pruning`` forgets recordings whose files are gone.
 
-Exactly one daemon uses a folder and its checkpoints: ``keys`` and ``uploads`` know only this process,
-``dispatcher.recovery`` resumes every checkpoint, and ``redis_client.writer`` writes unconditionally. To let several
-daemons share a folder, start at ``Claims.claim`` and change all of these, and also ``RedisCheckpoints.keep_records``
-and ``stream_processor.cleanup``.
+Exactly one daemon uses a folder and its checkpoints. The scripts of Redis refuse to change another owner's checkpoint,
+but every daemon is the same owner (``redis_client.scripts.OWNER``): to let several daemons share a folder, start there,
+with what ``redis_client`` must change. ``ports.Checkpoints`` then needs methods that acquire, renew and release a
+recording, ``main`` a task that renews, and ``Claims.claim`` a result for a recording of another daemon, which
+``Dispatcher._claim`` understands. These assume that there is only this process: ``keys`` and ``uploads``,
+``dispatcher.recovery``, ``stream_processor.cleanup``, ``Ledger.part_stored`` (it only reports a refusal), and
+``pruning`` (running time would be counted by each daemon).
 """
 
 from .claim import Claims

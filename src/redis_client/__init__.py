@@ -8,7 +8,7 @@ encoding; ``reader`` and ``writer`` use them, and ``quarantine`` sets invalid va
 requests for all of them, and ``turns`` limits its connections. ``probe_notes`` stores notes for the store's probe.
 
 Another store for checkpoints is another package: ``domain.ports.Checkpoints`` defines what it must do, and what else
-depends on Redis; ``tests/contract/test_checkpoints.py`` tests it, and ``main._checkpoints`` chooses it.
+depends on Redis; ``tests/contract/test_checkpoints.py`` tests it, and ``main._checkpoints`` builds it.
 """
 
 from .checkpoints import RedisCheckpoints

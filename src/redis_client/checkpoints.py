@@ -67,7 +67,10 @@ class RedisCheckpoints:
     # -- the port -----------------------------------------------------------------------------------------------
 
     async def load(self) -> list[Checkpoint]:
-        """Every stream that is active, pending completion or failed; invalid checkpoints are set aside."""
+        """Every stream that is active, pending completion or failed; invalid checkpoints are set aside.
+
+        Only for the daemon that owns them. To look at them from outside, use ``RedisReader.members`` and ``stream``.
+        """
         await self._retried("load", self._reader.may_run_scripts)
         await self._retried("load", lambda: self._quarantine.set_aside_wrong_types("load"))
         found = [await self._load_one(stream_id) for stream_id in sorted(await self._reader.members())]

@@ -17,7 +17,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha1
 
-#: Whose records these are. Constant while a daemon has its records for itself.
+#: Whose records these are. Constant while a daemon has its records for itself; every step sends it
+#: (``RedisConnection.step``). One value per process would be the beginning of leases: see the door of ``ownership``.
+#: (``watcher`` means the kernel's file leases.) Then change in this package what does not compare the owner: MARK,
+#: REVISE, reader, quarantine, and ``keep_records``, which writes lost records again, whoever has them now. TAKEN
+#: becomes an error that ``save`` retries indefinitely (``errors.taken``).
 OWNER = b"single"
 EPOCH = b"0"
 

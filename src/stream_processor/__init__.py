@@ -5,8 +5,8 @@ recordings exist is decided by ``dispatcher``, and whose turn it is by ``slots``
 
 ``processor`` runs the steps of a recording, and ``next_step`` decides which. ``sight`` observes the file and when it is
 quiet; ``pacing`` waits. ``upload`` sends parts and ``completion`` completes an upload in the store; ``proving`` and
-``describing`` turn it into a completed recording: add work on complete recordings there. ``ledger`` holds its
-checkpoint. ``anew``, ``replaced``, ``cleanup`` and ``source_missing`` handle the exceptional cases.
+``describing`` turn it into a completed recording: add work on complete recordings to ``describing``. ``ledger`` holds
+its checkpoint. ``anew``, ``replaced``, ``cleanup`` and ``source_missing`` handle the exceptional cases.
 """
 
 from .processor import StreamProcessor

@@ -32,10 +32,10 @@ class Describing:
     async def describe(self) -> Marker:
         """Write the metadata document, clean up, and leave a marker.
 
-        Work that must happen at least once for each complete recording belongs before ``finish``, and may be done
-        twice; work after ``finish`` is lost by a kill. Work to be done only after completion belongs in
-        ``Dispatcher._end``, through which recordings that are found done at a start, or completed without their file,
-        also pass.
+        Work that must happen at least once for each object, such as a notification to another program, belongs before
+        ``finish``. It is repeated after a kill, and for each replacement of the object; while it waits, the stream is
+        not completed. Work after ``finish`` is lost by a kill. An object without its file is completed in
+        ``source_missing.Remains._settle``. What may run at every start belongs in ``Dispatcher._end``.
         """
         probe = self._ledger.record.probe
         if probe is None or self._ledger.record.processed_at is None:

@@ -3,8 +3,9 @@
 The only package that accesses the disk with the recordings. It only reads: it has no code that writes. Hints come from
 notifications and from scans; ``RecordingFiles`` returns a file's stat, bytes and writers.
 
-Code that deletes a file after its upload would belong in ``recording_file``, called from ``Dispatcher._end``, which
-lists what must be checked first. ``tests/unit/test_architecture.py`` rejects it until its list of calls allows it.
+Code that deletes a file after its upload would belong in ``recording_file``, as a method of ``ports.Recordings``, for
+``Dispatcher._end``, which lists what must be checked first. ``tests/unit/test_architecture.py`` rejects it until its
+list of calls allows it.
 """
 
 from .globs import Globs
