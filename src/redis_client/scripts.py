@@ -89,33 +89,44 @@ return {nonce, 'OK', joined}
 )
 
 #: KEYS: the record, its parts, ``streams:completed``, the markers, the numbers, the other sets. ARGV after the id: the
-#: marker's field, the marker, a name (empty: none), its number, and how many names are remembered at most.
+#: revision that this step believes in (empty: none), the marker's field, the marker, a name (empty: none), its number,
+#: and how many names are remembered at most.
 FINISH = Script(
     _HEAD
     + """\
-local other = owner_of(redis.call('HMGET', KEYS[1], 'owner', 'epoch'))
+local held = redis.call('HMGET', KEYS[1], 'owner', 'epoch', 'revision')
+local other = owner_of(held)
 if other then return {nonce, 'TAKEN', other} end
-redis.call('HSET', KEYS[4], ARGV[5], ARGV[6])
-if ARGV[7] ~= '' then
-  redis.call('HSET', KEYS[5], ARGV[7], ARGV[8])
-  if redis.call('HLEN', KEYS[5]) > tonumber(ARGV[9]) then redis.call('DEL', KEYS[5]) end
+local believed, found = ARGV[5], held[3] or ''
+if found ~= believed then
+  if found ~= '' then return {nonce, 'OLD', found} end
+  local is_done = redis.call('HGET', KEYS[4], ARGV[6]) == ARGV[7]
+  return {nonce, is_done and 'OK' or 'EMPTY', ''}
+end
+redis.call('HSET', KEYS[4], ARGV[6], ARGV[7])
+if ARGV[8] ~= '' then
+  redis.call('HSET', KEYS[5], ARGV[8], ARGV[9])
+  if redis.call('HLEN', KEYS[5]) > tonumber(ARGV[10]) then redis.call('DEL', KEYS[5]) end
 end
 for place = 6, #KEYS do redis.call('SREM', KEYS[place], id) end
 redis.call('SADD', KEYS[3], id)
 redis.call('DEL', KEYS[1], KEYS[2])
-return {nonce, 'OK'}
+return {nonce, 'OK', ''}
 """
 )
 
-#: KEYS: the record, its parts, all sets.
+#: KEYS: the record, its parts, all sets. ARGV after the id: the revision that this step believes in.
 FORGET = Script(
     _HEAD
     + """\
-local other = owner_of(redis.call('HMGET', KEYS[1], 'owner', 'epoch'))
+local held = redis.call('HMGET', KEYS[1], 'owner', 'epoch', 'revision')
+local other = owner_of(held)
 if other then return {nonce, 'TAKEN', other} end
+local found = held[3] or ''
+if found ~= '' and found ~= ARGV[5] then return {nonce, 'OLD', found} end
 for place = 3, #KEYS do redis.call('SREM', KEYS[place], id) end
 redis.call('DEL', KEYS[1], KEYS[2])
-return {nonce, 'OK'}
+return {nonce, 'OK', ''}
 """
 )
 

@@ -135,21 +135,32 @@ class RedisWriter:
         keys, markers, numbers = self._names.of_stream(stream_id), self._names.of(MARKERS), self._names.of(NUMBERS)
         left = (marker_field(marker.snapshot.identity), encode_marker(marker))
         async with self._turn(checkpoint.stream_id):
-            await self._step(
+            await self._end(
                 "finish",
                 FINISH,
                 (*keys, done, markers, numbers, *others),
                 (stream_id, *left, name.encode(), highest, most_names),
                 hashes=(*keys, markers, numbers),
             )
-            self._gone(checkpoint.stream_id)
 
     async def forget(self, stream_id: str) -> None:
         """Remove all that Redis has of a stream."""
         keys, sets = self._names.of_stream(stream_id.encode()), [self._names.of(name) for name in ALL_SETS]
         async with self._turn(stream_id):
-            await self._step("forget", FORGET, (*keys, *sets), (stream_id.encode(),), hashes=keys)
-            self._gone(stream_id)
+            await self._end("forget", FORGET, (*keys, *sets), (stream_id.encode(),), hashes=keys)
+
+    async def _end(
+        self, operation: str, script: Script, keys: Sequence[bytes], words: Sequence[Word], *, hashes: Sequence[bytes]
+    ) -> None:
+        """Remove a record in whatever revision Redis has it; a late attempt removes none that was written since."""
+        stream_id, *more = words
+        assert isinstance(stream_id, bytes)
+        written = self._written.get(stream_id.decode())
+        word, found = b"", written.revision if written else b""
+        while word != b"OK":
+            word, told = await self._step(operation, script, keys, (stream_id, found, *more), hashes=hashes)
+            found = bytes_or_none(told) or b""
+        self._gone(stream_id.decode())
 
     async def mark(self, marker: Marker) -> None:
         """Leave a marker of a stream that has no record."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -167,6 +167,49 @@ async def test_a_step_that_comes_late_undoes_nothing(own_redis: servers.RedisSer
             answer = there.admin.execute_command(*words)
             assert answer[1] == (b"OK" if words is there.sent(SAVE)[-1] else b"OLD"), words
             assert there.held() == held
+
+
+@pytest.mark.parametrize("step", ["the end", "to be forgotten"])
+async def test_an_end_that_comes_late_takes_nothing_that_was_written_since(
+    own_redis: servers.RedisServer, step: str
+) -> None:
+    """The recording goes on under its ID, and may end once more."""
+    work, script = STEPS[step]
+    more = record(parts=parts(1, 2, 3), replacements=1)
+    async with scene(own_redis) as there:
+        await work(there.checkpoints)
+        late = there.sent(script)[-1]
+        await there.checkpoints.save(more)
+        held = there.held()
+        assert there.admin.execute_command(*late)[1] == b"OLD"
+        assert there.held() == held
+        await there.checkpoints.finish(more, replace(marker(), etag="later"))
+        held = there.held()
+        there.admin.execute_command(*late)
+        if script is FINISH:
+            assert there.held() == held
+        found, _ = await there.checkpoints.remembered(IDENTITY, "")
+        assert found is not None and found.etag == "later"
+
+
+@pytest.mark.parametrize("step", ["the end", "to be forgotten"])
+@pytest.mark.parametrize("happened", ["rolled back", "forgotten", "written without an answer"])
+async def test_a_record_ends_whatever_redis_has_of_it(own_redis: servers.RedisServer, step: str, happened: str) -> None:
+    work, script = STEPS[step]
+    async with scene(own_redis) as there:
+        if happened == "rolled back":
+            there.admin.hset("stream:a1b2:meta", "revision", "an earlier one")
+        elif happened == "forgotten":
+            there.admin.flushall()
+        else:
+            there.proxy.add(Rule(Fault("lose"), command="EVALSHA"))
+            with pytest.raises(RedisUnavailable):
+                await there.checkpoints.save_part(HELD, [part(3)])
+        await work(there.checkpoints)
+        assert not there.admin.keys("stream:*")
+        assert await there.checkpoints.load() == []
+        found, _ = await there.checkpoints.remembered(IDENTITY, "")
+        assert (found is not None) == (script is FINISH)
 
 
 @pytest.mark.parametrize("step", ["a record", "a part", "the end", "to be forgotten"])
