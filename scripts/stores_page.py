@@ -13,7 +13,7 @@ _NAMES = {"versitygw": "VersityGW", "minio": "MinIO", "moto": "moto's server"}
 _SETTINGS = {
     "versitygw": "the defaults",
     "minio": "the defaults; raise `MINIO_API_STALE_UPLOADS_EXPIRY` above the longest recording (24 hours)",
-    "moto": "for trying out only: it is in memory",
+    "moto": "for trials only: it stores everything in memory",
 }
 
 _INTRODUCTION = """# Which store, which settings

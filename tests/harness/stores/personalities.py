@@ -103,7 +103,7 @@ class Personality:
 PERSONALITIES = (
     Personality(
         "AWS",
-        "closes idle connections, and takes its time for a completion",
+        "closes idle connections, and completions are slow",
         (
             "https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html",
             "https://github.com/s3tools/s3cmd/issues/1114",
@@ -111,16 +111,16 @@ PERSONALITIES = (
         slow_completion=True,
         idle_seconds=0.5,
     ),
-    Personality("VersityGW", "as it is", ("https://github.com/versity/versitygw",)),
+    Personality("VersityGW", "unchanged", ("https://github.com/versity/versitygw",)),
     Personality(
         "MinIO",
-        "as it is; a repeated completion finds no upload",
+        "unchanged; a repeated completion finds no upload",
         ("https://github.com/minio/minio/issues/13318", "https://github.com/minio/minio/issues/7632"),
         behind="minio",
     ),
     Personality(
         "Ceph RGW",
-        "older releases ignore checksums, and conditions on a write, and cannot read trailers",
+        "older releases ignore checksums and conditions on writes, and do not support trailers",
         (
             "https://github.com/ceph/ceph/pull/49986",
             "https://github.com/ceph/s3-tests/issues/583",
@@ -133,19 +133,19 @@ PERSONALITIES = (
     ),
     Personality(
         "Ceph RGW 16.2",
-        "answers a completion without an ETag, refuses a document's If-Match also where it holds, and has another code "
-        "for an upload that is gone",
+        "answers a completion without an ETag, refuses a document's If-Match even if it holds, and has another code "
+        "for a missing upload",
         ("https://github.com/ceph/ceph/blob/v16.2.15/src/rgw/rgw_rest_s3.cc",),
         refusals=(Refusal(412, "PreconditionFailed", operations=("PutObject",), header="if-match"),),
         ignores=_ANY_CHECKSUM,
         ignores_completing=r"if-(none-)?match|x-amz-mp-object-size",
         no_etag=True,
         gone_as="NoSuchKey",
-        note="all of it seen at the real one",
+        note="all observed on the real store",
     ),
     Personality(
         "Backblaze B2",
-        "refuses every header about checksums, at HEAD too",
+        "refuses all checksum headers, including those of a HEAD",
         (
             "https://github.com/vatesfr/xen-orchestra/issues/8358",
             "https://github.com/diced/zipline/issues/746",
@@ -163,7 +163,7 @@ PERSONALITIES = (
     ),
     Personality(
         "Cloudflare R2",
-        "wants parts of one size, knows no condition on a copy's source, and its edge leaves the length of a HEAD out",
+        "requires equal parts, has no condition on a copy's source, and answers a HEAD without a length",
         (
             "https://github.com/apache/opendal/issues/2904",
             "https://github.com/cloudflare/cloudflare-docs/pull/32458",
@@ -178,7 +178,7 @@ PERSONALITIES = (
         equal_parts=True,
         no_length=True,
         settings={"S3_EQUAL_PARTS": "on"},
-        advice="`S3_EQUAL_PARTS=auto` knows it by its address; `on` behind a domain of your own",
+        advice="`S3_EQUAL_PARTS=auto` recognises its address; `on` behind a domain of your own",
     ),
     Personality(
         "Wasabi",
@@ -186,11 +186,11 @@ PERSONALITIES = (
         ("https://github.com/boto/boto3/issues/4102",),
         refusals=(Refusal(400, "IncompleteBody", header=_TRAILERS),),
         ignores=_ANY_CHECKSUM,
-        note="that it ignores checksums is an assumption: the thread is of 2024",
+        note="that it ignores checksums is an assumption from a thread of 2024",
     ),
     Personality(
         "Scaleway",
-        "takes 1,000 parts (here: 4)",
+        "allows 1,000 parts (simulated: 4)",
         (
             "https://github.com/tus/tus-node-server/issues/711",
             "https://github.com/LINBIT/linstor-server/issues/461",
@@ -209,7 +209,7 @@ PERSONALITIES = (
     ),
     Personality(
         "GCS interoperability",
-        "answers checksums of parts with SignatureDoesNotMatch, and one of a completion with 412",
+        "answers SignatureDoesNotMatch to checksums of parts, and 412 to that of a completion",
         (
             "https://github.com/qdrant/qdrant/pull/9568",
             "https://github.com/langfuse/langfuse/pull/13280",
@@ -231,7 +231,7 @@ PERSONALITIES = (
     ),
     Personality(
         "Object Lock",
-        "wants a checksum or Content-MD5 with every part and object",
+        "requires a checksum or Content-MD5 with every part and object",
         (
             "https://github.com/s3tools/s3cmd/issues/1436",
             "https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html",
@@ -248,7 +248,7 @@ PERSONALITIES = (
     ),
     Personality(
         "Object Lock at Backblaze B2",
-        "wants Content-MD5 and refuses every header about checksums",
+        "requires Content-MD5 and refuses all checksum headers",
         ("https://github.com/zmanda/amanda/issues/275", "https://github.com/diced/zipline/issues/746"),
         refusals=(
             Refusal(
@@ -268,22 +268,22 @@ PERSONALITIES = (
     ),
     Personality(
         "rclone serve s3",
-        "writes parts through as they arrive, so that none can be replaced, and ignores their checksums",
+        "stores parts as they arrive, so that none can be replaced, and ignores their checksums",
         ("https://github.com/rclone/rclone/blob/v1.76.0/cmd/serve/s3/serve_s3.md",),
         ignores=_ANY_CHECKSUM,
         keeps_parts=True,
-        note="a recording that was patched while it was sent is sent once more, in another upload",
+        note="a recording that was patched during its upload is sent once more, in another upload",
     ),
     Personality(
         "SeaweedFS",
-        "lists a part that was replaced beside the one that took its place",
+        "lists a replaced part in addition to its successor",
         ("https://github.com/seaweedfs/seaweedfs/blob/master/weed/s3api/filer_multipart.go",),
         lists_replaced=True,
-        note="seen at the real one, 4.53",
+        note="observed on the real store, 4.53",
     ),
     Personality(
         "nginx with a body limit",
-        "answers 413 to a part above client_max_body_size (here: 6 MiB, and parts of 8)",
+        "answers 413 to a part above client_max_body_size (simulated: 6 MiB, with parts of 8 MiB)",
         (
             "https://github.com/uc-cdis/gen3-helm/pull/596",
             "https://github.com/minio/minio/issues/6255",
@@ -292,11 +292,11 @@ PERSONALITIES = (
         behind="minio",
         refusals=(Refusal(413, "", "413 Request Entity Too Large", body_over=6 * MIB, page=True),),
         chunk=8 * MIB,
-        advice="raise `client_max_body_size` above the largest part; else the parts shrink, not below 5 MiB",
+        advice="raise `client_max_body_size` above the largest part; otherwise the parts become smaller, down to 5 MiB",
     ),
     Personality(
         "balancer that hangs up",
-        "closes the connection after an answer without a body, without saying so",
+        "closes the connection after an answer without a body, without announcing it",
         ("https://github.com/aio-libs/aiohttp/issues/3507",),
         idle_seconds=30.0,
         closes_without_body=True,
@@ -310,7 +310,7 @@ PERSONALITIES = (
     ),
     Personality(
         "proxy that re-chunks",
-        "passes answers on in pieces without their length, and that to a HEAD without any",
+        "forwards answers in chunks without their length, also that of a HEAD",
         (
             "https://github.com/UKGovernmentBEIS/inspect_ai/pull/1551",
             "https://github.com/minio/minio/pull/19259",
@@ -334,18 +334,18 @@ class Untried:
 UNTRIED = (
     Untried(
         "DigitalOcean Spaces",
-        "had trouble with checksums until 2025",
+        "had problems with checksums until 2025",
         ("https://github.com/matrix-org/synapse-s3-storage-provider/issues/126",),
     ),
     Untried(
         "Garage",
-        "refuses a part's checksum at completion where it has stored none",
+        "refuses a part's checksum at completion if it has stored none",
         ("https://github.com/zhaofengli/attic/issues/267",),
-        "`S3_CHECKSUM=none` where completions are refused",
+        "`S3_CHECKSUM=none` if completions are refused",
     ),
     Untried(
         "Mega S4",
-        "wants parts of one size, numbered without gaps",
+        "requires parts of equal size, numbered without gaps",
         ("https://github.com/PhantomPhoton/S3-Compatible/issues/3",),
         "`S3_EQUAL_PARTS=on`",
     ),
@@ -356,19 +356,19 @@ UNTRIED = (
     ),
     Untried(
         "RustFS",
-        "drops open uploads 24 hours after they began",
+        "removes open uploads 24 hours after they began",
         ("https://github.com/rustfs/rustfs/issues/2282",),
         "raise `RUSTFS_API_STALE_UPLOADS_EXPIRY` above the longest recording",
     ),
     Untried(
         "Silo (continues MinIO)",
-        "like MinIO; drops open uploads 24 hours after they began",
+        "like MinIO; removes open uploads 24 hours after they began",
         ("https://github.com/pgsty/silo/issues/31",),
         "raise `MINIO_API_STALE_UPLOADS_EXPIRY` above the longest recording",
     ),
     Untried(
         "Storj",
-        "copies no parts unless asked to",
+        "copies parts only if enabled",
         ("https://github.com/storj/edge/issues/286", "https://github.com/storj/edge/issues/564"),
         "`S3_PART_COPY=off`",
     ),

@@ -13,13 +13,13 @@ from enum import StrEnum
 class Lack(StrEnum):
     """Something that S3 has, with what the daemon does without it."""
 
-    CHECKSUM = "CRC64NVME of the whole object: ETags, or fetching the object, prove it instead"
+    CHECKSUM = "CRC64NVME of the whole object: ETags, or a download of the object, verify it instead"
     OBJECT_SIZE = "checking the object's size at completion: the object is compared afterwards"
-    IF_MATCH = "If-Match at completion: HEAD right before is all that can be had"
+    IF_MATCH = "If-Match at completion: a HEAD directly before replaces it, which leaves a small gap"
     IF_MATCH_AT_GET = "If-Match at GET: the ETag of the answer is compared instead"
     COPY_CONDITION = "If-Match on the source of a copy: the part is compared afterwards"
-    COPY_CHECKSUM = "the right checksum of a copied range: an upload of mostly copies is begun without checksums"
-    COPY_INTO_CHECKSUMS = "copying into an upload with checksums: an upload of mostly copies is begun without"
+    COPY_CHECKSUM = "the correct checksum of a copied range: an upload of mostly copied parts has no checksums"
+    COPY_INTO_CHECKSUMS = "copying into an upload with checksums: an upload of mostly copied parts has none"
     GONE_AT_COMPLETION = "a proper answer to the completion of an aborted upload: it counts as no answer"
     GONE_AT_PART = "a proper answer to a part for an aborted upload: it counts as no answer"
     LISTING_BY_PREFIX = "open uploads by prefix, only by exact key: former uploads below a prefix are not found"
