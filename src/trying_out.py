@@ -75,5 +75,5 @@ def say_where_all_is(place: Place, port: int) -> None:
         print(place.notice)
     print(f"Drop recordings into   {settings.watch_dir.absolute()}")
     print(f"Objects are stored in  {place.copies}")
-    print(f"Browse the bucket at   {place.browse or 'no page: the store has none'}")
+    print(f"Browse the bucket at   {place.browse or 'the web page of the store, if it has one'}")
     print(f"Metrics                http://{settings.prom_host}:{port}/metrics", flush=True)
