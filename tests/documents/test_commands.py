@@ -32,7 +32,7 @@ COMMANDS = {
     "cp test_data/sample.mp4 local_watch_dir/": _STORY,
     "cmp test_data/sample.mp4": _STORY,
     "redis-cli -p 6390": _STORY,
-    'kill -9 "$(cat data/s3.lock)"': _STORY,
+    'kill -9 "$(cat data/redis.lock)"': _STORY,
     "scripts/setup": _EXAMPLE,
     ".venv/bin/python -m src.main": _EXAMPLE,
     "scripts/test": _SUITE,
