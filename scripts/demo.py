@@ -326,7 +326,7 @@ def _free_port() -> int:
 
 @contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM takes the same way out as Ctrl-C, so that daemon and recorder are stopped in order."""
+    """SIGTERM takes the same way out as Ctrl-C, so that daemon and recorder are stopped cleanly."""
 
     def interrupt(_number: int, _frame: object) -> NoReturn:
         raise KeyboardInterrupt

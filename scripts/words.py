@@ -49,6 +49,12 @@ class Habit:
 
 
 HABITS = (
+    Habit(
+        r"\b(that|which) differs? again\b",
+        "sends every part that differs again",
+        "sends every changed part a second time",
+    ),
+    Habit(r"\bstop(s|ped)?( the daemon)? in order\b", "stops the daemon in order", "stops the daemon cleanly"),
     Habit(r"\bfor ever\b", "waits for ever", "waits indefinitely"),
     Habit(r"\b[Ss]o (many|few)\b(?! that)", "at most so many streams", "a limited number of streams"),
     Habit(r"\b(for|after|in|than|within) so long\b(?! as| that)", "ended after so long", "ended after the timeout"),
