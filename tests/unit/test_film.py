@@ -164,6 +164,11 @@ def test_a_picture_is_turned_clockwise_or_mirrored(matrix: tuple[int, ...], degr
     assert (track.rotation_degrees, track.is_mirrored) == (degrees, degrees is None)
 
 
+@pytest.mark.parametrize("long", [False, True], ids=["32 bits", "64 bits"])
+def test_a_picture_that_is_enlarged_200_times_is_not_turned(long: bool) -> None:
+    assert the_track(trak(matrix=(200 << 16, 0, 0, 0, 200 << 16), long=long)).rotation_degrees == 0
+
+
 def test_a_size_of_nothing_is_unknown() -> None:
     assert [(t.width, t.height) for t in (the_track(trak(size=(0, 1))), the_track(trak(size=(1, 0))))] == [
         (None, 1),
@@ -410,6 +415,55 @@ def test_without_a_table_of_chunks_no_sample_is_in_the_last_one() -> None:
     assert not is_cut(tables=tables)
 
 
+def test_without_a_table_of_chunks_the_last_one_may_begin_with_the_last_byte() -> None:
+    def tables(chunk: int) -> bytes:
+        sizes = full(b"stsz", u32(0, 25, *[9] * 25))
+        return table(b"stts", [(25, 40)], ">II") + sizes + table(b"stco", [(chunk,)])
+
+    end = len(box(b"mdat", bytes(MEDIA)) + moov(trak(tables=tables(0))))
+    assert not is_cut(tables=tables(end - 1))
+    assert is_cut(tables=tables(end))
+
+
+def test_without_offsets_there_are_no_more_bytes_of_samples_than_of_the_file() -> None:
+    def tables(bytes_each: int) -> bytes:
+        chunks = table(b"stsc", [(1, 1, 1)], ">III")
+        return table(b"stts", [(25, 40)], ">II") + chunks + full(b"stsz", u32(bytes_each, 25))
+
+    end = len(box(b"mdat", bytes(MEDIA)) + moov(trak(tables=tables(0))))
+    assert not is_cut(tables=tables(end))
+    assert is_cut(tables=tables(end + 1))
+
+
+def test_a_long_table_of_chunks_is_read_in_pieces_and_its_last_row_counts() -> None:
+    def tables(chunk: int) -> bytes:
+        chunks = table(b"stsc", [(row, 25, 1) for row in range(1, 6_000)] + [(6_000, 2, 1)], ">III")
+        return table(b"stts", [(25, 40)], ">II") + chunks + full(b"stsz", u32(16, 25)) + table(b"stco", [(chunk,)])
+
+    end = len(box(b"mdat", bytes(MEDIA)) + moov(trak(tables=tables(0))))
+    assert not is_cut(tables=tables(end - 2 * 16))
+    assert is_cut(tables=tables(end - 2 * 16 + 1))
+
+
+def large_film_of(data: bytes) -> Film | None:
+    """Like ``film_of``, for what is read at once even if it is large: 8 MiB, and no more."""
+
+    def read(offset: int, count: int) -> bytes:
+        assert 0 <= count <= 8_388_608
+        return data[offset : offset + count]
+
+    return read_film(read, len(data))
+
+
+@pytest.mark.parametrize(("samples", "is_read"), [(2_097_152, True), (2_097_153, False)])
+def test_the_sizes_of_one_chunk_have_at_most_8_mib(samples: int, is_read: bool) -> None:
+    tables = table(b"stts", [(samples, 40)], ">II") + table(b"stsc", [(1, samples, 1)], ">III")
+    tables += full(b"stsz", u32(0, samples) + u32(1) * samples) + table(b"stco", [(0,)])
+    found = large_film_of(moov(trak(stts=[(samples, 40)], tables=tables)))
+    assert (found is not None) == is_read
+    assert found is None or found.seconds == pytest.approx(2_097_152 * 0.04)
+
+
 def damaged(was: bytes, becomes: bytes) -> Film | None:
     data = box(b"mdat", bytes(MEDIA)) + moov(trak())
     assert data.count(was) == 1
@@ -452,6 +506,14 @@ def test_what_ends_in_the_middle_is_told() -> None:
             ("the file ends in the middle of a box",),
             False,
         )
+
+
+def test_eight_bytes_at_the_end_are_a_box_or_the_file_is_none() -> None:
+    whole = moov(trak(chunks=[0], sizes=NO_BYTES))
+    found = film_of(whole + u32(8) + b"free")
+    assert found is not None and found.remarks == ()
+    assert film_of(whole + u32(7) + b"free") is None
+    assert film_of(whole + u32(1) + b"free") is None, "its long size is missing"
 
 
 def test_a_last_box_may_say_that_it_goes_on_to_the_end() -> None:
@@ -660,9 +722,51 @@ def test_a_delay_that_is_longer_than_the_film_leaves_nothing() -> None:
     assert in_fragments(fragment(traf(1, 0, 1)), tracks=tracks).tracks[1].seconds == 0.0
 
 
-def test_an_unknown_track_in_a_fragment_is_passed_by() -> None:
-    found = in_fragments(fragment(traf(1, 0, 25), traf(9, 0, 2500)))
+@pytest.mark.parametrize("trafs", [(traf(1, 0, 25), traf(9, 0, 2500)), (traf(9, 0, 2500), traf(1, 0, 25))])
+def test_an_unknown_track_in_a_fragment_is_passed_by(trafs: tuple[bytes, ...]) -> None:
+    found = in_fragments(fragment(*trafs))
     assert (found.seconds, set(found.tracks)) == (1.0, {1})
+
+
+def runs(*durations: Sequence[int], decode_time: bytes = full(b"tfdt", u32(0))) -> bytes:
+    """Track 1's share of a fragment, a run for each list of durations."""
+    truns = b"".join(box(b"trun", u32(0x100, len(each), *each)) for each in durations)
+    return box(b"traf", box(b"tfhd", u32(0, 1)) + decode_time + truns)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_usual_duration_in_a_fragment_is_that_of_the_run_where_most_samples_have_it(order: int) -> None:
+    found = in_fragments(fragment(runs(*([400], [40] * 20 + [50] * 4)[::order])))
+    assert found.seconds == pytest.approx(1.4)
+    assert dict(found.tracks[1].usual) == {0.04: 20}
+
+
+def test_a_share_without_a_run_or_with_an_empty_one_counts_no_sample() -> None:
+    found = in_fragments(fragment(traf(1, 0, 25)), fragment(runs()), fragment(runs([])))
+    track = found.tracks[1]
+    assert (found.seconds, track.samples, dict(track.usual)) == (1.0, 25, {0.04: 25})
+
+
+def test_a_decode_time_may_have_64_bits() -> None:
+    late = full(b"tfdt", struct.pack(">Q", 2**33 * 1000), version=1)
+    assert in_fragments(fragment(runs([40] * 25, decode_time=late))).tracks[1].starts == 2**33
+
+
+def test_no_more_than_a_thousand_different_durations_of_fragments_are_counted() -> None:
+    durations = [*range(1, 1003), 1, 1002]
+    usual = in_fragments(*(fragment(traf(1, 0, 5, duration)) for duration in durations)).tracks[1].usual
+    assert len(usual) == 1000
+    assert usual[0.001] == 10 and usual[1.0] == 5 and 1.001 not in usual and 1.002 not in usual
+
+
+@pytest.mark.parametrize("kind", [b"moov", b"moof"])
+@pytest.mark.parametrize(("more", "is_read"), [(b"", True), (box(b"free", b""), False)])
+def test_what_describes_fragments_has_at_most_8_mib(kind: bytes, more: bytes, is_read: bool) -> None:
+    described = {b"moov": moov(empty(), mvex=trex(1))[8:], b"moof": traf(1, 0, 25)}
+    described[kind] += box(b"free", bytes(8_388_608 - len(described[kind]) - 8)) + more
+    assert len(described[kind]) == 8_388_608 + len(more)
+    found = large_film_of(b"".join(box(name, inside) for name, inside in described.items()) + box(b"mdat", bytes(50)))
+    assert (found.seconds if found else None) == (1.0 if is_read else None)
 
 
 # --- Real ones ------------------------------------------------------------------------------------------------------

@@ -121,6 +121,14 @@ def test_a_fragment_that_is_half_written_counts_by_half() -> None:
     assert clock_of(len(data) - 50_000, data=data).seconds(0, len(data) - 50_000) == pytest.approx(0.5, abs=0.01)
 
 
+def test_the_time_of_a_fragment_is_spread_over_all_its_bytes_up_to_the_end_of_its_media() -> None:
+    first = index() + fragment(PLAIN, u32(0, 25))
+    header = fragment(PLAIN, u32(0, 25), media=0)[:-8]
+    data = first + header + box(b"free", bytes(92)) + box(b"mdat", bytes(992))
+    assert len(data) - len(first) == len(header) + 100 + 1000
+    assert clock_of(data=data).seconds(len(data) - 500, len(data)) == pytest.approx(500 / (len(header) + 1100))
+
+
 def test_nothing_is_known_before_the_walk_has_come_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("src.containers.fragments._BOXES_A_WALK", 4)
     data = index() + 3 * fragment(PLAIN, u32(0, 25))
@@ -158,6 +166,18 @@ def test_an_ordinary_recording_under_way_is_given_up_at_once() -> None:
 def test_what_makes_no_sense_ends_the_clock(data: bytes) -> None:
     assert clock_of(data=data).is_over
     assert seconds(data) is None
+
+
+@pytest.mark.parametrize("kind", [b"moov", b"moof"])
+@pytest.mark.parametrize(("length", "is_read"), [(8_388_608, True), (8_388_609, False)])
+def test_an_index_or_a_fragments_header_has_at_most_8_mib(kind: bytes, length: int, is_read: bool) -> None:
+    index_or_header = {b"moov": index(), b"moof": fragment(PLAIN, u32(0, 25), media=0)[:-8]}
+    large = index_or_header[kind][8:] + box(b"free", bytes(length - len(index_or_header[kind]) - 8))
+    index_or_header[kind] = box(kind, large)
+    assert len(index_or_header[kind]) == length
+    data = index_or_header[b"moov"] + index_or_header[b"moof"] + box(b"mdat", bytes(1000))
+    assert seconds(data) == (1.0 if is_read else None)
+    assert clock_of(data=data).is_over is not is_read
 
 
 @given(st.binary(max_size=400))
