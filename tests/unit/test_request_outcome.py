@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from contextlib import suppress
 
 import pytest
 from redis.exceptions import AuthenticationError, BusyLoadingError, NoPermissionError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from src.domain import moments
 from src.exceptions import S3Unavailable
 from src.redis_client.errors import error_class
 from src.retry import ErrorClass, observed
@@ -39,6 +42,35 @@ def test_what_the_library_raised_decides_the_class_also_where_it_is_not_shown(hi
     with pytest.raises(S3Unavailable), observed(telemetry.emit, "s3", "upload_part", by_type):
         ask()
     assert telemetry.requests == [("s3", "upload_part", ErrorClass.TIMEOUT)]
+
+
+ANSWERED = {None: True, ErrorClass.NOT_FOUND: True, ErrorClass.CONFLICT: True}
+
+
+@pytest.mark.parametrize("error_class", [None, *ErrorClass])
+def test_a_success_a_free_key_and_a_faster_writer_are_answers_and_every_other_failure_is_none(
+    error_class: ErrorClass | None,
+) -> None:
+    told: list[moments.Moment] = []
+    with suppress(OSError), observed(told.append, "s3", "head_object", lambda _: error_class or ErrorClass.OTHER):
+        if error_class is not None:
+            raise OSError
+    (ended,) = told
+    assert isinstance(ended, moments.RequestEnded)
+    assert (ended.error_class, ended.answered) == (error_class, ANSWERED.get(error_class, False))
+
+
+def test_a_request_takes_no_longer_than_the_time_around_it() -> None:
+    told: list[moments.Moment] = []
+    began = time.monotonic()
+    with observed(told.append, "s3", "head_object", by_type):
+        inside = time.monotonic()
+        while time.monotonic() == inside:  # until the clock has moved
+            pass
+    around = time.monotonic() - began
+    (ended,) = told
+    assert isinstance(ended, moments.RequestEnded)
+    assert 0 < ended.seconds <= around
 
 
 async def test_a_request_that_is_cancelled_is_not_told() -> None:
