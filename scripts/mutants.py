@@ -378,7 +378,7 @@ class Warm(FirstFailure):
             if event == "call" and frame.f_code.co_filename in files and frame.f_code not in seen:
                 seen.add(frame.f_code)
                 calls = 0
-            elif calls > CALLS_WITHOUT_NEWS:  # simulations make millions: such a test may enter all of a file
+            elif calls > CALLS_WITHOUT_NEWS:  # simulations make millions: such a test may enter anything
                 sys.setprofile(None)
 
         for index, item in enumerate(items):
@@ -394,7 +394,7 @@ class Warm(FirstFailure):
             for name in {f"{code.co_filename}:{code.co_qualname.partition('.<locals>')[0]}" for code in seen}:
                 entered[name].append((time.process_time() - begun, index))
             if not is_whole:
-                for file in {code.co_filename for code in seen}:
+                for file in files:
                     entered[file].append((time.process_time() - begun, index))
         return entered
 
@@ -585,13 +585,14 @@ def report() -> None:
     print("|---|---|---|---|---|---|---|")
     alive: list[Result] = []
     for room in ROOMS:
-        found = list(latest(room).values())
+        known, todays = latest(room), sample(room, everything=True)
+        found = [known[mutant] for mutant in todays if mutant in known]
         if not found:
             continue
         count = {o: sum(e.outcome == o for e in found) for o in ("killed", "timeout", "survived", "unreached")}
-        killed, everything = count["killed"] + count["timeout"], len(sample(room, everything=True))
+        killed = count["killed"] + count["timeout"]
         print(
-            f"| `{room}` | {len(found)} of {everything} | {killed} | {count['timeout']} | {count['survived']} "
+            f"| `{room}` | {len(found)} of {len(todays)} | {killed} | {count['timeout']} | {count['survived']} "
             f"| {count['unreached']} | {100 * killed / len(found):.1f} % |"
         )
         alive += [entry for entry in found if not entry.is_killed]
