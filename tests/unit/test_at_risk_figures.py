@@ -54,6 +54,19 @@ def test_a_file_that_is_shorter_now_is_as_long_as_it_is_since_now() -> None:
     assert [curve.moment(length) for length in (10, 15, 20, 25)] == about([110, 120, 130, 130])
 
 
+def test_a_file_that_is_shorter_than_at_first_keeps_the_moment_of_its_first_bytes() -> None:
+    curve = Curve(100, 5)
+    curve.reach(50, 9)
+    assert [curve.moment(length) for length in (20, 50)] == [5, 9]
+
+
+@pytest.mark.parametrize(("stored", "at_risk"), [(0, 100), (30, 70), (100, 0), (120, 0)])
+def test_what_the_store_lacks_of_a_file_is_at_risk_and_a_file_that_shrank_lacks_nothing(
+    stored: int, at_risk: int
+) -> None:
+    assert Holding("/in/a.mp4", Snapshot(Identity(1, 1), 100, 0, 0), stored).at_risk == at_risk
+
+
 def test_a_file_that_stood_still_grew_afterwards() -> None:
     curve = Curve(0, 0)
     curve.reach(10, 10)

@@ -204,7 +204,7 @@ def test_each_number_is_another_key(path: str, one: int, other: int) -> None:
     assert (next_free(key, one) == next_free(key, other)) == (one == other)
 
 
-@pytest.mark.parametrize("number", [-1, 0, 1, LAST_NUMBER + 1])
+@pytest.mark.parametrize("number", [-1, 0, 1, 10_000_000])
 def test_there_is_no_numbered_key_without_a_number(number: int) -> None:
     with pytest.raises(ValueError):
         next_free("a.mp4", number)
@@ -261,7 +261,7 @@ def test_prefixes_that_cannot_be_used_are_refused_with_the_reason(prefix: str, w
 @pytest.mark.parametrize(
     "natural", ["cam.mp4", "a/b/cam.mp4", "cam", "a~2.mp4", "x~.mp4", ".mp4", "K~3/ü~2~2.mp4", "pre~cam.m.mp4"]
 )
-@pytest.mark.parametrize("number", [2, 3, 10, LAST_NUMBER])
+@pytest.mark.parametrize("number", [2, 3, 10, 9_999_999])
 def test_the_number_in_a_key_is_found_again(natural: str, number: int) -> None:
     key = next_free(natural, number)
     assert key.startswith(numbered_prefix(natural))

@@ -156,7 +156,7 @@ CLOSED = replace(MARKER, still_open=False, path=PATH)
 
 
 def test_2_a_file_whose_writer_is_still_there_is_not_read() -> None:
-    assert decided(WITH_OPEN) == WhoWrites()
+    assert decided(WITH_OPEN) == WhoWrites(after_reading=False)
     assert marker_of(replace(WITH_OPEN, writers=Writers.PRESENT)) == (Case.STILL_OPEN, OPEN)
 
 

@@ -334,6 +334,10 @@ class TestUnproved:
         parts = held(self.every) | {2: part(2, 4, crc64=99)}
         assert self.lost(self.listed(bare=StoredPart(2, 4, "etag", None)), parts) == [2]
 
+    @pytest.mark.parametrize("size", [3, 5])
+    def test_a_part_of_another_size_is_lost_whatever_its_checksum(self, size: int) -> None:
+        assert self.lost(self.listed(other=StoredPart(2, size, "etag", crc64=2))) == [2]
+
     def test_without_a_checksum_an_etag_that_is_the_md5_proves(self) -> None:
         those = [(self.every[0], Digest(4, 1, MD5))]
         assert unproved(those, {1: StoredPart(1, 4, MD5, None)}, {}) == ()
@@ -428,4 +432,5 @@ def test_a_body_that_was_refused_is_halved_down_to_the_smallest_part() -> None:
     assert smaller_parts(100 * MIB, 64 * MIB) == PartSchedule(32 * MIB, growing=False)
     assert smaller_parts(100 * MIB, 6 * MIB) == PartSchedule(5 * MIB, growing=False)
     assert smaller_parts(100 * MIB, 5 * MIB) is None
+    assert smaller_parts(100 * MIB, 4 * MIB) is None, "half of it would be below the smallest part"
     assert smaller_parts(100_000 * MIB, 6 * MIB) is None, "too many parts"

@@ -41,6 +41,18 @@ def test_those_who_are_slow_raise_it_step_by_step_and_all_at_once_but_one_step()
     assert usual.longest == pytest.approx(8.0)
 
 
+def test_a_usual_silence_counts_by_three_tenths() -> None:
+    usual = _usual(1.0, 2.0)
+    assert usual.seconds == pytest.approx(0.7 * 1.0 + 0.3 * 2.0)
+
+
+def test_eight_times_the_usual_is_the_longest_that_is_usual() -> None:
+    usual = _usual(1.0, 8.0)
+    assert usual.seconds == pytest.approx(0.7 * 1.0 + 0.3 * 8.0)
+    usual = _usual(1.0, 8.1)
+    assert usual.seconds == pytest.approx(2.0), "a step, to twice the usual"
+
+
 def test_it_falls_as_soon_as_others_are_fast() -> None:
     usual = _usual(25.0, *[0.01] * 12)
     assert usual.longest < 4.0
