@@ -335,8 +335,9 @@ class TestUnproved:
         assert self.lost(self.listed(bare=StoredPart(2, 4, "etag", None)), parts) == [2]
 
     @pytest.mark.parametrize("size", [3, 5])
-    def test_a_part_of_another_size_is_lost_whatever_its_checksum(self, size: int) -> None:
+    def test_a_part_of_another_size_is_lost_whatever_its_checksum_or_etag(self, size: int) -> None:
         assert self.lost(self.listed(other=StoredPart(2, size, "etag", crc64=2))) == [2]
+        assert self.lost(self.listed(other=StoredPart(2, size, "etag", None)), held(self.every)) == [2]
 
     def test_without_a_checksum_an_etag_that_is_the_md5_proves(self) -> None:
         those = [(self.every[0], Digest(4, 1, MD5))]
