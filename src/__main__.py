@@ -1,15 +1,39 @@
-"""The command ``cefmp4``, which is also ``python -m cefmp4``, and ``python -m src`` in the checkout."""
+"""The program ``cefmp4``, which is also ``python -m cefmp4``, and ``python -m src`` in the checkout.
+
+Without a command it is the daemon, which imports nothing of what only the commands need.
+"""
 
 from __future__ import annotations
 
 import sys
-
-from .main import main
+from importlib.util import find_spec
 
 
 def run() -> int:
-    """The daemon, or an answer to the command line; the process's exit code."""
-    return main(sys.argv[1:])
+    """The daemon, or a command; the process's exit code."""
+    arguments = sys.argv[1:]
+    if arguments in ([], ["run"]):
+        return _daemon()
+    if find_spec("click") is None or find_spec("rich") is None:
+        return _not_installed()
+    from .cli import answer
+
+    return answer(arguments, _daemon)
+
+
+def _daemon() -> int:
+    from .main import main
+
+    return main()
+
+
+def _not_installed() -> int:
+    print(
+        f"The packages of this program are not installed for {sys.executable}. In the checkout, please type:\n"
+        "  scripts/setup\n  .venv/bin/python -m src --help",
+        file=sys.stderr,
+    )
+    return 1
 
 
 if __name__ == "__main__":

@@ -4,14 +4,14 @@ Values come from the environment and an env file (the environment takes preceden
 Invalid values, conflicting older names and misspelt names are collected and raised together. Names of other programs
 that share the file are ignored. ``python -m src.config`` prints ``example.env``.
 
-Only ``main`` and ``trying_out`` read settings. A value reaches the code that uses it through the functions in ``main``
-that build that code's arguments, such as ``_store_settings``, ``_rhythm`` and ``_naming``.
+Only ``main``, ``trying_out`` and ``cli`` read settings. A value reaches the code that uses it through the functions in
+``main`` that build that code's arguments, such as ``_store_settings``, ``_rhythm`` and ``_naming``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -392,10 +392,16 @@ def _told(value: object) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, and notices for the operator about older names that still work."""
+    """Settings, and notices for the operator about older names that still work.
+
+    ``given`` are the settings that have a value in a source, by attribute, as written there; ``origins`` are the
+    sources by the name that was written: "environment", or an env file with its line.
+    """
 
     settings: Settings
     notices: tuple[str, ...]
+    given: Mapping[str, Given] = field(default_factory=dict, repr=False)
+    origins: Mapping[str, str] = field(default_factory=dict)
 
 
 _NAMES = {name.upper(): name for name in Settings.model_fields}
@@ -420,6 +426,7 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None = None) -> L
     in_file = filled(read_env_file(env_file, environ, found))
     in_environment = filled(environ)
     given = {**in_file, **in_environment}
+    found.origins |= dict.fromkeys(in_environment, "environment")
     found.given = {_NAMES[name]: Given(name, text, text) for name, text in given.items() if name in _NAMES}
     take_older_spellings(given, found)
     found.problems += misspelt(in_file, in_environment, _NAMES)
@@ -427,7 +434,7 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None = None) -> L
     settings = _validated(found)
     if settings is None or found.problems:
         raise ConfigurationError(found.problems)
-    return Loaded(settings, tuple(found.notices))
+    return Loaded(settings, tuple(found.notices), found.given, found.origins)
 
 
 def _validated(found: Findings) -> Settings | None:

@@ -19,8 +19,15 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 from urllib.parse import quote
 
-import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+# structlog imports rich if it can, to show tracebacks with local variables. The daemon does without: rich is there for
+# the commands, makes the start slower, and those variables may be secrets.
+_has_rich = sys.modules.setdefault("rich", None) is not None  # type: ignore[arg-type]
+
+import structlog  # noqa: E402
+from structlog.typing import EventDict, Processor, WrappedLogger  # noqa: E402
+
+if not _has_rich:
+    del sys.modules["rich"]
 
 MASK = "***"
 #: The fields that come first, in this order; the others follow in the given order.
@@ -165,7 +172,12 @@ def _console_lines(stream: TextIO) -> Iterable[Processor]:
         return shown
 
     colors = stream.isatty()
-    return safe, structlog.dev.ConsoleRenderer(colors=colors, repr_native_str=True, sort_keys=False)
+    return safe, structlog.dev.ConsoleRenderer(
+        colors=colors,
+        repr_native_str=True,
+        sort_keys=False,
+        exception_formatter=structlog.dev.plain_traceback,  # it is text already
+    )
 
 
 def _escape_for_console(text: str) -> str:

@@ -78,6 +78,7 @@ class SystemClock:
 
 _DESCRIPTION = """\
 Uploads MP4 recordings to S3 while they are still being written; the object is the closed file, byte for byte.
+This is the daemon; "python -m src --help" lists the commands.
 
 Settings come from the environment and from .env in the working directory; docs/configuration.md lists them all, and
 example.env is a file to copy. Exit codes: 0 after a stop by SIGTERM or Ctrl-C, 1 when the daemon cannot continue, 2 for
@@ -85,13 +86,9 @@ invalid settings or options, 70 when its event loop hung."""
 
 
 def _read_command_line(arguments: Sequence[str]) -> None:
-    """Answer ``--help`` and ``--version``, and refuse all other arguments; each of them ends the process.
-
-    A command such as ``status`` would be added here. What a running daemon knows is in ``Dispatcher.holdings``; let
-    ``metrics.http_server`` serve it. Redis can be read with ``RedisReader``, which changes nothing.
-    """
+    """Answer ``--help`` and ``--version``, and refuse all other arguments; each ends the process. Commands: ``cli``."""
     parser = argparse.ArgumentParser(
-        prog="cefmp4" if __package__ == "cefmp4" else f"python -m {__package__}.main",
+        prog=f"python -m {__package__}.main",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

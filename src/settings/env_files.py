@@ -37,11 +37,12 @@ def read_env_file(path: Path | None, environ: Mapping[str, str], found: Findings
 def _parse_env_file(path: Path, text: str, environ: Mapping[str, str], found: Findings) -> dict[str, str]:
     values: dict[str, str] = {}
     for binding in parse_stream(io.StringIO(text)):
+        line = binding.original.line + _blank_lines(binding.original.string)
         if binding.error:  # the line itself is not shown: it may hold a secret
-            line = binding.original.line + _blank_lines(binding.original.string)
             found.problems.append(f"Line {line} of {path} cannot be parsed; it must have the form NAME=value.")
         elif binding.key is not None and binding.value is not None:
             values[binding.key] = _expanded(binding.value, {**values, **environ})
+            found.origins[binding.key] = f"{path} line {line}"
     return values
 
 

@@ -21,3 +21,5 @@ class Findings:
     given: dict[str, Given] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    #: Where each name was set: "environment", or the env file with the line.
+    origins: dict[str, str] = field(default_factory=dict)

@@ -19,6 +19,11 @@ WAYS = {
     "python src/main.py": (str(ROOT / "src" / "main.py"),),
     "python -P src/main.py": ("-P", str(ROOT / "src" / "main.py")),
 }
+#: How each way answers to what it does not know, and how it calls itself.
+REFUSED = {
+    "python -m src": ("No such {kind}", "Usage: python -m src"),
+    **dict.fromkeys(WAYS.keys() - {"python -m src"}, ("unrecognized arguments: {word}", "usage: python -m src.main")),
+}
 SCRIPTS = ("run", "demo", "test", "setup")
 
 
@@ -33,7 +38,7 @@ def test_help_and_version_answer_and_start_nothing(way: str) -> None:
     assert (told.returncode, told.stdout, told.stderr) == (0, f"cefmp4 {src.__version__}\n", "")
     helped = _typed(sys.executable, *WAYS[way], "--help", LOG_LEVEL="LOUD")  # settings are not even read
     assert (helped.returncode, helped.stderr) == (0, "")
-    assert "usage: python -m src.main" in helped.stdout
+    assert REFUSED[way][1] in helped.stdout
     assert "docs/configuration.md" in helped.stdout
 
 
@@ -41,14 +46,16 @@ def test_help_and_version_answer_and_start_nothing(way: str) -> None:
     ("way", "word"),
     [
         *((way, "--wacth") for way in WAYS),
+        *(("python -m src", word) for word in ("-v", "start", "--vers", "WATCH_DIR=/srv")),
         *(("python -m src.main", word) for word in ("-v", "start", "--vers", "WATCH_DIR=/srv")),
     ],
 )
 def test_what_it_does_not_know_is_refused(way: str, word: str) -> None:
     refused = _typed(sys.executable, *WAYS[way], word, LOG_LEVEL="LOUD")
     assert refused.returncode == 2
-    assert f"unrecognized arguments: {word}" in refused.stderr
-    assert "usage: python -m src.main" in refused.stderr
+    said, usage = REFUSED[way]
+    assert said.format(word=word, kind="option" if word.startswith("-") else "command") in refused.stderr
+    assert usage in refused.stderr
     assert "LOG_LEVEL" not in refused.stderr
 
 
@@ -91,6 +98,7 @@ def test_the_script_tells_the_daemons_version() -> None:
         (("-m", "src.main"), "scripts/setup\n  .venv/bin/python -m src.main"),
         (("src/main.py",), "scripts/setup\n  .venv/bin/python -m src.main"),
         (("-m", "src"), "scripts/setup\n  .venv/bin/python -m src.main"),
+        (("-m", "src", "status"), "scripts/setup\n  .venv/bin/python -m src --help"),
         (("-m", "bench"), "scripts/setup --dev\n  .venv/bin/python -m bench"),
         (("-m", "bench.soak", "--kills", "1"), "scripts/setup --dev\n  .venv/bin/python -m bench"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,7 +45,10 @@ MAY_KNOW: dict[str, frozenset[str]] = {
     "stream_processor": frozenset({"domain", "exceptions", "metadata_generator", "ownership"}),
     "dispatcher": frozenset({"domain", "events", "exceptions", "ownership"}),
     "trying_out": frozenset({"config", "embedded", "settings"}),
+    "cli": frozenset({"config", "exceptions", "settings"}),
 }
+#: Rooms that read the settings and build from them.
+READERS = frozenset({"main", "trying_out", "cli"})
 BUILDERS = frozenset({"main", "__main__"})
 
 #: Where each library may be imported. What is not listed here is not to be imported at all.
@@ -59,9 +63,11 @@ LIBRARIES: dict[str, frozenset[str]] = {
     "structlog": frozenset({"logging_config", "metrics"}),
     "prometheus_client": frozenset({"metrics"}),
     "tenacity": frozenset({"retry"}),
-    "pydantic": frozenset({"config", "settings"}),
+    "pydantic": frozenset({"cli", "config", "settings"}),
     "pydantic_settings": frozenset({"config"}),
     "annotated_types": frozenset({"config", "settings"}),
+    "click": frozenset({"cli"}),
+    "rich": frozenset({"cli"}),
     "dotenv": frozenset({"settings"}),
 }
 
@@ -260,10 +266,16 @@ def test_a_test_replaces_a_name_where_it_is_used_and_never_at_a_door() -> None:
     assert [one for one in patched if one[2] and not _is_used(one[1], one[2])] == []
 
 
-def test_only_main_and_trying_out_import_the_settings_and_the_embedded_services() -> None:
-    for name in MODULES.keys() - {"main", "trying_out"}:
+def test_only_main_trying_out_and_the_commands_import_the_settings_and_the_embedded_services() -> None:
+    for name in (name for name in MODULES if _room(name) not in READERS):
         known = {own.room for own in _own(name)} - {_room(name)}
         assert not known & {"config", "embedded"}, name
+
+
+def test_the_daemon_starts_without_the_commands_and_their_libraries() -> None:
+    code = "import src.__main__, src.main, sys; print([n for n in ('click', 'rich', 'src.cli') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "[]\n"
 
 
 def test_nobody_imports_main_but_the_command() -> None:
