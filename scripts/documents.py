@@ -6,6 +6,7 @@ is that of ``load_settings``. A test compares the files with the generated text.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -18,6 +19,7 @@ from scripts.telemetry_tables import LOG_EVENTS, METRICS_PAGE, log_events, metri
 from src.config import _HEADINGS, _OLD_NAMES, Settings, defaults, load_settings
 from src.domain import TRANSITIONS, Fact, Status
 from src.exceptions import ConfigurationError
+from src.status import status_schema
 
 ROOT = Path(__file__).resolve().parents[1]
 _ARCHITECTURE = ROOT / "docs" / "architecture.md"
@@ -111,6 +113,11 @@ def architecture() -> str:
     return put_between_marks(_ARCHITECTURE, table)
 
 
+def status_json_schema() -> str:
+    """The text of ``docs/status.schema.json``."""
+    return json.dumps(status_schema(), indent=2) + "\n"
+
+
 GENERATED: Mapping[Path, Callable[[], str]] = {
     ROOT / "docs" / "configuration.md": configuration,
     _ARCHITECTURE: architecture,
@@ -118,6 +125,7 @@ GENERATED: Mapping[Path, Callable[[], str]] = {
     ROOT / "docs" / "diagrams" / "house.mmd": lambda: drawn(measured(ROOT / "src")),
     **{path: partial(page, path) for path in (PAGES / f"{name}.md" for name in PHASES)},
     ROOT / "docs" / "how-to" / "which-store.md": which_store,
+    ROOT / "docs" / "status.schema.json": status_json_schema,
     LOG_EVENTS: log_events,
     METRICS_PAGE: metrics,
 }

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
+from types import MappingProxyType
 
 from .recording import Identity, Snapshot
 
@@ -160,7 +161,11 @@ class Risk:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures behind the at-risk metrics. Rates are in bytes per second; ``math.inf`` means never."""
+    """The figures behind the at-risk metrics. Rates are in bytes per second; ``math.inf`` means never.
+
+    ``recordings`` has the risk of every unfinished recording, also of those that no stream carries. ``sent``: the
+    upload rate, weighted over a minute.
+    """
 
     total: Risk
     streams: Mapping[str, Risk]
@@ -171,6 +176,8 @@ class Figures:
     catch_up: float
     free: float
     disk_full: float
+    recordings: Mapping[Identity, Risk] = field(default_factory=lambda: MappingProxyType({}))
+    sent: float = 0.0
 
 
 class Curve:
@@ -302,6 +309,8 @@ class Watch:
             catch_up=catch_up_seconds(backlog, uplink, to_gain),
             free=look.free,
             disk_full=look.free / ingest if ingest > _STILL else math.inf,
+            recordings=risks,
+            sent=0.0 if look.away else self._sent.value,
         )
 
     def _risk(self, holding: Holding, look: Look, media_seconds: Mapping[Identity, float]) -> Risk:

@@ -44,6 +44,7 @@ MAY_KNOW: dict[str, frozenset[str]] = {
     "ownership": frozenset({"domain", "events", "exceptions", "metadata_generator"}),
     "stream_processor": frozenset({"domain", "exceptions", "metadata_generator", "ownership"}),
     "dispatcher": frozenset({"domain", "events", "exceptions", "ownership"}),
+    "status": frozenset({"domain"}),
     "trying_out": frozenset({"config", "embedded", "settings"}),
     "cli": frozenset({"config", "exceptions", "settings"}),
 }
@@ -72,7 +73,7 @@ LIBRARIES: dict[str, frozenset[str]] = {
 }
 
 #: Rooms, and modules of other rooms, that hold nothing but words and rules.
-PURE_ROOMS = frozenset({"domain", "containers", "events", "exceptions"})
+PURE_ROOMS = frozenset({"domain", "containers", "events", "exceptions", "status"})
 PURE_MODULES = frozenset(
     {
         "metadata_generator.document",

@@ -1,0 +1,56 @@
+"""The one read model: what is being recorded, at risk, failed, and what to do about it.
+
+``view_of`` makes a ``StatusView`` from ``Facts``; commands, the page and JSON all show that view, with the words of
+``texts``. Everything here is pure. ``main`` collects the facts of a running daemon.
+"""
+
+from .conclusions import view_of
+from .facts import DaemonFacts, DoneFacts, Facts, RecordingFacts, ServiceFacts
+from .schema import as_json, status_json, status_schema
+from .texts import count, name, rate, shortened, size, span
+from .view import (
+    SCHEMA_VERSION,
+    Action,
+    DaemonView,
+    Disk,
+    DoneView,
+    Failure,
+    Finished,
+    RecordingView,
+    ServiceView,
+    State,
+    StatusView,
+    Tone,
+    Totals,
+)
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Action",
+    "DaemonFacts",
+    "DaemonView",
+    "Disk",
+    "DoneFacts",
+    "DoneView",
+    "Facts",
+    "Failure",
+    "Finished",
+    "RecordingFacts",
+    "RecordingView",
+    "ServiceFacts",
+    "ServiceView",
+    "State",
+    "StatusView",
+    "Tone",
+    "Totals",
+    "as_json",
+    "count",
+    "name",
+    "rate",
+    "shortened",
+    "size",
+    "span",
+    "status_json",
+    "status_schema",
+    "view_of",
+]

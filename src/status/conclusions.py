@@ -1,0 +1,249 @@
+"""What follows from the facts: progress, when a recording will be safe, what to do about a failure, and the verdict.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
+
+from ..domain import FailedFor, Figures, Risk, Status
+from .facts import DaemonFacts, DoneFacts, Facts, RecordingFacts, ServiceFacts
+from .texts import count, name, size, span
+from .view import (
+    Action,
+    DaemonView,
+    Disk,
+    DoneView,
+    Failure,
+    Finished,
+    RecordingView,
+    ServiceView,
+    State,
+    StatusView,
+    Tone,
+    Totals,
+)
+
+_STATES = {
+    None: State.WAITING,
+    Status.ACTIVE: State.RECORDING,
+    Status.PENDING_COMPLETION: State.SEALING,
+    Status.S3_COMPLETED: State.DESCRIBING,
+    Status.COMPLETED: State.DESCRIBING,
+    Status.FAILED: State.FAILED,
+}
+_SERVICES = {"s3": "The store", "redis": "Redis", "watched_folder": "The watched folder"}
+_SHORTEST_ID = 4
+#: A disk that is full sooner is urgent.
+_SOON_SECONDS = 3600.0
+
+
+def view_of(facts: Facts) -> StatusView:
+    """The view of these facts."""
+    ends = when_they_end(facts.recordings, facts.figures)
+    short = short_ids([each.stream_id for each in facts.recordings if each.stream_id])
+    recordings = tuple(
+        sorted(
+            (_recording(each, ends.get(number), short, facts.program) for number, each in enumerate(facts.recordings)),
+            key=lambda each: (each.state is not State.FAILED, each.name),
+        )
+    )
+    services = tuple(ServiceView(each.name, each.ok, each.since, each.reason) for each in facts.services)
+    totals, disk = _totals(facts, recordings), _disk(facts.figures)
+    tone, verdict, because = _verdict(facts, totals, disk, recordings)
+    return StatusView(
+        at=facts.at,
+        tone=tone,
+        verdict=verdict,
+        because=because,
+        daemon=_daemon(facts.daemon, facts) if facts.daemon else None,
+        services=services,
+        totals=totals,
+        disk=disk,
+        recordings=recordings,
+        finished=Finished(facts.done_last_day, tuple(map(_done, facts.done_newest))) if facts.daemon else None,
+    )
+
+
+def short_ids(ids: Iterable[str]) -> Mapping[str, str]:
+    """For each ID the shortest beginning, of at least four characters, that no other one has."""
+    in_order = sorted(set(ids))
+    short: dict[str, str] = {}
+    for number, each in enumerate(in_order):
+        beside = (in_order[other] for other in (number - 1, number + 1) if 0 <= other < len(in_order))
+        shared = max((_shared(each, other) for other in beside), default=0)
+        short[each] = each[: max(_SHORTEST_ID, shared + 1)]
+    return short
+
+
+def _shared(one: str, other: str) -> int:
+    """How many characters both begin with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def when_they_end(recordings: Sequence[RecordingFacts], figures: Figures | None) -> Mapping[int, float]:
+    """Seconds until each finished recording is in S3, by its position; nothing for those of which it is unknown.
+
+    All that have something to send share the uplink evenly, so the smallest is done first, and then the others are
+    faster.
+    """
+    if figures is None or figures.uplink <= 0:
+        return {}
+    to_send = sorted((each.sendable, number) for number, each in enumerate(recordings) if each.status is not None)
+    ends: dict[int, float] = {}
+    now, sent = 0.0, 0
+    for position, (sendable, number) in enumerate(to_send):
+        now += (sendable - sent) * (len(to_send) - position) / figures.uplink
+        sent = sendable
+        if recordings[number].status in (Status.PENDING_COMPLETION, Status.S3_COMPLETED):
+            ends[number] = now
+    return ends
+
+
+def _recording(facts: RecordingFacts, ends_in: float | None, short: Mapping[str, str], program: str) -> RecordingView:
+    stored = min(facts.stored, facts.size)
+    return RecordingView(
+        id=facts.stream_id,
+        short_id=short.get(facts.stream_id or ""),
+        name=name(facts.path),
+        path=_exact(facts.path),
+        state=_STATES[facts.status],
+        size=facts.size,
+        in_s3=stored,
+        progress=stored / facts.size if facts.size else 0.0,
+        at_risk_bytes=max(0, facts.size - stored),
+        at_risk_seconds=facts.risk.seconds,
+        oldest_seconds=facts.risk.oldest,
+        ends_in_s3_seconds=ends_in,
+        parts=facts.parts,
+        key=name(facts.key) if facts.key is not None else None,
+        started_at=facts.started_at,
+        failure=_failure(facts, short.get(facts.stream_id or "", "ID"), program),
+        trouble=name(facts.trouble) or None,
+    )
+
+
+def _exact(path: str) -> str | None:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return None
+    return path
+
+
+def _failure(facts: RecordingFacts, short_id: str, program: str) -> Failure | None:
+    if facts.status is not Status.FAILED:
+        return None
+    give_up = f"{program} give-up {short_id} --apply"
+    retry = Action("Try again", f"{program} retry {short_id}")
+    waits_for = facts.failed_for or FailedFor.OTHER
+    match waits_for:
+        case FailedFor.SOURCE_MISSING:
+            text = "file missing"
+            actions: tuple[Action, ...] = (
+                Action("Move the file back; it then continues by itself", None),
+                Action("Give it up: its upload is aborted", give_up),
+            )
+        case FailedFor.DISPOSED:
+            text = "file missing; its upload was ended as ON_SOURCE_MISSING says"
+            actions = (Action("Nothing has to be done. Take it off this list", give_up),)
+        case _:
+            text = name(facts.failure or "unknown")
+            first = (Action(name(facts.hint), None),) if facts.hint else ()
+            actions = (*first, retry, Action("Give it up: its upload is aborted", give_up))
+    return Failure(name(facts.failure or ""), str(waits_for), text, actions)
+
+
+def _totals(facts: Facts, recordings: Sequence[RecordingView]) -> Totals:
+    figures = facts.figures
+    failed = [each for each in recordings if each.state is State.FAILED]
+    total = figures.total if figures else Risk(sum(each.at_risk_bytes for each in recordings))
+    return Totals(
+        at_risk_bytes=total.bytes,
+        at_risk_seconds=total.seconds,
+        oldest_seconds=total.oldest,
+        backlog_bytes=figures.backlog if figures else 0,
+        ingest=figures.ingest if figures else 0.0,
+        uplink=figures.uplink if figures else 0.0,
+        sent=figures.sent if figures else 0.0,
+        catch_up_seconds=_finite(figures.catch_up) if figures else None,
+        waiting=facts.waiting + sum(each.state is State.WAITING for each in recordings),
+        to_look_up=figures.to_look_up if figures else 0,
+        failed=len(failed),
+        failed_at_risk_bytes=sum(each.at_risk_bytes for each in failed),
+    )
+
+
+def _disk(figures: Figures | None) -> Disk:
+    free = _finite(figures.free) if figures else None
+    return Disk(None if free is None else int(free), _finite(figures.disk_full) if figures else None)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _daemon(daemon: DaemonFacts, facts: Facts) -> DaemonView:
+    return DaemonView(
+        version=daemon.version,
+        pid=daemon.pid,
+        started_at=daemon.started_at,
+        up_seconds=max(0.0, (facts.at - daemon.started_at).total_seconds()),
+        folder=name(daemon.folder),
+        bucket=daemon.bucket,
+        group=name(daemon.group),
+    )
+
+
+def _done(done: DoneFacts) -> DoneView:
+    return DoneView(name(done.path), name(done.key), done.size, done.at)
+
+
+def _verdict(facts: Facts, totals: Totals, disk: Disk, recordings: Sequence[RecordingView]) -> tuple[Tone, str, str]:
+    """The first that applies: what needs an operator, what is unavailable, what is late; else all is well."""
+    failed = [each for each in recordings if each.failure and each.failure.waits_for != FailedFor.DISPOSED]
+    if facts.daemon is None:
+        return Tone.BAD, "No daemon answers.", _unfinished(recordings)
+    if failed:
+        alone = sum(each.at_risk_bytes for each in failed)
+        return Tone.BAD, f"{count(len(failed), 'recording')} failed.", _only_here(alone)
+    if disk.full_in_seconds is not None and disk.full_in_seconds < _SOON_SECONDS:
+        return Tone.BAD, f"The disk is full in {span(disk.full_in_seconds)}.", _only_here(totals.at_risk_bytes)
+    away = [each for each in facts.services if not each.ok]
+    if away:
+        return Tone.WAITING, f"{_who(away)} not available.", _only_here(totals.at_risk_bytes)
+    if facts.figures is None:
+        return Tone.WAITING, "The daemon has just started.", ""
+    if totals.backlog_bytes and totals.catch_up_seconds is None:
+        return Tone.WAITING, "The upload is slower than the recordings.", _only_here(totals.at_risk_bytes)
+    if totals.to_look_up:
+        because = f"{count(totals.to_look_up, 'file')} from before the start: their state in S3 is still being checked."
+        return Tone.WAITING, _safe_until(totals), because
+    return Tone.GOOD, _safe_until(totals), ""
+
+
+def _safe_until(totals: Totals) -> str:
+    if not totals.at_risk_bytes:
+        return "Everything recorded is safe."
+    return f"Everything recorded until {span(totals.oldest_seconds)} ago is safe."
+
+
+def _only_here(at_risk: int) -> str:
+    return f"{size(at_risk)} are only on this disk." if at_risk else "Everything recorded is safe in S3."
+
+
+def _unfinished(recordings: Sequence[RecordingView]) -> str:
+    if not recordings:
+        return "By Redis, no recording is unfinished."
+    return f"By Redis, {count(len(recordings), 'recording')} {'is' if len(recordings) == 1 else 'are'} unfinished."
+
+
+def _who(away: Sequence[ServiceFacts]) -> str:
+    names = [_SERVICES.get(each.name, each.name) for each in away]
+    later = [each if each == "Redis" else each[0].lower() + each[1:] for each in names[1:]]
+    if not later:
+        return f"{names[0]} is"
+    return f"{', '.join([names[0], *later[:-1]])} and {later[-1]} are"
