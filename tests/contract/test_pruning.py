@@ -97,6 +97,25 @@ class Site:
         for _ in range(times):
             list(self.tree.scan())
 
+    def move_during_scan(self, successor: str | None = None) -> Path:
+        """Of two folders with a file each: the later one's file moves to the other while the scan is between them,
+        and ``successor`` takes its place. Returns that place."""
+        walked: list[str] = []
+        self.tree.before = walked.append
+        self.scan()
+        _, early, late = walked
+        (name,) = os.listdir(self.root / late)
+
+        def moved(folder: str) -> None:
+            if folder == late:
+                os.rename(self.root / late / name, self.root / early / name)
+                if successor is not None:
+                    os.rename(self.root / successor, self.root / late / name)
+
+        self.tree.before = moved
+        self.scan()
+        return self.root / late / name
+
     async def runs(self, seconds: float) -> None:
         """The daemon runs on for so long, and scans, and looks."""
         self.clock.now += seconds
@@ -253,19 +272,7 @@ async def test_a_file_that_is_moved_to_where_the_scan_has_been_is_there(root: Pa
     async with opened() as checkpoints:
         site = Site(root, checkpoints, Retention(1, 0))
         await site.finish("first/a.mp4", "second/b.mp4")
-        walked: list[str] = []
-        site.tree.before = walked.append
-        site.scan()
-        _, early, late = walked
-        (name,) = os.listdir(root / late)
-
-        def moved(folder: str) -> None:
-            if folder == late:
-                os.rename(root / late / name, root / early / name)
-
-        site.tree.before = moved
-        site.scan()
-        assert not (root / late / name).exists()
+        assert not site.move_during_scan().exists()
         await site.pruning.look()
         assert await site.remembered() == {"first/a.mp4": 0, "second/b.mp4": 0}
 
@@ -380,18 +387,6 @@ async def test_a_file_whose_place_another_took_while_the_scan_went_on_is_there(r
         site = Site(root, checkpoints, Retention(1, 0))
         await site.finish("first/a.mp4", "second/b.mp4")
         (root / "other").write_bytes(b"another film")
-        walked: list[str] = []
-        site.tree.before = walked.append
-        site.scan()
-        _, early, late = walked
-        (name,) = os.listdir(root / late)
-
-        def moved(folder: str) -> None:
-            if folder == late:
-                os.rename(root / late / name, root / early / name)
-                os.rename(root / "other", root / late / name)
-
-        site.tree.before = moved
-        site.scan()
+        assert site.move_during_scan(successor="other").exists()
         await site.pruning.look()
         assert await site.remembered() == {"first/a.mp4": 0, "second/b.mp4": 0}
