@@ -40,19 +40,25 @@ class Script:
 
 _HEAD = """\
 local nonce, owner, epoch, id = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-
--- An older release writes no owner.
-local function owner_of(held)
-  return held[1] and (held[1] ~= owner or held[2] ~= epoch) and held[1]
-end
 """
+
+#: Refuses the record of another owner, and leaves in ``found`` which revision Redis has of it (empty: none).
+_OF_RECORD = (
+    _HEAD
+    + """\
+local held = redis.call('HMGET', KEYS[1], 'owner', 'epoch', 'revision')
+-- An older release writes no owner.
+if held[1] and (held[1] ~= owner or held[2] ~= epoch) then return {nonce, 'TAKEN', held[1]} end
+local found = held[3] or ''
+"""
+)
 
 #: KEYS: the record, its parts, the set of its status, the other sets. ARGV after the id: the revision that this step
 #: makes, the one that it believes in (empty: none), how many parts that has (empty: all parts are written again), how
 #: many words of fields, of parts and of numbers of parts that are gone follow, and these.
 #: The fields come last: with the new revision in them, the step is done.
 SAVE = Script(
-    _HEAD
+    _OF_RECORD
     + """\
 local meta, parts = KEYS[1], KEYS[2]
 local revision, believed, held_parts = ARGV[5], ARGV[6], ARGV[7]
@@ -66,10 +72,6 @@ local function in_pieces(command, first, last)
   end
 end
 
-local held = redis.call('HMGET', meta, 'owner', 'epoch', 'revision')
-local other = owner_of(held)
-if other then return {nonce, 'TAKEN', other} end
-local found = held[3] or ''
 if found == revision then return {nonce, 'OK', 0} end
 local count = redis.call('HLEN', parts)
 if found ~= believed or (held_parts ~= '' and count ~= tonumber(held_parts)) then
@@ -92,13 +94,9 @@ return {nonce, 'OK', joined}
 #: revision that this step believes in (empty: none), the marker's field, the marker, a name (empty: none), its number,
 #: and how many names are remembered at most.
 FINISH = Script(
-    _HEAD
+    _OF_RECORD
     + """\
-local held = redis.call('HMGET', KEYS[1], 'owner', 'epoch', 'revision')
-local other = owner_of(held)
-if other then return {nonce, 'TAKEN', other} end
-local believed, found = ARGV[5], held[3] or ''
-if found ~= believed then
+if found ~= ARGV[5] then
   if found ~= '' then return {nonce, 'OLD', found} end
   local is_done = redis.call('HGET', KEYS[4], ARGV[6]) == ARGV[7]
   return {nonce, is_done and 'OK' or 'EMPTY', ''}
@@ -117,12 +115,8 @@ return {nonce, 'OK', ''}
 
 #: KEYS: the record, its parts, all sets. ARGV after the id: the revision that this step believes in.
 FORGET = Script(
-    _HEAD
+    _OF_RECORD
     + """\
-local held = redis.call('HMGET', KEYS[1], 'owner', 'epoch', 'revision')
-local other = owner_of(held)
-if other then return {nonce, 'TAKEN', other} end
-local found = held[3] or ''
 if found ~= '' and found ~= ARGV[5] then return {nonce, 'OLD', found} end
 for place = 3, #KEYS do redis.call('SREM', KEYS[place], id) end
 redis.call('DEL', KEYS[1], KEYS[2])
