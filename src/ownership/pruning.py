@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from ..domain import Checkpoints, Clock, Identity, Remembered, Retention, Surplus, age_of, is_due, moments, unseen_after
 from ..exceptions import Stopped
@@ -24,6 +25,8 @@ _LOOK_SECONDS = 300.0
 AreGone = Callable[[Sequence[tuple[Identity, str]]], Awaitable[list[bool]]]
 #: None while it is unknown: the folder was not scanned completely yet, or is missing, or is empty.
 TakeCensus = Callable[[], Awaitable[AreGone | None]]
+
+_Page = TypeVar("_Page")
 
 
 class Pruning:
@@ -71,16 +74,16 @@ class Pruning:
         await self._compare(are_gone)
 
     async def _compare(self, are_gone: AreGone) -> None:
-        unremembered = {hash(stream_id) async for page in self._completed() for stream_id in page}
+        unremembered = {hash(stream_id) async for page in _pages(self._checkpoints.completed) for stream_id in page}
         surplus = Surplus(self._retention.most)
         met: set[int] = set()  # a page may give what an earlier one gave
         pruned = 0
-        async for page in self._markers():
+        async for page in _pages(self._checkpoints.markers):
             unremembered -= {hash(marker.stream_id) for marker in page}
             pruned += await self._judge([each for each in page if hash(each.identity) not in met], are_gone, surplus)
             met |= {hash(each.identity) for each in page}
         if surplus.many:
-            async for page in self._markers():
+            async for page in _pages(self._checkpoints.markers):
                 pruned += await self._prune_surplus(page, are_gone, surplus)
         if unremembered:
             await self._leave(unremembered)
@@ -106,19 +109,14 @@ class Pruning:
 
     async def _leave(self, unremembered: set[int]) -> None:
         """Members that no marker remembers: those of files that hold another recording by now, for example."""
-        async for page in self._completed():
+        async for page in _pages(self._checkpoints.completed):
             await self._checkpoints.leave_completed([each for each in page if hash(each) in unremembered])
 
-    async def _markers(self) -> AsyncIterator[list[Remembered]]:
-        cursor, page = await self._checkpoints.markers(0)
-        yield page
-        while cursor:
-            cursor, page = await self._checkpoints.markers(cursor)
-            yield page
 
-    async def _completed(self) -> AsyncIterator[list[str]]:
-        cursor, page = await self._checkpoints.completed(0)
+async def _pages(ask: Callable[[int], Awaitable[tuple[int, _Page]]]) -> AsyncIterator[_Page]:
+    """Every page, from the cursor 0 on to the next 0."""
+    cursor, page = await ask(0)
+    yield page
+    while cursor:
+        cursor, page = await ask(cursor)
         yield page
-        while cursor:
-            cursor, page = await self._checkpoints.completed(cursor)
-            yield page
