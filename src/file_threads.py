@@ -27,6 +27,7 @@ from queue import SimpleQueue
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from .exceptions import ChunkProcessingError, silent_file
+from .timeouts import timeout
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -214,7 +215,7 @@ class FileThreads:
             if longest.silence() >= patience:
                 raise silent_file(patience)
             with suppress(TimeoutError):
-                async with asyncio.timeout(patience - longest.silence()):
+                async with timeout(patience - longest.silence()):
                     await longest.came_back.wait()
 
     def _look(self) -> None:

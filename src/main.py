@@ -48,6 +48,7 @@ from .retry import RetryPolicy
 from .s3_client import Choice, KeySettings, PatientStore, S3Client, StoreSettings, open_store
 from .slots import FairSlots
 from .stream_processor import StreamProcessor
+from .timeouts import TaskGroup
 from .trying_out import Place, say_where_all_is, start_what_is_missing
 from .watcher import Globs, RecordingFiles, Watcher, identity_of
 
@@ -219,7 +220,7 @@ async def _serve_until(
     _tell_of_the_start(settings, notices, await prober.available(), metrics.emit)
     say_where_all_is(place, port)
     _freeze_what_is_built()
-    async with asyncio.TaskGroup() as group:
+    async with TaskGroup() as group:
         running = [
             group.create_task(watcher.run(left_out.publish), name="watcher"),
             group.create_task(_until_stopped(left_out.run), name="left-out"),

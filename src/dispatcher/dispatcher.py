@@ -28,6 +28,7 @@ from ..domain import (
 from ..events import StreamEvent
 from ..exceptions import ChunkProcessingError, FileChanged, Permanent, Stopped, StreamProcessorError, Transient
 from ..ownership import Claims, Keys, Sweep, ToBeRead
+from ..timeouts import TaskGroup
 from . import figures, pauses
 from .head_start import HeadStart
 from .hints import LOOK_AGAIN_SECONDS, Hints
@@ -69,7 +70,7 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Recover, then take up new files until cancelled. Hints are processed without waiting for the recovery."""
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             group.create_task(self._hints.look_at_all(), name="dispatcher-hints")
             group.create_task(self._take_up(), name="dispatcher-newcomers")
 
@@ -103,7 +104,7 @@ class Dispatcher:
             await self._recovery.run()
         except Stopped:
             return
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for name, queue in self._newcomers.queues.items():
                 group.create_task(self._start_from(queue), name=f"dispatcher-{name}")
             group.create_task(self._sweep.run(), name="dispatcher-sweep")

@@ -8,7 +8,7 @@ from itertools import islice
 from ..domain import Marker, Snapshot, World, moments
 from ..exceptions import Permanent, Stopped, Transient
 from ..ownership import Claims
-from . import pauses
+from ..timeouts import timeout
 from .newcomers import CLAIM_SECONDS, Queue
 from .register import Register
 
@@ -51,7 +51,7 @@ class KnownFiles:
 
     async def _known(self, asked: dict[str, Snapshot]) -> dict[str, Marker]:
         try:
-            async with asyncio.timeout(CLAIM_SECONDS):
+            async with timeout(CLAIM_SECONDS):
                 return await self._claims.known(asked)
         except (Permanent, Transient, Stopped, TimeoutError):
             return {}  # the claim of each file reports it, and delays no other

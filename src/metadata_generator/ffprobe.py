@@ -29,6 +29,7 @@ from ..containers import Film, read_film
 from ..domain import Identity, Probe
 from ..exceptions import ChunkProcessingError
 from ..file_threads import FileThreads, OpenFile, reader
+from ..timeouts import TaskGroup, timeout
 from . import child_process
 from .child_process import Child
 from .media import read_answer
@@ -158,9 +159,9 @@ class Ffprobe:
 
     async def _listen(self, child: Child) -> _Ending:
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            async with timeout(self._timeout_seconds):
                 # Concurrently: a child that waits for space in one pipe never closes the other.
-                async with asyncio.TaskGroup() as both:
+                async with TaskGroup() as both:
                     complaints = both.create_task(_last_of(child.stderr), name="ffprobe-stderr")
                     output = await _all_of(child.stdout)
                     if output is None:
@@ -268,7 +269,7 @@ async def _end(child: Child) -> None:
             return  # its PID may have been reused
         child.kill_group()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_REAP_SECONDS):
+            async with timeout(_REAP_SECONDS):
                 # A grandchild may keep them open longer than the child lives.
                 await _last_of(child.stdout)
                 await _last_of(child.stderr)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 from ..domain import moments
 from ..exceptions import Permanent, StreamProcessorError, Transient
+from ..timeouts import TaskGroup, timeout
 
 Check = Callable[[], Awaitable[None]]
 
@@ -65,7 +66,7 @@ class Readiness:
             return dict(self._parts)
 
     async def _ask(self) -> None:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             asked = {name: group.create_task(self._trouble(check)) for name, check in self._checks.items()}
         self._asked_at = self._now()
         for name, task in asked.items():
@@ -74,7 +75,7 @@ class Readiness:
 
     async def _trouble(self, check: Check) -> Exception | None:
         try:
-            async with asyncio.timeout(self._check_seconds):
+            async with timeout(self._check_seconds):
                 await check()
         except (TimeoutError, StreamProcessorError, OSError) as error:
             return error

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 
 from ..domain import Hashes, Part, PartSchedule, Snapshot, StoredObject, World, Writers, combine, current_errand, cut
 from ..exceptions import ChunkProcessingError, FileChanged
+from ..timeouts import Timeout, timeout
 
 _LOOK_SECONDS = 2.0
 
@@ -71,7 +72,7 @@ class Reading:
     @asynccontextmanager
     async def _while_unchanged(self, path: str, snapshot: Snapshot) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(None) as limit:
+            async with timeout(None) as limit:
                 watching = asyncio.get_running_loop().create_task(
                     self._watch(limit, path, snapshot), name="reading-watch"
                 )
@@ -82,7 +83,7 @@ class Reading:
         except TimeoutError:
             raise FileChanged(f"{path!r} changed while it was read", operation="read") from None
 
-    async def _watch(self, limit: asyncio.Timeout, path: str, snapshot: Snapshot) -> None:
+    async def _watch(self, limit: Timeout, path: str, snapshot: Snapshot) -> None:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             with suppress(ChunkProcessingError):  # unknown

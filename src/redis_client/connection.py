@@ -22,6 +22,7 @@ from redis.exceptions import NoPermissionError, NoScriptError, RedisError, Respo
 from ..domain import moments
 from ..exceptions import RedisOperationError, RedisUnavailable
 from ..retry import RetryPolicy, observed, until_it_works
+from ..timeouts import timeout
 from .errors import UNREADABLE_ANSWER, RedisRejected, error_class, said, translate
 from .scripts import EPOCH, OWNER, Script
 from .turns import RedisTurns
@@ -178,7 +179,7 @@ class RedisConnection:
         for command in commands:
             pipe.execute_command(*command)
         try:
-            async with asyncio.timeout(seconds or COMMAND_SECONDS) as limit, self._turns.taken(limit):
+            async with timeout(seconds or COMMAND_SECONDS) as limit, self._turns.taken(limit):
                 replies = await pipe.execute(raise_on_error=raise_on_error)
             answers = ours(replies)
         except (RedisError, OSError, *UNREADABLE_ANSWER) as exc:  # the built-in TimeoutError is an OSError

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from redis.exceptions import ResponseError
 
 from ..domain import UsualSilence, current_errand
+from ..timeouts import Timeout
 
 #: Recordings whose last request was not answered together use this fraction of the connections.
 _SHARE_OF_UNANSWERED = 4
@@ -28,12 +29,12 @@ class RedisTurns:
         self._connections = asyncio.Semaphore(connections)
         self._of_unanswered = asyncio.Semaphore(max(1, connections // _SHARE_OF_UNANSWERED))
         self._usual = UsualSilence()
-        self._asked: dict[asyncio.Timeout, float] = {}  # start times, oldest first
+        self._asked: dict[Timeout, float] = {}  # start times, oldest first
         self._waiting = 0
         self._looking: asyncio.TimerHandle | None = None
 
     @asynccontextmanager
-    async def taken(self, limit: asyncio.Timeout) -> AsyncIterator[None]:
+    async def taken(self, limit: Timeout) -> AsyncIterator[None]:
         """For one request of the current errand, which ends with ``limit``; records whether it was answered."""
         errand, loop = current_errand(), asyncio.get_running_loop()
         async with AsyncExitStack() as held:

@@ -18,6 +18,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exp
 
 from ..domain import current_errand, moments
 from ..exceptions import ChunkProcessingError, Stopped, Transient
+from ..timeouts import Timeout, timeout
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ class Bell:
     """Wakes the callers that wait for a service when it is available again."""
 
     def __init__(self) -> None:
-        self._asleep: set[asyncio.Timeout] = set()
+        self._asleep: set[Timeout] = set()
 
     def ring(self) -> None:
         """Wakes current waiters; later ones are unaffected."""
@@ -40,7 +41,7 @@ class Bell:
     @asynccontextmanager
     async def heard(self) -> AsyncIterator[None]:
         """Interrupts the body with ``TimeoutError`` when the bell rings."""
-        async with asyncio.timeout(None) as sleeper:
+        async with timeout(None) as sleeper:
             self._asleep.add(sleeper)
             try:
                 yield
@@ -88,7 +89,7 @@ class RetryPolicy:
             await asyncio.sleep(seconds)
             return
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with timeout(seconds):
                 await self.stopping.wait()
         if self.stopping.is_set():
             raise Stopped

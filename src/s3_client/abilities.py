@@ -25,6 +25,7 @@ from ..exceptions import (
     Stopped,
 )
 from ..retry import RetryPolicy
+from ..timeouts import timeout
 from .settings import Abilities, Choice, StoreSettings
 
 
@@ -251,7 +252,7 @@ class Learner:
         if self._missing(wanted):
             self._start(self._missing(self.asked))
             with suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, until - self._now())):
+                async with timeout(max(0.0, until - self._now())):
                     while self._missing(wanted):
                         await self._news.wait()
         return self.current()

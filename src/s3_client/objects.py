@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -15,6 +14,7 @@ from botocore.exceptions import BotoCoreError
 
 from ..domain import StoredObject, crc64_from_base64, crc64_to_base64
 from ..exceptions import S3Rejected
+from ..timeouts import timeout
 from .abilities import PUT_CONDITIONS, Learner
 from .answers import bare, content_md5, whole_size
 from .bucket import Bucket
@@ -134,7 +134,7 @@ class Objects:
         """An answer's body in pieces, each of which must arrive within the deadline of a call."""
         try:
             while True:
-                async with asyncio.timeout(self._deadlines.call):
+                async with timeout(self._deadlines.call):
                     piece = await body.read(1024 * 1024)
                 heard()
                 if not piece:

@@ -5,7 +5,6 @@ No retries here. Neither botocore nor aiohttp has a timeout for writing a body, 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ..domain import moments
 from ..exceptions import S3NotUnderstood, S3OperationError, S3Rejected, S3Unavailable, UploadGone
 from ..retry import observed
+from ..timeouts import timeout
 from .answers import SAID, is_said
 from .credentials import RenewableCredentials
 from .errors import (
@@ -106,7 +106,7 @@ class Requests:
         """
         seconds = deadline or self._deadlines.call
         try:
-            async with asyncio.timeout(seconds), moving(arguments.get("Body"), self._deadlines.call) as stalled:
+            async with timeout(seconds), moving(arguments.get("Body"), self._deadlines.call) as stalled:
                 answer: dict[str, Any] = await getattr(self._client, operation)(
                     Bucket=self._settings.bucket, **arguments
                 )

@@ -18,6 +18,7 @@ from aiobotocore.httpsession import AIOHTTPSession
 
 from ..domain import ChunkBody, current_errand
 from ..exceptions import ChunkProcessingError, FileChanged
+from ..timeouts import timeout
 
 
 def heard() -> None:
@@ -83,7 +84,7 @@ async def moving(body: object, seconds: float) -> AsyncIterator[Callable[[], boo
         yield lambda: False
         return
     loop, left, errand = asyncio.get_running_loop(), body.body.size, current_errand()
-    async with asyncio.timeout(seconds) as limit:
+    async with timeout(seconds) as limit:
 
         def accepted(size: int) -> None:
             nonlocal left

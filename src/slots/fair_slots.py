@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from weakref import WeakSet
 
 from ..domain import Errand, Turn, current_errand
+from ..timeouts import timeout
 from .fair_turn import LOOK_SECONDS, FairTurn, Place, end_longest, endings
 from .one_at_a_time import OneAtATime
 from .usual_pace import UsualPace
@@ -125,7 +126,7 @@ class FairSlots:
             if not turn.asks:
                 yield
                 return
-            async with asyncio.timeout(None) as turn.limit:
+            async with timeout(None) as turn.limit:
                 yield
             turn.errand.asks_ended = 0
             self._pace.asks.note(turn.errand.longest_silence(loop.time()), loop.time())

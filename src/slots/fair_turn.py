@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..domain import SILENT_SECONDS, Errand
+from ..timeouts import Timeout, timeout
 from .usual_pace import UsualPace
 
 #: A silent turn may be cancelled for others after this time, doubled each time, so that slow recordings get through.
@@ -58,7 +59,7 @@ class FairTurn:
     asks: bool
     told: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     place: Place | None = None  # none while it waits, or continues beside the turns
-    limit: asyncio.Timeout | None = None  # cancels the work in the turn
+    limit: Timeout | None = None  # cancels the work in the turn
     since: float = 0.0
     stored_at: float = 0.0
     parts: int = 0  # in memory
@@ -165,7 +166,7 @@ class FairTurn:
         """Cancel sending parts of up to ``size`` bytes with ``TimeoutError`` if others wait in vain."""
         self.stored()
         self.size = size
-        async with asyncio.timeout(None) as limit:
+        async with timeout(None) as limit:
             self.limit = limit
             watching = asyncio.get_running_loop().create_task(self._watch(), name="turn-watch")
             try:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..domain import Rhythm, Snapshot, StreamTelemetry, current_errand, moments
 from ..exceptions import FileChanged, Stopped
+from ..timeouts import timeout
 
 
 class Pacing:
@@ -41,7 +42,7 @@ class Pacing:
         """Wait for a hint, at most ``seconds``."""
         self.check_stop()
         try:
-            async with asyncio.timeout(seconds):
+            async with timeout(seconds):
                 await self._hint.wait()
         except TimeoutError:
             return
@@ -67,7 +68,7 @@ class Pacing:
         if error is not None:
             self._telemetry.emit(moments.Trouble(operation=operation, error=error, retry_seconds=seconds))
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with timeout(seconds):
                 await self._stopping.wait()
         self.check_stop()
 

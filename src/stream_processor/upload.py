@@ -29,6 +29,7 @@ from ..domain import (
     part_plan,
 )
 from ..exceptions import ChunkProcessingError, FileChanged, S3Unavailable, StreamInitializationError, silent_file
+from ..timeouts import TaskGroup
 from .ledger import Ledger
 from .pacing import Pacing
 
@@ -258,7 +259,7 @@ class Upload:
         stored: list[Stale] = []
         failures: list[Exception] = []
 
-        def begin(group: asyncio.TaskGroup) -> None:
+        def begin(group: TaskGroup) -> None:
             # Called again after each stored part: a turn allows one part at first, and more once the store took it.
             nonlocal working
             if failures or (stored and turn.over()):
@@ -267,7 +268,7 @@ class Upload:
                 working += 1
                 group.create_task(work(group), name=f"part-sender-{working}")
 
-        async def work(group: asyncio.TaskGroup) -> None:
+        async def work(group: TaskGroup) -> None:
             nonlocal working
             try:
                 for item in self._until_over(queue, turn):
@@ -286,7 +287,7 @@ class Upload:
                 working -= 1
 
         try:
-            async with turn.giving_way(largest), asyncio.TaskGroup() as group:
+            async with turn.giving_way(largest), TaskGroup() as group:
                 begin(group)
         except TimeoutError:
             failures.append(self._ended_for_others(turn))

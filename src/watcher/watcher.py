@@ -24,6 +24,8 @@ from watchfiles.main import FileChange
 
 from ..domain import Identity, Snapshot, moments
 from ..events import StreamEvent
+from ..exceptions import Stopped
+from ..timeouts import TaskGroup, timeout_at
 from .globs import Globs
 from .tree import BATCH, Findings, Tree
 
@@ -110,7 +112,7 @@ class Watcher:
     async def run(self, publish: Callable[[StreamEvent], None]) -> None:
         """Runs until cancelled. The first scan happens at once; existing files are new to it. Call it only once."""
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with TaskGroup() as tasks:
                 tasks.create_task(self._keep_listening(), name="watcher hints")
                 tasks.create_task(self._keep_looking(publish), name="watcher scan")
         finally:
@@ -129,7 +131,7 @@ class Watcher:
                 next_scan = loop.time() + self._scan_seconds
             await self._look_at_hints(publish)
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(next_scan):
+                async with timeout_at(next_scan):
                     await self._woken.wait()
 
     async def _scan(self, publish: Callable[[StreamEvent], None]) -> None:
