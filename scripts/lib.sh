@@ -373,7 +373,10 @@ set_up() {
     ensure_packages "$1"
     ensure_redis "$1"
     ensure_ffmpeg
-    if [ "$1" = dev ]; then ensure_prometheus; fi
+    if [ "$1" = dev ]; then
+        have git || run_shown apt_install git || exit 1
+        ensure_prometheus
+    fi
     if ! ensure_versitygw "$1"; then
         say "      Going on without VersityGW: moto's server takes its place, and nothing is kept for the next run."
         if [ "$1" != dev ]; then
