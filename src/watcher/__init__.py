@@ -4,7 +4,7 @@ The only package that accesses the disk with the recordings. It only reads: it h
 notifications and from scans; ``RecordingFiles`` returns a file's stat, bytes and writers.
 
 Code that deletes a file after its upload would belong in ``recording_file``, as a method of ``ports.Recordings``, for
-``Dispatcher._end``, which lists what must be checked first. ``tests/unit/test_architecture.py`` rejects it until its
+``Dispatcher._settle``, which lists what must be checked first. ``tests/unit/test_architecture.py`` rejects it until its
 list of calls allows it.
 """
 

@@ -86,6 +86,7 @@ class Watcher:
         self._hints: dict[str, None] = {}
         self._scan_wanted = True
         self._woken = asyncio.Event()
+        self._ended = False
         self._asked_at: float | None = None  # since then the file system has not responded
 
     async def ping(self) -> None:
@@ -95,7 +96,8 @@ class Watcher:
             raise FileNotFoundError(
                 errno.ENOENT, "it is missing, suddenly empty, or on another device; check that it is mounted"
             )
-        if self._asked_at is not None and time.monotonic() - self._asked_at > SILENT_SECONDS:
+        asked_at = self._asked_at  # another thread sets it
+        if asked_at is not None and time.monotonic() - asked_at > SILENT_SECONDS:
             raise TimeoutError(errno.ETIMEDOUT, "a file or folder in it does not respond; check its file server")
 
     async def census(self) -> Callable[[Sequence[tuple[Identity, str]]], Awaitable[list[bool]]] | None:
@@ -116,6 +118,7 @@ class Watcher:
                 tasks.create_task(self._keep_listening(), name="watcher hints")
                 tasks.create_task(self._keep_looking(publish), name="watcher scan")
         finally:
+            self._ended = True
             self._end_session.set()
             self._looking.shutdown(wait=False, cancel_futures=True)
             self._listening.shutdown(wait=False, cancel_futures=True)
@@ -254,8 +257,16 @@ class Watcher:
         self._woken.set()
 
     async def _blocking(self, work: Callable[[], T]) -> T:
-        self._asked_at = time.monotonic()
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._looking, work)
-        finally:
-            self._asked_at = None
+        """Raises ``Stopped`` once the watcher has ended: others may ask until the daemon has."""
+        if self._ended:
+            raise Stopped
+
+        def timed() -> T:
+            # In the only thread that looks: of several callers, one that ends must not hide another that hangs.
+            self._asked_at = time.monotonic()
+            try:
+                return work()
+            finally:
+                self._asked_at = None
+
+        return await asyncio.get_running_loop().run_in_executor(self._looking, timed)

@@ -20,6 +20,7 @@ import pytest
 from src.config import Settings
 from src.domain import Snapshot, moments
 from src.events import StreamEvent, WatcherChangeType
+from src.exceptions import Stopped
 from src.watcher import Globs, RecordingFiles, Tree, Watcher, watcher
 from src.watcher.tree import BATCH, Findings
 from tests.corpus.names import RECORDINGS, Odd
@@ -742,6 +743,12 @@ class TestWatching:
             began = time.monotonic()
         assert time.monotonic() - began < 4
 
+    async def test_who_asks_it_after_its_end_is_told_so(self, tmp_path: Path) -> None:
+        async with watching(tmp_path) as watched:
+            await watched.watcher.census()
+        with pytest.raises(Stopped):
+            await watched.watcher.census()
+
 
 async def test_a_file_system_that_owes_an_answer_is_taken_for_dead_until_it_gives_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -769,6 +776,11 @@ async def test_a_file_system_that_owes_an_answer_is_taken_for_dead_until_it_give
         (tmp_path / "a.mp4").write_bytes(b"x")
         await watched.until(asked.is_set)
         await watched.until(lambda: _is_silent(looking))
+        other = asyncio.create_task(looking.census())
+        await asyncio.sleep(0)
+        other.cancel()
+        await asyncio.wait([other])
+        assert _is_silent(looking), "another's question hides the one that has no answer"
         answers.set()
         await watched.until(lambda: not _is_silent(looking))
     finally:
