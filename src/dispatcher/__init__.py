@@ -8,9 +8,9 @@ Hints arrive, and each recording gets a task with a processor, which this packag
 order at the start, ``known_files`` those of them that Redis knows, ``recovery`` the resumption at start, and
 ``figures`` the counts. ``pauses`` defines the waiting time after unexpected errors.
 
-Every recording ends in ``Dispatcher._end``: add what follows from that there, such as deleting the local file. It runs
-again for every finished file at each start. What is to happen once for each object and must survive a kill, such as a
-notification to another program, belongs in ``stream_processor.describing``.
+Every recording ends in ``Dispatcher._settle``: add what follows from that there, such as deleting the local file. It
+runs again for every finished file at each start. What is to happen once for each object and must survive a kill, such
+as a notification to another program, belongs in ``stream_processor.describing``.
 """
 
 from .dispatcher import Dispatcher

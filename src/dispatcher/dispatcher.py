@@ -126,9 +126,9 @@ class Dispatcher:
     async def _settle_known(self) -> None:
         """As ``_claim_and_carry`` for files that are done, without a task for each."""
         while known := await self._known_files.take():
-            for path, snapshot, marker in known:
+            for path, _, marker in known:
                 self._world.telemetry.stream(marker.stream_id, path).emit(moments.AlreadyStored(key=marker.key))
-                self._end(Stream(path, snapshot.identity, snapshot), marker)
+                self._settle(path, marker)
 
     def _start(self, path: str, snapshot: Snapshot, room: Room, queue: Queue) -> bool:
         if path in self._register.by_path or snapshot.identity in self._register.by_identity:
@@ -282,7 +282,16 @@ class Dispatcher:
 
     def _end(self, stream: Stream, marker: Marker | None) -> None:
         """Remove the stream from the register, and look at its file once more, because hints meanwhile went to its
-        processor.
+        processor."""
+        self._register.remove(stream)
+        if marker is not None:
+            self._settle(stream.path, marker)
+        figures.tell_how_many(self._register, self._world)
+        if marker is not None or stream.waiting_paths:
+            self._hints.add(*{stream.path, *stream.waiting_paths})
+
+    def _settle(self, path: str, marker: Marker) -> None:
+        """The file of this path is done.
 
         Every recording passes here when it ends, whether it was carried or found done, so a finished file does again at
         every start. A call to the outside, once for each object, belongs in ``Describing.describe``.
@@ -292,15 +301,10 @@ class Dispatcher:
         ``ownership.decision``). Code that deletes files or hands them over must check the object first. Nothing is
         awaited here: start a task for it, and add it to ``_tasks``, for which ``drain`` waits.
         """
-        self._register.remove(stream)
-        if marker is not None:
-            self._register.settle(stream.path, marker)
-            self._claims.is_done(marker)
-            if marker.still_open:
-                asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self._look_anew, stream.path)
-        figures.tell_how_many(self._register, self._world)
-        if marker is not None or stream.waiting_paths:
-            self._hints.add(*{stream.path, *stream.waiting_paths})
+        self._register.settle(path, marker)
+        self._claims.is_done(marker)
+        if marker.still_open:
+            asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self._look_anew, path)
 
     def _spawn(self, stream: Stream, work: Coroutine[Any, Any, None], *, name: str) -> None:
         with on_errand(stream.errand):  # the task inherits it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from itertools import islice
 
 from ..domain import Marker, Snapshot, World, moments
@@ -56,5 +55,5 @@ class KnownFiles:
         except (Permanent, Transient, Stopped, TimeoutError):
             return {}  # the claim of each file reports it, and delays no other
         except Exception as exc:  # noqa: BLE001 - one bad file never stops the others; it is reported whole
-            self._world.telemetry.emit(moments.Unexpected(file_path="", error=exc, retry_seconds=pauses.FIRST_SECONDS))
+            self._world.telemetry.emit(moments.Unexpected(file_path="", error=exc, retry_seconds=0.0))
             return {}

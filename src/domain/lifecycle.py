@@ -56,7 +56,7 @@ class Standing:
     * the marker: ``recording.Marker``, and ``describing.marker_of``, which requires an ETag;
     * its way into Redis: ``ports.Checkpoints.finish``, and ``redis_client.writer`` and ``redis_client.memory``, which
       use the set of ``COMPLETED``;
-    * its readers: ``ownership.decision._by_marker`` and ``Claims.known``; ``Dispatcher._carry`` and ``_end``;
+    * its readers: ``ownership.decision._by_marker`` and ``Claims.known``; ``Dispatcher._carry`` and ``_settle``;
       ``Register.settle``, from where ``ownership.sweep`` takes the key of an object that must exist, or else is
       reported by ``objects_gone``;
     * its report: an event and its row (``metrics.told``).

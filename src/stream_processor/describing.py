@@ -35,7 +35,7 @@ class Describing:
         Work that must happen at least once for each object, such as a notification to another program, belongs before
         ``finish``. It is repeated after a kill, and for each replacement of the object; while it waits, the stream is
         not completed. Work after ``finish`` is lost by a kill. An object without its file is completed in
-        ``source_missing.Remains._settle``. What may run at every start belongs in ``Dispatcher._end``.
+        ``source_missing.Remains._settle``. What may run at every start belongs in ``Dispatcher._settle``.
         """
         probe = self._ledger.record.probe
         if probe is None or self._ledger.record.processed_at is None:
