@@ -412,6 +412,7 @@ class Warm(FirstFailure):
             mutant, begun = self.mutants[index], self._begun
             self._begun = time.monotonic()
             outcome, by = _outcome((said, ended))
+            assert outcome != "broken", (mutant, by)
             if outcome == "outside":
                 self.cold.append(mutant)
             elif outcome != "none":
@@ -421,9 +422,12 @@ class Warm(FirstFailure):
     def _one(self, session: pytest.Session, mutant: Mutant, entered: dict[str, list[tuple[float, int]]]) -> list[Any]:
         """Which test fails, behind the name of the outcome."""
         file = str(ROOT / mutant.path)
-        index, statement = _place(mutant)
-        before = _compiled(mutant.path, _statements(mutant.path)[index])
-        codes = changed_functions(before, _compiled(mutant.path, statement))
+        try:
+            index, statement = _place(mutant)
+            before = _compiled(mutant.path, _statements(mutant.path)[index])
+            codes = changed_functions(before, _compiled(mutant.path, statement))
+        except Exception as exc:  # noqa: BLE001 - an error of this script is no mutant that was caught
+            return ["broken", repr(exc)]
         if codes == []:
             return ["none", None]  # the compiler sees no difference
         module = sys.modules.get(mutant.path.removesuffix(".py").replace("/", "."))
