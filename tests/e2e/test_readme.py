@@ -329,3 +329,4 @@ def test_wrong_settings_are_told_as_shown(tmp_path: Path) -> None:
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 2
     _compare_or_write({"settings": transcript((shown("S3_ACCESS_KEY_ID=x"), done.stderr))})
+    assert WRITING or done.stderr.strip() in readme()

@@ -69,19 +69,14 @@ def log_lines(lines: Iterable[Mapping[str, Any]]) -> str:
     width = max((len(event) for event, _ in rows), default=0)
     written = [f"{event:{width}}  {fields}".rstrip() for event, fields in rows]
     short: list[str] = []
-    for row in written:
-        if len(short) > 1 and short[-1] == _ELLIPSIS and _same(short[-2], row) and _same(row, _next(written, row)):
+    for row, following in zip(written, [*written[1:], ""], strict=True):
+        if len(short) > 1 and short[-1] == _ELLIPSIS and _same(short[-2], row) and _same(row, following):
             continue
-        if short and _same(short[-1], row) and _same(row, _next(written, row)):
+        if short and _same(short[-1], row) and _same(row, following):
             short.append(_ELLIPSIS)
             continue
         short.append(row)
     return "\n".join(short) + "\n"
-
-
-def _next(rows: list[str], row: str) -> str:
-    following = rows[rows.index(row) + 1 :]
-    return following[0] if following else ""
 
 
 def _fields(line: Mapping[str, Any]) -> str:
