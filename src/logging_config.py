@@ -95,6 +95,11 @@ def mask(secret: str) -> None:
     _current.learn(secret)
 
 
+def masked(text: str) -> str:
+    """The text without the secrets that are known now; for what is shown elsewhere than in the log."""
+    return _current.text(text)
+
+
 def _install(handler: logging.Handler, level: str) -> None:
     root = logging.getLogger()
     for old in [old for old in root.handlers if isinstance(old, _Lines)]:

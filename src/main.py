@@ -34,6 +34,7 @@ if find_spec("aioboto3") is None:
     )
 
 from . import __version__
+from .answering import gathered_status
 from .config import Loaded, Settings, load_settings
 from .dispatcher import Dispatcher
 from .domain import S3_LIMITS, Naming, PartSchedule, Rhythm, WhenMissing, World, moments, usual_step
@@ -192,28 +193,16 @@ async def _serve_until(
     # A policy for each service: the recovery of one says nothing about the other.
     asked = PatientStore(store, slots, policy=RetryPolicy(stopping=stop), emit=metrics.emit)
     prober = _prober(settings)
-    world = World(
-        root=str(settings.watch_dir.absolute()),
-        recordings=recordings,
-        store=asked,
-        checkpoints=checkpoints,
-        prober=prober,
-        slots=slots,
-        telemetry=metrics,
-        clock=SystemClock(),
-        rhythm=_rhythm(settings),
-        naming=_naming(settings),
-        when_missing=WhenMissing(settings.on_source_missing),
-        orphan_retention=settings.orphan_retention,
-    )
+    world = _world(settings, recordings, asked, checkpoints, prober, slots, metrics)
     dispatcher = Dispatcher(world, lambda record, claims: StreamProcessor(world, claims, record))
     globs = Globs(settings.watch_filter_globs, settings.watch_exclude_globs)
     left_out = LeftOut(world, dispatcher.remembered, globs.match, passes_on=dispatcher.publish, emit=metrics.emit)
     watcher = _watcher(settings, globs, recordings, (left_out, dispatcher), metrics)
     pruning = Pruning(checkpoints, watcher.census, settings.retention, world.clock, metrics.emit)
-    lookout = _lookout(settings, metrics, recordings, dispatcher)
+    lookout, at_risk = _lookout(settings, metrics, recordings, dispatcher)
     checks = {"s3": asked.ping, "redis": checkpoints.ping, "watched_folder": watcher.ping}
     readiness = Readiness(checks, emit=metrics.emit)
+    gathered_status(settings, dispatcher, at_risk, readiness, metrics, world.clock)
     port = await stack.enter_async_context(
         serve(settings.prom_host, settings.prom_port, registry=metrics.registry, readiness=readiness)
     )
@@ -243,6 +232,31 @@ async def _serve_until(
     metrics.emit(moments.DaemonStopped())
 
 
+def _world(
+    settings: Settings,
+    recordings: RecordingFiles,
+    asked: PatientStore,
+    checkpoints: RedisCheckpoints,
+    prober: Ffprobe,
+    slots: FairSlots,
+    metrics: Metrics,
+) -> World:
+    return World(
+        root=str(settings.watch_dir.absolute()),
+        recordings=recordings,
+        store=asked,
+        checkpoints=checkpoints,
+        prober=prober,
+        slots=slots,
+        telemetry=metrics,
+        clock=SystemClock(),
+        rhythm=_rhythm(settings),
+        naming=_naming(settings),
+        when_missing=WhenMissing(settings.on_source_missing),
+        orphan_retention=settings.orphan_retention,
+    )
+
+
 def _store(
     settings: Settings, stop: asyncio.Event, notes: RedisProbeNotes, metrics: Metrics
 ) -> AbstractAsyncContextManager[S3Client]:
@@ -261,7 +275,9 @@ def _freeze_what_is_built() -> None:
     gc.freeze()
 
 
-def _lookout(settings: Settings, metrics: Metrics, recordings: RecordingFiles, dispatcher: Dispatcher) -> Lookout:
+def _lookout(
+    settings: Settings, metrics: Metrics, recordings: RecordingFiles, dispatcher: Dispatcher
+) -> tuple[Lookout, AtRiskCollector]:
     collector = AtRiskCollector(metrics.registry, stream_max=settings.metrics_stream_max)
     lookout = Lookout(
         collector,
@@ -271,7 +287,7 @@ def _lookout(settings: Settings, metrics: Metrics, recordings: RecordingFiles, d
         emit=metrics.emit,
     )
     metrics.listen(lookout.hear)
-    return lookout
+    return lookout, collector
 
 
 def _tell_of_the_start(settings: Settings, notices: Sequence[str], ffprobe: str | None, emit: moments.Emit) -> None:

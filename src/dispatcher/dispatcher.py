@@ -19,6 +19,7 @@ from ..domain import (
     Identity,
     Marker,
     Snapshot,
+    Unfinished,
     Waiting,
     World,
     left_behind,
@@ -77,6 +78,10 @@ class Dispatcher:
     def holdings(self) -> tuple[list[Holding], Waiting]:
         """The current state of every unfinished recording; those that wait to be taken up as one total."""
         return figures.holdings(self._register, self._newcomers)
+
+    def unfinished(self) -> tuple[list[Unfinished], int]:
+        """The same for people, with the checkpoints, and the number of waiting files that are not listed."""
+        return figures.unfinished(self._register, self._newcomers)
 
     async def drain(self, grace_seconds: float) -> None:
         """Let every stream reach a boundary within the time, and drop the rest; their checkpoints define where to

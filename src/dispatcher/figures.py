@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import islice
 
-from ..domain import Holding, Waiting, World, lifecycle, moments
+from ..domain import Checkpoint, Holding, Unfinished, Waiting, World, lifecycle, moments
 from .newcomers import Newcomers
 from .register import Register
+
+#: Waiting files that are listed one by one.
+_MOST_WAITING = 200
 
 
 def holdings(register: Register, newcomers: Newcomers) -> tuple[list[Holding], Waiting]:
@@ -21,6 +25,25 @@ def holdings(register: Register, newcomers: Newcomers) -> tuple[list[Holding], W
     waiting = newcomers.waiting()
     to_look_up = waiting.to_look_up + len(there) - len(found)
     return [*found, *register.left.values()], replace(waiting, to_look_up=to_look_up)
+
+
+def unfinished(register: Register, newcomers: Newcomers) -> tuple[list[Unfinished], int]:
+    """Every recording that is not done, and the number of waiting files that are not among them: of those only some
+    that may be growing are listed. Files that are only looked up are left out.
+    """
+    streams = [
+        stream for stream in register.by_identity.values() if stream.to_look_up != stream.seen or not stream.seen
+    ]
+    fresh = list(islice(newcomers.fresh.files.items(), _MOST_WAITING))
+    waiting = [Unfinished(path, Holding(path, seen)) for path, seen in fresh]
+    failed = [_failed(record, register.left.get(record.path)) for record in register.failed.values()]
+    others = len(newcomers) - newcomers.waiting().to_look_up - len(waiting)
+    return [*(stream.unfinished() for stream in streams), *failed, *waiting], max(0, others)
+
+
+def _failed(record: Checkpoint, left: Holding | None) -> Unfinished:
+    holding = left if left is not None and left.seen.identity == record.identity else None
+    return Unfinished(record.path, holding, record, len(record.parts), sum(p.size for p in record.parts.values()))
 
 
 def tell_how_many(register: Register, world: World) -> None:

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from ..domain import STATUSES, Checkpoint, Errand, Holding, Identity, Marker, Snapshot
+from ..domain import STATUSES, Checkpoint, Errand, Holding, Identity, Marker, Snapshot, Unfinished
 
 
 class Processor(Protocol):
@@ -19,6 +19,7 @@ class Processor(Protocol):
     @property
     def checkpoint(self) -> Checkpoint: ...
     def holding(self, seen: Snapshot, proved: Snapshot | None) -> Holding: ...
+    def unfinished(self, seen: Snapshot | None, proved: Snapshot | None) -> Unfinished: ...
     def hint(self) -> None: ...
     def renamed(self, path: str) -> None: ...
     def stop(self) -> None: ...
@@ -52,6 +53,12 @@ class Stream:
             return self.processor.holding(seen, self.proved)
         stored = self.proved.size if self.proved else 0
         return Holding(self.path, seen, stored, max(0, seen.size - stored), proved=self.proved)
+
+    def unfinished(self) -> Unfinished:
+        """What is known of it."""
+        if self.processor is not None:
+            return self.processor.unfinished(self.seen, self.proved)
+        return Unfinished(self.path, None if self.seen is None else self.holding(self.seen))
 
     @property
     def lacks_first_part(self) -> bool:

@@ -89,6 +89,7 @@ from .recording import (
     Writers,
 )
 from .resuming import Resume, believable, left_behind, schedule_of
+from .unfinished import Unfinished
 from .usual_silence import SILENT_SECONDS, UsualSilence
 from .whose import Ownership, is_ours, origin_of, whose_object
 
@@ -158,6 +159,7 @@ __all__ = [
     "Tally",
     "Telemetry",
     "Turn",
+    "Unfinished",
     "UsualSilence",
     "Waiting",
     "Watch",

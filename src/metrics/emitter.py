@@ -26,6 +26,8 @@ from .told import TOLD
 from .trouble import Quiet
 
 Listener = Callable[[moments.Moment], None]
+#: The arguments: the stream's ID, empty if it has none yet, its path when it began, and the moment.
+StreamListener = Callable[[str, str, moments.StreamMoment], None]
 
 _NOBODY: Mapping[str, str] = {}
 #: The stream on whose behalf the current task works, so that failures in other packages are counted for it.
@@ -64,14 +66,25 @@ class Metrics:
         self._last: dict[type[moments.Moment], object] = {}
         self._outages = Outages(self.tell, now=now, wall_clock=wall_clock)
         self._listeners: list[Listener] = [self._outages.hear]
+        self._stream_listeners: list[StreamListener] = []
 
     def listen(self, listener: Listener) -> None:
         """Call ``listener`` with every moment from now on, after its line was written. It must neither wait nor raise,
         and is not told which stream the moment belongs to."""
         self._listeners.append(listener)
 
+    def listen_to_streams(self, listener: StreamListener) -> None:
+        """Call ``listener`` with every moment of a stream from now on. It must neither wait nor raise."""
+        self._stream_listeners.append(listener)
+
     def emit(self, moment: moments.DaemonMoment) -> None:
         self.tell(moment)
+
+    def emit_of(self, who: Mapping[str, str], moment: moments.StreamMoment, series: Series) -> None:
+        """A moment of this stream."""
+        self.tell(moment, series, who)
+        for listener in self._stream_listeners:
+            listener(who["stream_id"], who["file_path"], moment)
 
     def stream(self, stream_id: str, path: str) -> StreamEmitter:
         return StreamEmitter(self, Series(self._shared, stream_id), stream_id, path)
@@ -129,7 +142,7 @@ class StreamEmitter:
         self._who = {"stream_id": stream_id, "file_path": path}
 
     def emit(self, moment: moments.StreamMoment) -> None:
-        self._metrics.tell(moment, self._series, self._who)
+        self._metrics.emit_of(self._who, moment, self._series)
 
     @contextmanager
     def bind(self) -> Iterator[None]:

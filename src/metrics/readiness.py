@@ -58,6 +58,11 @@ class Readiness:
         self._told_at: dict[str, float] = {}  # missing dependencies that were logged
         self._parts: dict[str, Condition] = {}
 
+    @property
+    def newest(self) -> Mapping[str, Condition]:
+        """The newest results, without a check; empty before the first."""
+        return self._parts
+
     async def answer(self, *, not_older_than: float = ANSWER_KEPT_SECONDS) -> Mapping[str, Condition]:
         """The current result, or one that is less than ``not_older_than`` seconds old."""
         async with self._asking:

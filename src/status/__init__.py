@@ -1,11 +1,14 @@
 """The one read model: what is being recorded, at risk, failed, and what to do about it.
 
 ``view_of`` makes a ``StatusView`` from ``Facts``; commands, the page and JSON all show that view, with the words of
-``texts``. Everything here is pure. ``main`` collects the facts of a running daemon.
+``texts``. ``Gathering`` gathers the facts of a running daemon, and ``Chronicle`` remembers what was heard of streams.
+Everything here is pure; ``main`` connects it.
 """
 
+from .chronicle import Chronicle
 from .conclusions import view_of
 from .facts import DaemonFacts, DoneFacts, Facts, RecordingFacts, ServiceFacts
+from .gathering import Gathering, recording_facts
 from .schema import as_json, status_json, status_schema
 from .texts import count, name, rate, shortened, size, span
 from .view import (
@@ -27,6 +30,7 @@ from .view import (
 __all__ = [
     "SCHEMA_VERSION",
     "Action",
+    "Chronicle",
     "DaemonFacts",
     "DaemonView",
     "Disk",
@@ -35,6 +39,7 @@ __all__ = [
     "Facts",
     "Failure",
     "Finished",
+    "Gathering",
     "RecordingFacts",
     "RecordingView",
     "ServiceFacts",
@@ -47,6 +52,7 @@ __all__ = [
     "count",
     "name",
     "rate",
+    "recording_facts",
     "shortened",
     "size",
     "span",

@@ -24,6 +24,7 @@ from ..domain import (
     Status,
     Step,
     StoredObject,
+    Unfinished,
     World,
     metadata_value,
     moments,
@@ -107,6 +108,11 @@ class StreamProcessor:
         if STATUSES[record.status].is_growing:
             size = part_plan.whole_bytes(record.schedule, size, self._world.naming.limits)
         return Holding(record.path, seen, stored, max(0, size - stored), record.stream_id, proved)
+
+    def unfinished(self, seen: Snapshot | None, proved: Snapshot | None) -> Unfinished:
+        """The same for people; ``seen`` None: the file is missing."""
+        record, holding = self._ledger.record, None if seen is None else self.holding(seen, proved)
+        return Unfinished(record.path, holding, record, len(self._ledger.parts), self._ledger.stored_bytes)
 
     def hint(self) -> None:
         """The file may have changed."""

@@ -47,10 +47,11 @@ MAY_KNOW: dict[str, frozenset[str]] = {
     "dispatcher": frozenset({"domain", "events", "exceptions", "ownership", "timeouts"}),
     "status": frozenset({"domain"}),
     "trying_out": frozenset({"config", "embedded", "settings"}),
+    "answering": frozenset({"config", "dispatcher", "domain", "logging_config", "metrics", "status"}),
     "cli": frozenset({"config", "exceptions", "settings"}),
 }
 #: Rooms that read the settings and build from them.
-READERS = frozenset({"main", "trying_out", "cli"})
+READERS = frozenset({"main", "trying_out", "answering", "cli"})
 BUILDERS = frozenset({"main", "__main__"})
 
 #: Where each library may be imported. What is not listed here is not to be imported at all.

@@ -1,0 +1,111 @@
+"""The facts of a running daemon, gathered from what its parts know at this moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Protocol
+
+from ..domain import STATUSES, Care, Clock, Figures, Identity, Risk, Unfinished, lifecycle
+from .chronicle import Chronicle
+from .conclusions import view_of
+from .facts import DaemonFacts, Facts, RecordingFacts, ServiceFacts
+from .view import StatusView
+
+
+class Condition(Protocol):
+    """Whether a service is available."""
+
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def since(self) -> datetime: ...
+    @property
+    def reason(self) -> str: ...
+
+
+class Gathering:
+    """Makes the view of a running daemon. Nothing here waits, so that it can be made at any time.
+
+    ``unfinished`` returns the recordings, and the number of further files that wait; ``figures`` the newest figures at
+    risk; ``services`` the newest checks. ``masked`` removes secrets from a text.
+    """
+
+    def __init__(
+        self,
+        daemon: DaemonFacts,
+        chronicle: Chronicle,
+        clock: Clock,
+        *,
+        unfinished: Callable[[], tuple[Sequence[Unfinished], int]],
+        figures: Callable[[], Figures | None],
+        services: Callable[[], Mapping[str, Condition]],
+        masked: Callable[[str], str],
+        program: str,
+    ) -> None:
+        self._daemon = daemon
+        self._chronicle = chronicle
+        self._clock = clock
+        self._unfinished = unfinished
+        self._figures = figures
+        self._services = services
+        self._masked = masked
+        self._program = program
+
+    def view(self) -> StatusView:
+        """The status at this moment."""
+        return view_of(self.facts())
+
+    def facts(self) -> Facts:
+        unfinished, waiting = self._unfinished()
+        figures = self._figures()
+        return Facts(
+            at=self._clock.utc_now(),
+            daemon=self._daemon,
+            recordings=list(self._recordings(unfinished, figures)),
+            services=[
+                ServiceFacts(name, each.ok, each.since, self._masked(each.reason))
+                for name, each in self._services().items()
+            ],
+            figures=figures,
+            waiting=waiting,
+            done_last_day=self._chronicle.last_day,
+            done_newest=self._chronicle.newest,
+            program=self._program,
+        )
+
+    def _recordings(self, unfinished: Sequence[Unfinished], figures: Figures | None) -> Iterator[RecordingFacts]:
+        risks: Mapping[Identity, Risk] = figures.recordings if figures else {}
+        for each in unfinished:
+            known = recording_facts(each)
+            yield replace(
+                known,
+                risk=risks.get(each.holding.seen.identity, Risk()) if each.holding else Risk(),
+                failure=None if known.failure is None else self._masked(known.failure),
+                hint=self._masked(self._chronicle.hint(known.stream_id or "")),
+                trouble=self._masked(self._chronicle.trouble(known.stream_id, each.path)),
+            )
+
+
+def recording_facts(unfinished: Unfinished) -> RecordingFacts:
+    """What the dispatcher's entry says. Of a missing file only the bytes in S3 or in its expected object are known."""
+    holding, record = unfinished.holding, unfinished.record
+    if record is None:
+        size, stored = (holding.seen.size, holding.stored) if holding else (0, 0)
+        return RecordingFacts(path=unfinished.path, size=size, stored=stored)
+    expected = record.manifest.size if record.manifest else 0
+    has_failed = STATUSES[record.status].care is Care.KEPT
+    return RecordingFacts(
+        path=unfinished.path,
+        size=holding.seen.size if holding else max(unfinished.stored, expected),
+        stored=holding.stored if holding else unfinished.stored,
+        sendable=holding.sendable if holding else 0,
+        stream_id=record.stream_id,
+        status=record.status,
+        key=record.key,
+        parts=unfinished.parts,
+        started_at=record.started_at,
+        failure=record.failure if has_failed else None,
+        failed_for=lifecycle.failed_for(record) if has_failed else None,
+    )

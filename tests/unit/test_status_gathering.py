@@ -1,0 +1,180 @@
+"""The facts of a running daemon: from the dispatcher's entries, and from what was heard of streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from src.domain import (
+    FailedFor,
+    Figures,
+    Holding,
+    Identity,
+    Manifest,
+    Part,
+    PartSchedule,
+    Risk,
+    SendReason,
+    Snapshot,
+    Status,
+    Unfinished,
+    moments,
+)
+from src.domain.recording import Checkpoint
+from src.exceptions import ChunkProcessingError
+from src.metrics import Metrics
+from src.metrics.readiness import Condition
+from src.status import Chronicle, DaemonFacts, Gathering, State, recording_facts
+
+NOW = datetime(2026, 5, 1, 12, 30, tzinfo=UTC)
+FILE = Identity(7, 1)
+SEEN = Snapshot(FILE, 100, 1, 1)
+ID = "8f1c" + "0" * 28
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.at = NOW
+
+    def utc_now(self) -> datetime:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.at.timestamp()
+
+
+def _checkpoint(**changes: Any) -> Checkpoint:
+    usual: dict[str, Any] = {
+        "stream_id": ID,
+        "status": Status.ACTIVE,
+        "path": "a.mp4",
+        "bucket": "b",
+        "key": "a.mp4",
+        "identity": FILE,
+        "schedule": PartSchedule(5),
+        "started_at": NOW,
+    }
+    return Checkpoint(**(usual | changes))
+
+
+# -- one entry ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_entry_without_a_stream_waits_with_all_its_bytes() -> None:
+    facts = recording_facts(Unfinished("a.mp4", Holding("a.mp4", SEEN)))
+    assert (facts.size, facts.stored, facts.status, facts.stream_id) == (100, 0, None, None)
+
+
+def test_an_active_entry_has_what_file_and_checkpoint_say() -> None:
+    facts = recording_facts(Unfinished("a.mp4", Holding("a.mp4", SEEN, 60, 30, ID), _checkpoint(), 12, 60))
+    assert (facts.size, facts.stored, facts.sendable, facts.parts) == (100, 60, 30, 12)
+    assert (facts.status, facts.stream_id, facts.failure) == (Status.ACTIVE, ID, None)
+
+
+@pytest.mark.parametrize(("expected", "size"), [(None, 60), (100, 100)])
+def test_of_a_missing_file_the_size_is_that_in_s3_or_of_the_expected_object(expected: int | None, size: int) -> None:
+    manifest = None if expected is None else Manifest(expected, 0, 1, SEEN)
+    record = _checkpoint(status=Status.FAILED, failure="source_missing", manifest=manifest, upload_id="u")
+    facts = recording_facts(Unfinished("a.mp4", None, record, 12, 60))
+    assert (facts.size, facts.stored, facts.failed_for) == (size, 60, FailedFor.SOURCE_MISSING)
+
+
+# -- what was heard ----------------------------------------------------------------------------------------------------
+
+
+def _completed(key: str = "a.mp4") -> moments.Completed:
+    return moments.Completed(key=key, size=5, duration_seconds=None, stream_seconds=1, processing_seconds=1)
+
+
+def test_the_finished_of_the_last_day_are_counted_by_the_hour() -> None:
+    clock = _Clock()
+    chronicle = Chronicle(clock)
+    for _ in range(30):
+        chronicle.hear(ID, "a.mp4", _completed())
+        chronicle.hear(ID, "b.mp4", _completed("b.mp4"))
+        clock.at += timedelta(hours=1)
+    assert chronicle.last_day == 46  # the hour of now is still empty
+    assert [(done.path, done.at) for done in chronicle.newest][:2] == [
+        ("b.mp4", clock.at - timedelta(hours=1)),
+        ("a.mp4", clock.at - timedelta(hours=1)),
+    ]
+    assert len(chronicle.newest) == 20
+    clock.at += timedelta(days=2)
+    assert chronicle.last_day == 0
+
+
+def test_trouble_is_remembered_until_something_works_and_never_quotes_the_error() -> None:
+    chronicle = Chronicle(_Clock())
+    error = ChunkProcessingError("http://user:secret@host", hint="Check the disk.")
+    chronicle.hear(ID, "a.mp4", moments.Trouble(operation="read", error=error, retry_seconds=1))
+    chronicle.hear("", "b.mp4", moments.Trouble(operation="claim", error=OSError("secret"), retry_seconds=1))
+    assert chronicle.trouble(ID, "a.mp4") == "Check the disk."
+    assert chronicle.trouble(None, "b.mp4") == "claim is being retried"
+    chronicle.hear(ID, "a.mp4", moments.PartStored(number=1, size=1, seconds=1, reason=SendReason.NEW))
+    chronicle.hear("f" * 32, "b.mp4", moments.PartStored(number=1, size=1, seconds=1, reason=SendReason.NEW))
+    assert chronicle.trouble(ID, "a.mp4") == chronicle.trouble(None, "b.mp4") == ""
+
+
+def test_the_advice_for_a_failure_stays_until_the_stream_goes_on() -> None:
+    chronicle = Chronicle(_Clock())
+    chronicle.hear(ID, "a.mp4", moments.Failed(reason="too long", hint="Raise it."))
+    assert chronicle.hint(ID) == "Raise it."
+    chronicle.hear(ID, "a.mp4", moments.StreamResumed(key="a.mp4"))
+    assert chronicle.hint(ID) == ""
+
+
+def test_only_so_many_streams_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.status.chronicle._MOST_STREAMS", 2)
+    chronicle = Chronicle(_Clock())
+    for stream_id in ("1", "2", "3"):
+        chronicle.hear(stream_id, "a.mp4", moments.Failed(reason="", hint=f"h{stream_id}"))
+    assert [chronicle.hint(stream_id) for stream_id in ("1", "2", "3")] == ["", "h2", "h3"]
+
+
+def test_metrics_tell_which_stream_a_moment_belongs_to() -> None:
+    metrics, clock = Metrics(version="x"), _Clock()
+    chronicle = Chronicle(clock)
+    metrics.listen_to_streams(chronicle.hear)
+    metrics.stream(ID, "a.mp4").emit(moments.Failed(reason="", hint="h"))
+    assert chronicle.hint(ID) == "h"
+
+
+# -- all of it ---------------------------------------------------------------------------------------------------------
+
+
+def _gathering(unfinished: list[Unfinished], figures: Figures | None, masked: Callable[[str], str] = str) -> Gathering:
+    clock = _Clock()
+    daemon = DaemonFacts("1", 1, NOW - timedelta(seconds=90), "/srv", "b", "")
+    return Gathering(
+        daemon,
+        Chronicle(clock),
+        clock,
+        unfinished=lambda: (unfinished, 3),
+        figures=lambda: figures,
+        services=lambda: {"s3": Condition(False, NOW, "no answer; secret")},
+        masked=masked,
+        program="cefmp4",
+    )
+
+
+def test_the_view_has_the_risk_of_each_file_also_of_those_that_failed() -> None:
+    figures = Figures(Risk(40, 8.0, 9.0), {}, 0, 0, 1.0, 2.0, 0.0, 5.0, 5.0, recordings={FILE: Risk(40, 8.0, 9.0)})
+    record = _checkpoint(status=Status.FAILED, failure="secret was refused")
+    entry = Unfinished("a.mp4", Holding("a.mp4", SEEN, 60), record, 12, 60)
+    view = _gathering([entry], figures, lambda text: text.replace("secret", "***")).view()
+    (seen,) = view.recordings
+    assert (seen.state, seen.at_risk_bytes, seen.at_risk_seconds, seen.oldest_seconds) == (State.FAILED, 40, 8.0, 9.0)
+    assert seen.failure is not None and seen.failure.text == "*** was refused"
+    assert view.services[0].reason == "no answer; ***"
+    assert view.daemon is not None and view.daemon.up_seconds == 90.0
+    assert view.totals.waiting == 3
+
+
+def test_a_record_with_its_parts_is_not_needed() -> None:
+    part = Part(1, 5, "e", 1, NOW)
+    with_parts = recording_facts(Unfinished("a.mp4", None, _checkpoint(parts={1: part}), 1, 5))
+    without = recording_facts(Unfinished("a.mp4", None, _checkpoint(), 1, 5))
+    assert with_parts == without
