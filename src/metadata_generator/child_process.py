@@ -4,19 +4,23 @@ With ``subprocess`` the child closes all files of its parent before it executes 
 that with the interpreter's lock held. Closing a file in FUSE whose server hangs never returns: then nothing in the
 parent runs, not even the watchdog. With ``posix_spawn`` the kernel closes them (each is marked for that) after the
 parent has continued; a child that hangs there is killed like any other.
+
+A child needs no thread: the kernel reports its end through a descriptor (pidfd, Linux 5.3), which the event loop
+watches. Where there is none, the child is asked about periodically. asyncio's own watcher of children would be
+a thread for each of them in Python 3.11.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import signal
-import threading
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from io import FileIO
-from queue import SimpleQueue
+
+#: Where there is no pidfd: interval in seconds for asking whether a child has ended; doubled each time.
+_FIRST_ASK_SECONDS, _LONGEST_ASK_SECONDS = 0.01, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +42,16 @@ class Child:
             pipe.close()
 
 
-async def start(command: list[str], standard_input: int) -> Child:
+async def start(command: list[str], standard_input: int, *, niceness: int = 0) -> Child:
     """Start ``command``, whose first word is the program's path, with an empty environment. Raises OSError.
 
-    If it fails, or is cancelled, neither the child nor a pipe is left.
+    ``niceness`` is added to our own: the child gets less of a busy processor. If it fails, or is cancelled, neither the
+    child nor a pipe is left.
     """
     loop = asyncio.get_running_loop()
-    ended: asyncio.Future[int] = loop.create_future()
     with ExitStack() as undone:
         output, to_output = _pipe(undone)
         errors, to_errors = _pipe(undone)
-        spawned = _begin_reaping(loop, ended)
-        undone.callback(spawned.put, None)
         # This takes a millisecond, and in a thread it would hold the interpreter's lock as well.
         pid = os.posix_spawn(  # noqa: ASYNC221
             command[0],
@@ -63,8 +65,10 @@ async def start(command: list[str], standard_input: int) -> Child:
             setsid=True,
             setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # Python ignores them
         )
+        ended = _reaped(loop, pid)
         undone.callback(_kill_group, pid)
-        spawned.put(pid)
+        if niceness:
+            _make_nice(pid, niceness)
         to_output.close()
         to_errors.close()
         out, out_pipe = await _reader(loop, output)
@@ -94,29 +98,41 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def _begin_reaping(loop: asyncio.AbstractEventLoop, ended: asyncio.Future[int]) -> SimpleQueue[int | None]:
-    """A thread that waits for the child whose PID it is given. It is started before the child, which would not be
-    reaped if the system had no more threads. Raises OSError."""
-    spawned: SimpleQueue[int | None] = SimpleQueue()
-    try:
-        threading.Thread(target=_reap, args=[spawned, loop, ended], name="reaper", daemon=True).start()
-    except RuntimeError:
-        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
-    return spawned
+def _make_nice(pid: int, niceness: int) -> None:
+    with suppress(OSError):  # our own is higher already, or the child has ended
+        os.setpriority(os.PRIO_PROCESS, pid, min(19, os.getpriority(os.PRIO_PROCESS, 0) + niceness))
 
 
-def _reap(spawned: SimpleQueue[int | None], loop: asyncio.AbstractEventLoop, ended: asyncio.Future[int]) -> None:
-    pid = spawned.get()
-    if pid is None:
-        return
+def _reaped(loop: asyncio.AbstractEventLoop, pid: int) -> asyncio.Future[int]:
+    """The exit code of the child, which is reaped as soon as it has ended."""
+    ended: asyncio.Future[int] = loop.create_future()
     try:
-        _, status = os.waitpid(pid, 0)
+        descriptor = os.pidfd_open(pid)
+    except (AttributeError, OSError):  # no Linux, an older one, or no more descriptors
+        _ask_again(loop, pid, ended, _FIRST_ASK_SECONDS)
+    else:
+        loop.add_reader(descriptor, _reap_and_close, loop, pid, ended, descriptor)
+    return ended
+
+
+def _reap_and_close(loop: asyncio.AbstractEventLoop, pid: int, ended: asyncio.Future[int], descriptor: int) -> None:
+    if _reap(pid, ended):
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+def _ask_again(loop: asyncio.AbstractEventLoop, pid: int, ended: asyncio.Future[int], seconds: float) -> None:
+    if not _reap(pid, ended):
+        longer = min(2 * seconds, _LONGEST_ASK_SECONDS)
+        loop.call_later(seconds, _ask_again, loop, pid, ended, longer)
+
+
+def _reap(pid: int, ended: asyncio.Future[int]) -> bool:
+    """Whether the child has ended. Never waits."""
+    try:
+        found, status = os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:  # SIGCHLD is ignored, as inherited from our parent: exit codes are not available
-        status = 0
-    with suppress(RuntimeError):  # the loop is closed
-        loop.call_soon_threadsafe(_tell, ended, os.waitstatus_to_exitcode(status))
-
-
-def _tell(ended: asyncio.Future[int], code: int) -> None:
-    if not ended.done():
-        ended.set_result(code)
+        found, status = pid, 0
+    if found and not ended.done():
+        ended.set_result(os.waitstatus_to_exitcode(status))
+    return bool(found)

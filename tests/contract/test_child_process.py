@@ -16,7 +16,6 @@ import pytest
 
 from src.file_threads import OpenFile
 from src.metadata_generator import child_process
-from tests.harness.waiting import until
 
 #: Nobody waits so long where all is well.
 LONG = 60.0
@@ -56,11 +55,42 @@ def without_threads() -> Iterator[None]:
         yield
 
 
-async def test_where_the_system_gives_no_more_threads_no_child_is_left(nothing: int) -> None:
+async def test_children_need_no_threads(nothing: int) -> None:
+    """A thread for each would reach the limit of a container, which may be 256 in total."""
+    with without_threads():
+        children = [await child_process.start(["/bin/sh", "-c", "exit 3"], nothing) for _ in range(20)]
+        async with asyncio.timeout(LONG):
+            assert [await child.ended for child in children] == [3] * 20
+    for child in children:
+        child.let_go()
+
+
+@pytest.mark.parametrize("error", [AttributeError("no pidfd_open"), OSError(24, "Too many open files")])
+async def test_where_the_kernel_does_not_report_ends_they_are_asked_for(
+    nothing: int, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(*_: object) -> int:
+        raise error
+
     before = _there()
-    with without_threads(), pytest.raises(OSError, match="temporarily unavailable"):
-        await child_process.start(SLEEP, nothing)
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    child = await child_process.start(["/bin/sh", "-c", "exit 3"], nothing)
+    killed = await child_process.start(SLEEP, nothing)
+    killed.kill_group()
+    async with asyncio.timeout(LONG):
+        assert await child.ended == 3
+        assert await killed.ended == -signal.SIGKILL
+    child.let_go()
+    killed.let_go()
     await nothing_is_left(before)
+
+
+async def test_a_child_gets_less_of_a_busy_processor_than_we_do(nothing: int) -> None:
+    child = await child_process.start(SLEEP, nothing, niceness=10)
+    assert os.getpriority(os.PRIO_PROCESS, child.pid) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
+    child.kill_group()
+    await child.ended
+    child.let_go()
 
 
 async def test_a_start_that_is_cancelled_leaves_no_child(nothing: int) -> None:
@@ -105,7 +135,6 @@ async def test_what_is_no_program_leaves_nothing(nothing: int, tmp_path: Path) -
     with pytest.raises(FileNotFoundError):
         await child_process.start([str(tmp_path / "none")], nothing)
     await nothing_is_left(before)
-    await until(lambda: not any(thread.name == "reaper" for thread in threading.enumerate()))
 
 
 async def test_a_child_whose_end_nobody_is_told_of_has_ended_all_the_same(nothing: int) -> None:
