@@ -42,6 +42,9 @@ _MOST_EARLY = 16
 #: Threads in addition to the usual number. A container may have a limit of 256 in total.
 _MOST_BESIDE = 64
 
+#: A thread that closes files ends after this time without one.
+_CLOSER_SECONDS = 10.0
+
 _of_thread = threading.local()
 
 
@@ -65,15 +68,41 @@ def reader(descriptor: int) -> Callable[[int, int], bytes]:
     return read
 
 
-#: Descriptors of open files that are no longer used.
-_unclosed: deque[int] = deque()
+class _Closing:
+    """Closes descriptors of files that are no longer used. A close that hangs keeps no other file open: each descriptor
+    gets a thread that does nothing else. On a good disk it is always the same one."""
+
+    def __init__(self) -> None:
+        self._descriptors: deque[int] = deque()
+        self._idle = 0
+        self._changed = threading.Condition()
+
+    def close(self, descriptor: int) -> None:
+        """Returns at once."""
+        with self._changed:
+            self._descriptors.append(descriptor)
+            if len(self._descriptors) <= self._idle:
+                self._changed.notify()
+                return
+        with suppress(RuntimeError):  # no more threads: closed with the next one
+            threading.Thread(target=self._close_all, name="closing", daemon=True).start()
+
+    def _close_all(self) -> None:
+        """Runs in a thread."""
+        while (descriptor := self._next()) is not None:
+            with suppress(OSError):  # the last write to a share failed
+                os.close(descriptor)
+
+    def _next(self) -> int | None:
+        """None if there was none for a while."""
+        with self._changed:
+            self._idle += 1
+            self._changed.wait_for(lambda: self._descriptors, _CLOSER_SECONDS)
+            self._idle -= 1
+            return self._descriptors.popleft() if self._descriptors else None
 
 
-def _close_all() -> None:
-    """Runs in a thread. A close that hangs keeps no other file open: each gets a thread of its own."""
-    while _unclosed:
-        with suppress(IndexError, OSError):  # another thread was faster; or the last write to a share failed
-            os.close(_unclosed.popleft())
+_closing = _Closing()
 
 
 class OpenFile:
@@ -110,9 +139,7 @@ class OpenFile:
             self._users -= 1
             if self._users or self._descriptor is None:
                 return
-        _unclosed.append(self._descriptor)
-        with suppress(RuntimeError):  # no more threads: closed with the next one
-            threading.Thread(target=_close_all, name="closing", daemon=True).start()
+        _closing.close(self._descriptor)
 
 
 class Caller(Protocol):

@@ -265,3 +265,43 @@ class TestOpenFile:
         opened.let_go()
         opened.is_here(descriptor)
         assert not self.is_open(descriptor)
+
+    async def test_one_thread_closes_one_file_after_the_other(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(file_threads, "_closing", file_threads._Closing())
+        started: list[str] = []
+        start = threading.Thread.start
+
+        def note(thread: threading.Thread) -> None:
+            started.append(thread.name)
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", note)
+        for _ in range(20):
+            opened, descriptor = OpenFile(), self.descriptor()
+            opened.is_here(descriptor)
+            opened.let_go()
+            await until(lambda descriptor=descriptor: not self.is_open(descriptor))  # type: ignore[misc]
+            await until(lambda: file_threads._closing._idle == 1)
+        assert started == ["closing"]
+
+    async def test_a_file_that_hangs_when_it_is_closed_keeps_no_other_open(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(file_threads, "_closing", file_threads._Closing())
+        close, back, hanging = os.close, threading.Event(), self.descriptor()
+
+        def hang(descriptor: int) -> None:
+            if descriptor == hanging:
+                back.wait(LONG)
+            close(descriptor)
+
+        monkeypatch.setattr(os, "close", hang)
+        opened = [OpenFile(), OpenFile(), OpenFile()]
+        descriptors = [hanging, self.descriptor(), self.descriptor()]
+        for each, descriptor in zip(opened, descriptors, strict=True):
+            each.is_here(descriptor)
+            each.let_go()
+        await until(lambda: not any(map(self.is_open, descriptors[1:])))
+        assert self.is_open(hanging)
+        back.set()
+        await until(lambda: not self.is_open(hanging))
