@@ -285,7 +285,11 @@ class Prober(Protocol):
 
     async def probe(self, path: str, identity: Identity) -> Probe:
         """Examine exactly this file. A replaced file, a bad file, a missing ffprobe or a timeout never raises; the
-        result's ``error`` reports it. May be cancelled."""
+        result's ``error`` reports it. May be cancelled. Waits while too many others are examined."""
+
+    @property
+    def waiting(self) -> int:
+        """The number of files that wait to be examined."""
 
 
 class Turn(Protocol):

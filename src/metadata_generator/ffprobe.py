@@ -8,6 +8,8 @@
 * Limits on memory, CPU time, open files and written files, an empty environment, ``/`` as working directory, a process
   group of its own. After a timeout, too much output or a cancellation the whole group is killed.
 * A hanging file does not delay others: it is opened, read and closed in threads (``file_threads``).
+* However many recordings end at once, few ffprobes run at the same time, with a lower priority than the daemon: loading
+  the libraries of a usual ffprobe costs more than all other work for a short recording.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from ..timeouts import TaskGroup, timeout
 from . import child_process
 from .child_process import Child
 from .media import read_answer
+from .places import Places
 
 MEMORY_LIMIT_BYTES = 1 << 30  # address space; ffprobe's libraries alone map 400 MB
 OPEN_FILES_LIMIT = 16  # the shell moves its own descriptors to 10 and above
@@ -42,10 +45,12 @@ ERROR_LIMIT = 300  # characters
 _COMPLAINTS_KEPT_BYTES = 4096
 _REAP_SECONDS = 5.0
 _THREADS = 2
+_NICENESS = 5
 
 # A shell sets the limits and then becomes ffprobe: ``preexec_fn`` would run Python between fork and exec of a program
 # with threads, and ``prlimit`` on the running child would be too late. util-linux' setpriv, if it is available and
-# usable, makes the kernel end ffprobe with the daemon. Output goes to pipes, so that no file need be written.
+# usable, makes the kernel end ffprobe with the daemon; whether it is usable is tried once, since each trial takes two
+# processes. Output goes to pipes, so that no file need be written.
 _FENCE: Final = """
 cd / || exit
 ulimit -c 0
@@ -54,10 +59,9 @@ ulimit -n "$1"
 ulimit -t "$2"
 ulimit -v "$3"
 shift 3
-setpriv --pdeathsig KILL --no-new-privs true 2>/dev/null &&
-    exec setpriv --pdeathsig KILL --no-new-privs "$@"
 exec "$@"
 """
+_ENDS_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL", "--no-new-privs")
 _STANDARD_INPUT: Final = "/dev/fd/0"
 _QUESTION: Final = (
     *("-v", "error"),
@@ -75,7 +79,10 @@ _QUESTION: Final = (
 
 
 class Ffprobe:
-    """The ``Prober`` of the port. ``binary``: a name in PATH or a path; ``root``: the watched folder."""
+    """The ``Prober`` of the port. ``binary``: a name in PATH or a path; ``root``: the watched folder.
+
+    ``at_once``: how many ffprobes run at the same time, without those whose file hangs.
+    """
 
     def __init__(
         self,
@@ -84,12 +91,21 @@ class Ffprobe:
         *,
         identity_of: Callable[[int], Identity],
         timeout_seconds: float = 30.0,
+        at_once: int | None = None,
     ) -> None:
         self._binary = binary
         self._root = root
         self._identity_of = identity_of  # of an open descriptor; raises OSError
         self._timeout_seconds = timeout_seconds
         self._threads = FileThreads(_THREADS, "ffprobe-file", silent_seconds=timeout_seconds)
+        self._places = Places(at_once or os.cpu_count() or 1)
+        self._trying = asyncio.Lock()
+        self._setpriv_works: bool | None = None  # not tried yet
+
+    @property
+    def waiting(self) -> int:
+        """The number of files that wait to be examined."""
+        return self._places.waiting
 
     async def available(self) -> str | None:
         """ffprobe's own version string; None if there is no executable ffprobe."""
@@ -109,47 +125,63 @@ class Ffprobe:
     async def probe(self, path: str, identity: Identity) -> Probe:
         """The properties that ffprobe finds in the file at ``path`` (relative to the folder). Never raises for a bad
         file, nor if another one is at this path."""
-        program = await asyncio.to_thread(_find, self._binary)
+        async with self._places.one():  # before the file is opened: thousands may wait
+            return await self._probe(path, identity)
+
+    async def _probe(self, path: str, identity: Identity) -> Probe:
+        try:
+            program, opened = await self._opened(path, identity)
+        except (OSError, ValueError, ChunkProcessingError) as error:
+            return Probe(error=f"the file cannot be opened: {_reason(error)}")
         if program is None:
             return Probe(error=f"there is no program {self._binary!r}")
         try:
-            opened = await self._opened(path, identity)
-        except (OSError, ValueError, ChunkProcessingError) as error:
-            return Probe(error=f"the file cannot be opened: {_reason(error)}")
-        try:
             with opened.used() as descriptor:
                 ending = await self._ask([program, *_QUESTION], descriptor)
-            film = None if ending.problem() else await self._film(identity, opened)
+            problem = ending.problem()
+            return Probe(error=problem) if problem else await self._answer(identity, opened, ending.output)
         finally:
             opened.let_go()
-        problem = ending.problem()
-        return Probe(error=problem) if problem else await asyncio.to_thread(read_answer, ending.output, film)
 
-    async def _opened(self, path: str, identity: Identity) -> OpenFile:
+    async def _opened(self, path: str, identity: Identity) -> tuple[str | None, OpenFile]:
+        """ffprobe's path, and the open file; without ffprobe the file is not opened."""
         opened = OpenFile()
         try:
-            await self._threads.run(identity, self._open, path, identity, opened)
+            return await self._threads.run(identity, self._open, path, identity, opened), opened
         except BaseException:
             opened.let_go()
             raise
-        return opened
 
-    def _open(self, path: str, identity: Identity, opened: OpenFile) -> None:
-        opened.is_here(_open_inside(self._root, path))
-        with opened.used() as descriptor:
-            if self._identity_of(descriptor) != identity:
-                raise ValueError("another file has taken its place")
+    def _open(self, path: str, identity: Identity, opened: OpenFile) -> str | None:
+        program = _find(self._binary)
+        if program is not None:
+            opened.is_here(_open_inside(self._root, path))
+            with opened.used() as descriptor:
+                if self._identity_of(descriptor) != identity:
+                    raise ValueError("another file has taken its place")
+        return program
 
-    async def _film(self, identity: Identity, opened: OpenFile) -> Film | None:
+    async def _answer(self, identity: Identity, opened: OpenFile, output: bytes) -> Probe:
+        def read() -> Probe:
+            return read_answer(output, _film_in(opened))
+
         try:
-            return await self._threads.run(identity, _film_in, opened)
-        except ChunkProcessingError:
-            return None
+            return await self._threads.run(identity, read)
+        except ChunkProcessingError:  # the file does not respond any more
+            return await asyncio.to_thread(read_answer, output, None)
 
     async def _ask(self, command: Sequence[str], standard_input: int) -> _Ending:
+        async with self._trying:
+            if self._setpriv_works is None:
+                trial = await self._run([*_ENDS_WITH_US, "true"], standard_input)
+                self._setpriv_works = trial.trouble is None and trial.code == 0
+        return await self._run([*(_ENDS_WITH_US if self._setpriv_works else ()), *command], standard_input)
+
+    async def _run(self, command: Sequence[str], standard_input: int) -> _Ending:
         limits = _limits(self._timeout_seconds)
         try:
-            child = await child_process.start(["/bin/sh", "-c", _FENCE, "fence", *limits, *command], standard_input)
+            fenced = ["/bin/sh", "-c", _FENCE, "fence", *limits, *command]
+            child = await child_process.start(fenced, standard_input, niceness=_NICENESS)
         except OSError as error:
             return _Ending(trouble=f"ffprobe cannot be started: {_reason(error)}")
         try:

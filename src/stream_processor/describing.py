@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from ..domain import Checkpoint, Fact, Manifest, Marker, Probe, Snapshot, lifecycle, moments
+from ..domain import Checkpoint, Fact, Manifest, Marker, Probe, Snapshot, current_errand, lifecycle, moments
 from ..exceptions import ChunkProcessingError, FileChanged, SourceMissing
 from .cleanup import Cleanup
 from .documents import Documents
@@ -13,6 +13,9 @@ from .one_stream import OneStream
 
 #: Maximum number of attempts if the file is touched during each of them.
 _ASK_AT_MOST = 3
+#: While fewer recordings than this wait to be examined, one that waits delays no other. Each costs memory: beyond that,
+#: the next ready file is not taken up before one of them is described.
+_MOST_WAITING = 1000
 _FILM_CHANGED = "the file has changed since; it is described when its object is replaced"
 
 
@@ -80,6 +83,8 @@ class Describing:
 
     async def _ask_about(self, proved: Snapshot) -> Probe | None:
         """None: the file was changed or touched meanwhile."""
+        if self._world.prober.waiting < _MOST_WAITING:
+            current_errand().make_room()
         asking = asyncio.create_task(self._world.prober.probe(self._ledger.record.path, proved.identity), name="probe")
         try:
             while not asking.done():

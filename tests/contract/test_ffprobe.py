@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from src.domain import MediaStream, Probe
 from src.domain.ports import Prober
-from src.metadata_generator import ffprobe
+from src.metadata_generator import child_process, ffprobe, places
 from src.metadata_generator.media import STREAMS_LIMIT, read_answer
 from tests.harness.probing import AnyFile, identity_at
 
@@ -392,6 +392,71 @@ async def test_the_limits_are_those_of_the_process_itself(recording: Path, stand
     assert "cwd: /\n" in told
     if shutil.which("setpriv"):
         assert "NoNewPrivs:\t1" in told
+
+
+async def test_of_many_recordings_few_are_examined_at_once_with_low_priority(
+    recording: Path, stand_in: Callable[[str], Path]
+) -> None:
+    """A station that rolls 1,000 files on the hour must not start 1,000 programs, nor open 1,000 files."""
+    program = stand_in("""echo '{"format": {"duration": "2.0"}}'; sleep 0.2""")
+    asks = AnyFile(str(program), recording, timeout_seconds=60, at_once=3)
+    identity = identity_at(recording / "rec.mp4")
+    most = asked = 0
+    nice: set[int] = set()
+    open_before = len(os.listdir("/proc/self/fd"))
+    async with asyncio.TaskGroup() as group:
+        probes = [group.create_task(asks.probe("rec.mp4", identity)) for _ in range(30)]
+        while not all(probe.done() for probe in probes):
+            running = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+            most, asked = max(most, len(running)), asked + 1
+            for child in running:
+                with contextlib.suppress(psutil.Error):
+                    nice.add(child.nice())
+            assert len(os.listdir("/proc/self/fd")) <= open_before + 3 * 8
+            await asyncio.sleep(0.01)
+    assert 1 <= most <= 3 and asked > 10
+    own = psutil.Process().nice()
+    assert min(19, own + 5) in nice
+    assert [probe.result().duration_seconds for probe in probes] == [2.0] * 30
+
+
+async def test_files_that_hang_keep_no_other_waiting_for_long(
+    recording: Path, stand_in: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "_BESIDE_SECONDS", 0.05)
+    shutil.copy(recording / "rec.mp4", recording / "good.mp4")
+    hanging = recording / "rec.mp4"
+    hanging.write_bytes(b"hang")
+    program = stand_in(
+        """read -r first; case $first in hang*) exec sleep 600;; esac; echo '{"format": {"duration": "2"}}'"""
+    )
+    asks = AnyFile(str(program), recording, timeout_seconds=600, at_once=1)
+    stuck = [asyncio.create_task(asks.probe_any("rec.mp4")) for _ in range(3)]
+    async with asyncio.timeout(60):
+        found = await asks.probe_any("good.mp4")
+    assert found.duration_seconds == 2.0
+    assert not any(task.done() for task in stuck)
+    for task in stuck:
+        task.cancel()
+    await asyncio.gather(*stuck, return_exceptions=True)
+
+
+async def test_setpriv_is_tried_once(recording: Path, stand_in: Callable[[str], Path], tmp_path: Path) -> None:
+    """Each process that is started for a recording costs a millisecond."""
+    asks = prober(recording, stand_in("""echo '{"format": {"duration": "2.0"}}'"""))
+    started: list[list[str]] = []
+    really = child_process.start
+
+    async def start(command: list[str], *rest: int, **more: int) -> child_process.Child:
+        started.append(command)
+        return await really(command, *rest, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(child_process, "start", start)
+        for _ in range(3):
+            assert (await asks.probe_any("rec.mp4")).duration_seconds == 2.0
+    assert len(started) == 4
+    assert [command[-1] == "true" for command in started] == [True, False, False, False]
 
 
 async def test_a_program_that_eats_memory_ends(recording: Path, stand_in: Callable[[str], Path]) -> None:

@@ -13,8 +13,8 @@ from src.watcher import identity_of
 class AnyFile(Ffprobe):
     """``Ffprobe`` for tests that do not care which file it is."""
 
-    def __init__(self, binary: str, root: Path, *, timeout_seconds: float = 30.0) -> None:
-        super().__init__(binary, root, identity_of=identity_of, timeout_seconds=timeout_seconds)
+    def __init__(self, binary: str, root: Path, *, timeout_seconds: float = 30.0, at_once: int | None = None) -> None:
+        super().__init__(binary, root, identity_of=identity_of, timeout_seconds=timeout_seconds, at_once=at_once)
 
     async def probe_any(self, path: str) -> Probe:
         return await self.probe(path, identity_at(self._root / path))

@@ -37,6 +37,7 @@ class ReadingProber:
     def __init__(self, folder: _Folder) -> None:
         self.folder = folder
         self.asked: list[str] = []
+        self.waiting = 0
 
     async def probe(self, path: str, identity: Identity) -> Probe:
         self.asked.append(path)
