@@ -4,8 +4,9 @@ Values come from the environment and an env file (the environment takes preceden
 Invalid values, conflicting older names and misspelt names are collected and raised together. Names of other programs
 that share the file are ignored. ``python -m src.config`` prints ``example.env``.
 
-Only ``main``, ``trying_out``, ``answering`` and ``cli`` read settings. A value reaches the code that uses it through
-the functions in ``main`` that build that code's arguments, such as ``_store_settings``, ``_rhythm`` and ``_naming``.
+Only ``main``, ``trying_out``, ``answering``, ``store_from_settings`` and ``cli`` read settings. A value reaches the
+code that uses it through the functions that build that code's arguments: ``store_settings``, and in ``main`` such as
+``_rhythm``.
 """
 
 from __future__ import annotations

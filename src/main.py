@@ -46,8 +46,9 @@ from .metrics import AtRiskCollector, Lookout, Metrics, Readiness, serve, watche
 from .ownership import LeftOut, Pruning
 from .redis_client import RedisCheckpoints, RedisProbeNotes
 from .retry import RetryPolicy
-from .s3_client import Choice, KeySettings, PatientStore, S3Client, StoreSettings, open_store
+from .s3_client import PatientStore, S3Client, open_store
 from .slots import FairSlots
+from .store_from_settings import store_settings
 from .stream_processor import StreamProcessor
 from .timeouts import TaskGroup
 from .trying_out import Place, say_where_all_is, start_what_is_missing
@@ -261,7 +262,7 @@ def _store(
     settings: Settings, stop: asyncio.Event, notes: RedisProbeNotes, metrics: Metrics
 ) -> AbstractAsyncContextManager[S3Client]:
     policy = RetryPolicy(stopping=stop)
-    return open_store(_store_settings(settings), policy=policy, emit=metrics.emit, notes=notes, on_secret=mask)
+    return open_store(store_settings(settings), policy=policy, emit=metrics.emit, notes=notes, on_secret=mask)
 
 
 def _prober(settings: Settings) -> Ffprobe:
@@ -421,7 +422,7 @@ def _rhythm(settings: Settings) -> Rhythm:
 
 
 def _naming(settings: Settings) -> Naming:
-    store = _store_settings(settings)
+    store = store_settings(settings)
     growing = not store.wants_equal_parts
     step = usual_step(store.most_parts) if growing else None
     return Naming(
@@ -429,32 +430,6 @@ def _naming(settings: Settings) -> Naming:
         limits=replace(S3_LIMITS, max_parts=store.most_parts),
         key_prefix=settings.s3_key_prefix,
         replace_reused_names=settings.on_name_reused == "replace",
-    )
-
-
-def _store_settings(settings: Settings) -> StoreSettings:
-    checksum = {"auto": Choice.AUTO, "crc64nvme": Choice.ON, "none": Choice.OFF}[settings.s3_checksum]
-    secret = settings.s3_secret_access_key
-    return StoreSettings(
-        bucket=settings.s3_bucket_name,
-        endpoint_url=settings.s3_endpoint_url,
-        keys=KeySettings(
-            access_key_id=settings.s3_access_key_id,
-            secret_access_key=secret.get_secret_value() if secret else None,
-            access_key_id_file=settings.s3_access_key_id_file,
-            secret_access_key_file=settings.s3_secret_access_key_file,
-        ),
-        region=settings.s3_region_name,
-        key_prefix=settings.s3_key_prefix,
-        addressing_style=settings.s3_addressing_style,
-        checksum=checksum,
-        conditional_writes=Choice(settings.s3_conditional_writes),
-        part_copy=Choice(settings.s3_part_copy),
-        equal_parts=Choice(settings.s3_equal_parts),
-        max_parts=settings.s3_max_parts,
-        payload_signing=Choice(settings.s3_payload_signing),
-        # In addition to those for turns: small requests that hang, and completions, keep theirs for long.
-        connections=settings.max_concurrent_streams * settings.parts_in_flight + 1_000,
     )
 
 

@@ -36,6 +36,12 @@ def _config() -> click.Command:
     return config
 
 
+def _verify() -> click.Command:
+    from .verify import verify
+
+    return verify
+
+
 def _run() -> click.Command:
     return _run_command
 
@@ -44,6 +50,7 @@ def _run() -> click.Command:
 COMMANDS: Mapping[str, Entry] = {
     "run": Entry("Run the daemon, like cefmp4 without a command.", _run),
     "config": Entry("List all settings, their values, and where each comes from.", _config),
+    "verify": Entry("Compare the recordings in the bucket with what is known of them.", _verify),
 }
 
 

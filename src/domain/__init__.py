@@ -15,6 +15,7 @@ from .checksums import combine, crc64_from_base64, crc64_of_zeros, crc64_to_base
 from .completion import CompletionFacts, Step
 from .early_end import EarlyEnd
 from .errand import Errand, current_errand, on_errand
+from .inspection import InspectedObject, ListedEntry
 from .lifecycle import STATUSES, TRANSITIONS, Care, Fact, after
 from .object_keys import (
     LAST_NUMBER,
@@ -124,7 +125,9 @@ __all__ = [
     "Hashes",
     "Holding",
     "Identity",
+    "InspectedObject",
     "Limits",
+    "ListedEntry",
     "ListedObject",
     "Look",
     "Manifest",

@@ -6,7 +6,7 @@ The only package that uses aioboto3, aiobotocore and botocore, and that knows th
 ``client`` handles uploads and the contents of their requests; ``bucket``, ``objects`` and ``listings`` handle the rest.
 All of them, and the probe's trials, send their requests through ``requests``: to add something to every request of a
 kind, such as a header, change its ``Requests._ask``. The features of a store are set in ``settings``, whose values come
-from ``main._store_settings``, or determined by ``abilities`` with the trials of ``probe``; ``answers``, ``errors`` and
+from ``store_from_settings``, or determined by ``abilities`` with the trials of ``probe``; ``answers``, ``errors`` and
 ``outcomes`` interpret answers and refusals.
 """
 

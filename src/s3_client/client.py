@@ -48,6 +48,7 @@ from .answers import HARMLESS, check_answer, completion_answer, completion_argum
 from .bucket import PING_SECONDS, Bucket
 from .credentials import RenewableCredentials
 from .errors import reading
+from .inspection import Inspection
 from .listings import Listings
 from .objects import Objects
 from .probe import NoNotes, Probe, ProbeNotes
@@ -113,6 +114,7 @@ class S3Client:
         self.list_uploads = listings.list_uploads
         self.list_uploads_under = listings.list_uploads_under
         self.list_objects = listings.list_objects
+        self.inspection = Inspection(self._requests, settings, listings, objects)
 
     @property
     def bucket(self) -> str:

@@ -34,7 +34,7 @@ class Listings:
 
     async def list_parts(self, key: str, upload_id: str) -> dict[int, StoredPart]:
         found: dict[int, StoredPart] = {}
-        async for page in self._pages("list_parts", Key=key, UploadId=upload_id, MaxParts=_PARTS_A_PAGE):
+        async for page in self.pages("list_parts", Key=key, UploadId=upload_id, MaxParts=_PARTS_A_PAGE):
             with reading("list_parts"):
                 if page.get("UploadId", upload_id) != upload_id:
                     raise ValueError("it describes another upload")
@@ -52,7 +52,7 @@ class Listings:
     async def list_uploads_under(self, prefix: str) -> list[OpenUpload]:
         found: list[OpenUpload] = []
         try:
-            async for page in self._pages("list_multipart_uploads", Prefix=prefix, EncodingType="url"):
+            async for page in self.pages("list_multipart_uploads", Prefix=prefix, EncodingType="url"):
                 decoded = unquote_plus if page.get("EncodingType") == "url" else str
                 with reading("list_multipart_uploads"):
                     found += [
@@ -65,12 +65,12 @@ class Listings:
 
     async def list_objects(self, prefix: str, wanted: Callable[[ListedObject], bool]) -> list[ListedObject]:
         found: list[ListedObject] = []
-        async for page in self._pages("list_objects_v2", Prefix=prefix):
+        async for page in self.pages("list_objects_v2", Prefix=prefix):
             with reading("list_objects_v2"):
                 found += filter(wanted, map(listed_object, page.get("Contents", [])))
         return found
 
-    async def _pages(self, operation: str, **arguments: Any) -> AsyncIterator[dict[str, Any]]:
+    async def pages(self, operation: str, **arguments: Any) -> AsyncIterator[dict[str, Any]]:
         """The pages of a listing. Raises if a page is repeated: such a listing would never end."""
         markers: list[dict[str, Any]] = [{}]
         while True:

@@ -23,7 +23,7 @@ class Choice(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """How to reach the bucket. ``main._store_settings`` builds it from the settings in ``config``."""
+    """How to reach the bucket. ``store_from_settings`` builds it from the settings in ``config``."""
 
     bucket: str
     endpoint_url: str | None = None

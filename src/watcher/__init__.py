@@ -11,7 +11,7 @@ list of calls allows it.
 from .globs import Globs
 from .recording_file import RecordingFiles
 from .stats import identity_of
-from .tree import Tree
+from .tree import Tree, recordings_in
 from .watcher import Watcher
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "Tree",
     "Watcher",
     "identity_of",
+    "recordings_in",
 ]

@@ -300,6 +300,15 @@ class Tree:
         return Findings([StreamEvent(WatcherChangeType.DELETE, path) for path in paths])
 
 
+def recordings_in(root: Path, globs: Globs, stat: Callable[[str], Snapshot | None]) -> list[str]:
+    """The paths of all recordings below ``root``, sorted. Blocks. Raises ``ChunkProcessingError`` if it is missing."""
+    tree = Tree(root, globs, stat, hints_of_deletion_are_proof=False)
+    found = [event.path for step in tree.scan() for event in step.events]
+    if tree.missing:
+        raise ChunkProcessingError(f"the folder {root} is missing", operation="scan")
+    return sorted(found)
+
+
 def _folders_of(path: str) -> Iterator[str]:
     """The relative folders above ``path``, the nearest first."""
     folder = path.rpartition("/")[0]

@@ -357,13 +357,13 @@ def _operations() -> set[str]:
     """What the client asks of the store: the first argument wherever it asks."""
     trees = [
         ast.parse((ROOT / "src" / "s3_client" / f"{name}.py").read_text(encoding="utf-8"))
-        for name in ("bucket", "client", "listings", "objects", "probe", "requests")
+        for name in ("bucket", "client", "inspection", "listings", "objects", "probe", "requests")
     ]
     calls = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args)
     named: set[str] = set()
     for call in calls:
         function, first = ast.unparse(call.func), ast.unparse(call.args[0])
-        if re.search(r"\b(_call|call|_pages)$", function):
+        if re.search(r"\b(_call|call|_?pages)$", function):
             named |= _texts(call.args[0])
         elif (function, first) == ("partial", "self._call"):  # prepared to be called
             named |= _texts(call.args[1])

@@ -46,12 +46,19 @@ MAY_KNOW: dict[str, frozenset[str]] = {
     "stream_processor": frozenset({"domain", "exceptions", "metadata_generator", "ownership", "timeouts"}),
     "dispatcher": frozenset({"domain", "events", "exceptions", "ownership", "timeouts"}),
     "status": frozenset({"domain"}),
+    "verification": frozenset({"domain", "exceptions", "metadata_generator"}),
     "trying_out": frozenset({"config", "embedded", "settings"}),
+    "store_from_settings": frozenset({"config", "s3_client"}),
     "answering": frozenset({"config", "dispatcher", "domain", "logging_config", "metrics", "status"}),
-    "cli": frozenset({"config", "exceptions", "settings"}),
+    "cli": frozenset(
+        {
+            *("config", "domain", "exceptions", "redis_client", "retry", "s3_client", "settings"),
+            *("store_from_settings", "verification", "watcher"),
+        }
+    ),
 }
 #: Rooms that read the settings and build from them.
-READERS = frozenset({"main", "trying_out", "answering", "cli"})
+READERS = frozenset({"main", "trying_out", "answering", "store_from_settings", "cli"})
 BUILDERS = frozenset({"main", "__main__"})
 
 #: Where each library may be imported. What is not listed here is not to be imported at all.
@@ -87,6 +94,9 @@ PURE_MODULES = frozenset(
         "settings.typed_values",
         "slots.usual_pace",
         "stream_processor.next_step",
+        "verification.choice",
+        "verification.report",
+        "verification.verdicts",
     }
 )
 #: Promises of what others await.

@@ -10,7 +10,8 @@ from textwrap import dedent
 import pytest
 
 from src.config import Settings, load_settings
-from src.main import _naming, _rhythm, _store_settings
+from src.main import _naming, _rhythm
+from src.store_from_settings import store_settings
 
 SRC = Path(__file__).parents[2] / "src"
 
@@ -23,7 +24,7 @@ def _read(tree: ast.AST, owner: str) -> set[str]:
 
 def _taken() -> set[str]:
     """The settings that the builders hand on, or decide by; those, too, of which a property tells them."""
-    builders = (SRC / "main.py", SRC / "trying_out.py")
+    builders = (SRC / "main.py", SRC / "store_from_settings.py", SRC / "trying_out.py")
     direct = set[str]().union(*(_read(ast.parse(path.read_text(encoding="utf-8")), "settings") for path in builders))
     properties = {name: value.fget for name, value in vars(Settings).items() if isinstance(value, property)}
     sources = [inspect.getsource(get) for name, get in properties.items() if name in direct and get is not None]
@@ -75,7 +76,7 @@ def test_the_store_is_spoken_to_as_the_settings_say(checksum: str) -> None:
             "MAX_CONCURRENT_STREAMS": "9",
         }
     ).settings
-    store = _store_settings(chosen)
+    store = store_settings(chosen)
     assert (store.bucket, store.endpoint_url, store.region) == ("films", "http://store.example:9000", "eu-north-1")
     assert (store.keys.access_key_id, store.keys.secret_access_key) == ("key", "secret")
     assert store.checksum == {"auto": "auto", "crc64nvme": "on", "none": "off"}[checksum]
