@@ -30,6 +30,7 @@ class Claims:
         self._world = world
         self._keys = keys
         self._elsewhere = Elsewhere(world)
+        self._new: set[str] = set()  # by stream ID
         self._completed: dict[int, datetime] = {}  # by hash of the identity, to save memory: there may be 100,000
         self.reading = Reading(world)
         self.uploads = Uploads(world, keys, self._elsewhere)
@@ -55,8 +56,17 @@ class Claims:
                     told.emit(moments.ObjectDeleted(key=marker.key))
                 return marker
             if self._keys.take(decided.record.key, snapshot.identity):
+                self._new.add(decided.record.stream_id)
                 return replace(decided.record, superseded=superseded)
             sums = facts.sums  # another file took the key meanwhile; the bytes of this file are the same
+
+    def is_new(self, record: Checkpoint) -> bool:
+        """Whether the file was claimed for this checkpoint just now, so that Redis was asked for its marker already.
+        True once per claim."""
+        if record.stream_id not in self._new:
+            return False
+        self._new.discard(record.stream_id)
+        return True
 
     async def known(self, files: Mapping[str, Snapshot]) -> dict[str, Marker]:
         """The files, by path, that are done as they are according to Redis, in one request: those for which ``claim``

@@ -51,12 +51,17 @@ class Ledger:
 
         Raises ``IllegalTransition`` before anything is changed.
         """
-        status = after(self._record.status, fact) if fact else self._record.status
-        self._record = replace(self._record, status=status, **changes)
         if fact:
-            self._telemetry.emit(moments.StatusIs(status))
+            self.note(fact)
+        self._record = replace(self._record, **changes)
         self._unsaved.clear()  # the whole checkpoint contains them
         await self._checkpoints.save(self.snapshot())
+
+    def note(self, fact: Fact) -> None:
+        """Apply a fact that no effect depends on; the next write saves it. Raises like ``write``."""
+        status = after(self._record.status, fact)
+        self._record = replace(self._record, status=status)
+        self._telemetry.emit(moments.StatusIs(status))
 
     async def begin_upload(self, fact: Fact | None, upload_id: str | None, parts: dict[int, Part], **more: Any) -> None:
         """Continue with another upload, or with none yet: its parts replace the old ones."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from ..domain import (
+    MIB,
     SOURCE_MISSING,
     STATUSES,
     Answer,
@@ -57,6 +58,9 @@ from .replaced import Replaced
 from .sight import Sight
 from .source_missing import Remains
 from .upload import Sealed, Upload, too_long
+
+#: Bytes. A longer file is read for seconds before anything else is written about it.
+_LONG_PASS = 256 * MIB
 
 _Way = Callable[[], Awaitable[bool]]
 
@@ -196,7 +200,7 @@ class StreamProcessor:
     async def _take_up(self) -> bool:
         """Resume from the checkpoint, which is not trusted before the store was queried. True: the object is proved."""
         record = self._ledger.record
-        later = await self._world.checkpoints.marker(record.identity)
+        later = None if self._claims.is_new(record) else await self._world.checkpoints.marker(record.identity)
         case = next_step.taking_up(record, later)
         if case is Case.LEAVE_TO_LATER and later is not None:
             await self._cleanup.after_another(record)
@@ -319,7 +323,10 @@ class StreamProcessor:
     async def _finish(self, snapshot: Snapshot) -> bool:
         started = self._now()
         self._sight.went_idle(snapshot)
-        await self._ledger.write(Fact.WENT_IDLE)
+        if snapshot.size > _LONG_PASS:
+            await self._ledger.write(Fact.WENT_IDLE)
+        else:  # written with the last part, or with what the completion is to make
+            self._ledger.note(Fact.WENT_IDLE)
         await self._sight.ask_before_the_pass()
         sealed = await self._upload.seal(snapshot)
         if sealed is None or not await self._sight.may_complete():

@@ -55,8 +55,7 @@ FAULTS: Mapping[str, Fault] = {
 OPERATIONS: Mapping[str, Rule] = {
     "intent": Rule(Fault(""), command="EVALSHA", says=b"active"),
     "upload id": Rule(Fault(""), command="EVALSHA", says=b"active", nth=2),
-    "idle": Rule(Fault(""), command="EVALSHA", says=b"pending_completion"),
-    "part": Rule(Fault(""), command="EVALSHA", says=b"pending_completion", nth=2),
+    "part": Rule(Fault(""), command="EVALSHA", says=b"pending_completion"),
     # By its field: what a part writes may go with it, when Redis was away for the part.
     "manifest": Rule(Fault(""), command="EVALSHA", says=b"manifest"),
     "proved": Rule(Fault(""), command="EVALSHA", says=b"s3_completed"),
