@@ -26,6 +26,7 @@ from .recording import (
     ListedObject,
     Manifest,
     Marker,
+    MarkerPage,
     OpenUpload,
     Part,
     PartSchedule,
@@ -259,7 +260,7 @@ class Checkpoints(Protocol):
     async def put_marker(self, marker: Marker) -> None:
         """Write a marker without a stream (the object was proved after Redis had lost its data)."""
 
-    async def markers(self, cursor: int) -> tuple[int, list[Remembered]]:
+    async def markers(self, cursor: int) -> tuple[int, MarkerPage]:
         """Some of the markers for this bucket, and where to go on (0: there are no more). What is there from the first
         page to the last is given at least once."""
 

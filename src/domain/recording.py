@@ -9,7 +9,7 @@ in it, so encode it with ``os.fsencode``, never with ``encode()``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -322,6 +322,21 @@ class Remembered:
     completed_at: datetime
     unseen: int
     state: object = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MarkerPage:
+    """Some of the markers for one bucket. ``skipped``: the streams of those that are unreadable, or of another bucket;
+    None for one that does not name its stream."""
+
+    markers: list[Remembered]
+    skipped: set[str | None]
+
+    @property
+    def stream_ids(self) -> Iterator[str | None]:
+        """The streams of all of them."""
+        yield from (marker.stream_id for marker in self.markers)
+        yield from self.skipped
 
 
 @dataclass(frozen=True, slots=True)

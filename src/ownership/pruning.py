@@ -78,14 +78,17 @@ class Pruning:
         surplus = Surplus(self._retention.most)
         met: set[int] = set()  # a page may give what an earlier one gave
         pruned = 0
+        is_known = True
         async for page in _pages(self._checkpoints.markers):
-            unremembered -= {hash(marker.stream_id) for marker in page}
-            pruned += await self._judge([each for each in page if hash(each.identity) not in met], are_gone, surplus)
-            met |= {hash(each.identity) for each in page}
+            unremembered -= {hash(stream_id) for stream_id in page.stream_ids}
+            is_known = is_known and None not in page.skipped
+            new = [each for each in page.markers if hash(each.identity) not in met]
+            pruned += await self._judge(new, are_gone, surplus)
+            met |= {hash(each.identity) for each in new}
         if surplus.many:
             async for page in _pages(self._checkpoints.markers):
-                pruned += await self._prune_surplus(page, are_gone, surplus)
-        if unremembered:
+                pruned += await self._prune_surplus(page.markers, are_gone, surplus)
+        if unremembered and is_known:
             await self._leave(unremembered)
         self._emit(moments.MarkersCompared(gone=len(surplus) - surplus.many, pruned=pruned))
 
@@ -108,7 +111,8 @@ class Pruning:
         return await self._checkpoints.revise_markers(changes)
 
     async def _leave(self, unremembered: set[int]) -> None:
-        """Members that no marker remembers: those of files that hold another recording by now, for example."""
+        """Members that no marker remembers: those of files that hold another recording by now, for example. A marker
+        that does not name its stream might be that of any of them: then all of them stay."""
         async for page in _pages(self._checkpoints.completed):
             await self._checkpoints.leave_completed([each for each in page if hash(each) in unremembered])
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Self
 
-from ..domain import Checkpoint, Identity, Marker, Part, Remembered, moments
+from ..domain import Checkpoint, Identity, Marker, MarkerPage, Part, Remembered, moments
 from ..exceptions import RedisUnavailable
 from ..retry import RetryPolicy
 from .connection import PING_SECONDS, Command, RedisConnection
@@ -144,8 +144,8 @@ class RedisCheckpoints:
         """Write a marker, and a member of ``streams:completed``, for an object that was proved without a checkpoint."""
         await self._retried("put_marker", lambda: self._writer.mark(marker))
 
-    async def markers(self, cursor: int) -> tuple[int, list[Remembered]]:
-        """A page of the markers for this bucket; unreadable ones are skipped."""
+    async def markers(self, cursor: int) -> tuple[int, MarkerPage]:
+        """A page of the markers for this bucket, and the streams of those that are skipped."""
         return await self._memory.markers(cursor)
 
     async def revise_markers(self, changes: Sequence[tuple[Remembered, int | None]]) -> int:

@@ -487,6 +487,14 @@ def decode_remembered(bucket: str, identity: Identity, raw: bytes) -> Remembered
     )
 
 
+def stream_of_marker(raw: bytes) -> str | None:
+    """The stream of a marker that is of another bucket or unreadable; None if it names none."""
+    try:
+        return _text(_parse(raw)["stream_id"])
+    except UNREADABLE:
+        return None
+
+
 def with_unseen(raw: bytes, unseen: int) -> bytes:
     """The marker with another ``unseen``, and whatever else is in it."""
     return _dump({**_parse(raw), "unseen": unseen or None})

@@ -6,13 +6,13 @@ read: the recording may have been completed again meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from ..domain import Remembered, Status
+from ..domain import MarkerPage, Remembered, Status
 from .connection import Command, RedisConnection, bytes_or_none, of_bytes, reading
-from .format import UNREADABLE, decode_remembered, with_unseen
+from .format import UNREADABLE, decode_remembered, stream_of_marker, with_unseen
 from .names import CENSUS, MARKERS, SETS, Names, identity_of_field, marker_field
 from .quarantine import Quarantine
 from .scripts import REVISE
@@ -34,10 +34,18 @@ class RedisMemory:
         self._completed = names.of(SETS[Status.COMPLETED])
         self._census = names.of(CENSUS)
 
-    async def markers(self, cursor: int) -> tuple[int, list[Remembered]]:
-        """Those that can be read."""
+    async def markers(self, cursor: int) -> tuple[int, MarkerPage]:
+        """Those that can be read, and the streams of the others."""
         following, found = await self._page(("HSCAN", self._markers, cursor, "COUNT", _MARKERS_AT_ONCE))
-        return following, list(self._readable(found))
+        markers: list[Remembered] = []
+        skipped: set[str | None] = set()
+        for field, raw in zip(found[::2], found[1::2], strict=True):
+            marker = self._readable(field, raw)
+            if marker is None:
+                skipped.add(stream_of_marker(raw))
+            else:
+                markers.append(marker)
+        return following, MarkerPage(markers, skipped)
 
     async def revise(self, changes: Sequence[tuple[Remembered, int | None]]) -> int:
         """In pieces, each at once."""
@@ -86,14 +94,12 @@ class RedisMemory:
 
         return await self._retried("census", once)
 
-    def _readable(self, found: Sequence[bytes]) -> Iterator[Remembered]:
-        for field, raw in zip(found[::2], found[1::2], strict=True):
-            try:
-                remembered = decode_remembered(self._bucket, identity_of_field(field), raw)
-            except UNREADABLE:
-                continue  # set aside when its file is asked for; a newer release may have written it
-            if remembered is not None:
-                yield remembered
+    def _readable(self, field: bytes, raw: bytes) -> Remembered | None:
+        """None also for a marker of another bucket."""
+        try:
+            return decode_remembered(self._bucket, identity_of_field(field), raw)
+        except UNREADABLE:
+            return None  # set aside when its file is asked for; a newer release may have written it
 
     async def _revise_some(self, changes: Sequence[tuple[Remembered, int | None]]) -> int:
         arguments: list[bytes] = []

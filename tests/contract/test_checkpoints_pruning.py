@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from src.domain import Checkpoints, Identity, Marker, Remembered, Status
+from src.domain import Checkpoints, Identity, Marker, MarkerPage, Remembered, Status
 from tests.contract.test_checkpoints import (
     BUCKET,
     NOON,
@@ -34,10 +34,10 @@ def numbered(number: int, **more: Any) -> Marker:
 
 
 async def all_markers(checkpoints: Checkpoints) -> dict[Identity, Remembered]:
-    return {each.identity: each async for page in _pages(checkpoints) for each in page}
+    return {each.identity: each async for page in _pages(checkpoints) for each in page.markers}
 
 
-async def _pages(checkpoints: Checkpoints) -> AsyncIterator[list[Remembered]]:
+async def _pages(checkpoints: Checkpoints) -> AsyncIterator[MarkerPage]:
     cursor, page = await checkpoints.markers(0)
     yield page
     while cursor:
@@ -136,6 +136,8 @@ async def test_what_cannot_be_read_or_is_of_another_bucket_is_left_alone(redis_s
         assert set(await all_markers(checkpoints)) == {Identity(2, -298)}
         assert set(await all_markers(others)) == {Identity(1, -299)}
         assert admin.hlen(f"{prefix}streams:markers") == 6
+        _, page = await checkpoints.markers(0)
+        assert page.skipped == {"id1", "id2", None}, "they name their streams where they can"
 
 
 @pytest.mark.redis

@@ -19,7 +19,7 @@ from src.exceptions import ChunkProcessingError
 from src.ownership.pruning import Pruning
 from src.watcher import Globs, RecordingFiles
 from src.watcher.tree import Findings, Tree
-from tests.contract.test_checkpoints import BUCKET, Opened, opened, prefix
+from tests.contract.test_checkpoints import BUCKET, Opened, client, opened, opened_redis, prefix
 from tests.contract.test_checkpoints_pruning import all_completed, all_markers
 from tests.harness.fakes.telemetry import FakeTelemetry
 
@@ -345,6 +345,31 @@ async def test_members_that_no_marker_remembers_leave_the_completed_streams(root
         assert await all_completed(checkpoints) == {"of a.mp4", "second"}
         await site.runs(60)
         assert await all_completed(checkpoints) == {"second"}
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize(
+    ("skipped", "left"),
+    [
+        ({}, {"of a.mp4"}),
+        ({"3:3": '{"v": 1, "bucket": "another", "stream_id": "third"}'}, {"of a.mp4", "third"}),
+        ({"3:3": '{"v": 9, "stream_id": "third"}'}, {"of a.mp4", "third"}),
+        ({"3:3": "no JSON"}, {"of a.mp4", "second", "third"}),
+    ],
+    ids=["no other marker", "another bucket's", "a newer release's", "one that nobody can read"],
+)
+async def test_members_whose_marker_is_skipped_stay_among_the_completed_streams(
+    root: Path, redis_server: str, prefix: str, skipped: dict[str, str], left: set[str]
+) -> None:
+    admin = client(redis_server)
+    async with opened_redis(redis_server, prefix=prefix) as checkpoints:
+        site = Site(root, checkpoints)
+        await site.finish("a.mp4")
+        admin.sadd(f"{prefix}streams:completed", "second", "third")
+        for field, raw in skipped.items():
+            admin.hset(f"{prefix}streams:markers", field, raw)
+        await site.days(2)
+        assert await all_completed(checkpoints) == left
 
 
 async def test_a_folder_without_a_file_of_ours_is_no_empty_one(root: Path, opened: Opened) -> None:

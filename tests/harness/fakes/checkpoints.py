@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from src.domain import Checkpoint, Identity, Marker, Part, Remembered, Status, natural_of
+from src.domain import Checkpoint, Identity, Marker, MarkerPage, Part, Remembered, Status, natural_of
 from src.exceptions import RedisUnavailable
 from tests.harness.fakes.fuse import Fuse, LostAnswer, asked_again
 
@@ -105,17 +105,18 @@ class FakeCheckpoints:
         completed = self.state.completed | {marker.stream_id}
         self._effect("redis.put_marker", replace(self.state, markers=self._with_marker(marker), completed=completed))
 
-    async def markers(self, cursor: int) -> tuple[int, list[Remembered]]:
+    async def markers(self, cursor: int) -> tuple[int, MarkerPage]:
         await self._wait("markers")
         if cursor == 0:
             self._turned = tuple(self.state.markers)  # what goes meanwhile hides no other
-        found = [self.state.markers.get(identity) for identity in self._turned[cursor : cursor + self.page]]
+        page = [self.state.markers.get(identity) for identity in self._turned[cursor : cursor + self.page]]
+        found = [marker for marker in page if marker is not None]
         following = cursor + self.page if cursor + self.page < len(self._turned) else 0
-        return following, [
-            Remembered(m.snapshot.identity, m.path, m.stream_id, m.completed_at, m.unseen, m)
-            for m in found
-            if m is not None and self._ours(m.bucket)
-        ]
+        ours = [m for m in found if self._ours(m.bucket)]
+        return following, MarkerPage(
+            [Remembered(m.snapshot.identity, m.path, m.stream_id, m.completed_at, m.unseen, m) for m in ours],
+            {m.stream_id for m in found if not self._ours(m.bucket)},
+        )
 
     @asked_again
     async def revise_markers(self, changes: Sequence[tuple[Remembered, int | None]]) -> int:
