@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TypeVar
 
-from ..domain import Identity, World, moments, names_of, object_key
+from ..domain import Identity, Snapshot, World, moments, names_of, object_key
 from ..events import StreamEvent
 from ..exceptions import ChunkProcessingError, Permanent, Transient
 
 T = TypeVar("T")
 
+#: Number of files that Redis is asked about in one exchange.
+_AT_ONCE = 200
 _TRY_AGAIN_SECONDS = 30.0
 
 
@@ -72,32 +76,37 @@ class LeftOut:
         known = {identity for _, identity in remembered}
         names = {name for upload in uploads for name in names_of(upload.key)}
         while self._waiting:
-            path = next(iter(self._waiting))
-            is_remembered = await self._is_remembered(path, known, names)
-            event = self._waiting.pop(path, None)
-            if event is not None and is_remembered:
-                self._passes_on(event)
-            elif event is not None:
-                self._left.add(path)
+            paths = tuple(islice(self._waiting, _AT_ONCE))
+            unknown = await self._unknown(paths, known, names)
+            for path in paths:
+                event = self._waiting.pop(path, None)
+                if event is None:
+                    continue  # it has changed meanwhile
+                if (snapshot := unknown.get(path)) is None:
+                    self._passes_on(event)
+                else:
+                    self._left.add(path)
+                    self._newest = max(self._newest, (snapshot.mtime_ns, path))
         self._emit(moments.LeftOut(count=len(self._left)))
         if self._left:
             changed_ns, newest = self._newest
             at = datetime.fromtimestamp(changed_ns / 1e9, UTC)
             self._emit(moments.OldFilesIgnored(count=len(self._left), file_path=newest, changed_at=at))
 
-    async def _is_remembered(self, path: str, known: set[Identity], names: set[str]) -> bool:
-        try:
-            snapshot = await self._world.recordings.snapshot(path)
-        except ChunkProcessingError:
-            return True  # the dispatcher reports the problem
-        if snapshot is None or snapshot.identity in known:
-            return True
-        if object_key(self._world.naming.key_prefix, path) in names:
-            return True  # there is an open upload at one of its keys
-        if await self._asked(lambda: self._world.checkpoints.marker(snapshot.identity)) is not None:
-            return True
-        self._newest = max(self._newest, (snapshot.mtime_ns, path))
-        return False
+    async def _unknown(self, paths: Sequence[str], known: set[Identity], names: set[str]) -> dict[str, Snapshot]:
+        """Those of the files of which neither Redis nor the store remembers anything."""
+        found: dict[str, Snapshot] = {}
+        for path in paths:
+            with suppress(ChunkProcessingError):  # the dispatcher reports the problem
+                snapshot = await self._world.recordings.snapshot(path)
+                is_open = object_key(self._world.naming.key_prefix, path) in names  # an upload, at one of its keys
+                if snapshot is not None and snapshot.identity not in known and not is_open:
+                    found[path] = snapshot
+        if not found:
+            return found
+        identities = [snapshot.identity for snapshot in found.values()]
+        markers = await self._asked(lambda: self._world.checkpoints.markers_of(identities))
+        return {path: snapshot for path, snapshot in found.items() if snapshot.identity not in markers}
 
     async def _asked(self, question: Callable[[], Awaitable[T]]) -> T:
         while True:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 
-from src.domain import Identity, moments
+from src.domain import Identity, Marker, PartSchedule, moments
 from src.events import StreamEvent, WatcherChangeType
 from src.ownership import LeftOut
 from tests.harness.crash.scenes import bytes_of
 from tests.harness.crash.simulation import CHUNK, Simulation
 from tests.harness.crash.virtual_time import run
+
+
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 
 def _emit(moment: moments.DaemonMoment) -> None:
@@ -48,3 +52,36 @@ def test_an_old_file_whose_upload_is_open_is_taken_whatever_its_number(key: str 
 
     run(live())
     assert passed_on == ([] if key is None else ["cam.mp4"])
+
+
+def test_redis_is_asked_about_many_old_files_in_one_exchange() -> None:
+    passed_on: list[str] = []
+    simulation = Simulation()
+
+    async def live() -> None:
+        names = [f"{number:03}.mp4" for number in range(450)]
+        for seed, name in enumerate(names):
+            simulation.disk.write(name, bytes_of(CHUNK, seed))
+
+        async def remembered() -> tuple[tuple[str, Identity], ...]:
+            return ()
+
+        world = simulation._world()
+        for name in names[::9]:
+            snapshot = await world.recordings.snapshot(name)
+            assert snapshot is not None
+            await simulation.redis.put_marker(
+                Marker(name, name, world.store.bucket, name, snapshot, 0, "e-1", PartSchedule(CHUNK), NOON, NOON)
+            )
+        simulation.redis.calls.clear()
+        left_out = LeftOut(
+            world, remembered, lambda _: True, passes_on=lambda event: passed_on.append(event.path), emit=_emit
+        )
+        for name in names:
+            left_out.publish(StreamEvent(WatcherChangeType.WRITE, name, is_old=True))
+        left_out.first_scan_done()
+        await left_out.run()
+        assert passed_on == names[::9]
+
+    run(live())
+    assert simulation.redis.calls == ["markers_of"] * 3
