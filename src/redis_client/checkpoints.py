@@ -178,7 +178,7 @@ class RedisCheckpoints:
     async def beside(self, verb: str, name: str, *arguments: bytes) -> Any:
         """One command about a key of this daemon that belongs to no stream. One attempt, with a short timeout."""
         command: Command = (verb, self._names.of(name.encode()), *arguments)
-        (answer,) = await self._connection.run("beside", [command], transaction=False, seconds=PING_SECONDS)
+        (answer,) = await self._connection.run("beside", [command], seconds=PING_SECONDS)
         return answer
 
     async def warn_about_configuration(self) -> None:

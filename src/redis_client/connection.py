@@ -79,7 +79,7 @@ class RedisConnection:
         """Check once whether Redis is available. Raises ``RedisUnavailable``. If it is available again, wake all
         waiting retries."""
         try:
-            await self.run("ping", [("PING",)], transaction=False, seconds=PING_SECONDS)
+            await self.run("ping", [("PING",)], seconds=PING_SECONDS)
         except RedisUnavailable as exc:
             self._missed = True
             self._emit(moments.OperationFailed(operation="redis.ping", error=exc, attempt=1, wait_seconds=0.0))
@@ -91,7 +91,7 @@ class RedisConnection:
     async def run_if_allowed(self, operation: str, commands: Sequence[Command]) -> list[Any]:
         """Like ``run``, for commands that the daemon can do without. Raises ``RedisRejected`` if they are forbidden."""
         try:
-            return await self.run(operation, commands, transaction=False)
+            return await self.run(operation, commands)
         except RedisUnavailable as exc:
             if isinstance(exc.__cause__, NoPermissionError):  # the permission is not required: do not wait for it
                 raise RedisRejected(str(exc), operation=operation, code="NOPERM") from exc
@@ -106,11 +106,15 @@ class RedisConnection:
         operation: str,
         commands: Iterable[Command],
         *,
-        transaction: bool = True,
+        transaction: bool = False,
         wrong_type_is_none: bool = False,
         seconds: float | None = None,
     ) -> list[Any]:
-        """One attempt at all commands together. Raises ``RedisUnavailable`` or ``RedisRejected``."""
+        """One attempt at all commands, sent together. Raises ``RedisUnavailable`` or ``RedisRejected``.
+
+        ``transaction``: no other client's command comes between them. ``wrong_type_is_none``: None in place of the
+        answer about a key of another type.
+        """
         with observed(self._emit, "redis", operation, error_class):
             question = next(self._questions)
 
@@ -123,14 +127,7 @@ class RedisConnection:
                 ]
 
             asked = (*commands, _echo(question))
-            return await self._ask_once(
-                operation,
-                asked,
-                ours,
-                transaction=transaction,
-                raise_on_error=transaction and not wrong_type_is_none,
-                seconds=seconds,
-            )
+            return await self._ask_once(operation, asked, ours, transaction=transaction, seconds=seconds)
 
     async def step(self, operation: str, script: Script, keys: Sequence[bytes], words: Sequence[Word]) -> list[Any]:
         """One attempt at a script. Returns its answer without the nonce; ``keys`` are all keys that it touches.
@@ -152,13 +149,11 @@ class RedisConnection:
 
             asked, echo = (len(keys), *keys, question, OWNER, EPOCH, *words), _echo(question)
             try:
-                return await self._ask_once(
-                    operation, [("EVALSHA", script.sha, *asked), echo], ours, raise_on_error=False
-                )
+                return await self._ask_once(operation, [("EVALSHA", script.sha, *asked), echo], ours)
             except RedisUnavailable as exc:
                 if not isinstance(exc.__cause__, NoScriptError):
                     raise
-            return await self._ask_once(operation, [("EVAL", script.text, *asked), echo], ours, raise_on_error=False)
+            return await self._ask_once(operation, [("EVAL", script.text, *asked), echo], ours)
 
     async def _ask_once(
         self,
@@ -167,7 +162,6 @@ class RedisConnection:
         ours: Callable[[list[Any]], list[Any]],
         *,
         transaction: bool = False,
-        raise_on_error: bool = True,
         seconds: float | None = None,
     ) -> list[Any]:
         """``ours`` returns the answer, or raises if the replies belong to other commands."""
@@ -180,7 +174,7 @@ class RedisConnection:
             pipe.execute_command(*command)
         try:
             async with timeout(seconds or COMMAND_SECONDS) as limit, self._turns.taken(limit):
-                replies = await pipe.execute(raise_on_error=raise_on_error)
+                replies = await pipe.execute(raise_on_error=False)  # ``ours`` raises what it believes
             answers = ours(replies)
         except (RedisError, OSError, *UNREADABLE_ANSWER) as exc:  # the built-in TimeoutError is an OSError
             if task and task.cancelling() > cancels:

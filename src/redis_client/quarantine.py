@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from ..domain import moments
-from .connection import RedisConnection
+from .connection import RedisConnection, of_bytes, reading
 from .errors import RedisRejected
 from .names import ALL_SETS, MARKERS, Names, shown
 
@@ -24,7 +24,7 @@ class Quarantine:
         self._names = names
         self._emit = emit
 
-    async def making_way(self, operation: str, call: Callable[[], Awaitable[T]], hashes: Iterable[object]) -> T:
+    async def making_way(self, operation: str, call: Callable[[], Awaitable[T]], hashes: Iterable[bytes]) -> T:
         """Return the result of the call. If a key of another type than a set or these hashes is in its way, set that
         aside and call again."""
         try:
@@ -32,12 +32,7 @@ class Quarantine:
         except RedisRejected as exc:
             if exc.code != "WRONGTYPE":
                 raise
-        await self.set_aside_wrong_types(operation)
-        for key in dict.fromkeys(hashes):
-            assert isinstance(key, bytes)
-            (kind,) = await self._connection.run(operation, [("TYPE", key)])
-            if kind not in (b"hash", b"none"):
-                await self.set_aside(operation, key, f"it is a {shown(kind)}, not a hash")
+        await self.set_aside_wrong_types(operation, hashes)
         return await call()
 
     async def set_aside_stream(self, stream_id: bytes, reason: str) -> None:
@@ -52,10 +47,13 @@ class Quarantine:
         await self._connection.retried("load", move)
         self.report(self._names.of_stream(stream_id)[0], f"{reason}; kept under {shown(self._names.of(b'bad:'))}…")
 
-    async def set_aside_wrong_types(self, operation: str) -> None:
-        """Set aside keys that have the names of our sets and hashes but another type."""
-        wanted = {self._names.of(name): b"set" for name in ALL_SETS} | {self._names.of(MARKERS): b"hash"}
-        kinds = await self._connection.run(operation, [("TYPE", key) for key in wanted])
+    async def set_aside_wrong_types(self, operation: str, hashes: Iterable[bytes] = ()) -> None:
+        """Set aside keys that have another type than our sets, the markers and these hashes."""
+        wanted = {self._names.of(name): b"set" for name in ALL_SETS}
+        wanted |= dict.fromkeys((self._names.of(MARKERS), *hashes), b"hash")
+        told = await self._connection.run(operation, [("TYPE", key) for key in wanted])
+        with reading(operation):
+            kinds = of_bytes(told)
         for (key, kind), found in zip(wanted.items(), kinds, strict=True):
             if found not in (kind, b"none"):
                 await self.set_aside(operation, key, f"it is a {shown(found)}, not a {shown(kind)}")

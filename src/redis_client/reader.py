@@ -66,7 +66,7 @@ class RedisReader:
         meta, parts = self._names.of_stream(stream_id)
         commands = [("HGETALL", meta), ("HSCAN", parts, 0, "COUNT", PARTS_AT_ONCE)]
         fields, page = await self._connection.retried(
-            "load", lambda: self._connection.run("load", commands, wrong_type_is_none=True)
+            "load", lambda: self._connection.run("load", commands, transaction=True, wrong_type_is_none=True)
         )
         try:
             if fields is None:
@@ -100,7 +100,7 @@ class RedisReader:
     async def markers_of(self, identities: Sequence[Identity]) -> dict[Identity, Marker]:
         """One attempt. The valid markers of this bucket."""
         command: Command = ("HMGET", self._names.of(MARKERS), *map(marker_field, identities))
-        (answer,) = await self._connection.run("marker", [command], transaction=False)
+        (answer,) = await self._connection.run("marker", [command])
         with reading("marker"):
             found = [bytes_or_none(each) for each in answer]
             pairs = list(zip(identities, found, strict=True))
@@ -122,7 +122,7 @@ class RedisReader:
             cursor = None
             while cursor != 0:
                 command = ("SSCAN", self._names.of(name), cursor or 0, "COUNT", 500)
-                (page,) = await self._connection.run("load", [command], transaction=False)
+                (page,) = await self._connection.run("load", [command])
                 with reading("load"):
                     cursor, ids = page
                     found.update(of_bytes(ids))
@@ -148,9 +148,7 @@ class RedisReader:
 
     async def _next_parts(self, stream_id: str, cursor: int) -> _Page:
         _, key = self._names.of_stream(stream_id.encode())
-        (page,) = await self._connection.run(
-            "load", [("HSCAN", key, cursor, "COUNT", PARTS_AT_ONCE)], transaction=False
-        )
+        (page,) = await self._connection.run("load", [("HSCAN", key, cursor, "COUNT", PARTS_AT_ONCE)])
         with reading("load"):
             following, stored = page
             return int(following), dict(zip(of_bytes(stored), of_bytes(stored.values()), strict=True))

@@ -16,7 +16,7 @@ from urllib.parse import urlparse
 
 import pytest
 
-from src.domain import Checkpoint, Status
+from src.domain import Checkpoint, Identity, Status
 from src.exceptions import RedisUnavailable
 from src.redis_client import RedisCheckpoints
 from src.redis_client.scripts import FINISH, FORGET, MARK, NOTHING, RECALL, SAVE, Script
@@ -273,3 +273,29 @@ async def test_every_key_that_a_script_touches_is_declared(own_redis: servers.Re
                     assert set(words if name == "DEL" else words[:1]) <= declared, heard
         assert {script.sha for script in (SAVE, FINISH, FORGET, MARK, RECALL)} <= scripts
         assert touched > 50
+
+
+async def test_one_command_alone_is_no_transaction(own_redis: servers.RedisServer) -> None:
+    async with scene(own_redis) as there:
+        redis, markers, completed = there.checkpoints, "streams:markers", "streams:completed"
+        await redis.put_marker(marker())
+        there.admin.hset(markers, "7:7", "no JSON")
+        assert await redis.remembered(Identity(7, 7), "") == (None, None)  # and sets it aside
+        for work in (lambda: redis.markers(0), lambda: redis.completed(0), lambda: redis.leave_completed(["c3d4"])):
+            await work()
+        await redis.set_ran(5)
+        assert await redis.ran() == 5
+        for name in (markers, completed):
+            there.admin.delete(name)
+            there.admin.set(name, "a text")
+        assert await redis.completed(0) == (0, [])
+        assert set(there.admin.scan_iter(b"bad:*")) == {
+            b"bad:streams:markers",
+            b"bad:streams:completed",
+            b"bad:streams:markers:7:7",
+        }
+        sent = [tuple(command.name for command in exchange) for exchange in there.proxy.exchanges()]
+        assert [names for names in sent if len(names) > 1] == []
+        assert {("HSCAN",), ("SSCAN",), ("SREM",), ("HGET",), ("HSET",), ("TYPE",), ("RENAMENX",), ("SET",)} <= set(
+            sent
+        )

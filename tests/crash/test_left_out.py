@@ -14,7 +14,6 @@ from tests.harness.crash.scenes import bytes_of
 from tests.harness.crash.simulation import CHUNK, Simulation
 from tests.harness.crash.virtual_time import run
 
-
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 
