@@ -127,19 +127,20 @@ class RedisWriter:
 
     async def finish(self, checkpoint: Checkpoint, marker: Marker, most_names: int) -> None:
         """Remove the stream's keys and leave what stays of it."""
-        stream_id = checkpoint.stream_id.encode()
         number = checkpoint.number or 1
         name = (natural_of(checkpoint.key, number) if number > 1 else None) or ""
         highest = encode_highest(checkpoint.bucket, number)
         done, *others = self._sets(Status.COMPLETED)
-        keys, markers, numbers = self._names.of_stream(stream_id), self._names.of(MARKERS), self._names.of(NUMBERS)
+        keys = self._names.of_stream(checkpoint.stream_id.encode())
+        markers, numbers = self._names.of(MARKERS), self._names.of(NUMBERS)
         left = (marker_field(marker.snapshot.identity), encode_marker(marker))
         async with self._turn(checkpoint.stream_id):
             await self._end(
                 "finish",
                 FINISH,
+                checkpoint.stream_id,
                 (*keys, done, markers, numbers, *others),
-                (stream_id, *left, name.encode(), highest, most_names),
+                (*left, name.encode(), highest, most_names),
                 hashes=(*keys, markers, numbers),
             )
 
@@ -147,20 +148,27 @@ class RedisWriter:
         """Remove all that Redis has of a stream."""
         keys, sets = self._names.of_stream(stream_id.encode()), [self._names.of(name) for name in ALL_SETS]
         async with self._turn(stream_id):
-            await self._end("forget", FORGET, (*keys, *sets), (stream_id.encode(),), hashes=keys)
+            await self._end("forget", FORGET, stream_id, (*keys, *sets), (), hashes=keys)
 
     async def _end(
-        self, operation: str, script: Script, keys: Sequence[bytes], words: Sequence[Word], *, hashes: Sequence[bytes]
+        self,
+        operation: str,
+        script: Script,
+        stream_id: str,
+        keys: Sequence[bytes],
+        words: Sequence[Word],
+        *,
+        hashes: Sequence[bytes],
     ) -> None:
         """Remove a record in whatever revision Redis has it; a late attempt removes none that was written since."""
-        stream_id, *more = words
-        assert isinstance(stream_id, bytes)
-        written = self._written.get(stream_id.decode())
+        written = self._written.get(stream_id)
         word, found = b"", written.revision if written else b""
         while word != b"OK":
-            word, told = await self._step(operation, script, keys, (stream_id, found, *more), hashes=hashes)
+            words_now = (stream_id.encode(), found, *words)
+            word, told = await self._step(operation, script, keys, words_now, hashes=hashes)
             found = bytes_or_none(told) or b""
-        self._gone(stream_id.decode())
+        self._written.pop(stream_id, None)
+        self._unanswered.pop(stream_id, None)
 
     async def mark(self, marker: Marker) -> None:
         """Leave a marker of a stream that has no record."""
@@ -180,10 +188,6 @@ class RedisWriter:
         if answer[0] == b"TAKEN":
             raise taken(operation, answer[1])
         return answer
-
-    def _gone(self, stream_id: str) -> None:
-        self._written.pop(stream_id, None)
-        self._unanswered.pop(stream_id, None)
 
     def _sets(self, status: Status) -> list[bytes]:
         """The set of this status, and then all others."""
