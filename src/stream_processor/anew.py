@@ -139,12 +139,8 @@ class Anew:
         Unchanged parts of an object to be replaced are copied. Parts of an incomplete upload cannot be copied into
         another one; they are sent again.
         """
-        self._misfits += 1
-        if self._misfits == 1:
-            self._telemetry.emit(moments.Trouble(operation="upload_part", error=refused, retry_seconds=0.0))
-        else:  # it should fit by the stated limit, but does not
-            longest = _LONGEST_REFUSAL_SECONDS
-            await self._pacing.pause(self._misfits - 1, operation="upload_part", error=refused, longest=longest)
+        # It should fit by the stated limit: if it does not, the store is sent the file less and less often.
+        await self._pause_after_the_first(refused, longest=_LONGEST_REFUSAL_SECONDS)
         snapshot, old = await self._sight.look(), self._ledger.record.schedule
         # Several parts were in flight: if the store does not report its limit, use the last part that it accepted.
         stored = [number for number in self._ledger.parts if number < refused.number]
@@ -167,14 +163,17 @@ class Anew:
 
     async def with_this_part(self, refused: PartNotTaken) -> None:
         """The store cannot replace a part that it already has: upload the file again."""
+        await self._pause_after_the_first(refused, longest=_LONGEST_REFUSAL_SECONDS if self._ledger.parts else None)
+        self._replaced.never_copy_what_was_in_vain()
+        await self._leave_for_a_part()
+
+    async def _pause_after_the_first(self, refused: PartNumberRefused | PartNotTaken, *, longest: float | None) -> None:
+        """Report that a part does not fit. Only if it happens again is the file not sent again immediately."""
         self._misfits += 1
         if self._misfits == 1:
             self._telemetry.emit(moments.Trouble(operation="upload_part", error=refused, retry_seconds=0.0))
         else:
-            longest = _LONGEST_REFUSAL_SECONDS if self._ledger.parts else None
             await self._pacing.pause(self._misfits - 1, operation="upload_part", error=refused, longest=longest)
-        self._replaced.never_copy_what_was_in_vain()
-        await self._leave_for_a_part()
 
     async def _leave_for_a_part(self, **changes: object) -> None:
         """Abandon the upload because of one part. A store that always refuses must not accumulate uploads: of the
