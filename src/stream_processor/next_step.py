@@ -28,8 +28,8 @@ from ..exceptions import ChunkProcessingError, FileChanged, PartNotTaken, PartNu
 
 # At the start of a stream. A checkpoint may be outdated: each case but the first two queries the store.
 #
-#  1  a stream of the same file that began later is done -> leave the file to it. Redis has lost the end of this stream;
-#     the file contains the later recording now.
+#  1  a stream of the same file that began later is done, or this very stream is -> leave the file to it. Redis has lost
+#     the end of this stream, or got one of its writes late, after the end. The file may contain a later recording now.
 #  2  the parts of a missing file were being completed -> finish that. Before 4, which would treat the parts as the
 #     whole file.
 #  3  the object was proved -> check that it still exists, and describe it
@@ -90,9 +90,16 @@ def are_remains(record: Checkpoint) -> bool:
     return record.status is Status.PENDING_COMPLETION and record.failure == SOURCE_MISSING
 
 
+def _has_ended(record: Checkpoint, marker: Marker) -> bool:
+    """Whether the marker is that of this very stream, and of this file. Replacements of its object are counted."""
+    is_same = (marker.stream_id, marker.started_at) == (record.stream_id, record.started_at)
+    is_of_same_file = record.manifest is None or record.manifest.snapshot == marker.snapshot
+    return is_same and is_of_same_file and marker.replacements >= record.replacements
+
+
 def taking_up(record: Checkpoint, later: Marker | None) -> Case:
-    """Cases 1 to 6. ``later``: the marker in Redis of a completed stream of the same file."""
-    if later is not None and later.started_at > record.started_at:
+    """Cases 1 to 6. ``later``: the marker in Redis of a completed stream of the same file, or of this one."""
+    if later is not None and (later.started_at > record.started_at or _has_ended(record, later)):
         return Case.LEAVE_TO_LATER
     if are_remains(record):
         return Case.FINISH_REMAINS

@@ -204,7 +204,10 @@ class StreamProcessor:
         case = next_step.taking_up(record, later)
         if case is Case.LEAVE_TO_LATER and later is not None:
             await self._cleanup.after_another(record)
-            await self._world.checkpoints.forget(record.stream_id)
+            if later.stream_id == record.stream_id:
+                await self._world.checkpoints.finish(replace(record, status=Status.COMPLETED), later)
+            else:
+                await self._world.checkpoints.forget(record.stream_id)
             raise _LeftTo(later)
 
         if record.upload_id is not None and record.without_checksums:

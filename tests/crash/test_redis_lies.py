@@ -14,8 +14,19 @@ from types import MappingProxyType
 
 import pytest
 
-from src.domain import Checkpoint, Identity, Manifest, Marker, Part, PartSchedule, Snapshot, Status, Superseded
-from tests.harness.crash.scenes import PATH, bytes_of, growing_file, lived, restart, settled, until, without
+from src.domain import Checkpoint, Identity, Manifest, Marker, Part, PartSchedule, Snapshot, Status, Superseded, moments
+from tests.harness.crash.scenes import (
+    PATH,
+    bytes_of,
+    growing_file,
+    heard,
+    lived,
+    restart,
+    settled,
+    take_away,
+    until,
+    without,
+)
 from tests.harness.crash.simulation import CHUNK, SCAN, Simulation
 from tests.harness.fakes.checkpoints import State
 
@@ -172,3 +183,39 @@ def test_two_records_of_one_recording_end_in_one_object() -> None:
         simulation.disk.append(PATH, bytes_of(CHUNK, 40))
 
     assert lived(script).problems() == []
+
+
+#: What the only write of a stream that expects nothing in Redis may say: its first, or the whole of a lost checkpoint.
+LATE: Mapping[str, Callable[[Checkpoint], object]] = {
+    "the intent": lambda record: True,
+    "an upload": lambda record: record.upload_id,
+    "a manifest": lambda record: record.manifest,
+    "a proved object": lambda record: record.etag,
+}
+
+
+@pytest.mark.parametrize("late", LATE)
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_write_that_comes_after_the_end_of_its_stream_makes_it_no_other(late: str, is_there: bool) -> None:
+    """The next start takes it up and finds the marker, whether the file is still there or not."""
+
+    async def script(simulation: Simulation) -> None:
+        await growing_file(simulation, 3)
+        await settled(simulation)
+        redis = simulation.redis
+        found = next(state for state in redis.history if any(LATE[late](r) for r in state.records.values())).records
+
+        def comes_late() -> None:
+            completed = redis.state.completed - found.keys()
+            redis.history.append(replace(redis.state, records=found, completed=completed))
+            if not is_there:
+                take_away(simulation.disk)
+
+        before = dict(simulation.store.objects)
+        await restart(simulation, comes_late)
+        await settled(simulation)
+        assert (dict(redis.state.records), set(redis.state.completed)) == ({}, set(found))
+        assert simulation.store.objects == before
+        assert heard(simulation, moments.Failed) == []
+
+    lived(script)

@@ -173,6 +173,21 @@ def test_a_stream_is_left_only_to_one_that_began_later(began: datetime) -> None:
 
 
 @pytest.mark.parametrize("status", Status)
+@pytest.mark.parametrize(("ended", "replacing", "is_over"), [(0, 0, True), (2, 1, True), (0, 1, False), (1, 2, False)])
+def test_a_stream_that_has_ended_is_left_whatever_its_checkpoint_says(
+    status: Status, ended: int, replacing: int, is_over: bool
+) -> None:
+    """Its object may be replaced later, under the same ID."""
+    record = _record(status, replacements=replacing)
+    marker = replace(_marker(BEGAN), stream_id=record.stream_id, replacements=ended)
+    assert (taking_up(record, marker) is Case.LEAVE_TO_LATER) is is_over
+    described_anew = replace(record, manifest=replace(MANIFEST, snapshot=replace(SEEN, mtime_ns=77)), etag="etag")
+    assert taking_up(described_anew, marker) is not Case.LEAVE_TO_LATER, "its file was touched since"
+    earlier = replace(marker, started_at=BEGAN - timedelta(seconds=1))
+    assert taking_up(record, earlier) is not Case.LEAVE_TO_LATER, "what the ID began with is not this"
+
+
+@pytest.mark.parametrize("status", Status)
 @pytest.mark.parametrize("failure", [None, SOURCE_MISSING, "another"])
 def test_only_a_completion_of_what_was_left_of_a_file_is_finished_as_such(status: Status, failure: str | None) -> None:
     record = _record(status, upload_id="u", manifest=MANIFEST, unanswered=True, failure=failure)
