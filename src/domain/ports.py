@@ -253,9 +253,11 @@ class Checkpoints(Protocol):
         """The marker, and the highest number that a recording of this name (its natural key) got in this bucket, in one
         request. The number is a hint: it may be missing or outdated at any time."""
 
-    async def markers_of(self, identities: Sequence[Identity]) -> dict[Identity, Marker]:
-        """The markers of these files, in one request. A file without an entry has to be asked for with
-        ``remembered``."""
+    async def remembered_of(
+        self, files: Sequence[tuple[Identity, str]]
+    ) -> list[tuple[Marker | None, int | None] | None]:
+        """``remembered`` of each file and name, in one request. None in place of one that has to be asked for by
+        itself, because its marker is invalid."""
 
     async def put_marker(self, marker: Marker) -> None:
         """Write a marker without a stream (the object was proved after Redis had lost its data)."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from ..domain import Checkpoint, Marker, Snapshot, Superseded, World, moments, object_key
+from ..domain import Checkpoint, Identity, Marker, Snapshot, Superseded, World, moments, object_key
 from . import decision
 from .elsewhere import Elsewhere
 from .facts import Ask, ClaimFacts, FileSum
@@ -31,6 +31,7 @@ class Claims:
         self._keys = keys
         self._elsewhere = Elsewhere(world)
         self._new: set[str] = set()  # by stream ID
+        self._told: dict[Identity, tuple[str, tuple[Marker | None, int | None]]] = {}  # with the path; used once
         self._completed: dict[int, datetime] = {}  # by hash of the identity, to save memory: there may be 100,000
         self.reading = Reading(world)
         self.uploads = Uploads(world, keys, self._elsewhere)
@@ -70,10 +71,20 @@ class Claims:
 
     async def known(self, files: Mapping[str, Snapshot]) -> dict[str, Marker]:
         """The files, by path, that are done as they are according to Redis, in one request: those for which ``claim``
-        would ask nothing more, and write nothing."""
-        markers = await self._world.checkpoints.markers_of([snapshot.identity for snapshot in files.values()])
-        found = ((path, snapshot, markers.get(snapshot.identity)) for path, snapshot in files.items())
-        return {path: marker for path, snapshot, marker in found if marker and self._is_known(path, snapshot, marker)}
+        would ask nothing more, and write nothing. The claims of the others do not ask Redis again."""
+        asked = [(snapshot.identity, self._natural_key(path)) for path, snapshot in files.items()]
+        told = await self._world.checkpoints.remembered_of(asked)
+        done: dict[str, Marker] = {}
+        self._told.clear()
+        for (path, snapshot), answer in zip(files.items(), told, strict=True):
+            if answer is None:
+                continue
+            marker, _ = answer
+            if marker is not None and self._is_known(path, snapshot, marker):
+                done[path] = marker
+            else:
+                self._told[snapshot.identity] = path, answer
+        return done
 
     def _is_known(self, path: str, snapshot: Snapshot, marker: Marker) -> bool:
         completed_at = self._completed.get(hash(snapshot.identity))
@@ -83,13 +94,16 @@ class Claims:
 
     def is_done(self, marker: Marker) -> None:
         """Redis has the marker from now on. If it had none, or an older one, it has lost data."""
+        self._told.pop(marker.snapshot.identity, None)
         self._completed[hash(marker.snapshot.identity)] = marker.completed_at
 
     async def _decided(
         self, path: str, snapshot: Snapshot, sums: tuple[FileSum, ...]
     ) -> tuple[ClaimFacts, decision.Done | decision.Carry]:
-        name = object_key(self._world.naming.key_prefix, path)
-        marker, highest = await self._world.checkpoints.remembered(snapshot.identity, name)
+        asked_for, answer = self._told.pop(snapshot.identity, ("", None))
+        if answer is None or asked_for != path:
+            answer = await self._world.checkpoints.remembered(snapshot.identity, self._natural_key(path))
+        marker, highest = answer
         believed = marker if self._is_believed(marker, snapshot) else None
         bucket = self._world.store.bucket
         facts = ClaimFacts(path, snapshot, bucket, secrets.token_hex(16), marker=believed, sums=sums)
@@ -99,6 +113,9 @@ class Claims:
             if facts == before:
                 raise AssertionError(f"{decided} has no answer")
         return facts, decided
+
+    def _natural_key(self, path: str) -> str:
+        return object_key(self._world.naming.key_prefix, path)
 
     def _is_believed(self, marker: Marker | None, snapshot: Snapshot) -> bool:
         """Whether Redis remembers the file in this bucket, and as much of it as this process does."""

@@ -104,9 +104,13 @@ class LeftOut:
                     found[path] = snapshot
         if not found:
             return found
-        identities = [snapshot.identity for snapshot in found.values()]
-        markers = await self._asked(lambda: self._world.checkpoints.markers_of(identities))
-        return {path: snapshot for path, snapshot in found.items() if snapshot.identity not in markers}
+        asked = [(snapshot.identity, "") for snapshot in found.values()]
+        told = await self._asked(lambda: self._world.checkpoints.remembered_of(asked))
+        return {
+            path: snapshot
+            for (path, snapshot), answer in zip(found.items(), told, strict=True)
+            if answer is None or answer[0] is None
+        }
 
     async def _asked(self, question: Callable[[], Awaitable[T]]) -> T:
         while True:

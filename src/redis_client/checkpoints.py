@@ -117,20 +117,24 @@ class RedisCheckpoints:
 
     async def remembered(self, identity: Identity, name: str) -> tuple[Marker | None, int | None]:
         """The marker, and the highest number of the name; None for a value that is not a number."""
-        hashes = [self._names.of(MARKERS), self._names.of(NUMBERS)]
-
-        async def ask() -> tuple[Marker | Unreadable | None, int | None]:
-            return await self._quarantine.making_way("marker", lambda: self._reader.remembered(identity, name), hashes)
-
-        found, number = await self._retried("marker", ask)
+        ((found, number),) = await self._recalled([(identity, name)])
         return await self._usable(identity, found), number
 
-    async def markers_of(self, identities: Sequence[Identity]) -> dict[Identity, Marker]:
-        """The markers of these files, in one request; without invalid ones, which ``remembered`` sets aside."""
+    async def remembered_of(
+        self, files: Sequence[tuple[Identity, str]]
+    ) -> list[tuple[Marker | None, int | None] | None]:
+        """The same for many files, in one request; None for a file with an invalid marker, which ``remembered`` sets
+        aside."""
+        found = await self._recalled(files)
+        return [None if isinstance(marker, Unreadable) else (marker, number) for marker, number in found]
 
-        async def ask() -> dict[Identity, Marker]:
-            hashes = [self._names.of(MARKERS)]
-            return await self._quarantine.making_way("marker", lambda: self._reader.markers_of(identities), hashes)
+    async def _recalled(
+        self, files: Sequence[tuple[Identity, str]]
+    ) -> list[tuple[Marker | Unreadable | None, int | None]]:
+        hashes = [self._names.of(MARKERS), self._names.of(NUMBERS)]
+
+        async def ask() -> list[tuple[Marker | Unreadable | None, int | None]]:
+            return await self._quarantine.making_way("marker", lambda: self._reader.remembered(files), hashes)
 
         return await self._retried("marker", ask)
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..domain import Checkpoint, Identity, Marker, Part
-from .connection import Command, RedisConnection, bytes_or_none, of_bytes, reading
+from .connection import RedisConnection, bytes_or_none, of_bytes, reading
 from .format import PARTS_AT_ONCE, UNREADABLE, decode_highest, decode_marker, decode_meta, decode_part
 from .names import MARKERS, NUMBERS, READ_SETS, Names, marker_field
 from .scripts import NOTHING, RECALL
@@ -88,24 +88,20 @@ class RedisReader:
         """One attempt. Raises ``RedisUnavailable``, with a hint, if this user has no permission to."""
         await self._connection.step("load", NOTHING, (), ())
 
-    async def remembered(self, identity: Identity, name: str) -> tuple[Marker | Unreadable | None, int | None]:
-        """One attempt. The marker, None also if it belongs to another bucket; and the highest number of the name, None
-        for a value that is not a number."""
+    async def remembered(
+        self, files: Sequence[tuple[Identity, str]]
+    ) -> list[tuple[Marker | Unreadable | None, int | None]]:
+        """One attempt. For each file and name the marker, None also if it belongs to another bucket; and the highest
+        number of the name, None for a value that is not a number."""
         keys = (self._names.of(MARKERS), self._names.of(NUMBERS))
-        _, *told = await self._connection.step("marker", RECALL, keys, (marker_field(identity), name.encode()))
+        words = [word for identity, name in files for word in (marker_field(identity), name.encode())]
+        _, *told = await self._connection.step("marker", RECALL, keys, words)
         with reading("marker"):
-            raw, number = (bytes_or_none(each) for each in told)
-        return self._decoded(identity, raw), decode_highest(self._bucket, number)
-
-    async def markers_of(self, identities: Sequence[Identity]) -> dict[Identity, Marker]:
-        """One attempt. The valid markers of this bucket."""
-        command: Command = ("HMGET", self._names.of(MARKERS), *map(marker_field, identities))
-        (answer,) = await self._connection.run("marker", [command])
-        with reading("marker"):
-            found = [bytes_or_none(each) for each in answer]
-            pairs = list(zip(identities, found, strict=True))
-        decoded = ((identity, self._decoded(identity, raw)) for identity, raw in pairs)
-        return {identity: marker for identity, marker in decoded if isinstance(marker, Marker)}
+            found = [bytes_or_none(each) for each in told]
+            pairs = list(zip(files, found[::2], found[1::2], strict=True))
+        return [
+            (self._decoded(identity, raw), decode_highest(self._bucket, number)) for (identity, _), raw, number in pairs
+        ]
 
     def _decoded(self, identity: Identity, raw: Any) -> Marker | Unreadable | None:
         if raw is None:

@@ -154,11 +154,16 @@ return {ARGV[1], 'OK', revised}
 """
 )
 
-#: Reads. KEYS: the markers, the numbers. ARGV after the nonce, the owner and the epoch: a marker's field and a name.
-#: The answer ends with what each of them has.
+#: Reads. KEYS: the markers, the numbers. ARGV after the nonce, the owner and the epoch, in twos: a marker's field and a
+#: name. The answer ends with what each of them has.
 RECALL = Script(
     """\
-return {ARGV[1], 'OK', redis.call('HGET', KEYS[1], ARGV[4]), redis.call('HGET', KEYS[2], ARGV[5])}
+local told = {ARGV[1], 'OK'}
+for at = 4, #ARGV, 2 do
+  told[#told + 1] = redis.call('HGET', KEYS[1], ARGV[at])
+  told[#told + 1] = redis.call('HGET', KEYS[2], ARGV[at + 1])
+end
+return told
 """
 )
 

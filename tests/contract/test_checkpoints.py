@@ -309,14 +309,32 @@ async def test_markers_are_found_by_file_and_the_last_one_counts(opened: Opened)
         assert await checkpoints.marker(other) == marker(other, etag="third")
 
 
-async def test_the_markers_of_many_files_are_found_at_once(opened: Opened) -> None:
-    files = [replace(IDENTITY, inode=1000 + number) for number in range(300)]
+async def test_many_files_and_their_names_are_asked_for_at_once(opened: Opened) -> None:
+    files = [(replace(IDENTITY, inode=1000 + number), f"rec/{number}.mp4") for number in range(300)]
     async with opened() as checkpoints:
-        assert await checkpoints.markers_of(files) == {}
+        assert await checkpoints.remembered_of(files) == [(None, None)] * 300
         for number in (0, 7, 299):
-            await checkpoints.put_marker(marker(files[number], etag=f"e{number}"))
-        found = await checkpoints.markers_of(files)
-        assert found == {files[number]: marker(files[number], etag=f"e{number}") for number in (0, 7, 299)}
+            await checkpoints.put_marker(marker(files[number][0], etag=f"e{number}"))
+        await checkpoints.finish(
+            record("b", key="rec/8~4.mp4", number=4), marker(IDENTITY, stream_id="b", key="rec/8~4.mp4")
+        )
+        found = await checkpoints.remembered_of(files)
+        assert {place: told for place, told in enumerate(found) if told != (None, None)} == {
+            **{number: (marker(files[number][0], etag=f"e{number}"), None) for number in (0, 7, 299)},
+            8: (None, 4),
+        }
+        assert await checkpoints.remembered_of([]) == []
+
+
+@pytest.mark.redis
+async def test_of_many_files_one_with_an_invalid_marker_is_asked_for_alone(redis_server: str, prefix: str) -> None:
+    client(redis_server).hset(f"{prefix}streams:markers", "7:7", "no JSON")
+    async with opened_redis(redis_server, prefix=prefix) as checkpoints:
+        await checkpoints.put_marker(marker())
+        files = [(Identity(7, 7), "a.mp4"), (IDENTITY, "b.mp4")]
+        assert await checkpoints.remembered_of(files) == [None, (marker(), None)]
+        assert await checkpoints.remembered(*files[0]) == (None, None)
+        assert await checkpoints.remembered_of(files) == [(None, None), (marker(), None)]
 
 
 async def test_the_number_of_the_last_recording_of_a_name_is_remembered_with_its_end(opened: Opened) -> None:

@@ -59,6 +59,7 @@ STEPS: Mapping[str, tuple[Step, Script]] = {
     "to be forgotten": (lambda redis: redis.forget(HELD.stream_id), FORGET),
     "a marker": (lambda redis: redis.put_marker(marker()), MARK),
     "a look at a marker": (lambda redis: redis.remembered(IDENTITY, "rec/cam.mp4"), RECALL),
+    "a look at many markers": (lambda redis: redis.remembered_of([(IDENTITY, "rec/cam.mp4")] * 3), RECALL),
     "the start": (lambda redis: redis.load(), NOTHING),
 }
 
@@ -265,7 +266,9 @@ async def test_every_key_that_a_script_touches_is_declared(own_redis: servers.Re
                 if name == "ECHO":
                     break
                 if name in ("EVALSHA", "EVAL"):
-                    place = 1 if name == "EVALSHA" else next(n for n, word in enumerate(words) if word.isdigit())
+                    place = 1  # the number of keys follows the script, whose lines the monitor joins
+                    while name == "EVAL" and not (words[place].isdigit() and words[place - 1].endswith("\\n")):
+                        place += 1
                     declared = set(words[place + 1 : place + 1 + int(words[place])])
                     scripts.add(words[0])
                 elif heard["client_type"] == "lua":

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from src.domain import Chunk, ChunkBody, Identity, Marker, Status, StoredPart, moments
+from src.domain import Chunk, ChunkBody, Identity, Marker, PartSchedule, Status, StoredPart, moments
 from src.exceptions import RedisUnavailable
 from src.metadata_generator import document_key
-from src.ownership import descriptions
+from src.ownership import Claims, Keys, descriptions
 from src.stream_processor import documents
 from tests.harness.crash.scenes import (
     PATH,
@@ -35,6 +35,7 @@ from tests.harness.crash.scenes import (
 )
 from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, SOON, Simulation
 from tests.harness.crash.stores import STORES, store_with
+from tests.harness.crash.virtual_time import run
 from tests.harness.fakes.store import FakeStore
 
 pytestmark = pytest.mark.timeout(120)  # a loop without a pause stops virtual time: it must fail, not hang
@@ -68,7 +69,7 @@ def test_beside_a_kept_redis_no_number_of_finished_files_adds_a_request_to_a_sta
         assert [call for call in calls if "old " in call] == []
         assert next(place for place, call in enumerate(calls) if "upload_part" in call) == 6
         asked = Counter(simulation.redis.calls[asked_before:])
-        assert asked["marker"] + asked["markers_of"] <= 6
+        assert asked["marker"] + asked["remembered_of"] <= 6
         assert len(heard(simulation, moments.AlreadyStored)) == many
         await settled(simulation)
 
@@ -157,6 +158,49 @@ def test_finished_files_wait_some_seconds_at_most_for_a_recording_that_is_delete
     lived(script)
 
 
+def test_of_many_files_that_are_not_done_redis_is_asked_once_for_all() -> None:
+    """The answer of the one look is used by the claim of each."""
+
+    async def script(simulation: Simulation) -> None:
+        await _finished_long_ago(simulation, 90)
+        before = len(simulation.redis.calls)
+
+        def all_is_lost() -> None:
+            simulation.redis.wipe()
+            simulation.store.objects.clear()
+
+        await restart(simulation, all_is_lost)
+        await until(lambda: len(simulation.redis.state.markers) == 90, "all are done again", seconds=600)
+        asked = Counter(simulation.redis.calls[before:])
+        assert asked["remembered_of"] <= 5  # the last nineteen are too few for it
+        assert asked["marker"] <= 19
+
+    assert len(recordings_in(lived(script).store)) == 90
+
+
+@pytest.mark.parametrize("meanwhile", ["completed", "renamed"])
+def test_what_redis_said_of_a_file_that_has_waited_since_is_not_used_later(meanwhile: str) -> None:
+    simulation = Simulation()
+
+    async def ask() -> None:
+        world, redis = simulation._world(), simulation.redis
+        simulation.disk.write("a.mp4", bytes_of(30, 1))
+        snapshot = await world.recordings.snapshot("a.mp4")
+        assert snapshot is not None
+        claims = Claims(world, Keys())
+        assert await claims.known({"a.mp4": snapshot}) == {}
+        now = world.clock.utc_now()
+        done = Marker("a", "a.mp4", world.store.bucket, "a.mp4", snapshot, 1, "e-1", PartSchedule(CHUNK), now, now)
+        await redis.put_marker(done)
+        if meanwhile == "completed":
+            claims.is_done(done)
+        claimed = await claims.claim("a.mp4" if meanwhile == "completed" else "b.mp4", snapshot)
+        assert isinstance(claimed, Marker) and claimed.stream_id == "a"
+        assert Counter(redis.calls)["marker"] == 1
+
+    run(ask())
+
+
 async def _never_answered(*_: object) -> dict[Identity, Marker]:
     await asyncio.Event().wait()
     return {}
@@ -172,7 +216,7 @@ def test_finished_files_that_redis_is_not_asked_for_together_are_asked_for_one_b
 ) -> None:
     async def script(simulation: Simulation) -> None:
         await _finished_long_ago(simulation, 30)
-        monkeypatch.setattr(simulation.redis, "markers_of", broken)
+        monkeypatch.setattr(simulation.redis, "remembered_of", broken)
         before = len(simulation.store.calls)
         await restart(simulation)
         await until(lambda: len(heard(simulation, moments.AlreadyStored)) == 30, "all are found done", seconds=SOON)

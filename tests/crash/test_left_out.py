@@ -83,4 +83,4 @@ def test_redis_is_asked_about_many_old_files_in_one_exchange() -> None:
         assert passed_on == names[::9]
 
     run(live())
-    assert simulation.redis.calls == ["markers_of"] * 3
+    assert simulation.redis.calls == ["remembered_of"] * 3

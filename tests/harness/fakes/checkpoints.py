@@ -94,10 +94,12 @@ class FakeCheckpoints:
     async def remembered(self, identity: Identity, name: str) -> tuple[Marker | None, int | None]:
         return await self.marker(identity), self.state.numbers.get(name)
 
-    async def markers_of(self, identities: Sequence[Identity]) -> dict[Identity, Marker]:
-        await self._wait("markers_of")
-        found = ((identity, self.state.markers.get(identity)) for identity in identities)
-        return {identity: marker for identity, marker in found if marker and self._ours(marker.bucket)}
+    async def remembered_of(
+        self, files: Sequence[tuple[Identity, str]]
+    ) -> list[tuple[Marker | None, int | None] | None]:
+        await self._wait("remembered_of")
+        found = [(self.state.markers.get(identity), self.state.numbers.get(name)) for identity, name in files]
+        return [(marker if marker and self._ours(marker.bucket) else None, number) for marker, number in found]
 
     @asked_again
     async def put_marker(self, marker: Marker) -> None:
