@@ -138,6 +138,7 @@ def test_a_file_that_is_followed_from_its_birth() -> None:
     assert growth.risk(0, 10) == Risk(15 * MB, about(15 / rate), about(10))
     assert growth.risk(10 * MB, 10) == Risk(5 * MB, about(5 / rate), about(2.5))
     assert growth.risk(15 * MB, 10) == growth.risk(16 * MB, 10) == Risk()
+    assert growth.risk(15 * MB, 40) == Risk(), "all is stored, however long ago it grew"
     assert growth.risk(15 * MB - 1, 10).bytes == 1
 
 
@@ -254,6 +255,22 @@ def test_the_oldest_that_is_left_is_told() -> None:
         assert tally.waiting().born == about(UTC - 500 + number)
         tally.drop(f"{number}.mp4")
     assert tally.waiting().born == about(UTC - 496)
+
+
+@pytest.mark.parametrize("born", [UTC - 5, UTC - 900])
+def test_another_file_at_the_same_path_has_its_own_age(born: float) -> None:
+    tally = Tally()
+    tally.put("a.mp4", snapshot(5, inode=1, born=UTC - 500))
+    tally.put("a.mp4", snapshot(5, inode=2, born=born))
+    assert tally.waiting().born == about(born)
+
+
+def test_files_that_come_and_go_fill_no_memory() -> None:
+    tally = Tally()
+    for number in range(1_000):
+        tally.put("a.mp4", snapshot(5, inode=number, born=UTC + number))
+    assert len(tally._by_birth) < 100
+    assert tally.waiting().born == about(UTC + 999)
 
 
 def test_a_file_without_a_birth_time_is_as_old_as_its_earliest_change() -> None:

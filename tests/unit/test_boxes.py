@@ -112,6 +112,12 @@ def test_what_else_stands_in_front_does_not_matter(between: bytes) -> None:
     assert not index_first(head + b"\0\0\0\0mdat" + bytes(20) + index)  # its size was never filled in
 
 
+def test_no_index_is_looked_for_behind_more_boxes_than_any_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.containers.boxes._MOST_BOXES", 3)
+    assert index_first(2 * box(b"free", b"") + box(b"moov", b""))
+    assert not index_first(3 * box(b"free", b"") + box(b"moov", b""))
+
+
 @pytest.mark.parametrize("data", [b"", b"moov", bytes(100), box(b"ftyp", b"isom"), bytes(range(256))])
 def test_what_is_no_film_has_no_index_in_front(data: bytes) -> None:
     assert not index_first(data)
@@ -143,6 +149,7 @@ def test_an_index_with_a_long_size_is_walked_like_any_other() -> None:
         (b"\0\0\0\x08mdat", 8),
         (b"\0\0\0\x07mdat", None),
         (b"\0\0\0\0mdat", None),
+        (b"\0\0\0\0mdat" + bytes(7) + b"\x10", None),
         (b"\0\0\0\x08mda", None),
         (b"\0\0\0\x08    ", None),
         (b"\0\0\0\x08url ", 8),

@@ -182,6 +182,13 @@ def test_a_track_without_a_sample_entry_has_no_size() -> None:
     assert (track.width, track.height, track.seconds) == (None, None, 1.0)
 
 
+@pytest.mark.parametrize(("length", "size"), [(44, (160, 120)), (43, (None, None))])
+def test_a_sample_entry_that_is_cut_has_no_size(length: int, size: tuple[int | None, int | None]) -> None:
+    tables = table(b"stts", [(25, 40)], ">II") + box(b"stsd", stsd(160, 120)[8 : 8 + length])
+    track = the_track(trak(tables=tables).replace(b"stsd", b"free", 1))
+    assert ((track.width, track.height), track.seconds) == (size, 1.0)
+
+
 @pytest.mark.parametrize("long", [False, True], ids=["32 bits", "64 bits"])
 def test_a_length_that_the_header_does_not_know_is_counted(long: bool) -> None:
     track = the_track(trak(claimed=UNKNOWN_64 if long else UNKNOWN_32, long=long))
@@ -229,9 +236,14 @@ def test_without_a_time_scale_nothing_is_known() -> None:
     assert (track.seconds, track.media_seconds, dict(track.usual)) == (None, None, {})
 
 
+def test_without_a_media_header_nothing_is_known() -> None:
+    track = the_track(trak().replace(b"mdhd", b"free"))
+    assert (track.samples, track.seconds, track.media_seconds, dict(track.usual)) == (25, None, None, {})
+
+
 def test_a_negative_duration_corrects_an_overlap_and_lasts_nothing() -> None:
-    found = film(trak(stts=[(24, 40), (1, 2**31)], claimed=960))
-    assert found.seconds == pytest.approx(0.96)
+    for negative in (2**31, 2**31 + 1, 2**32 - 40, 2**32 - 1):
+        assert film(trak(stts=[(24, 40), (1, negative)], claimed=960)).seconds == pytest.approx(0.96)
     # The largest that is not negative lasts longer than any film here: it contradicts the header.
     assert film(trak(stts=[(24, 40), (1, 2**31 - 1)], claimed=960)).seconds is None
 
@@ -375,6 +387,7 @@ def test_a_chunk_behind_the_end_is_missing(far: bool) -> None:
     assert not is_cut(far=far, sizes=NO_BYTES, chunks=[end - 1, 8])
     assert is_cut(far=far, sizes=NO_BYTES, chunks=[end, 8])
     assert is_cut(far=far, sizes=NO_BYTES, chunks=[8, end])
+    assert is_cut(far=far, sizes=NO_BYTES, chunks=[end + 1, 8])
 
 
 def test_the_last_chunk_ends_where_its_samples_do() -> None:
@@ -383,6 +396,9 @@ def test_the_last_chunk_ends_where_its_samples_do() -> None:
     assert not is_cut(chunks=[END - 16], in_a_chunk=1), "the last chunk has one sample"
     assert is_cut(chunks=[END - 15], in_a_chunk=1)
     assert is_cut(chunks=[END - 25 * 16 + 1], in_a_chunk=100), "no more samples than there are"
+    assert not is_cut(chunks=[8, END + 4 - 16], in_a_chunk=1), "the last of two"
+    assert is_cut(chunks=[8, END + 4 - 15], in_a_chunk=1)
+    assert not is_cut(chunks=[END + 4 - 15, 8], in_a_chunk=1)
 
 
 def test_samples_of_different_sizes_are_summed_from_the_last() -> None:
@@ -513,11 +529,18 @@ def test_eight_bytes_at_the_end_are_a_box_or_the_file_is_none() -> None:
     found = film_of(whole + u32(8) + b"free")
     assert found is not None and found.remarks == ()
     assert film_of(whole + u32(7) + b"free") is None
+    assert film_of(whole + u32(7) + b"free" + bytes(1)) is None
     assert film_of(whole + u32(1) + b"free") is None, "its long size is missing"
 
 
 def test_a_last_box_may_say_that_it_goes_on_to_the_end() -> None:
     found = film_of(moov(trak(chunks=[0], sizes=NO_BYTES)) + u32(0) + b"mdat" + bytes(50))
+    assert found is not None
+    assert (found.seconds, found.remarks) == (1.0, ())
+    found = film_of(moov(trak(chunks=[0], sizes=NO_BYTES)) + u32(0) + b"mdat")
+    assert found is not None
+    assert (found.seconds, found.remarks) == (1.0, ())
+    found = film_of(u32(0) + moov(trak(chunks=[0], sizes=NO_BYTES))[4:])
     assert found is not None
     assert (found.seconds, found.remarks) == (1.0, ())
 
@@ -532,6 +555,25 @@ def test_boxes_may_have_a_long_size() -> None:
 def test_a_list_of_boxes_may_end_with_a_few_zeros() -> None:
     found = film(trak() + bytes(4))
     assert found.seconds == 1.0
+    assert film_of(moov(trak(chunks=[0], sizes=NO_BYTES) + u32(7) + b"free")) is None, "eight bytes are a box"
+
+
+@pytest.mark.parametrize(
+    ("content", "seconds"),
+    [
+        (u32(0, 2, 24, 40, 1, 40) + bytes(5), 1.0),
+        (u32(0, 2, 24, 40, 1, 40), 1.0),
+        (u32(0, 2, 24, 40, 1, 40)[:-1], None),
+    ],
+)
+def test_a_table_may_be_shorter_than_its_box_but_not_longer(content: bytes, seconds: float | None) -> None:
+    found = film_of(moov(trak(tables=box(b"stts", content), claimed=1000)))
+    assert (found.seconds if found else None) == seconds
+
+
+@pytest.mark.parametrize("content", [b"", u32(0), u32(0, 9)[:-1]])
+def test_a_table_that_is_cut_before_its_number_of_rows_has_none(content: bytes) -> None:
+    assert the_track(trak(tables=box(b"stts", content))).samples == 0
 
 
 def test_a_long_table_is_read_in_pieces() -> None:
@@ -747,9 +789,18 @@ def test_a_share_without_a_run_or_with_an_empty_one_counts_no_sample() -> None:
     assert (found.seconds, track.samples, dict(track.usual)) == (1.0, 25, {0.04: 25})
 
 
-def test_a_decode_time_may_have_64_bits() -> None:
-    late = full(b"tfdt", struct.pack(">Q", 2**33 * 1000), version=1)
-    assert in_fragments(fragment(runs([40] * 25, decode_time=late))).tracks[1].starts == 2**33
+@pytest.mark.parametrize(
+    ("decode_time", "starts"),
+    [
+        (full(b"tfdt", struct.pack(">Q", 2**33 * 1000), version=1), 2**33),
+        (full(b"tfdt", struct.pack(">Q", 2**60), version=1), 2**60 / 1000),
+        (full(b"tfdt", u32(2**32 - 1000)), 4_294_966.296),
+        (full(b"tfdt", u32(2000, 9)), 2.0),
+        (b"", 0.0),
+    ],
+)
+def test_a_decode_time_has_32_or_64_bits_or_is_not_there(decode_time: bytes, starts: float) -> None:
+    assert in_fragments(fragment(runs([40] * 25, decode_time=decode_time))).tracks[1].starts == starts
 
 
 def test_no_more_than_a_thousand_different_durations_of_fragments_are_counted() -> None:

@@ -72,6 +72,10 @@ def test_the_durations_of_samples_stand_between_their_other_fields(flags: int, w
     assert seconds(index() + fragment(PLAIN, u32(flags, *words)[:-1])) is None, "a run that is cut"
 
 
+def test_what_stands_behind_the_samples_of_a_run_does_not_matter() -> None:
+    assert seconds(index() + fragment(PLAIN, u32(0x100, 2, 100, 150, 999))) == 0.25
+
+
 def test_the_size_of_samples_alone_says_nothing_of_their_durations() -> None:
     assert seconds(index() + fragment(PLAIN, u32(0x200, 2, 7, 7))) == 0.08
 
@@ -129,6 +133,18 @@ def test_the_time_of_a_fragment_is_spread_over_all_its_bytes_up_to_the_end_of_it
     assert clock_of(data=data).seconds(len(data) - 500, len(data)) == pytest.approx(500 / (len(header) + 1100))
 
 
+def test_media_before_the_first_fragment_has_no_time() -> None:
+    begin = index() + box(b"mdat", bytes(1000))
+    data = begin + fragment(PLAIN, u32(0, 25))
+    clock = clock_of(data=data)
+    assert (clock.seconds(0, len(begin)), clock.seconds(len(begin), len(data))) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("duration", "is_believed"), [(3_600_000, True), (3_600_001, False)])
+def test_a_fragment_lasts_for_an_hour_at_most(duration: int, is_believed: bool) -> None:
+    assert seconds(index() + fragment(PLAIN, u32(0x100, 1, duration))) == (3600.0 if is_believed else None)
+
+
 def test_nothing_is_known_before_the_walk_has_come_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("src.containers.fragments._BOXES_A_WALK", 4)
     data = index() + 3 * fragment(PLAIN, u32(0, 25))
@@ -157,11 +173,21 @@ def test_an_ordinary_recording_under_way_is_given_up_at_once() -> None:
         index() + fragment(PLAIN, u32(0, 0xFFFFFFFF)),
         index() + fragment(PLAIN, u32(0x100, 0xFFFFFFFF, 1)),
         index() + box(b"moof", b"\0\0\0\7" + bytes(8)),
+        index() + box(b"moof", box(b"free", bytes(9)) + b"\0\0\0\x09free") + box(b"mdat", bytes(50)),
         index() + b"\x7f\xff\xff\xffmoof" + bytes(50),
         fragment(PLAIN, u32(0, 25)),
         box(b"moov", b"") + box(b"free", b"12345678"),
     ],
-    ids=["no scale", "136 years", "more samples than bytes", "no box", "a giant", "no index", "an empty index"],
+    ids=[
+        "no scale",
+        "136 years",
+        "more samples than bytes",
+        "no box",
+        "a box that ends outside",
+        "a giant",
+        "no index",
+        "an empty index",
+    ],
 )
 def test_what_makes_no_sense_ends_the_clock(data: bytes) -> None:
     assert clock_of(data=data).is_over

@@ -174,6 +174,10 @@ class TestToSend:
         parts = {1: part(1, 4), 2: part(2, 3)}
         assert to_send(EQUAL, 8, parts, most=10, limits=SMALL) == (Chunk(2, 4, 4),)
 
+    def test_a_part_of_another_schedule_is_sent_again(self) -> None:
+        parts = {1: part(1, 5), 2: part(2, 4), 3: part(3, 3)}
+        assert [chunk.number for chunk in to_send(EQUAL, 12, parts, most=10, limits=SMALL)] == [1, 3]
+
     @pytest.mark.parametrize("most", [0, 1, 2, 3, 4])
     def test_never_more_than_asked_for_and_the_first_ones_first(self, most: int) -> None:
         sent = to_send(EQUAL, 12, {}, most=most, limits=SMALL)
