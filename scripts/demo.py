@@ -98,6 +98,8 @@ def _plan() -> Demo:
 def _run(demo: Demo, seconds: int, mbit: int) -> int:
     with _daemon(demo) as daemon:
         _wait_until_ready(demo, daemon)
+        if _fetch(demo.url("/")) is not None:
+            print(f"Status page: {demo.url('/')}")
         print(f"Recording {seconds} s of test picture at {mbit} Mbit/s into {demo.recording}")
         with _recorder(demo.recording, seconds, mbit) as recorder:
             progress = Progress(demo)

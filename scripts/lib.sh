@@ -365,10 +365,21 @@ ensure_prometheus() {
     say "      Going on without: the tests of alert rules and dashboard are left out."
 }
 
+# For the tests only, like the one before. Playwright's own browsers are not fetched. Chromium brings no fonts.
+ensure_chromium() {
+    begin "Chromium"
+    if have chromium; then already; return; fi
+    if may_install && run_shown apt_install chromium fonts-dejavu-core; then return; fi
+    printf '\n'
+    [ "${REQUIRE_CHROMIUM:-}" != 1 ] || die "There is no Chromium, and REQUIRE_CHROMIUM=1 asks for it."
+    say "      Going on without: the tests of the status page in a browser are left out. To add it:"
+    how_to_install chromium fonts-dejavu-core
+}
+
 # set_up run|dev: everything that the daemon (run) or the tests (dev) need.
 set_up() {
     cd "$ROOT" || exit 1
-    if [ "$1" = dev ]; then STEPS=$((STEPS + 2)); fi
+    if [ "$1" = dev ]; then STEPS=$((STEPS + 3)); fi
     ensure_venv
     ensure_packages "$1"
     ensure_redis "$1"
@@ -376,6 +387,7 @@ set_up() {
     if [ "$1" = dev ]; then
         have git || run_shown apt_install git || exit 1
         ensure_prometheus
+        ensure_chromium
     fi
     if ! ensure_versitygw "$1"; then
         say "      Going on without VersityGW: moto's server takes its place, and nothing is kept for the next run."

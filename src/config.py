@@ -33,6 +33,7 @@ from .settings import (
     Folder,
     Given,
     Host,
+    HostNames,
     HttpUrl,
     KeyPrefix,
     LogLevel,
@@ -43,6 +44,7 @@ from .settings import (
     SecondsOrOff,
     ZeroOrASecond,
     check_key_pair,
+    check_password_file,
     example_text,
     filled,
     leaves_out_all,
@@ -70,7 +72,10 @@ class Settings(BaseSettings):
     )
     log_level: LogLevel = Field(default="INFO", description="Minimum level of the log lines that are written.")
     prom_port: int = Field(
-        default=8000, ge=0, le=65_535, description="Port for /metrics, /-/healthy and /-/ready. 0: any free port."
+        default=8000,
+        ge=0,
+        le=65_535,
+        description="Port for the status page, /metrics, /-/healthy and /-/ready. 0: any free port.",
     )
     prom_host: Host = Field(
         default="127.0.0.1",
@@ -98,6 +103,29 @@ class Settings(BaseSettings):
         "with code 70, so that the service manager restarts it. 0: no watchdog.",
     )
 
+    status_page: Annotated[Literal["auto", "open", "off"], LOWER] = Field(
+        default="auto",
+        description="Status page at / of PROM_PORT; it shows file names and changes nothing. auto: serve it if only "
+        "this machine can connect, or if STATUS_PASSWORD_FILE is set. open: serve it to everyone who can connect. "
+        "off: do not serve it.",
+    )
+    status_password_file: Path | None = Field(
+        default=None,
+        description="File with the password of the status page (HTTP Basic, any user name). It is read at the start. "
+        "/metrics, /-/healthy and /-/ready need no password.",
+    )
+    status_hosts: HostNames | None = Field(
+        default=None,
+        description="Host names under which the status page may be opened, separated by commas, such as "
+        "recorder.example.com. localhost and IP addresses are always allowed; other names are refused, because web "
+        "sites could use them to read the page through a visitor's browser.",
+    )
+    status_published_on: Host | None = Field(
+        default=None,
+        description="Address on which a container's port is published, for STATUS_PAGE=auto. Compose sets it to "
+        "PUBLISH_ADDRESS. Empty: PROM_HOST.",
+    )
+
     watch_dir: Folder = Field(
         default=Path("local_watch_dir"),
         description="Folder to watch for recordings, including its subfolders.",
@@ -111,17 +139,8 @@ class Settings(BaseSettings):
             *("._*", ".Trash*", ".AppleDouble", ".TemporaryItems", ".Spotlight-V100", ".fseventsd"),
             *("$RECYCLE.BIN", "System Volume Information", "lost+found"),
             *("#recycle", "#snapshot", "@eaDir", "@Recycle", "@Recently-Snapshot"),
-            *(
-                ".snapshot",
-                ".snapshots",
-                ".zfs",
-                ".stversions",
-                ".stfolder",
-                ".sync",
-                ".~tmp~",
-                ".@__thumb",
-                ".recycle",
-            ),
+            *(".snapshot", ".snapshots", ".zfs", ".stversions", ".stfolder"),
+            *(".sync", ".~tmp~", ".@__thumb", ".recycle"),
         ),
         description="Patterns of files and folders to exclude even if they match WATCH_FILTER_GLOBS: trash, "
         "snapshots, versions and side files of other programs. A pattern without a slash is compared with the "
@@ -409,6 +428,7 @@ _NAMES = {name.upper(): name for name in Settings.model_fields}
 _OLD_NAMES = OLD_NAMES
 _HEADINGS = {
     "app_env": "Logging, metrics and health",
+    "status_page": "Status page",
     "watch_dir": "Recordings",
     "max_concurrent_streams": "Uploads",
     "s3_endpoint_url": "S3",
@@ -432,6 +452,7 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None = None) -> L
     take_older_spellings(given, found)
     found.problems += misspelt(in_file, in_environment, _NAMES)
     check_key_pair(found)
+    check_password_file(found)
     settings = _validated(found)
     if settings is None or found.problems:
         raise ConfigurationError(found.problems)

@@ -34,7 +34,7 @@ if find_spec("aioboto3") is None:
     )
 
 from . import __version__
-from .answering import gathered_status
+from .answering import gathered_status, status_page
 from .config import Loaded, Settings, load_settings
 from .dispatcher import Dispatcher
 from .domain import S3_LIMITS, Naming, PartSchedule, Rhythm, WhenMissing, World, moments, usual_step
@@ -203,12 +203,12 @@ async def _serve_until(
     lookout, at_risk = _lookout(settings, metrics, recordings, dispatcher)
     checks = {"s3": asked.ping, "redis": checkpoints.ping, "watched_folder": watcher.ping}
     readiness = Readiness(checks, emit=metrics.emit)
-    gathered_status(settings, dispatcher, at_risk, readiness, metrics, world.clock)
-    port = await stack.enter_async_context(
-        serve(settings.prom_host, settings.prom_port, registry=metrics.registry, readiness=readiness)
-    )
+    gathering = gathered_status(settings, dispatcher, at_risk, readiness, metrics, world.clock)
+    page = status_page(settings, gathering, at_risk, lookout, readiness, metrics.emit)
+    served = serve(settings.prom_host, settings.prom_port, metrics.registry, readiness, page.routes)
+    port = await stack.enter_async_context(served)
     _tell_of_the_start(settings, notices, await prober.available(), metrics.emit)
-    say_where_all_is(place, port)
+    say_where_all_is(place, port, has_page=page.is_served)
     _freeze_what_is_built()
     async with TaskGroup() as group:
         running = [
@@ -219,6 +219,7 @@ async def _serve_until(
             group.create_task(_expire(metrics), name="metrics"),
             group.create_task(_look(readiness, metrics), name="readiness"),
             group.create_task(lookout.run(), name="at-risk"),
+            group.create_task(page.sample(), name="throughput"),
             group.create_task(_once(checkpoints.warn_about_configuration, metrics), name="redis-check"),
             group.create_task(_once(checkpoints.keep_records, metrics), name="redis-records"),
             group.create_task(_prepare(store, asked, metrics), name="bucket"),  # created before the first recording

@@ -66,14 +66,23 @@ async def _embed_s3(place: Place, data: Path, stack: AsyncExitStack) -> tuple[Pl
     return Place(Settings(**given), copies, browse, notice), s3.objects_dir is not None
 
 
-def say_where_all_is(place: Place, port: int) -> None:
-    """Print the lines that a trial user needs; the log has the same information."""
+def say_where_all_is(place: Place, port: int, *, has_page: bool) -> None:
+    """Print the lines that a trial user needs. ``has_page``: the status page is served."""
     settings = place.settings
     if settings.embedded_services != "auto":
         return
+    if has_page:
+        print(f"Status page            http://{_reachable(settings.prom_host)}:{port}/")
     if place.notice:
         print(place.notice)
     print(f"Drop recordings into   {settings.watch_dir.absolute()}")
     print(f"Objects are stored in  {place.copies}")
     print(f"Browse the bucket at   {place.browse or 'the web page of the store, if it has one'}")
     print(f"Metrics                http://{settings.prom_host}:{port}/metrics", flush=True)
+
+
+def _reachable(host: str) -> str:
+    """An address for a browser on this machine."""
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host

@@ -36,6 +36,7 @@ _NEEDS = {
     "minio": ("minio",),
     "versitygw": ("versitygw",),
     "prometheus": ("promtool", "prometheus"),
+    "chromium": ("chromium",),
     "systemd": ("systemd-analyze", "strace"),
 }
 #: How many cases of a test are traced, by ring: all others take the same way through the code with other values.

@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 from ..containers import FragmentClock, Read
 from ..domain import Figures, Holding, Identity, Look, Risk, Waiting, Watch, moments
 from ..exceptions import StreamProcessorError
+from ..timeouts import timeout
 
 T = TypeVar("T")
 
@@ -209,7 +210,7 @@ class MediaClocks:
 
 
 class Lookout:
-    """Updates the collector's figures periodically. ``holdings`` returns all unfinished recordings.
+    """Updates the collector's figures periodically, and when asked. ``holdings`` returns all unfinished recordings.
 
     ``hear`` must receive all moments from before the first part: the upload rate depends on the bytes sent since, and
     on outages of the store.
@@ -231,6 +232,9 @@ class Lookout:
         self._watch = Watch()
         self._bytes_sent = 0
         self._is_away = False
+        self._looked_at = -math.inf
+        self._looked = asyncio.Event()  # of the next update; each update has one of its own
+        self._wanted = asyncio.Event()
 
     def hear(self, moment: moments.Moment) -> None:
         match moment:
@@ -249,10 +253,22 @@ class Lookout:
                     await self._look()
                 except Exception as exc:  # noqa: BLE001 - figures are never worth a recording
                     self._emit(moments.Unexpected(file_path="", error=exc, retry_seconds=LOOK_SECONDS))
-                await asyncio.sleep(LOOK_SECONDS)
+                self._looked_at = time.monotonic()
+                self._wanted.clear()
+                self._looked.set()
+                self._looked = asyncio.Event()
+                with suppress(TimeoutError):
+                    async with timeout(LOOK_SECONDS):
+                        await self._wanted.wait()
         finally:
             await self._media_seconds.close()
             await self._free.close()
+
+    async def not_older_than(self, seconds: float) -> None:
+        """Return when the figures are at most ``seconds`` old; if they are older, an update begins at once."""
+        if time.monotonic() - self._looked_at > seconds:
+            self._wanted.set()
+            await self._looked.wait()
 
     async def _look(self) -> None:
         holdings, waiting = self._holdings()

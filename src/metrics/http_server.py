@@ -1,4 +1,4 @@
-"""``/metrics``, ``/-/healthy`` and ``/-/ready`` on one port.
+"""``/metrics``, ``/-/healthy`` and ``/-/ready`` on one port, and whatever else is served there.
 
 Healthy: the process responds. Ready: its dependencies respond, too; otherwise the page lists those that do not, since
 when and why. No page waits longer than the timeout of a check.
@@ -7,7 +7,7 @@ when and why. No page waits longer than the timeout of a check.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -18,26 +18,53 @@ from .readiness import Condition, Readiness
 
 #: How long open connections may delay a stop.
 _FAREWELL_SECONDS = 1.0
+#: Maximum number of open connections: each takes a file descriptor, which recordings need.
+MOST_CONNECTIONS = 128
 
 
 @asynccontextmanager
-async def serve(host: str, port: int, *, registry: CollectorRegistry, readiness: Readiness) -> AsyncIterator[int]:
-    """Serve the pages until the block ends; yields the port (any free one for ``port`` 0).
+async def serve(
+    host: str,
+    port: int,
+    registry: CollectorRegistry,
+    readiness: Readiness,
+    routes: Sequence[web.RouteDef] = (),
+) -> AsyncIterator[int]:
+    """Serve the pages until the block ends; yields the port (any free one for ``port`` 0). ``routes``: other pages.
 
     Raises ``ConfigurationError`` if the address is not available.
     """
-    pages = _Pages(registry, readiness)
-    runner = web.AppRunner(pages.application(), access_log=None, shutdown_timeout=_FAREWELL_SECONDS)
+    application = _Pages(registry, readiness).application()
+    application.add_routes(routes)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_FAREWELL_SECONDS)
     await runner.setup()
+    assert runner.server is not None
     try:
-        site = web.TCPSite(runner, host, port)
         try:
-            await site.start()
+            listening = await asyncio.get_running_loop().create_server(_Door(runner.server), host, port, backlog=128)
         except (OSError, OverflowError) as exc:
             raise ConfigurationError([_cannot_listen(host, port, exc)]) from exc
-        yield site.port
+        try:
+            yield listening.sockets[0].getsockname()[1]
+        finally:
+            listening.close()
     finally:
         await runner.cleanup()
+
+
+class _Door:
+    """Makes the protocol of a new connection. If there are too many, the oldest is closed: perhaps it never finishes
+    its request, or never reads, and a probe must always get through."""
+
+    def __init__(self, server: web.Server) -> None:
+        self._server = server
+
+    def __call__(self) -> asyncio.Protocol:
+        open_ones = self._server.connections
+        for oldest in open_ones[: max(0, len(open_ones) + 1 - MOST_CONNECTIONS)]:
+            if oldest.transport is not None:
+                oldest.transport.abort()
+        return self._server()
 
 
 def _cannot_listen(host: str, port: int, exc: Exception) -> str:

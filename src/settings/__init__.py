@@ -11,6 +11,7 @@ from .allowed_values import (
     Duration,
     Folder,
     Host,
+    HostNames,
     HttpUrl,
     KeyPrefix,
     LogLevel,
@@ -26,7 +27,7 @@ from .complaints import CREDENTIALS, sentence, slip, unusable
 from .env_files import filled, read_env_file
 from .example import example_text, written_defaults
 from .findings import Findings, Given
-from .key_files import check_key_pair
+from .key_files import check_key_pair, check_password_file
 from .near_names import misspelt
 from .older_names import OLD_NAMES, take_older_spellings
 from .typed_values import leaves_out_all
@@ -41,6 +42,7 @@ __all__ = [
     "Folder",
     "Given",
     "Host",
+    "HostNames",
     "HttpUrl",
     "KeyPrefix",
     "LogLevel",
@@ -51,6 +53,7 @@ __all__ = [
     "SecondsOrOff",
     "ZeroOrASecond",
     "check_key_pair",
+    "check_password_file",
     "example_text",
     "filled",
     "leaves_out_all",

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from ..domain import prefix_problem
 from .addresses import http_url, redis_url
 
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*\.?")
 _DURATION = re.compile(r"\d{1,5}[mhd]", re.ASCII | re.IGNORECASE)
 
 
@@ -82,6 +83,15 @@ def _plain_name(text: str) -> str:
     return text
 
 
+def _host_names(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    names = tuple(name for name in re.split(r"[\s,]+", value) if name)
+    if not names or not all(_HOST_NAME.fullmatch(name) for name in names):
+        raise ValueError("host names separated by commas, such as recorder.example.com, without scheme, port or path")
+    return names
+
+
 #: Upper and lower case are equal.
 LOWER = BeforeValidator(_lower)
 OnOff = Annotated[Literal["auto", "on", "off"], LOWER]
@@ -93,6 +103,7 @@ SecondsOrOff = Annotated[str, AfterValidator(_seconds_or_off)]
 Duration = Annotated[str, AfterValidator(_duration)]
 Folder = Annotated[Path, AfterValidator(_folder)]
 Host = Annotated[str, AfterValidator(_plain_name)]
+HostNames = Annotated[tuple[str, ...], BeforeValidator(_host_names)]
 BucketName = Annotated[str, AfterValidator(_bucket)]
 KeyPrefix = Annotated[str, AfterValidator(_key_prefix)]
 HttpUrl = Annotated[str, AfterValidator(http_url)]

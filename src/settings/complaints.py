@@ -17,7 +17,10 @@ CREDENTIALS = frozenset({"s3_access_key_id", "s3_secret_access_key"})
 _CONFIDENTIAL = CREDENTIALS | {"s3_endpoint_url", "redis_url"}
 _PATTERNS = frozenset({"watch_filter_globs", "watch_exclude_globs"})
 _PATHS = frozenset(
-    {"watch_dir", "embedded_data_dir", "ffprobe_path", "s3_access_key_id_file", "s3_secret_access_key_file"}
+    {
+        *("watch_dir", "embedded_data_dir", "ffprobe_path"),
+        *("s3_access_key_id_file", "s3_secret_access_key_file", "status_password_file"),
+    }
 )
 
 

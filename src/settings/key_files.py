@@ -1,4 +1,4 @@
-"""Checks the access key and its secret, each of which is a value or the path of a file."""
+"""Checks settings that name files with secrets: the access key and its secret, and the password of the status page."""
 
 from __future__ import annotations
 
@@ -17,14 +17,20 @@ def check_key_pair(found: Findings) -> None:
         if len(given) == 2:
             found.problems.append(f"{given[0].upper()} and {given[1].upper()} are both set; keep one of them.")
         elif given and given[0].endswith("_file"):
-            _check_key_file(found.given[given[0]], found)
+            _check_secret_file(found.given[given[0]], found)
     missing = [name for name in names if not there[name]]
     if len(missing) == 1:
         (present,) = (given[0] for name, given in there.items() if name not in missing)
         found.problems.append(f"{present.upper()} is set, but {missing[0].upper()} is not; set both or neither.")
 
 
-def _check_key_file(given: Given, found: Findings) -> None:
+def check_password_file(found: Findings) -> None:
+    """Report a password file that cannot be read, or has no single line."""
+    if "status_password_file" in found.given:
+        _check_secret_file(found.given["status_password_file"], found)
+
+
+def _check_secret_file(given: Given, found: Findings) -> None:
     """A missing file may appear later, but at the start it is more likely a mistake."""
     try:
         text = Path(given.text).read_text(encoding="utf-8").strip()
@@ -32,8 +38,7 @@ def _check_key_file(given: Given, found: Findings) -> None:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not text"
         if _may_be_the_secret_itself(given.text):
             found.problems.append(
-                f"{given.name} is set, but does not name a readable file: {reason}. It takes a path; the value itself "
-                f"belongs in {given.name.removesuffix('_FILE')}."
+                f"{given.name} is set, but does not name a readable file: {reason}. It takes a path{_belongs(given)}."
             )
         else:
             found.problems.append(f"{given.name} is {shown(given.text)}, but that file cannot be read: {reason}.")
@@ -42,6 +47,13 @@ def _check_key_file(given: Given, found: Findings) -> None:
         found.problems.append(
             f"{given.name} is {shown(given.text)}, but that file does not contain exactly one line of text."
         )
+
+
+def _belongs(given: Given) -> str:
+    """A password has no setting of its own: it would be in the environment of every child process."""
+    if given.name == "STATUS_PASSWORD_FILE":
+        return ""
+    return f"; the value itself belongs in {given.name.removesuffix('_FILE')}"
 
 
 def _may_be_the_secret_itself(text: str) -> bool:

@@ -14,6 +14,7 @@ import pytest
 
 import src
 from src.config import _NAMES, _OLD_NAMES, Loaded, defaults, load_settings
+from src.page import Listening, Mode, is_served
 from tests.harness.deploy_files import GRAFANA, PROMETHEUS, ROOT, read_yaml
 
 COMPOSE = ROOT / "docker-compose.yml"
@@ -105,6 +106,24 @@ def test_what_must_fit_the_container_is_the_same_whatever_the_env_file_says(name
     assert str(settings.watch_dir) == folder == "/app/local_watch_dir"
     assert (settings.prom_host, str(settings.prom_port)) == ("0.0.0.0", port)
     assert (settings.app_env, settings.embedded_services, settings.ffprobe_path) == ("production", "off", "ffprobe")
+
+
+@pytest.mark.parametrize(
+    ("variables", "served"),
+    [
+        ({}, True),
+        ({"PUBLISH_ADDRESS": ""}, True),
+        ({"PUBLISH_ADDRESS": "127.0.0.2"}, True),
+        ({"PUBLISH_ADDRESS": "0.0.0.0"}, False),
+        ({"PUBLISH_ADDRESS": "192.0.2.7", "STATUS_PAGE": "open"}, True),
+        ({"STATUS_PUBLISHED_ON": "127.0.0.1", "PUBLISH_ADDRESS": "0.0.0.0"}, False),
+        ({"STATUS_PAGE": "off"}, False),
+    ],
+)
+def test_the_status_page_is_there_where_only_this_machine_can_connect(variables: dict[str, str], served: bool) -> None:
+    settings = _loaded(variables, COMPOSE).settings
+    listening = Listening(settings.prom_host, settings.status_published_on)
+    assert is_served(Mode(settings.status_page), listening, has_password=False) is served
 
 
 def test_the_first_env_file_works_unchanged() -> None:

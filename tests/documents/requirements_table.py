@@ -34,7 +34,7 @@ NOT_MET = "Not met yet"
 #: Tests that need a Docker engine, which ``.ci/containers`` starts for them.
 ENGINE_TESTS = "engine/"
 #: The folders of tests, the quickest first.
-_BY_PACE = ("unit", "documents", "deploy", "contract", "corpus", "crash", "e2e")
+_BY_PACE = ("unit", "documents", "deploy", "contract", "corpus", "crash", "browser", "e2e")
 
 
 class BrokenBreak(Exception):

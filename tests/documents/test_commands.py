@@ -24,6 +24,7 @@ _KINDS = "no test: it lists the tests themselves; typed when the suite is change
 _SYSTEMD = "no test: it changes the machine, as root; unit and package are tried by e2e/test_installed.py and the gate"
 _ENGINE = "no test: it needs a Docker engine; .ci/containers and tests/run_integration_test.sh type it"
 _MUTANTS = "no test: it runs the tests themselves, for hours; typed before a release"
+_PASSWORD = "no test: it writes below /etc; contract/test_status_page.py has a password"
 _GATE = "no test: it is the gate itself, or a part of it"
 _PAGE = "no test: curl, and what filters its output, are not on every machine; the page is read by " + _STORY
 #: The beginning of each command, and the test that types it, or "no test: " and the reason.
@@ -45,6 +46,8 @@ COMMANDS = {
     "aws s3api abort-multipart-upload": _GIVE_UP,
     "export ": "e2e/test_how_to.py::test_the_store_is_reached_through_the_proxy_of_the_environment",
     "curl -s http://127.0.0.1:8000/": _PAGE,
+    "openssl rand -base64 18 > /etc/cefmp4/status-password": _PASSWORD,
+    "chmod 640 /etc/cefmp4/status-password": _PASSWORD,
     "journalctl": _SYSTEMD,
     "python3 -m venv /opt/cefmp4": _SYSTEMD,
     "/opt/cefmp4/bin/pip": _SYSTEMD,

@@ -110,7 +110,7 @@ _METRIC = re.compile(r"\b(?:video|cefmp4|streams|active_streams)_[a-z0-9_]+\b")
 _LOUD = re.compile(r"(?<![\w.$-])[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+(?![\w-])")
 #: A test as documents name it.
 _TEST = re.compile(
-    r"`((?:(?:unit|documents|contract|corpus|crash|e2e|deploy)/test_\w+|engine/checks)\.py)::(test_\w+)`"
+    r"`((?:(?:unit|documents|contract|corpus|crash|e2e|deploy|browser)/test_\w+|engine/checks)\.py)::(test_\w+)`"
 )
 _BOLD = re.compile(r"\*\*([^*]+)\*\*")
 _CASE = re.compile(r"(?<!\*)\*([^*]+)\*(?!\*)")

@@ -21,7 +21,9 @@ def test_the_embedded_services_need_nothing_and_a_second_run_finds_everything_ag
     daemon = Daemon(tmp_path, settings)
     try:
         daemon.start_and_wait()
-        drop, copies, page, metrics = _four_lines(daemon)
+        status, drop, copies, page, metrics = _five_lines(daemon)
+        with urllib.request.urlopen(status, timeout=10) as answer:
+            assert b"<title>" in answer.read()
         assert drop == tmp_path / "local_watch_dir"
         assert copies == tmp_path / "data" / "s3" / "video-streams"
         address, keys = re.fullmatch(r"(\S+)  \(keys: (.+)\)", page).groups()  # type: ignore[union-attr]
@@ -40,7 +42,7 @@ def test_the_embedded_services_need_nothing_and_a_second_run_finds_everything_ag
         daemon.start_and_wait(LOG_LEVEL="DEBUG")
         daemon.wait_for("already_stored", file_path="first.mp4")
         assert daemon.lines("part_stored") == []
-        assert (_four_lines(daemon)[:2]) == (drop, copies)
+        assert (_five_lines(daemon)[1:3]) == (drop, copies)
         write(drop / "second.mp4", 10)
         eventually(lambda: (copies / "second.mp4.metadata.json").exists(), "the second copy is described")
         assert daemon.stop() == 0
@@ -49,12 +51,12 @@ def test_the_embedded_services_need_nothing_and_a_second_run_finds_everything_ag
         daemon.end()
 
 
-def _four_lines(daemon: Daemon) -> tuple[Path, Path, str, str]:
-    """Where to drop a file, where its copy lies, the page of the bucket, and /metrics."""
-    lines = eventually(lambda: found if len(found := daemon.plain_lines()) >= 4 else [], "four lines are printed")
-    assert len(lines) == 4, lines
-    drop, copies, page, metrics = (re.split(r"  +| (?=/|http)", line, maxsplit=1)[-1].strip() for line in lines)
-    return Path(drop), Path(copies), page, metrics
+def _five_lines(daemon: Daemon) -> tuple[str, Path, Path, str, str]:
+    """The status page first; where to drop a file, where its copy lies, the page of the bucket, and /metrics."""
+    lines = eventually(lambda: found if len(found := daemon.plain_lines()) >= 5 else [], "five lines are printed")
+    assert len(lines) == 5, lines
+    status, drop, copies, page, metrics = (re.split(r"  +| (?=/|http)", line, maxsplit=1)[-1].strip() for line in lines)
+    return status, Path(drop), Path(copies), page, metrics
 
 
 def _runs(process: psutil.Process) -> bool:

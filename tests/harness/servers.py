@@ -41,6 +41,7 @@ TOOLS = {
     "minio": ("REQUIRE_MINIO", "scripts/test builds it into .tools/bin"),
     "promtool": ("REQUIRE_PROMETHEUS", "scripts/test fetches it into .tools/bin"),
     "prometheus": ("REQUIRE_PROMETHEUS", "scripts/test fetches it into .tools/bin"),
+    "chromium": ("REQUIRE_CHROMIUM", "apt-get install chromium fonts-dejavu-core"),
     "systemd-analyze": ("REQUIRE_SYSTEMD", "apt-get install systemd"),
     "strace": ("REQUIRE_SYSTEMD", "apt-get install strace"),
 }

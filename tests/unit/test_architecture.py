@@ -46,10 +46,13 @@ MAY_KNOW: dict[str, frozenset[str]] = {
     "stream_processor": frozenset({"domain", "exceptions", "metadata_generator", "ownership", "timeouts"}),
     "dispatcher": frozenset({"domain", "events", "exceptions", "ownership", "timeouts"}),
     "status": frozenset({"domain"}),
+    "page": frozenset({"domain", "status"}),
     "verification": frozenset({"domain", "exceptions", "metadata_generator"}),
     "trying_out": frozenset({"config", "embedded", "settings"}),
     "store_from_settings": frozenset({"config", "s3_client"}),
-    "answering": frozenset({"config", "dispatcher", "domain", "logging_config", "metrics", "status"}),
+    "answering": frozenset(
+        {"config", "dispatcher", "domain", "exceptions", "logging_config", "metrics", "page", "status"}
+    ),
     "cli": frozenset(
         {
             *("config", "domain", "exceptions", "redis_client", "retry", "s3_client", "settings"),
@@ -66,7 +69,7 @@ LIBRARIES: dict[str, frozenset[str]] = {
     "aioboto3": frozenset({"s3_client"}),
     "aiobotocore": frozenset({"s3_client"}),
     "botocore": frozenset({"s3_client"}),
-    "aiohttp": frozenset({"embedded", "metrics", "s3_client"}),
+    "aiohttp": frozenset({"embedded", "metrics", "page", "s3_client"}),
     "awscrt": frozenset({"domain", "s3_client", "watcher"}),
     "redis": frozenset({"embedded", "redis_client"}),
     "watchfiles": frozenset({"watcher"}),
@@ -78,6 +81,8 @@ LIBRARIES: dict[str, frozenset[str]] = {
     "annotated_types": frozenset({"config", "settings"}),
     "click": frozenset({"cli"}),
     "rich": frozenset({"cli"}),
+    "jinja2": frozenset({"page"}),
+    "markupsafe": frozenset({"page"}),
     "dotenv": frozenset({"settings"}),
 }
 
@@ -89,6 +94,10 @@ PURE_MODULES = frozenset(
         "metadata_generator.media",
         "ownership.decision",
         "ownership.facts",
+        "page.access",
+        "page.shown",
+        "page.throughput",
+        "page.wording",
         "redis_client.format",
         "redis_client.names",
         "settings.typed_values",

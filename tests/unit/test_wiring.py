@@ -24,7 +24,8 @@ def _read(tree: ast.AST, owner: str) -> set[str]:
 
 def _taken() -> set[str]:
     """The settings that the builders hand on, or decide by; those, too, of which a property tells them."""
-    builders = (SRC / "main.py", SRC / "store_from_settings.py", SRC / "trying_out.py")
+    names = ("main", "answering", "store_from_settings", "trying_out")
+    builders = [SRC / f"{name}.py" for name in names]
     direct = set[str]().union(*(_read(ast.parse(path.read_text(encoding="utf-8")), "settings") for path in builders))
     properties = {name: value.fget for name, value in vars(Settings).items() if isinstance(value, property)}
     sources = [inspect.getsource(get) for name, get in properties.items() if name in direct and get is not None]
