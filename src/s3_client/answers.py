@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..domain import (
     crc64_to_base64,
 )
 from ..exceptions import S3Rejected, S3Unavailable
+from .part_list import PartList
 from .settings import Abilities
 
 #: An answer must contain one of these to be from a store; the page of another server contains none, with the same
@@ -92,14 +93,8 @@ def content_md5(hex_digest: str) -> str:
     return base64.b64encode(bytes.fromhex(hex_digest)).decode()
 
 
-def completion_arguments(manifest: Manifest, parts: Sequence[StoredPart], abilities: Abilities) -> dict[str, Any]:
-    named: list[dict[str, Any]] = []
-    for part in parts:
-        entry: dict[str, Any] = {"PartNumber": part.number, "ETag": f'"{part.etag}"'}
-        if abilities.checksum and part.crc64 is not None:
-            entry["ChecksumCRC64NVME"] = crc64_to_base64(part.crc64)
-        named.append(entry)
-    arguments: dict[str, Any] = {"MultipartUpload": {"Parts": named}}
+def completion_arguments(manifest: Manifest, parts: PartList, abilities: Abilities) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"MultipartUpload": parts}
     if abilities.checksum:
         arguments |= {"ChecksumType": "FULL_OBJECT", "ChecksumCRC64NVME": crc64_to_base64(manifest.crc64)}
     if abilities.object_size:

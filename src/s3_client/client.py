@@ -51,6 +51,7 @@ from .errors import reading
 from .inspection import Inspection
 from .listings import Listings
 from .objects import Objects
+from .part_list import part_list, take_part_lists
 from .probe import NoNotes, Probe, ProbeNotes
 from .requests import Requests
 from .settings import Abilities, Choice, Deadlines, StoreSettings, addressing
@@ -237,7 +238,8 @@ class S3Client:
             return Answer.PRECONDITION_FAILED
         deadline = self._deadlines.completion + manifest.size / self._deadlines.slowest / 64
         abilities = replace(abilities, checksum=self._sends_checksums(upload_id))
-        arguments = completion_arguments(manifest, parts, abilities)
+        listed = await part_list(parts, checksums=abilities.checksum)
+        arguments = completion_arguments(manifest, listed, abilities)
         call = partial(self._call, "complete_multipart_upload", Key=key, UploadId=upload_id, deadline=deadline)
         try:
             return await self._complete(call, upload_id, arguments)
@@ -413,6 +415,7 @@ async def open_store(
         client = opened
         client.meta.events.unregister("before-call.s3", botocore.handlers.add_expect_header)
         client.meta.events.register("choose-signer.s3", lambda **_: SIGNER)
+        take_part_lists(client.meta.events)
         store = S3Client(
             client,
             settings,

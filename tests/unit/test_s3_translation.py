@@ -34,6 +34,7 @@ from src.exceptions import (
 from src.s3_client import Choice, StoreSettings
 from src.s3_client.answers import check_answer, completion_answer, completion_arguments, stored_part
 from src.s3_client.errors import error_class, translate
+from src.s3_client.part_list import PartList, part_list
 from src.s3_client.settings import Abilities, Deadlines, addressing
 from tests.harness.fakes.recordings import FakeChunkBody
 
@@ -321,14 +322,14 @@ def test_a_completion_that_only_a_bug_can_send_is_raised(code: str) -> None:
 # -- a completion's request --------------------------------------------------------------------------------------------
 
 
-def test_a_completion_names_every_part_the_size_the_checksum_and_that_the_key_must_be_free() -> None:
-    assert completion_arguments(MANIFEST, PARTS, EVERYTHING) == {
-        "MultipartUpload": {
-            "Parts": [
-                {"PartNumber": 1, "ETag": '"one"', "ChecksumCRC64NVME": crc64_to_base64(5)},
-                {"PartNumber": 2, "ETag": '"two"'},
-            ]
-        },
+async def test_a_completion_names_every_part_the_size_the_checksum_and_that_the_key_must_be_free() -> None:
+    listed = await part_list(PARTS, checksums=True)
+    assert listed.xml.count(b"<PartNumber>") == 2
+    assert listed.xml.count(b"<ETag>") == 2
+    assert b'<ETag>"one"</ETag><ChecksumCRC64NVME>%b</C' % crc64_to_base64(5).encode() in listed.xml
+    assert listed.xml.count(b"<ChecksumCRC64NVME>") == 1
+    assert completion_arguments(MANIFEST, listed, EVERYTHING) == {
+        "MultipartUpload": listed,
         "ChecksumType": "FULL_OBJECT",
         "ChecksumCRC64NVME": crc64_to_base64(77),
         "MpuObjectSize": 24,
@@ -337,17 +338,17 @@ def test_a_completion_names_every_part_the_size_the_checksum_and_that_the_key_mu
 
 
 def test_a_completion_that_replaces_is_bound_to_the_object_that_it_replaces() -> None:
-    arguments = completion_arguments(Manifest(24, 77, 2, SNAPSHOT, replaces="old"), PARTS, EVERYTHING)
+    arguments = completion_arguments(Manifest(24, 77, 2, SNAPSHOT, replaces="old"), PartList(b""), EVERYTHING)
     assert arguments["IfMatch"] == '"old"'
     assert "IfNoneMatch" not in arguments
 
 
 @pytest.mark.parametrize("replaces", [None, "old"])
-def test_a_store_without_abilities_is_sent_nothing_that_it_does_not_know(replaces: str | None) -> None:
-    arguments = completion_arguments(Manifest(24, 77, 2, SNAPSHOT, replaces=replaces), PARTS, NOTHING)
-    assert arguments == {
-        "MultipartUpload": {"Parts": [{"PartNumber": 1, "ETag": '"one"'}, {"PartNumber": 2, "ETag": '"two"'}]}
-    }
+async def test_a_store_without_abilities_is_sent_nothing_that_it_does_not_know(replaces: str | None) -> None:
+    listed = await part_list(PARTS, checksums=False)
+    assert b"<ChecksumCRC64NVME>" not in listed.xml
+    arguments = completion_arguments(Manifest(24, 77, 2, SNAPSHOT, replaces=replaces), listed, NOTHING)
+    assert arguments == {"MultipartUpload": listed}
 
 
 @pytest.mark.parametrize(
@@ -356,7 +357,7 @@ def test_a_store_without_abilities_is_sent_nothing_that_it_does_not_know(replace
 )
 def test_each_ability_decides_on_its_own_field_alone(ability: str, name: str) -> None:
     abilities = Abilities(**{field: field != ability for field in Abilities.__slots__})
-    arguments = completion_arguments(MANIFEST, PARTS, abilities)
+    arguments = completion_arguments(MANIFEST, PartList(b""), abilities)
     assert name not in arguments
     assert len(arguments) >= 3
 
