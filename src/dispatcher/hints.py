@@ -1,7 +1,7 @@
-"""Hints: paths at which something may have happened, examined one at a time.
+"""Hints: paths at which something may have happened. Each path is examined on its own, many of them at the same time.
 
 Only a look at the file shows what a hint means. Looking waits for the disk and for nothing else, so that an outage of
-the store or of Redis delays no look.
+the store or of Redis delays no look, and a file that hangs delays only its own.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections import OrderedDict
 
 from ..domain import Snapshot, World, moments
 from ..exceptions import ChunkProcessingError
+from ..timeouts import TaskGroup
 from . import sightings
 from .newcomers import Newcomers
 from .register import Register, Stream
@@ -18,18 +19,21 @@ from .sightings import Case, Sighting
 
 #: Interval for examining a path again after a look without a result.
 LOOK_AGAIN_SECONDS = 30.0
+#: Maximum number of paths examined at the same time: those that are asked for together are one sweep of a thread.
+_AT_ONCE = 250
 
 
 class Hints:
     """The hinted paths, and the consequences of a look at each. Several hints about one path count as one until
-    then."""
+    then, and no path is examined twice at the same time: the later look would not count."""
 
     def __init__(self, world: World, register: Register, newcomers: Newcomers) -> None:
         self._world = world
         self._register = register
         self._newcomers = newcomers
         self._paths: OrderedDict[str, None] = OrderedDict()
-        self._heard = asyncio.Event()
+        self._under_way: set[str] = set()
+        self._changed = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -37,24 +41,40 @@ class Hints:
     @property
     def are_all_looked_at(self) -> bool:
         """Whether no hint waits, and no look is in progress."""
-        return not self._heard.is_set()
+        return not self._paths and not self._under_way
 
     def add(self, *paths: str) -> None:
         for path in paths:
             self._paths[path] = None
-            self._heard.set()
+            self._changed.set()
 
     async def look_at_all(self) -> None:
         """Runs until cancelled."""
-        while True:
-            await self._heard.wait()
-            while self._paths:
-                path, _ = self._paths.popitem(last=False)
-                try:
-                    await self._look_at(path)
-                except ChunkProcessingError as exc:
-                    self._look_again_later(path, exc)
-            self._heard.clear()
+        async with TaskGroup() as looks:
+            while True:
+                await self._changed.wait()
+                self._changed.clear()
+                while (path := self._next()) is not None:
+                    self._under_way.add(path)
+                    looks.create_task(self._examine(path), name="dispatcher-look")
+
+    def _next(self) -> str | None:
+        """The path that was hinted first, of those that are not under way."""
+        if len(self._under_way) >= _AT_ONCE:
+            return None
+        path = next((path for path in self._paths if path not in self._under_way), None)
+        if path is not None:
+            del self._paths[path]
+        return path
+
+    async def _examine(self, path: str) -> None:
+        try:
+            await self._look_at(path)
+        except ChunkProcessingError as exc:
+            self._look_again_later(path, exc)
+        finally:
+            self._under_way.discard(path)
+            self._changed.set()
 
     def _look_again_later(self, path: str, error: ChunkProcessingError) -> None:
         """The folder is not readable, or missing: a file in it neither exists nor is deleted."""
@@ -67,15 +87,21 @@ class Hints:
         """Look, decide from the file itself what the hint means, and act.
 
         Looking waits for the disk, and streams may end meanwhile: so the register is read after the last look, and
-        nothing is awaited from there on.
+        nothing is awaited from there on. If another hint about the same recording was decided between two looks, the
+        first of them may be outdated (a rename has two hints), and all of it begins again.
         """
         snapshot = await self._world.recordings.snapshot(path)
         if snapshot is not None:
             # at once: the next look may fail, and a file may be truncated only for a moment
             self._register.see(path, snapshot)
         looks = {path: snapshot}
+        first = self._living(snapshot)
+        decided = None if first is None else first.decided
         while (living := self._living(snapshot)) is not None and living.path not in looks:
             looks[living.path] = await self._world.recordings.snapshot(living.path)
+        if living is not first or (living is not None and living.decided != decided):
+            self.add(path)
+            return
         at_path = self._register.by_path.get(path)
         settled = self._register.settled.get(path)
         sighting = Sighting(
@@ -102,6 +128,7 @@ class Hints:
 
     def _tell(self, stream: Stream, case: Case, path: str) -> None:
         """The cases of an active recording."""
+        stream.decided += 1
         match case:
             case Case.GONE_WHILE_CARRIED:
                 self._forget(path)

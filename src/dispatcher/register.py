@@ -32,8 +32,8 @@ class Stream:
 
     ``seen`` is the newest stat that followed a hint; ``proved`` is the snapshot that its object contains.
     ``to_look_up`` is a file from before the start whose state in S3 is unknown. ``may_grow``: it was written to shortly
-    before it was taken up. ``waiting_paths`` are examined again when the recording has ended or moved: what they
-    contain depends on the result.
+    before it was taken up. ``decided`` counts the hints about it that were acted upon. ``waiting_paths`` are examined
+    again when the recording has ended or moved: what they contain depends on the result.
     """
 
     path: str
@@ -45,6 +45,7 @@ class Stream:
     task: asyncio.Task[None] | None = None
     errand: Errand = field(default_factory=Errand)
     may_grow: bool = False
+    decided: int = 0
     waiting_paths: set[str] = field(default_factory=set)
 
     def holding(self, seen: Snapshot) -> Holding:

@@ -3,7 +3,7 @@ returned bytes.
 
 * **Threads.** All system calls happen in two small groups of threads, one for looking (stat, lease) and one for
   reading, so that a read from a slow disk never delays a look. A hanging file does not delay others: see
-  ``file_threads``.
+  ``file_threads``. Looks at many files at the same time are one call of a thread: see ``sweeps``.
 * **Memory.** A chunk up to ``in_memory_limit`` bytes is read once and kept until ``release``; a larger one is read
   again, one section at a time, whenever it is sent.
 """
@@ -23,6 +23,7 @@ from .chunk_bodies import Buffers, FileBody, MemoryBody
 from .opening import NOT_THERE, folder_of, trouble
 from .reading import Hasher, Source
 from .stats import stat_at
+from .sweeps import Sweeps
 
 #: Bytes of a long pass before the thread is yielded: others can run, and a cancelled pass ends soon.
 TURN = 32 * MIB
@@ -51,6 +52,7 @@ class RecordingFiles:
         self._buffers = Buffers(spare_seconds)
         self._devices: dict[str, int] = {}  # where files were found, by folder
         self._looking = FileThreads(_STAT_THREADS, "recording-stat", silent_seconds=silent_seconds)
+        self._looks = Sweeps(self._looking, silent_seconds)
         self._reading = FileThreads(threads, "recording-read", silent_seconds=silent_seconds, caller=current_errand)
 
     async def close(self) -> None:
@@ -103,7 +105,7 @@ class RecordingFiles:
     async def snapshot(self, path: str) -> Snapshot | None:
         """Raises ``ChunkProcessingError`` if this is unknown: the root is missing, or a folder has no search
         permission."""
-        return await self._looking.run(path, self.stat, path)
+        return await self._looks.run(path, self.stat, path)
 
     async def read(self, path: str, identity: Identity, chunk: Chunk, hashes: Hashes) -> ChunkBody:
         source = Source(self._root, path, identity)
@@ -133,7 +135,7 @@ class RecordingFiles:
         """NONE: at this moment no process has the file open for writing, nor mapped for writing. Proved only on local
         file systems, and for files of our own user (or with CAP_LEASE)."""
         try:
-            return await self._looking.run(path, open_writers.writers, self._root, path)
+            return await self._looks.run(path, open_writers.writers, self._root, path)
         except ChunkProcessingError:
             return Writers.UNKNOWN
 

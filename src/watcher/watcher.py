@@ -16,6 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from math import inf
 from pathlib import Path
 from typing import TypeVar
 
@@ -45,6 +46,11 @@ LONGEST_RESTART_SECONDS = 60.0
 HINTS_KEPT = 10_000
 #: Seconds that the stop waits for the thread of the notifications.
 STOP_SECONDS = 1.0
+#: Minimum interval in seconds between two looks at a path because of notifications. A recorder may write many times in
+#: a second, and 1,000 of them must not cost more than a sweep over 1,000 files each second.
+LOOK_SECONDS = 1.0
+#: Minimum interval in seconds between two sweeps over the hinted paths.
+SWEEP_SECONDS = 0.2
 #: A file system that does not respond for this long counts as dead.
 SILENT_SECONDS = 30.0
 
@@ -84,6 +90,7 @@ class Watcher:
         self._listening = ThreadPoolExecutor(1, thread_name_prefix="watcher-hints")
         self._end_session = threading.Event()
         self._hints: dict[str, None] = {}
+        self._looked_at: dict[str, float] = {}  # by path; only the last second
         self._scan_wanted = True
         self._woken = asyncio.Event()
         self._ended = False
@@ -132,9 +139,9 @@ class Watcher:
                 self._scan_wanted = False
                 await self._scan(publish)
                 next_scan = loop.time() + self._scan_seconds
-            await self._look_at_hints(publish)
+            next_look = await self._look_at_hints(publish)
             with suppress(TimeoutError):
-                async with timeout_at(next_scan):
+                async with timeout_at(min(next_scan, next_look)):
                     await self._woken.wait()
 
     async def _scan(self, publish: Callable[[StreamEvent], None]) -> None:
@@ -148,13 +155,22 @@ class Watcher:
             self._when_scanned()
             self._emit(moments.FolderScanned(files=self._tree.files, seconds=loop.time() - began))
 
-    async def _look_at_hints(self, publish: Callable[[StreamEvent], None]) -> None:
+    async def _look_at_hints(self, publish: Callable[[StreamEvent], None]) -> float:
+        """All hinted paths in one sweep, except those of the last second. Returns when to look at the next of those, in
+        event-loop time."""
         if not self._hints:
-            return
-        hints, self._hints = self._hints, {}
-        steps = self._tree.look_at(hints)
-        while (found := await self._blocking(lambda: next(steps, None))) is not None:
-            await self._tell(found, publish)
+            return inf
+        now = asyncio.get_running_loop().time()
+        recent = {path: at for path, at in self._looked_at.items() if now - at < LOOK_SECONDS}
+        hints, self._hints = self._hints, {path: None for path in self._hints if path in recent}
+        due = [path for path in hints if path not in recent]
+        self._looked_at = recent | dict.fromkeys(due, now)
+        if due:
+            steps = self._tree.look_at(due)
+            while (found := await self._blocking(lambda: next(steps, None))) is not None:
+                await self._tell(found, publish)
+        oldest = min((self._looked_at[path] for path in self._hints if path in self._looked_at), default=inf)
+        return max(oldest + LOOK_SECONDS, now + SWEEP_SECONDS)
 
     async def _tell(self, found: Findings, publish: Callable[[StreamEvent], None]) -> None:
         for number, event in enumerate(found.events, start=1):

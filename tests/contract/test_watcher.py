@@ -10,6 +10,7 @@ import socket
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -600,6 +601,43 @@ class TestWatching:
                 await watched.until(lambda: len(watched.telemetry.restarts) == number)  # noqa: B023
                 await watched.until(lambda: len(watched.telemetry.scans) >= scans + 2)  # noqa: B023
             assert [seconds for _, seconds in watched.telemetry.restarts] == [0.02, 0.02]
+
+    async def test_a_file_that_is_written_often_is_looked_at_once_a_second(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """However often hints come: the first look is at once, and the last write is seen, too."""
+        async with watching(tmp_path) as watched:
+            looks: list[tuple[str, float]] = []
+            stat = watched.watcher._tree._stat
+
+            def counted(path: str) -> Snapshot | None:
+                looks.append((path, time.monotonic()))
+                return stat(path)
+
+            monkeypatch.setattr(watched.watcher._tree, "_stat", counted)
+            files = [tmp_path / f"{number:04}.mp4" for number in range(40)]
+            until = time.monotonic() + 3.5 * watcher.LOOK_SECONDS
+            size = 0
+            while time.monotonic() < until:
+                for file in files:
+                    with file.open("ab") as recorder:
+                        recorder.write(b"x")
+                size += 1
+                watched.watcher._hinted([str(file) for file in files])
+                await asyncio.sleep(0.02)
+            for file in files:
+                file.write_bytes(b"the end")
+            await asyncio.sleep(0)
+            sizes = watched.watcher._tree._seen
+            await watched.until(lambda: all(sizes[file.name].facts[0] == len("the end") for file in files))
+        by_path: dict[str, list[float]] = defaultdict(list)
+        for path, at in looks:
+            by_path[path].append(at)
+        assert by_path.keys() == {file.name for file in files}
+        for times in by_path.values():
+            # a sweep begins at the same time for all its paths, and may be slow to come to one of them
+            assert len(times) <= (times[-1] - times[0]) / watcher.LOOK_SECONDS + 2
+        assert size > 2 * max(map(len, by_path.values()))
 
     async def test_more_hints_than_are_kept_lose_no_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(watcher, "HINTS_KEPT", 3)
