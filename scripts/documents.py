@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
+from scripts.doctor_page import DOCTOR_PAGE, doctor_page
 from scripts.house import drawn, measured
 from scripts.phases import PAGES, PHASES, page, put_between_marks
 from scripts.stores_page import which_store
@@ -126,6 +127,7 @@ GENERATED: Mapping[Path, Callable[[], str]] = {
     **{path: partial(page, path) for path in (PAGES / f"{name}.md" for name in PHASES)},
     ROOT / "docs" / "how-to" / "which-store.md": which_store,
     ROOT / "docs" / "status.schema.json": status_json_schema,
+    DOCTOR_PAGE: doctor_page,
     LOG_EVENTS: log_events,
     METRICS_PAGE: metrics,
 }

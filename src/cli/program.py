@@ -36,6 +36,12 @@ def _config() -> click.Command:
     return config
 
 
+def _doctor() -> click.Command:
+    from .doctor import doctor
+
+    return doctor
+
+
 def _verify() -> click.Command:
     from .verify import verify
 
@@ -50,6 +56,7 @@ def _run() -> click.Command:
 COMMANDS: Mapping[str, Entry] = {
     "run": Entry("Run the daemon, like cefmp4 without a command.", _run),
     "config": Entry("List all settings, their values, and where each comes from.", _config),
+    "doctor": Entry("Find what would hurt later, and print the least rights that are needed.", _doctor),
     "verify": Entry("Compare the recordings in the bucket with what is known of them.", _verify),
 }
 

@@ -12,6 +12,7 @@ Modules whose functions read best with the module name are exported whole: ``lif
 from . import completion, lifecycle, moments, part_plan, resuming, whose
 from .at_risk import Curve, Figures, Holding, Look, Risk, Tally, Waiting, Watch
 from .checksums import combine, crc64_from_base64, crc64_of_zeros, crc64_to_base64, is_md5, multipart_etag
+from .checkup import FolderFacts, RedisFacts, Right, Rule, StoreFacts
 from .completion import CompletionFacts, Step
 from .early_end import EarlyEnd
 from .errand import Errand, current_errand, on_errand
@@ -123,6 +124,7 @@ __all__ = [
     "Fact",
     "FailedFor",
     "Figures",
+    "FolderFacts",
     "Hashes",
     "Holding",
     "Identity",
@@ -145,17 +147,21 @@ __all__ = [
     "PartSchedule",
     "PatientlyAsked",
     "Probe",
+    "RedisFacts",
     "Remembered",
     "Resume",
     "Retention",
     "Rhythm",
+    "Right",
     "Risk",
+    "Rule",
     "SendReason",
     "Slots",
     "Snapshot",
     "Stale",
     "Status",
     "Step",
+    "StoreFacts",
     "StoredObject",
     "StoredPart",
     "StreamTelemetry",

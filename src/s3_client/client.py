@@ -46,6 +46,7 @@ from ..retry import RetryPolicy
 from .abilities import CONDITIONS, PUT_CONDITIONS, Learner
 from .answers import HARMLESS, check_answer, completion_answer, completion_arguments, content_md5, stored_part
 from .bucket import PING_SECONDS, Bucket
+from .checkup import Checkup
 from .credentials import RenewableCredentials
 from .errors import reading
 from .inspection import Inspection
@@ -116,6 +117,7 @@ class S3Client:
         self.list_uploads_under = listings.list_uploads_under
         self.list_objects = listings.list_objects
         self.inspection = Inspection(self._requests, settings, listings, objects)
+        self.checkup = Checkup(self._requests, settings, self.abilities)
 
     @property
     def bucket(self) -> str:

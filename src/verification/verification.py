@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from ..domain import InspectedObject, Marker, origin_of
 from ..exceptions import S3OperationError
+from ..timeouts import TaskGroup
 from .choice import Sample, matches
 from .gathering import Bucket, Contents, asked, by_document, by_marker, contents, not_checked
 from .local_files import FileRead, LocalFiles
@@ -91,7 +92,7 @@ class Verification:
         self.report.size = sum(self._contents.objects[key].size for key in chosen if key in self._contents.objects)
         self.when_planned(self.report)
         waiting = iter(chosen)
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for _ in range(min(AT_ONCE, len(chosen))):
                 group.create_task(self._work(waiting))
         self._count_what_is_only_here()

@@ -8,6 +8,7 @@ Code that deletes a file after its upload would belong in ``recording_file``, as
 list of calls allows it.
 """
 
+from .checkup import examine
 from .globs import Globs
 from .recording_file import RecordingFiles
 from .stats import identity_of
@@ -19,6 +20,7 @@ __all__ = [
     "RecordingFiles",
     "Tree",
     "Watcher",
+    "examine",
     "identity_of",
     "recordings_in",
 ]

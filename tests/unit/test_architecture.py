@@ -47,7 +47,8 @@ MAY_KNOW: dict[str, frozenset[str]] = {
     "dispatcher": frozenset({"domain", "events", "exceptions", "ownership", "timeouts"}),
     "status": frozenset({"domain"}),
     "page": frozenset({"domain", "status"}),
-    "verification": frozenset({"domain", "exceptions", "metadata_generator"}),
+    "verification": frozenset({"domain", "exceptions", "metadata_generator", "timeouts"}),
+    "doctor": frozenset({"domain"}),
     "trying_out": frozenset({"config", "embedded", "settings"}),
     "store_from_settings": frozenset({"config", "s3_client"}),
     "answering": frozenset(
@@ -55,8 +56,8 @@ MAY_KNOW: dict[str, frozenset[str]] = {
     ),
     "cli": frozenset(
         {
-            *("config", "domain", "exceptions", "redis_client", "retry", "s3_client", "settings"),
-            *("store_from_settings", "verification", "watcher"),
+            *("config", "doctor", "domain", "exceptions", "metadata_generator", "redis_client", "retry", "s3_client"),
+            *("settings", "store_from_settings", "timeouts", "verification", "watcher"),
         }
     ),
 }
@@ -87,7 +88,7 @@ LIBRARIES: dict[str, frozenset[str]] = {
 }
 
 #: Rooms, and modules of other rooms, that hold nothing but words and rules.
-PURE_ROOMS = frozenset({"domain", "containers", "events", "exceptions", "status"})
+PURE_ROOMS = frozenset({"domain", "containers", "doctor", "events", "exceptions", "status"})
 PURE_MODULES = frozenset(
     {
         "metadata_generator.document",

@@ -1,0 +1,369 @@
+"""What would hurt later, concluded from facts alone; each fault has a name, a line and a remedy. Pure.
+
+``FAULTS`` is the table: the order of the checks, how bad each fault is, and what to do. A function for each check names
+the faults that the facts show; where there are none, the check has one good line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ..domain import FolderFacts, RedisFacts, Right, StoreFacts
+
+_DAY = 86_400.0
+#: Days within which uploads must not be aborted, since an outage may last.
+ENOUGH_DAYS = 7
+#: Seconds that the store's clock may differ. Signatures expire after 15 minutes.
+CLOCK_WARNS, CLOCK_FAILS = 60.0, 600.0
+_SLOW_SECONDS = 1.5
+_LOW_SHARE, _LOW_BYTES = 0.05, 5 * 1024**3
+_SMALL_DISK = 64 * 1024**3
+_REDIS_SHARE = 0.8
+#: Of this many completed recordings, this share may change after their end before the quiet time counts as short.
+_ENOUGH_RECORDINGS, _CHANGED_SHARE = 20, 0.1
+
+
+class Verdict(StrEnum):
+    """How bad a line is."""
+
+    OK = "ok"
+    UNKNOWN = "unknown"
+    WARN = "WARN"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """``remedy``: what to type or to set."""
+
+    check: str
+    verdict: Verdict
+    remedy: str
+
+
+_POLICY = "cefmp4 doctor --policy prints the rights that are needed"
+FAULTS: Mapping[str, Fault] = {
+    "env-file-open": Fault("settings", Verdict.WARN, "chmod 600 {file}"),
+    "port-open": Fault(
+        "settings", Verdict.WARN, "set PROM_HOST=127.0.0.1, or allow only the monitoring host in the firewall"
+    ),
+    "no-ffprobe": Fault("settings", Verdict.WARN, "install ffmpeg, or set FFPROBE_PATH"),
+    "store-away": Fault("store", Verdict.FAIL, "start the store, or correct S3_ENDPOINT_URL"),
+    "credentials-refused": Fault("store", Verdict.FAIL, "correct S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY"),
+    "bucket-missing": Fault(
+        "store", Verdict.WARN, "create the bucket, or correct S3_BUCKET_NAME; the daemon creates it if it may"
+    ),
+    "clock-off": Fault("store", Verdict.WARN, "synchronise this machine's clock (timedatectl set-ntp true)"),
+    "clock-wrong": Fault("store", Verdict.FAIL, "synchronise this machine's clock (timedatectl set-ntp true)"),
+    "store-slow": Fault("store", Verdict.WARN, "check the network and the load of the store"),
+    "may-not-list": Fault("rights", Verdict.FAIL, _POLICY),
+    "may-not-list-uploads": Fault("rights", Verdict.FAIL, _POLICY),
+    "may-not-put": Fault("rights", Verdict.FAIL, _POLICY),
+    "may-not-get": Fault("rights", Verdict.FAIL, _POLICY),
+    "may-not-list-parts": Fault("rights", Verdict.FAIL, _POLICY),
+    "may-not-abort": Fault("rights", Verdict.FAIL, _POLICY),
+    "rule-aborts": Fault(
+        "lifecycle", Verdict.WARN, "let the rule abort uploads after {days} days or more, or exclude the prefix"
+    ),
+    "rule-deletes": Fault("lifecycle", Verdict.WARN, "remove the expiration, unless recordings may be deleted"),
+    "rule-archives": Fault(
+        "lifecycle", Verdict.WARN, "exclude *.metadata.json and the prefix, or expect to restore before reading"
+    ),
+    "store-drops-uploads": Fault("lifecycle", Verdict.WARN, "{remedy}"),
+    "no-conditions": Fault(
+        "conditions", Verdict.WARN, "let no other program write under this prefix; the key is checked just before"
+    ),
+    "no-checksums": Fault("checksums", Verdict.WARN, "verify with cefmp4 verify --level download"),
+    "redis-away": Fault("redis", Verdict.FAIL, "start Redis, or correct REDIS_URL"),
+    "redis-refuses": Fault(
+        "redis", Verdict.FAIL, "give the Redis user the keys ~{prefix}* and the commands that docs/operations.md lists"
+    ),
+    "redis-evicts": Fault("redis", Verdict.FAIL, "redis-cli config set maxmemory-policy noeviction"),
+    "redis-replica": Fault("redis", Verdict.FAIL, "let REDIS_URL name the primary"),
+    "redis-forgets": Fault("redis", Verdict.WARN, "redis-cli config set appendonly yes"),
+    "redis-full": Fault("redis", Verdict.WARN, "raise maxmemory, or lower MARKER_MAX"),
+    "recordings-failed": Fault(
+        "redis", Verdict.WARN, "docs/how-to/failed-recordings.md says what to do for each reason"
+    ),
+    "folder-missing": Fault("folder", Verdict.FAIL, "mount or create the folder, or correct WATCH_DIR"),
+    "no-leases": Fault(
+        "folder", Verdict.WARN, "set FINISH_EARLY_SECONDS=off: every recording waits for STREAM_TIMEOUT_SECONDS"
+    ),
+    "few-watches": Fault(
+        "folder", Verdict.FAIL, "sysctl fs.inotify.max_user_watches=524288, or set WATCH_FORCE_POLLING=true"
+    ),
+    "unmatched-films": Fault("folder", Verdict.WARN, "add the pattern to WATCH_FILTER_GLOBS"),
+    "disk-full": Fault("disk", Verdict.FAIL, "free space now: recorders stop, or cut their files"),
+    "disk-low": Fault("disk", Verdict.WARN, "free space: cefmp4 verify --safe-to-delete lists what may go"),
+    "quiet-time-short": Fault("recorders", Verdict.WARN, "raise STREAM_TIMEOUT_SECONDS above the recorder's pauses"),
+}
+#: In the order of the output.
+CHECKS = tuple(dict.fromkeys(fault.check for fault in FAULTS.values()))
+_RIGHTS: Mapping[Right, tuple[str, str]] = {
+    Right.LIST: ("may-not-list", "the daemon cannot tell a free key from a refused one, and waits"),
+    Right.LIST_UPLOADS: ("may-not-list-uploads", "if Redis loses its data, recordings are uploaded from the beginning"),
+    Right.PUT: ("may-not-put", "nothing can be uploaded"),
+    Right.GET: ("may-not-get", "objects cannot be compared, and no recording is finished"),
+    Right.LIST_PARTS: ("may-not-list-parts", "no upload can be completed"),
+    Right.ABORT: ("may-not-abort", "abandoned uploads stay, and are paid for"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the output. ``fault`` is its name in ``FAULTS``; empty: there is none."""
+
+    check: str
+    verdict: Verdict
+    text: str
+    remedy: str = ""
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsFacts:
+    """What ``doctor`` needs of the settings and of this process. ``open_file``: an env file with secrets that other
+    users may read. ``host`` and ``is_container`` decide whether the port is open to others."""
+
+    bucket: str = ""
+    prefix: str = ""
+    redis_prefix: str = ""
+    store: str = "Amazon S3"
+    sources: str = "environment"
+    open_file: str = ""
+    host: str = "127.0.0.1"
+    is_container: bool = False
+    ffprobe: str | None = None
+    quiet_seconds: float = 30.0
+    finish_early: bool = True
+
+
+@dataclass(slots=True)
+class Facts:
+    """Everything that is judged. A part that is None was not gathered in time."""
+
+    settings: SettingsFacts = field(default_factory=SettingsFacts)
+    store: StoreFacts | None = None
+    redis: RedisFacts | None = None
+    folder: FolderFacts | None = None
+
+
+def findings(facts: Facts) -> list[Line]:
+    """The lines in the order of ``CHECKS``: the faults of each check, or one line that nothing was found."""
+    found = [line for check in _ALL for line in check(facts)]
+    return sorted(found, key=lambda line: CHECKS.index(line.check))
+
+
+def exit_code(lines: list[Line], *, strict: bool) -> int:
+    """1 for a FAIL, with ``strict`` also for a WARN or what is unknown; 3 if store or Redis could not be asked."""
+    named = {line.fault for line in lines}
+    if named & {"store-away", "redis-away"}:
+        return 3
+    bad = {Verdict.FAIL, Verdict.WARN, Verdict.UNKNOWN} if strict else {Verdict.FAIL}
+    return 1 if any(line.verdict in bad for line in lines) else 0
+
+
+def _fault(name: str, text: str, **values: object) -> Line:
+    fault = FAULTS[name]
+    return Line(fault.check, fault.verdict, text, fault.remedy.format(**values), name)
+
+
+def _settings(facts: Facts) -> Iterator[Line]:
+    known = facts.settings
+    lines = []
+    if known.open_file:
+        lines.append(
+            _fault("env-file-open", f"other users may read the secrets in {known.open_file}", file=known.open_file)
+        )
+    if known.host not in ("127.0.0.1", "::1", "localhost") and not known.is_container:
+        lines.append(_fault("port-open", f"metrics are open to the network (PROM_HOST={known.host}), without a login"))
+    if known.ffprobe is None:
+        lines.append(_fault("no-ffprobe", "ffprobe is missing: documents have no duration and no streams"))
+    yield from lines or [Line("settings", Verdict.OK, f"{known.sources}; ffprobe {known.ffprobe}")]
+
+
+def _store(facts: Facts) -> Iterator[Line]:
+    found = facts.store
+    if found is None:
+        yield Line("store", Verdict.UNKNOWN, "no answer in time")
+        return
+    where = f"{facts.settings.store}, bucket {facts.settings.bucket}"
+    if found.error:
+        name = "credentials-refused" if found.answers else "store-away"
+        if "does not exist" in found.error:
+            name = "bucket-missing"
+        line = _fault(name, f"{where}: {found.error}")
+        hint = "" if name == "bucket-missing" else found.hint
+        yield Line(line.check, line.verdict, line.text, hint or line.remedy, name)
+        return
+    lines = []
+    ahead = found.clock_ahead or 0.0
+    if abs(ahead) > CLOCK_WARNS:
+        name = "clock-wrong" if abs(ahead) > CLOCK_FAILS else "clock-off"
+        side = "behind" if ahead > 0 else "ahead of"
+        lines.append(_fault(name, f"this machine's clock is {abs(ahead):,.0f} s {side} the store's; signatures expire"))
+    if found.seconds is not None and found.seconds > _SLOW_SECONDS:
+        lines.append(_fault("store-slow", f"{where}: a small request took {found.seconds:.1f} s"))
+    clock = "" if found.clock_ahead is None else f", clock {round(ahead):+d} s"
+    yield from lines or [Line("store", Verdict.OK, f"{where}, {(found.seconds or 0) * 1000:.0f} ms{clock}")]
+
+
+def _rights(facts: Facts) -> Iterator[Line]:
+    found = facts.store
+    if found is None or not found.rights:
+        yield Line("rights", Verdict.UNKNOWN, "the store could not be asked")
+        return
+    refused = [right for right in Right if found.rights.get(right) is False]
+    open_ = [right for right in Right if found.rights.get(right) is None]
+    for right in refused:
+        name, effect = _RIGHTS[right]
+        yield _fault(name, f"{right} is missing: {effect}")
+    if not refused and not open_:
+        yield Line("rights", Verdict.OK, "all that are needed")
+    elif open_ and Right.PUT not in refused:
+        yield Line("rights", Verdict.UNKNOWN, f"could not be tried: {', '.join(open_)}")
+
+
+def _lifecycle(facts: Facts) -> Iterator[Line]:
+    found = facts.store
+    if found is None or found.error:
+        yield Line("lifecycle", Verdict.UNKNOWN, "the store could not be asked")
+        return
+    longest = facts.redis.longest_seconds / _DAY if facts.redis else 0.0
+    least = max(ENOUGH_DAYS, int(longest * 2) + 1)
+    lines = [*_dropped(facts, found)]
+    for rule in found.rules or ():
+        named = f'rule "{rule.name}"' if rule.name else "a rule"
+        if rule.aborts_after is not None and rule.aborts_after < least:
+            seen = f"; the longest recording here took {longest * 24:.0f} h" if longest > 0.5 else ""
+            text = f"{named} aborts unfinished uploads after {rule.aborts_after} days{seen}"
+            lines.append(_fault("rule-aborts", text, days=least))
+        if rule.deletes_after is not None:
+            lines.append(_fault("rule-deletes", f"{named} deletes recordings after {rule.deletes_after} days"))
+        if rule.archives_after is not None:
+            text = f"{named} moves recordings and documents to {rule.archive} after {rule.archives_after} days"
+            lines.append(_fault("rule-archives", text))
+    if found.rules is None:
+        yield Line("lifecycle", Verdict.UNKNOWN, "no right to read the rules (s3:GetLifecycleConfiguration)")
+    elif not lines:
+        yield Line("lifecycle", Verdict.OK, "no rule aborts uploads too soon, deletes or archives recordings")
+    yield from lines
+
+
+def _dropped(facts: Facts, found: StoreFacts) -> Iterator[Line]:
+    """Stores that drop unfinished uploads without a rule."""
+    if "minio" in found.product.lower():
+        remedy = "start MinIO with MINIO_API_STALE_UPLOADS_EXPIRY above the longest recording, such as 168h"
+        yield _fault("store-drops-uploads", "MinIO drops unfinished uploads after 24 hours by default", remedy=remedy)
+    elif ".r2.cloudflarestorage.com" in facts.settings.store:
+        remedy = "set a lifecycle rule of R2 with more days, if recordings or outages may be longer"
+        yield _fault("store-drops-uploads", "Cloudflare R2 drops unfinished uploads after 7 days", remedy=remedy)
+
+
+def _features(facts: Facts) -> Iterator[Line]:
+    found = facts.store
+    if found is None or found.if_match is None or found.if_none_match is None or found.checksum is None:
+        yield Line("conditions", Verdict.UNKNOWN, "not determined")
+        yield Line("checksums", Verdict.UNKNOWN, "not determined")
+        return
+    held = {"If-None-Match": found.if_none_match, "If-Match": found.if_match}
+    lost = [name for name, holds in held.items() if not holds]
+    if lost:
+        yield _fault("no-conditions", f"the store ignores or refuses {' and '.join(lost)}")
+    else:
+        yield Line("conditions", Verdict.OK, "If-None-Match and If-Match hold")
+    if found.checksum:
+        yield Line("checksums", Verdict.OK, "the store verifies CRC64NVME")
+    else:
+        yield _fault("no-checksums", "the store keeps no CRC64NVME: ETags, or a download, prove an object instead")
+
+
+def _redis(facts: Facts) -> Iterator[Line]:
+    found = facts.redis
+    if found is None:
+        yield Line("redis", Verdict.UNKNOWN, "no answer in time")
+        return
+    if found.error:
+        line = _fault("redis-away", found.error)
+        yield Line(line.check, line.verdict, line.text, found.hint or line.remedy, line.fault)
+        return
+    lines = []
+    told = found.configuration
+    policy = told.get("maxmemory-policy", "noeviction")
+    if found.is_replica:
+        lines.append(_fault("redis-replica", "it is a replica, which is read-only"))
+    elif found.refused:
+        prefix = facts.settings.redis_prefix
+        lines.append(_fault("redis-refuses", f"checkpoints cannot be written: {found.refused}", prefix=prefix))
+    if policy != "noeviction":
+        lines.append(_fault("redis-evicts", f"maxmemory-policy is {policy}: checkpoints may vanish"))
+    if told.get("appendonly") == "no" and told.get("save") == "":
+        lines.append(_fault("redis-forgets", "persistence is off: a restart of Redis loses all checkpoints"))
+    if found.limit and found.used > _REDIS_SHARE * found.limit:
+        lines.append(_fault("redis-full", f"{found.used / found.limit:.0%} of its memory limit is used"))
+    if found.failed:
+        lines.append(_fault("recordings-failed", f"{found.failed:,} recordings have failed and need a decision"))
+    persistence = "" if told else "; its configuration may not be read"
+    yield from lines or [Line("redis", Verdict.OK, f"{found.remembered:,} completed recordings{persistence}")]
+
+
+def _folder(facts: Facts) -> Iterator[Line]:
+    found = facts.folder
+    if found is None:
+        yield Line("folder", Verdict.UNKNOWN, "no answer in time")
+        return
+    if found.error:
+        yield _fault("folder-missing", found.error)
+        return
+    lines = []
+    if facts.settings.finish_early and not found.has_leases:
+        text = f"{found.file_system}: writers on other machines cannot be seen, so no recording is finished early"
+        lines.append(_fault("no-leases", text))
+    if found.watches is not None and found.watches < min(found.folders, 20_000):
+        text = f"only {found.watches:,} of {found.folders:,} folders can be watched (fs.inotify.max_user_watches)"
+        lines.append(_fault("few-watches", text))
+    for example, pattern in found.unmatched:
+        lines.append(_fault("unmatched-films", f"{example} is not uploaded: WATCH_FILTER_GLOBS has no {pattern}"))
+    birth = "birth times" if found.has_birth_times else "no birth times"
+    text = f"{found.file_system}, {birth}; {found.recordings:,} recordings, folders: {found.folders:,}"
+    yield from lines or [Line("folder", Verdict.OK, text)]
+
+
+def _disk(facts: Facts) -> Iterator[Line]:
+    found = facts.folder
+    if found is None or found.error or not found.total:
+        yield Line("disk", Verdict.UNKNOWN, "the folder could not be examined")
+        return
+    share, room = (
+        found.free / found.total,
+        f"{found.free / 1024**3:.1f} GiB of {found.total / 1024**3:.1f} GiB are free",
+    )
+    low = share < _LOW_SHARE if found.total < _SMALL_DISK else found.free < max(_LOW_BYTES, 0.02 * found.total)
+    if share < 0.01:
+        yield _fault("disk-full", room)
+    elif low:
+        yield _fault("disk-low", room)
+    else:
+        yield Line("disk", Verdict.OK, room)
+
+
+def _recorders(facts: Facts) -> Iterator[Line]:
+    found = facts.redis
+    if found is None or found.error:
+        yield Line("recorders", Verdict.UNKNOWN, "Redis could not be asked")
+        return
+    if found.remembered >= _ENOUGH_RECORDINGS and found.sent_again > _CHANGED_SHARE * found.remembered:
+        text = (
+            f"{found.sent_again:,} of {found.remembered:,} recordings changed after they counted as finished "
+            f"(STREAM_TIMEOUT_SECONDS={facts.settings.quiet_seconds:g})"
+        )
+        yield _fault("quiet-time-short", text)
+    else:
+        yield Line("recorders", Verdict.OK, "recordings rarely change after their end")
+
+
+_ALL: tuple[Callable[[Facts], Iterator[Line]], ...] = (
+    *(_settings, _store, _rights, _lifecycle, _features, _redis, _folder, _disk, _recorders),
+)

@@ -1,0 +1,160 @@
+"""What ``doctor`` concludes from facts alone, at each boundary."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from src.cli.program import COMMANDS
+from src.doctor import CHECKS, FAULTS, WITHOUT, Facts, SettingsFacts, Verdict, exit_code, findings, policy
+from src.domain import FolderFacts, RedisFacts, Right, Rule, StoreFacts
+from src.s3_client.checkup import concerns
+
+GIB = 1024**3
+
+
+def healthy() -> Facts:
+    return Facts(
+        SettingsFacts(bucket="films", ffprobe="7"),
+        StoreFacts(
+            answers=True,
+            seconds=0.04,
+            clock_ahead=0.2,
+            rights=dict.fromkeys(Right, True),
+            rules=(),
+            checksum=True,
+            if_none_match=True,
+            if_match=True,
+        ),
+        RedisFacts(configuration={"maxmemory-policy": "noeviction", "appendonly": "yes", "save": ""}),
+        FolderFacts(file_system="ext4", folders=3, watches=3, free=500 * GIB, total=1000 * GIB),
+    )
+
+
+def named(facts: Facts) -> set[str]:
+    return {line.fault for line in findings(facts) if line.fault}
+
+
+def test_healthy_facts_have_one_good_line_for_each_check_in_order() -> None:
+    lines = findings(healthy())
+    assert [line.check for line in lines] == list(CHECKS)
+    assert {line.verdict for line in lines} == {Verdict.OK}
+    assert exit_code(lines, strict=True) == 0
+
+
+def test_without_facts_everything_is_unknown_and_nothing_fails() -> None:
+    lines = findings(Facts(SettingsFacts(ffprobe="7")))
+    assert {line.verdict for line in lines if line.check != "settings"} == {Verdict.UNKNOWN}
+    assert (exit_code(lines, strict=False), exit_code(lines, strict=True)) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "fault"),
+    [(0, ""), (60, ""), (-60, ""), (61, "clock-off"), (-61, "clock-off"), (600, "clock-off"), (-601, "clock-wrong")],
+)
+def test_a_clock_warns_after_a_minute_and_fails_before_signatures_expire(ahead: float, fault: str) -> None:
+    facts = healthy()
+    assert facts.store is not None
+    facts.store.clock_ahead = ahead
+    assert named(facts) == ({fault} if fault else set())
+    if fault:
+        (line,) = (line for line in findings(facts) if line.fault)
+        assert ("behind" if ahead > 0 else "ahead of") in line.text
+
+
+@pytest.mark.parametrize(
+    ("rule", "hours", "faults"),
+    [
+        (Rule("a", aborts_after=7), 1, set()),
+        (Rule("a", aborts_after=6), 1, {"rule-aborts"}),
+        (Rule("a", aborts_after=7), 100, {"rule-aborts"}),  # a recording of four days, and an outage
+        (Rule("a", aborts_after=9), 100, set()),
+        (Rule("", deletes_after=3650), 1, {"rule-deletes"}),
+        (Rule("a", archives_after=0, archive="GLACIER"), 1, {"rule-archives"}),
+        (Rule("a", 1, 2, 3, "GLACIER"), 1, {"rule-aborts", "rule-deletes", "rule-archives"}),
+    ],
+)
+def test_a_rule_is_judged_by_the_longest_recording(rule: Rule, hours: float, faults: set[str]) -> None:
+    facts = healthy()
+    assert facts.store is not None and facts.redis is not None
+    facts.store.rules, facts.redis.longest_seconds = (rule,), hours * 3600
+    assert named(facts) == faults
+
+
+@pytest.mark.parametrize(
+    ("rule", "ours", "does"),
+    [
+        ({"Filter": {"Prefix": ""}}, "cam/", True),
+        ({"Prefix": "c"}, "cam/", True),
+        ({"Filter": {"Prefix": "cam/1/"}}, "cam/", True),
+        ({"Filter": {"Prefix": "other/"}}, "cam/", False),
+        ({"Filter": {"And": {"Prefix": "cam/", "Tags": [{"Key": "a", "Value": "b"}]}}}, "cam/", False),
+        ({"Filter": {"Tag": {"Key": "a", "Value": "b"}}}, "cam/", False),
+        ({"Filter": {"And": {"Prefix": "cam/", "ObjectSizeGreaterThan": 1}}}, "cam/", True),
+        ({"Filter": {"Prefix": ""}, "Status": "Disabled"}, "cam/", False),
+    ],
+)
+def test_a_rule_concerns_recordings_by_its_filter(rule: dict[str, object], ours: str, does: bool) -> None:
+    assert concerns({"Status": "Enabled", **rule}, ours) is does
+
+
+@pytest.mark.parametrize(
+    ("free", "total", "fault"),
+    [
+        (0, 100 * GIB, "disk-full"),
+        (2 * GIB, 1000 * GIB, "disk-full"),
+        (11 * GIB, 1000 * GIB, "disk-low"),
+        (21 * GIB, 1000 * GIB, ""),
+        (GIB, 30 * GIB, "disk-low"),
+        (2 * GIB, 30 * GIB, ""),
+    ],
+)
+def test_the_disk_is_judged_by_its_size(free: int, total: int, fault: str) -> None:
+    facts = healthy()
+    assert facts.folder is not None
+    facts.folder.free, facts.folder.total = free, total
+    assert named(facts) == ({fault} if fault else set())
+
+
+@pytest.mark.parametrize(("remembered", "sent_again", "is_short"), [(19, 19, False), (20, 2, False), (20, 3, True)])
+def test_a_quiet_time_is_short_if_many_recordings_change_afterwards(
+    remembered: int, sent_again: int, is_short: bool
+) -> None:
+    facts = healthy()
+    assert facts.redis is not None
+    facts.redis.remembered, facts.redis.sent_again = remembered, sent_again
+    assert named(facts) == ({"quiet-time-short"} if is_short else set())
+
+
+def test_a_port_is_open_to_others_unless_the_process_is_in_a_container() -> None:
+    facts = healthy()
+    facts.settings = replace(facts.settings, host="0.0.0.0", is_container=True)
+    assert named(facts) == set()
+    facts.settings = replace(facts.settings, is_container=False)
+    assert named(facts) == {"port-open"}
+
+
+def test_a_store_that_is_known_to_drop_uploads_is_named_by_its_address() -> None:
+    facts = healthy()
+    facts.settings = replace(facts.settings, store="https://account.r2.cloudflarestorage.com")
+    assert named(facts) == {"store-drops-uploads"}
+
+
+def test_every_right_that_is_refused_is_a_line_and_the_policy_has_each() -> None:
+    facts = healthy()
+    assert facts.store is not None
+    facts.store.rights = dict.fromkeys(Right, False)
+    assert sum(line.check == "rights" for line in findings(facts)) == len(Right) == len(WITHOUT)
+    statements = policy("films", "cam/")["Statement"]
+    assert isinstance(statements, list)
+    assert sorted(action for one in statements for action in one["Action"]) == sorted(map(str, Right))
+
+
+def test_every_fault_has_a_remedy_and_each_command_in_it_exists() -> None:
+    assert all(fault.remedy for fault in FAULTS.values())
+    assert {fault.verdict for fault in FAULTS.values()} == {Verdict.WARN, Verdict.FAIL}
+    typed = {word for fault in FAULTS.values() for word in re.findall(r"cefmp4 (\w+)", fault.remedy)}
+    assert typed
+    assert typed - COMMANDS.keys() == set()
