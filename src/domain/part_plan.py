@@ -160,9 +160,11 @@ def to_send(
     *,
     most: int,
     limits: Limits = S3_LIMITS,
+    first: int = 1,
 ) -> tuple[Chunk, ...]:
-    """The next whole chunks, at most ``most``, that are on disk and not in S3."""
-    numbers = (n for n in count(1) if n not in parts or parts[n].size != part_size(schedule, n, limits))
+    """The next whole chunks, at most ``most``, that are on disk and not in S3. Those before the number ``first`` are
+    known to be there."""
+    numbers = (n for n in count(first) if n not in parts or parts[n].size != part_size(schedule, n, limits))
     return tuple(islice(_whole_from(schedule, size, numbers, limits), most))
 
 

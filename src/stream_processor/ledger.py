@@ -6,7 +6,7 @@ intent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,7 @@ class Ledger:
         self._record = replace(record, parts={})
         self._parts: dict[int, Part] = {}
         self._stored_bytes = 0
+        self._leading = 0
         self._take_parts(record.parts)
         self._unsaved: dict[int, Part] = {}
         self._checkpoints = checkpoints
@@ -42,8 +43,17 @@ class Ledger:
         """Bytes of the parts."""
         return self._stored_bytes
 
+    def leading_parts(self, size_of: Callable[[int], int]) -> int:
+        """How many parts, from the first on, have the size that ``size_of`` returns for their number. It must be the
+        same function for the whole upload: what was counted is not counted again, since a recording is looked at each
+        second and may have 10,000 parts."""
+        while (part := self._parts.get(self._leading + 1)) is not None and part.size == size_of(part.number):
+            self._leading += 1
+        return self._leading
+
     def _take_parts(self, parts: Mapping[int, Part]) -> None:
         self._parts = dict(parts)
+        self._leading = 0
         self._stored_bytes = sum(part.size for part in parts.values())
 
     async def write(self, fact: Fact | None = None, **changes: Any) -> None:
@@ -86,6 +96,7 @@ class Ledger:
         before = self._parts.get(part.number)
         self._stored_bytes += part.size - (before.size if before else 0)
         self._parts[part.number] = part
+        self._leading = min(self._leading, part.number - 1)  # its size may be another one
         self._unsaved[part.number] = part
         saved = dict(self._unsaved)
         try:

@@ -84,13 +84,15 @@ class Upload:
 
     async def send_whole_chunks(self, snapshot: Snapshot) -> bool:
         """Send whole chunks that are on disk and not in S3, for one turn; False if there are none."""
-        record = self._ledger.record
+        schedule, limits = self._ledger.record.schedule, self._world.naming.limits
+        leading = self._ledger.leading_parts(lambda number: part_plan.part_size(schedule, number, limits))
         todo = part_plan.to_send(
-            record.schedule,
+            schedule,
             snapshot.size,
             self._ledger.parts,
             most=_CHUNKS_BETWEEN_LOOKS,
-            limits=self._world.naming.limits,
+            limits=limits,
+            first=leading + 1,
         )
         if not todo:
             return False
@@ -136,10 +138,10 @@ class Upload:
         """An answer about a part may have been wrong; the completion uses the listing. A part known only from the
         listing, perhaps without a checksum, gets the file's: later copies are compared by it."""
         for chunk, digest in checked:
-            part = self._ledger.parts.get(chunk.number)
-            proved = part and replace(part, etag=listed[chunk.number].etag, crc64=digest.crc64)
-            if proved is not None and proved != part:
-                await self._ledger.part_stored(proved)
+            part, etag = self._ledger.parts.get(chunk.number), listed[chunk.number].etag
+            # Compared first: copies of 10,000 parts would block the event loop for longer than all else here.
+            if part is not None and (part.etag, part.crc64) != (etag, digest.crc64):
+                await self._ledger.part_stored(replace(part, etag=etag, crc64=digest.crc64))
 
     async def _listed(self) -> dict[int, StoredPart]:
         return await self._world.store.list_parts(self._ledger.record.key, self._upload_id())

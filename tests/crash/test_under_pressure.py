@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from src.domain import (
+    STATUSES,
     Answer,
     Chunk,
     ChunkBody,
@@ -91,7 +92,7 @@ def _lies_ready(simulation: Simulation, path: str, size: int, seed: int) -> None
 
 
 class CountingStore(SlowStore):
-    """Notes how many streams are alive whenever a part comes, and when objects were completed."""
+    """Notes how many streams have no proved object whenever a part comes, and when objects were completed."""
 
     def __init__(self) -> None:
         super().__init__(0.5)
@@ -102,7 +103,12 @@ class CountingStore(SlowStore):
     async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
         assert self.simulation is not None and self.simulation.dispatcher is not None
         streams = self.simulation.dispatcher._register.by_identity.values()
-        self.most_streams = max(self.most_streams, sum(stream.path != PATH for stream in streams))
+        unproved = [
+            stream
+            for stream in streams
+            if stream.processor is None or not STATUSES[stream.processor.checkpoint.status].is_proved
+        ]
+        self.most_streams = max(self.most_streams, sum(stream.path != PATH for stream in unproved))
         return await super().upload_part(key, upload_id, number, body)
 
     async def complete_upload(

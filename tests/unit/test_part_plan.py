@@ -178,6 +178,19 @@ class TestToSend:
         parts = {1: part(1, 5), 2: part(2, 4), 3: part(3, 3)}
         assert [chunk.number for chunk in to_send(EQUAL, 12, parts, most=10, limits=SMALL)] == [1, 3]
 
+    def test_parts_that_are_known_to_be_there_are_not_looked_at(self) -> None:
+        class Counted(dict[int, Part]):
+            asked = 0
+
+            def __contains__(self, number: object) -> bool:
+                self.asked += 1
+                return super().__contains__(number)
+
+        parts = Counted(held(chunks(EQUAL, 16, SMALL)))
+        found = to_send(EQUAL, 20, parts, most=10, limits=SMALL, first=5)
+        assert [chunk.number for chunk in found] == [5]
+        assert parts.asked <= 2
+
     @pytest.mark.parametrize("most", [0, 1, 2, 3, 4])
     def test_never_more_than_asked_for_and_the_first_ones_first(self, most: int) -> None:
         sent = to_send(EQUAL, 12, {}, most=most, limits=SMALL)
