@@ -1,4 +1,4 @@
-"""``python -m bench [cpu] [blocking] [memory] [idle] [series] [remembered] [link]``: measures, prints a table, ends.
+"""``python -m bench [WHAT …]``, such as ``python -m bench cpu page``: measures, prints a table, ends.
 
 Exit code 0: all targets are met; 1: one is missed or could not be measured.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from . import blocking, cpu, idle, link, memory, remembered, series
+from . import blocking, cpu, idle, link, memory, page, remembered, series
 from .processes import BenchError
 from .report import Row, as_markdown, as_text, machine
 
@@ -22,6 +22,7 @@ _MEASURES: Mapping[str, Callable[[int], Iterator[Row]]] = {
     "blocking": blocking.measure,
     "memory": memory.measure,
     "idle": idle.measure,
+    "page": page.measure,
     "series": series.measure,
     "remembered": remembered.measure,
     "link": link.measure,

@@ -15,7 +15,7 @@ from tests.harness.servers import ToolMissing, start_redis, start_versitygw
 from .processes import GIB, MIB, BenchError
 
 BUCKET = "bench"
-#: Maximum disk space of a measurement.
+#: Maximum disk space of most measurements.
 _ROOM_BYTES = 14 * GIB
 
 
@@ -79,19 +79,19 @@ class Place:
 
 
 @contextmanager
-def new_folder() -> Iterator[Path]:
+def new_folder(room_bytes: int = _ROOM_BYTES) -> Iterator[Path]:
     """Removed on exit. Raises ``BenchError`` if the disk has too little space."""
     free = shutil.disk_usage(tempfile.gettempdir()).free
-    if free < _ROOM_BYTES:
-        raise BenchError(f"{tempfile.gettempdir()} has {free / GIB:.0f} GiB free, {_ROOM_BYTES / GIB:.0f} are needed")
+    if free < room_bytes:
+        raise BenchError(f"{tempfile.gettempdir()} has {free / GIB:.0f} GiB free, {room_bytes / GIB:.0f} are needed")
     with tempfile.TemporaryDirectory(prefix="cefmp4-bench-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 
 @contextmanager
-def local_place() -> Iterator[Place]:
-    """Everything on loopback. Raises ``BenchError`` if a server is missing."""
-    with new_folder() as root:
+def local_place(room_bytes: int = _ROOM_BYTES) -> Iterator[Place]:
+    """Everything on loopback; ``room_bytes`` of disk are needed. Raises ``BenchError`` if a server is missing."""
+    with new_folder(room_bytes) as root:
         watched, files = root / "watched", root / "files"
         watched.mkdir()
         files.mkdir()

@@ -7,10 +7,12 @@ when and why. No page waits longer than the timeout of a check.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from ..exceptions import ConfigurationError
@@ -36,7 +38,7 @@ async def serve(
     """
     application = _Pages(registry, readiness).application()
     application.add_routes(routes)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_FAREWELL_SECONDS)
+    runner = web.AppRunner(application, access_log=None, logger=_log(), shutdown_timeout=_FAREWELL_SECONDS)
     await runner.setup()
     assert runner.server is not None
     try:
@@ -50,6 +52,18 @@ async def serve(
             listening.close()
     finally:
         await runner.cleanup()
+
+
+def _log() -> logging.Logger:
+    """Errors of our own pages are logged. Malformed requests are answered with 400 and not logged: whoever can connect
+    could fill the log with them."""
+    logger = logging.getLogger(f"{__name__}.requests")
+    logger.addFilter(_is_ours)
+    return logger
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 class _Door:

@@ -230,4 +230,4 @@ def _finished(view: StatusView) -> str:
     if not view.finished.last_day:
         return "No recording was finished in the last 24 hours."
     last_day = count(view.finished.last_day, "recording")
-    return f"{last_day} finished in the last 24 hours, each proved in the store."
+    return f"{last_day} finished in the last 24 hours, proved in the store."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import random
+import logging
 import re
 import socket
 import time
@@ -21,6 +21,7 @@ from src.metrics.http_server import MOST_CONNECTIONS
 from src.page import NOT_SERVED, Rules, Shown, StatusPage, no_page, shown
 from src.status import StatusView
 from tests.harness import statuses
+from tests.harness.strange_requests import strange_requests
 
 OPEN_PATHS = ("/metrics", "/-/healthy", "/-/ready")
 
@@ -177,44 +178,22 @@ async def test_a_bug_in_the_page_costs_its_answer_and_is_reported() -> None:
 
 # -- strange requests ------------------------------------------------------------------------------------------------
 
-_STRANGE = (
-    b"",
-    b"\r\n\r\n",
-    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-    b"GET\r\n\r\n",
-    b"GET / HTTP/9.9\r\n\r\n",
-    b"GET / HTTP/1.1\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-    b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 20_000 + b"\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999999\r\n\r\nx",
-    b"GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
-    b"GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
-    b"GET /%00%ff/../..//etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    b"GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    b"CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example\r\n\r\n",
-    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic \xff\xfe\r\nAccept-Encoding: ;;q=,\xe9\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-)
+
+class _Log(logging.Handler):
+    """Warnings and errors, of whatever library."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
 
 
-def strange_requests(number: int, seed: int = 20) -> list[bytes]:
-    """Requests that are wrong in many ways; the others are noise."""
-    noise = random.Random(seed)
-    made = list(_STRANGE)
-    while len(made) < number:
-        base = bytearray(noise.choice(_STRANGE[3:]))
-        for _ in range(noise.randint(1, 8)):
-            base[noise.randrange(len(base))] = noise.randrange(256)
-        made.append(bytes(base[: noise.randint(1, len(base))]))
-    return made
-
-
-async def test_strange_requests_end_no_server(caplog: pytest.LogCaptureFixture) -> None:
+async def test_strange_requests_end_no_server_and_fill_no_log() -> None:
     """None of them is answered with the page's own failure, and each may stay open for as long as it likes."""
-    looked = Looked()
+    looked, log = Looked(), _Log()
+    logging.getLogger().addHandler(log)
     async with page(Rules(password="geheim"), looked) as session:
         port = session._base_url.port if session._base_url else 0
         open_ones = []
@@ -226,7 +205,8 @@ async def test_strange_requests_end_no_server(caplog: pytest.LogCaptureFixture) 
             assert answer.status == 200
         for _, writer in open_ones:
             writer.close()
-    assert looked.errors == []
+    logging.getLogger().removeHandler(log)
+    assert (looked.errors, log.lines) == ([], [])
 
 
 async def test_connections_that_are_kept_open_leave_room_for_probes() -> None:
