@@ -1,4 +1,4 @@
-"""What operators are shown, built for the running daemon.
+"""What operators are shown and may ask for, built for the running daemon.
 
 Beside ``main`` and ``trying_out`` this module may know the settings. The rest of the daemon does not know that anybody
 looks at it.
@@ -6,18 +6,23 @@ looks at it.
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
 
 from . import __version__
 from .config import Settings
-from .dispatcher import Dispatcher
+from .dispatcher import Dispatcher, GivingUp
 from .domain import Clock, moments
 from .exceptions import ConfigurationError
 from .logging_config import mask, masked
-from .metrics import AtRiskCollector, Lookout, Metrics, Readiness
+from .metrics import AtRiskCollector, Condition, Lookout, Metrics, Readiness
+from .ownership import LeftOut
 from .page import (
     NOT_SERVED,
     RENDERING_KEPT_SECONDS,
@@ -31,7 +36,13 @@ from .page import (
     is_served,
     no_page,
 )
-from .status import Chronicle, DaemonFacts, Gathering
+from .status import Chronicle, DaemonFacts, Gathering, State, status_json, view_of
+from .timeouts import timeout
+from .watcher import Watcher
+
+_WATCHED_FOLDER = "watched_folder"
+#: How long a status may wait for a service that was unavailable.
+_CHECK_SECONDS = 0.5
 
 _SAME_MOMENT_SECONDS = 0.2
 #: How commands are typed where this runs.
@@ -47,8 +58,9 @@ def gathered_status(
     clock: Clock,
 ) -> Gathering:
     """The status of this process; it is to be built before the first recording, since it listens to all of them."""
-    chronicle = Chronicle(clock)
+    chronicle, services = Chronicle(clock), _Services(readiness)
     metrics.listen_to_streams(chronicle.hear)
+    metrics.listen(services.hear)
     daemon = DaemonFacts(
         version=__version__,
         pid=os.getpid(),
@@ -63,7 +75,7 @@ def gathered_status(
         clock,
         unfinished=dispatcher.unfinished,
         figures=lambda: at_risk.figures,
-        services=lambda: readiness.newest,
+        services=services.now,
         masked=masked,
         program=_PROGRAM,
     )
@@ -112,3 +124,92 @@ def _password(settings: Settings) -> str | None:
 
 def _report(emit: moments.Emit, error: Exception) -> None:
     emit(moments.Unexpected(file_path="", error=error, retry_seconds=RENDERING_KEPT_SECONDS))
+
+
+class _Services:
+    """The services as readiness found them, and as the recordings' own requests did since: those are sooner to know of
+    an outage."""
+
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
+        self._away: dict[str, datetime] = {}
+
+    def hear(self, moment: moments.Moment) -> None:
+        match moment:
+            case moments.OutageBegan(service=service, since=since):
+                self._away[service] = datetime.fromtimestamp(since, UTC)
+            case moments.OutageEnded(service=service):
+                self._away.pop(service, None)
+
+    def now(self) -> Mapping[str, Condition]:
+        found = dict(self._readiness.newest)
+        for name, since in self._away.items():
+            if name in found and found[name].ok:
+                found[name] = Condition(False, since, "requests fail and are retried")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonDesk:
+    """Answers the commands; see ``doorkeeper.Desk``."""
+
+    settings: Settings
+    status_now: Gathering
+    dispatcher: Dispatcher
+    left_out: LeftOut
+    watcher: Watcher
+    readiness: Readiness
+
+    def daemon(self) -> dict[str, Any]:
+        return {
+            "folder": str(self.settings.watch_dir.absolute()),
+            "group": self.settings.redis_key_prefix,
+            "version": __version__,
+            "pid": os.getpid(),
+        }
+
+    async def status(self) -> dict[str, Any]:
+        if not all(each.ok for each in self.readiness.newest.values()):
+            with suppress(TimeoutError):  # the newest look may be from before it came back
+                async with timeout(_CHECK_SECONDS):
+                    await self.readiness.answer()
+        facts = self.status_now.facts()  # on the event loop, where nothing changes meanwhile
+        return await asyncio.to_thread(lambda: status_json(view_of(facts)))
+
+    def scan(self) -> dict[str, Any]:
+        return {"scan": self.watcher.scan_soon(), "pid": os.getpid()}
+
+    async def waiting(self, scan: int) -> dict[str, Any]:
+        services = await self.readiness.answer()
+        view = self.status_now.view()
+        away = [name for name, each in services.items() if not each.ok]
+        failed = [each for each in view.recordings if each.state is State.FAILED and each.at_risk_bytes]
+        return {
+            "scanned": self.watcher.newest_scan >= scan and _WATCHED_FOLDER not in away,
+            "pid": os.getpid(),
+            "nothing_is_left": self.dispatcher.requests.nothing_is_left and self.left_out.nothing_is_left,
+            "unfinished": sum(each.state is not State.FAILED for each in view.recordings) + view.totals.waiting,
+            "failed": [
+                {"id": each.short_id, "name": each.name, "at_risk_bytes": each.at_risk_bytes} for each in failed
+            ],
+            "at_risk_bytes": view.totals.at_risk_bytes,
+            "catch_up_seconds": view.totals.catch_up_seconds,
+            "unreadable": self.watcher.unreadable,
+            "away": {name: services[name].reason for name in away},
+        }
+
+    async def retry(self, stream_id: str) -> dict[str, Any]:
+        refusal = await self.dispatcher.requests.retry(stream_id)
+        return {"id": stream_id, "result": "begun" if refusal is None else str(refusal)}
+
+    async def give_up(self, stream_id: str, *, apply: bool) -> dict[str, Any]:
+        found = await self.dispatcher.requests.give_up(stream_id, apply=apply)
+        if not isinstance(found, GivingUp):
+            return {"id": stream_id, "result": str(found)}
+        return {
+            "id": stream_id,
+            "result": "given_up" if apply else "planned",
+            "key": found.key,
+            "uploads": list(found.upload_ids),
+            "stored": found.stored,
+        }

@@ -34,10 +34,11 @@ if find_spec("aioboto3") is None:
     )
 
 from . import __version__
-from .answering import gathered_status, status_page
+from .answering import DaemonDesk, gathered_status, status_page
 from .config import Loaded, Settings, load_settings
 from .dispatcher import Dispatcher
 from .domain import S3_LIMITS, Naming, PartSchedule, Rhythm, WhenMissing, World, moments, usual_step
+from .doorkeeper import Doorkeeper
 from .embedded import EmbeddedServiceError
 from .exceptions import ConfigurationError, S3Unavailable, Stopped
 from .logging_config import configure_logging, mask
@@ -204,6 +205,8 @@ async def _serve_until(
     checks = {"s3": asked.ping, "redis": checkpoints.ping, "watched_folder": watcher.ping}
     readiness = Readiness(checks, emit=metrics.emit)
     gathering = gathered_status(settings, dispatcher, at_risk, readiness, metrics, world.clock)
+    desk = DaemonDesk(settings, gathering, dispatcher, left_out, watcher, readiness)
+    doorkeeper = Doorkeeper(settings.watch_dir, settings.redis_key_prefix, desk, metrics.emit)
     page = status_page(settings, gathering, at_risk, lookout, readiness, metrics.emit)
     served = serve(settings.prom_host, settings.prom_port, metrics.registry, readiness, page.routes)
     port = await stack.enter_async_context(served)
@@ -220,6 +223,7 @@ async def _serve_until(
             group.create_task(_look(readiness, metrics), name="readiness"),
             group.create_task(lookout.run(), name="at-risk"),
             group.create_task(page.sample(), name="throughput"),
+            group.create_task(_beside(doorkeeper.run, metrics), name="doorkeeper"),
             group.create_task(_once(checkpoints.warn_about_configuration, metrics), name="redis-check"),
             group.create_task(_once(checkpoints.keep_records, metrics), name="redis-records"),
             group.create_task(_prepare(store, asked, metrics), name="bucket"),  # created before the first recording
@@ -312,6 +316,16 @@ async def _once(work: Callable[[], Awaitable[object]], metrics: Metrics) -> None
             except Exception as exc:  # noqa: BLE001 - nothing that is done beside the recordings ends them
                 metrics.emit(moments.Unexpected(file_path="", error=exc, retry_seconds=_REFUSED_SECONDS))
             await asyncio.sleep(_REFUSED_SECONDS)
+
+
+async def _beside(work: Callable[[], Awaitable[None]], metrics: Metrics) -> None:
+    """Work for operators: what ends it is logged, and it begins again; recordings continue."""
+    while True:
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - nothing that is done beside the recordings ends them
+            metrics.emit(moments.Unexpected(file_path="", error=error, retry_seconds=_REFUSED_SECONDS))
+        await asyncio.sleep(_REFUSED_SECONDS)
 
 
 async def _until_stopped(work: Callable[[], Awaitable[object]]) -> None:

@@ -48,6 +48,30 @@ def _verify() -> click.Command:
     return verify
 
 
+def _status() -> click.Command:
+    from .status import status
+
+    return status
+
+
+def _wait() -> click.Command:
+    from .wait import wait
+
+    return wait
+
+
+def _retry() -> click.Command:
+    from .failed import retry
+
+    return retry
+
+
+def _give_up() -> click.Command:
+    from .failed import give_up
+
+    return give_up
+
+
 def _run() -> click.Command:
     return _run_command
 
@@ -55,6 +79,10 @@ def _run() -> click.Command:
 #: All commands, in the order of ``--help``.
 COMMANDS: Mapping[str, Entry] = {
     "run": Entry("Run the daemon, like cefmp4 without a command.", _run),
+    "status": Entry("Show what is being recorded, what is at risk, what failed and what to do.", _status),
+    "wait": Entry("Wait until everything recorded so far is safe in S3.", _wait),
+    "retry": Entry("Try a failed recording again.", _retry),
+    "give-up": Entry("Give up a failed recording.", _give_up),
     "config": Entry("List all settings, their values, and where each comes from.", _config),
     "doctor": Entry("Find what would hurt later, and print the least rights that are needed.", _doctor),
     "verify": Entry("Compare the recordings in the bucket with what is known of them.", _verify),

@@ -14,7 +14,11 @@ as a notification to another program, belongs in ``stream_processor.describing``
 """
 
 from .dispatcher import Dispatcher
+from .requests import GivingUp, Refusal, Requests
 
 __all__ = [
     "Dispatcher",
+    "GivingUp",
+    "Refusal",
+    "Requests",
 ]

@@ -37,6 +37,7 @@ from .known_files import KnownFiles
 from .newcomers import CLAIM_SECONDS, Newcomers, Queue, Room
 from .recovery import Recovery
 from .register import Processor, Register, Stream
+from .requests import Requests
 
 
 class Dispatcher:
@@ -54,6 +55,8 @@ class Dispatcher:
         self._head_start = HeadStart(self._register, self._newcomers, self._hints)
         self._known_files = KnownFiles(world, self._claims, self._register, self._newcomers.resting)
         self._recovery = Recovery(world, self._register, self._claims, self._keys, self._go_on)
+        #: What an operator may ask for.
+        self.requests = Requests(world, self._register, self._newcomers, self._hints, self._recovery, self._keys)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
 

@@ -7,7 +7,7 @@ the store or of Redis delays no look, and a file that hangs delays only its own.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 from ..domain import Snapshot, World, moments
 from ..exceptions import ChunkProcessingError
@@ -34,6 +34,7 @@ class Hints:
         self._paths: OrderedDict[str, None] = OrderedDict()
         self._under_way: set[str] = set()
         self._changed = asyncio.Event()
+        self._postponed: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -42,6 +43,11 @@ class Hints:
     def are_all_looked_at(self) -> bool:
         """Whether no hint waits, and no look is in progress."""
         return not self._paths and not self._under_way
+
+    @property
+    def nothing_is_left(self) -> bool:
+        """Whether every hint was looked at, and every look had a result."""
+        return self.are_all_looked_at and not self._postponed
 
     def add(self, *paths: str) -> None:
         for path in paths:
@@ -81,7 +87,12 @@ class Hints:
         self._world.telemetry.stream("", path).emit(
             moments.Trouble(operation="file_read", error=error, retry_seconds=LOOK_AGAIN_SECONDS)
         )
-        asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self.add, path)
+        self._postponed[path] += 1
+        asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self._add_postponed, path)
+
+    def _add_postponed(self, path: str) -> None:
+        self.add(path)
+        self._postponed -= Counter({path: 1})
 
     async def _look_at(self, path: str) -> None:
         """Look, decide from the file itself what the hint means, and act.

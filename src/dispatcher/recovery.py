@@ -32,6 +32,11 @@ class Recovery:
         await self._has_told.wait()
         return self._remembered
 
+    @property
+    def is_over(self) -> bool:
+        """Whether Redis has answered."""
+        return self._has_told.is_set()
+
     async def run(self) -> None:
         """Runs until Redis has answered. A refusal is retried indefinitely: the operator may fix the cause."""
         retry = pauses.FIRST_SECONDS

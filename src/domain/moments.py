@@ -176,6 +176,12 @@ class Failed(StreamMoment):
     hint: str
 
 
+class GivenUp(StreamMoment):
+    """By the operator: the uploads of a failed stream were aborted, and its checkpoint was removed."""
+
+    key: str
+
+
 class Trouble(StreamMoment):
     """An attempt failed and is retried after ``retry_seconds``; None: together with the next operation."""
 
@@ -197,6 +203,27 @@ class DaemonStarted(DaemonMoment):
 
 class SettingsNotice(DaemonMoment):
     notice: str
+
+
+class OperatorAsked(DaemonMoment):
+    """A command was accepted on the local socket. ``uid``: the user who typed it."""
+
+    command: str
+    stream_id: str
+    uid: int
+    result: str
+
+
+class DoorRefused(DaemonMoment):
+    """Another user connected to the local socket."""
+
+    uid: int
+
+
+class DoorClosed(DaemonMoment):
+    """The local socket for commands cannot be opened. Logged when ``reason`` changes."""
+
+    reason: str
 
 
 class FfprobeMissing(DaemonMoment):

@@ -8,11 +8,12 @@ reference entry. ``instruments`` lists the metrics and says how to add a label.
 from .at_risk import AtRiskCollector, Lookout
 from .emitter import Metrics
 from .http_server import serve
-from .readiness import Readiness
+from .readiness import Condition, Readiness
 from .watchdog import watched_loop
 
 __all__ = [
     "AtRiskCollector",
+    "Condition",
     "Lookout",
     "Metrics",
     "Readiness",

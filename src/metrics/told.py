@@ -285,6 +285,26 @@ _ROWS = (
         do="use the new name",
     ),
     Told(
+        moments.OperatorAsked,
+        Line("operator_asked", "doorkeeper"),
+        means="an operator typed a command such as `retry` or `give-up`; `uid` is the user, `result` the answer",
+        do="none",
+    ),
+    Told(
+        moments.DoorRefused,
+        Line("door_refused", "doorkeeper", "warning"),
+        limited=lambda m: ("door", str(m.uid)),
+        means="a user other than the daemon's and root connected to the socket for commands, and was refused",
+        do="run commands as root or as the daemon's user",
+    ),
+    Told(
+        moments.DoorClosed,
+        Line("door_closed", "doorkeeper", "warning"),
+        when_changed=lambda m: m.reason,
+        means="commands cannot reach this daemon; uploads are not affected",
+        do="follow `reason`; if another daemon has the socket, stop one of them",
+    ),
+    Told(
         moments.DaemonStarted,
         Line("daemon_started", "main"),
         fields=lambda m: {"version": m.version, "ffprobe": m.ffprobe, **m.settings},

@@ -47,6 +47,11 @@ class LeftOut:
         self._newest: tuple[int, str] = (-1, "")
         self._scanned = asyncio.Event()
 
+    @property
+    def nothing_is_left(self) -> bool:
+        """Whether it is decided of every old file whether it is left out."""
+        return not self._waiting
+
     def publish(self, event: StreamEvent) -> None:
         """Receive an event; only an old file of the first scan has to wait."""
         if event.is_old:

@@ -15,10 +15,12 @@ depends on Redis; ``tests/contract/test_checkpoints.py`` tests it, and ``main._c
 from .checkpoints import RedisCheckpoints
 from .outside import RedisOutside, open_outside
 from .probe_notes import RedisProbeNotes
+from .unfinished import read_unfinished
 
 __all__ = [
     "RedisCheckpoints",
     "RedisOutside",
     "RedisProbeNotes",
     "open_outside",
+    "read_unfinished",
 ]

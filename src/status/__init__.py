@@ -9,7 +9,7 @@ from .chronicle import Chronicle
 from .conclusions import view_of
 from .facts import DaemonFacts, DoneFacts, Facts, RecordingFacts, ServiceFacts
 from .gathering import Gathering, recording_facts
-from .schema import as_json, status_json, status_schema
+from .schema import as_json, status_from_json, status_json, status_schema
 from .texts import count, name, rate, shortened, size, span
 from .view import (
     SCHEMA_VERSION,
@@ -56,6 +56,7 @@ __all__ = [
     "shortened",
     "size",
     "span",
+    "status_from_json",
     "status_json",
     "status_schema",
     "view_of",

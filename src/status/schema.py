@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import StrEnum
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from .view import SCHEMA_VERSION, StatusView
 
@@ -36,6 +36,32 @@ def as_json(view: object) -> Any:
 def status_json(view: StatusView) -> dict[str, Any]:
     """The whole document, with ``schema_version``."""
     return {"schema_version": SCHEMA_VERSION, **as_json(view)}
+
+
+def status_from_json(document: Any) -> StatusView:
+    """The view again. Raises ``ValueError`` for what is no such document; fields that it does not know are ignored."""
+    try:
+        view = _from(StatusView, document)
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise ValueError("not a status") from exc
+    assert isinstance(view, StatusView)
+    return view
+
+
+def _from(hint: Any, value: Any) -> Any:
+    if get_origin(hint) is tuple:
+        return tuple(_from(get_args(hint)[0], each) for each in value)
+    if get_origin(hint) is UnionType:
+        (one,) = (each for each in get_args(hint) if each is not type(None))
+        return None if value is None else _from(one, value)
+    if is_dataclass(hint):
+        hints, make = get_type_hints(hint), cast(Any, hint)
+        return make(**{each.name: _from(hints[each.name], value[each.name]) for each in fields(hint)})
+    if hint is datetime:
+        return datetime.fromisoformat(value)
+    if not isinstance(value, (int, float) if hint is float else hint if hint in _PLAIN else str):
+        raise TypeError(value)
+    return hint(value)
 
 
 def status_schema() -> dict[str, Any]:

@@ -95,6 +95,11 @@ class Tree:
         """Number of remembered recordings."""
         return len(self._seen)
 
+    @property
+    def unreadable(self) -> int:
+        """Number of folders and files that the newest whole scan could not read."""
+        return len(self._left_out)
+
     def census(self) -> Census | None:
         """The files on disk as the last scan met them; None where that says nothing of those that are gone.
 

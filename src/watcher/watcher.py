@@ -94,6 +94,8 @@ class Watcher:
         self._scan_wanted = True
         self._woken = asyncio.Event()
         self._ended = False
+        self._scans_begun = 0
+        self.newest_scan = 0  # the number of the newest scan of the whole folder that has ended
         self._asked_at: float | None = None  # since then the file system has not responded
 
     async def ping(self) -> None:
@@ -106,6 +108,16 @@ class Watcher:
         asked_at = self._asked_at  # another thread sets it
         if asked_at is not None and time.monotonic() - asked_at > SILENT_SECONDS:
             raise TimeoutError(errno.ETIMEDOUT, "a file or folder in it does not respond; check its file server")
+
+    def scan_soon(self) -> int:
+        """Scan the whole folder at once; returns that scan's number: ``newest_scan`` reaches it when it has ended."""
+        self._want_scan()
+        return self._scans_begun + 1
+
+    @property
+    def unreadable(self) -> int:
+        """The number of folders and files that the newest scan could not read."""
+        return self._tree.unreadable
 
     async def census(self) -> Callable[[Sequence[tuple[Identity, str]]], Awaitable[list[bool]]] | None:
         """Asks which files are gone, as ``Census.are_gone``; None while no scan can tell."""
@@ -147,11 +159,13 @@ class Watcher:
     async def _scan(self, publish: Callable[[StreamEvent], None]) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
+        self._scans_begun += 1
         steps = self._tree.scan()
         while (found := await self._blocking(lambda: next(steps, None))) is not None:
             await self._tell(found, publish)
             await self._look_at_hints(publish)  # a long scan delays no hint
         if not self._tree.missing:
+            self.newest_scan = self._scans_begun
             self._when_scanned()
             self._emit(moments.FolderScanned(files=self._tree.files, seconds=loop.time() - began))
 

@@ -49,15 +49,20 @@ MAY_KNOW: dict[str, frozenset[str]] = {
     "page": frozenset({"domain", "status"}),
     "verification": frozenset({"domain", "exceptions", "metadata_generator", "timeouts"}),
     "doctor": frozenset({"domain"}),
+    "door": frozenset(),
+    "doorkeeper": frozenset({"domain", "door", "exceptions", "timeouts"}),
     "trying_out": frozenset({"config", "embedded", "settings"}),
     "store_from_settings": frozenset({"config", "s3_client"}),
     "answering": frozenset(
-        {"config", "dispatcher", "domain", "exceptions", "logging_config", "metrics", "page", "status"}
+        {
+            *("config", "dispatcher", "domain", "exceptions", "logging_config", "metrics", "ownership", "page"),
+            *("status", "timeouts", "watcher"),
+        }
     ),
     "cli": frozenset(
         {
-            *("config", "doctor", "domain", "exceptions", "metadata_generator", "redis_client", "retry", "s3_client"),
-            *("settings", "store_from_settings", "timeouts", "verification", "watcher"),
+            *("config", "doctor", "domain", "door", "exceptions", "metadata_generator", "redis_client", "retry"),
+            *("s3_client", "settings", "status", "store_from_settings", "timeouts", "verification", "watcher"),
         }
     ),
 }
@@ -70,7 +75,7 @@ LIBRARIES: dict[str, frozenset[str]] = {
     "aioboto3": frozenset({"s3_client"}),
     "aiobotocore": frozenset({"s3_client"}),
     "botocore": frozenset({"s3_client"}),
-    "aiohttp": frozenset({"embedded", "metrics", "page", "s3_client"}),
+    "aiohttp": frozenset({"doorkeeper", "embedded", "metrics", "page", "s3_client"}),
     "awscrt": frozenset({"domain", "s3_client", "watcher"}),
     "redis": frozenset({"embedded", "redis_client"}),
     "watchfiles": frozenset({"watcher"}),

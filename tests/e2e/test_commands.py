@@ -1,0 +1,286 @@
+"""The commands of an operator, beside the real daemon: status, wait, retry, give-up and config."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.harness.e2e.daemon import ROOT, Daemon, eventually
+from tests.harness.e2e.operator import Typed, type_command
+from tests.harness.e2e.recorders import CHUNK, Writer, write
+from tests.harness.e2e.stage import Stage
+
+pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
+
+SCHEMA = json.loads((ROOT / "docs" / "status.schema.json").read_text(encoding="utf-8"))
+
+
+def _status(daemon: Daemon) -> Any:
+    document = type_command(daemon, "status", "--json").json
+    jsonschema.validate(document, SCHEMA)
+    return document
+
+
+def _failed(stage: Stage, name: str = "gone.mp4") -> str:
+    """A recording that failed because its file was removed; its ID."""
+    path = stage.folder / name
+    with Writer(path) as writer:
+        writer.append(CHUNK + 10)
+        stage.wait_until_sent(path, 1)
+        path.unlink()
+    return str(stage.daemon.wait_for("stream_failed", file_path=name)["stream_id"])
+
+
+# -- status ------------------------------------------------------------------------------------------------------------
+
+
+def test_status_shows_a_recording_on_its_way_and_what_is_at_risk(stage: Stage) -> None:
+    daemon, path = stage.daemon, stage.folder / "cam1" / "0800.mp4"
+    path.parent.mkdir(parents=True)
+    daemon.start_and_wait(STREAM_TIMEOUT_SECONDS="60")
+    with Writer(path) as writer:
+        writer.append(CHUNK + 1000)
+        stage.wait_until_sent(path, 1)
+        document = eventually(
+            lambda: (found := _status(daemon))["totals"]["at_risk_bytes"] == 1000 and found, "the tail is at risk"
+        )
+        (seen,) = document["recordings"]
+        assert (seen["name"], seen["state"], seen["parts"]) == ("cam1/0800.mp4", "recording", 1)
+        assert (seen["size"], seen["in_s3"], seen["at_risk_bytes"]) == (CHUNK + 1000, CHUNK, 1000)
+        assert [service["ok"] for service in document["services"]] == [True, True, True]
+        assert document["daemon"]["folder"] == str(stage.folder)
+        shown = type_command(daemon, "status")
+        assert shown.code == 0
+        assert "cam1/0800.mp4  recording" in shown.out
+        assert "store ok · redis ok · folder ok" in shown.out
+        alone = type_command(daemon, "status", seen["short_id"])
+        assert f"id          {seen['id']}" in alone.out
+        assert type_command(daemon, "status", "nothing.mp4").code == 2
+    assert type_command(daemon, "wait", "--timeout", "100s").code == 0
+    assert _status(daemon)["finished"]["last_day"] == 1
+
+
+def test_without_a_daemon_status_reads_redis_and_changes_no_byte_of_it(own_stage: Stage) -> None:
+    """Also of what it cannot read, which a daemon would set aside."""
+    stage, daemon, path = own_stage, own_stage.daemon, own_stage.folder / "a.mp4"
+    daemon.start_and_wait(STREAM_TIMEOUT_SECONDS="60")
+    with Writer(path) as writer:
+        writer.append(CHUNK + 1000)
+        stage.wait_until_sent(path, 1)
+        eventually(lambda: stage.redis_keys("stream:*:parts"), "the part is saved")
+        daemon.kill()
+    before = _all_of_redis(stage)
+    writes = stage.redis.info("commandstats")
+    told = type_command(daemon, "status", "--json")
+    assert told.code == 3
+    document = told.json
+    jsonschema.validate(document, SCHEMA)
+    assert document["daemon"] is None
+    assert [(each["name"], each["in_s3"]) for each in document["recordings"]] == [("a.mp4", CHUNK)]
+    assert "no daemon answers" in type_command(daemon, "status").out
+    assert _all_of_redis(stage) == before
+    used = {name for name, each in stage.redis.info("commandstats").items() if each != writes.get(name)}
+    reading = {"hello", "ping", "echo", "sscan", "hgetall", "hscan", "multi", "exec", "client|setinfo", "select"}
+    ours = {"info", "scan", "dump"}
+    assert {name.removeprefix("cmdstat_") for name in used} <= reading | ours
+
+    stage.redis.set(f"{stage.redis_prefix}streams:failed", "not a set")
+    before = _all_of_redis(stage)
+    assert type_command(daemon, "status").code == 3
+    assert _all_of_redis(stage) == before
+
+
+def _all_of_redis(stage: Stage) -> dict[str, bytes]:
+    import redis
+
+    with redis.Redis.from_url(stage.redis_url) as raw:
+        return {key.decode(): raw.dump(key) for key in raw.scan_iter()}
+
+
+# -- wait --------------------------------------------------------------------------------------------------------------
+
+
+def test_wait_includes_a_file_that_was_made_just_before(stage: Stage) -> None:
+    """Nothing but the scan that ``wait`` asks for finds it: notifications are off, and the next scan is far."""
+    daemon = stage.daemon
+    daemon.start_and_wait(WATCH_SCAN_SECONDS="3600", WATCH_FORCE_POLLING="true")
+    stage.wait_until_probed()
+    for number in range(3):
+        path = stage.folder / f"{number}.mp4"
+        write(path, CHUNK + number, seed=number)
+        time.sleep(0.1)
+        assert type_command(daemon, "wait").code == 0
+        assert stage.bucket.holds(path.name, path)
+
+
+def test_wait_says_what_is_left_when_its_time_is_over(stage: Stage) -> None:
+    daemon = stage.daemon
+    daemon.start_and_wait(STREAM_TIMEOUT_SECONDS="600")
+    with Writer(stage.folder / "long.mp4") as writer:
+        writer.append(1000)
+        over = type_command(daemon, "wait", "--timeout", "1s")
+        assert (over.code, over.out) == (1, "")
+        assert "1 recording unfinished" in over.err
+        told = type_command(daemon, "wait", "--timeout", "1s", "--json")
+        assert (told.code, told.json["safe"], told.json["unfinished"]) == (1, False, 1)
+
+
+# -- retry and give-up -------------------------------------------------------------------------------------------------
+
+
+def test_a_failed_recording_is_shown_with_what_to_type_and_is_given_up_only_with_apply(stage: Stage) -> None:
+    daemon = stage.daemon
+    daemon.start_and_wait(STREAM_TIMEOUT_SECONDS="60")
+    stream_id = _failed(stage)
+    shown = type_command(daemon, "status")
+    short = stream_id[:4]
+    assert shown.code == 1
+    assert f"{short}  gone.mp4 failed: file missing" in shown.out
+    assert f"python -m src give-up {short} --apply" in shown.out
+    again = type_command(daemon, "retry", short)
+    assert (again.code, "its file is missing" in again.out) == (1, True)
+
+    planned = type_command(daemon, "give-up", short)
+    assert planned.code == 0
+    assert f"process {daemon.pid}" in planned.out and str(stage.folder) in planned.out
+    assert "would abort 1 upload of gone.mp4" in planned.out
+    assert stage.members("failed") == {stream_id}
+    assert stage.bucket.open_uploads() != []
+
+    done = type_command(daemon, "give-up", short, "--apply")
+    assert (done.code, "is given up" in done.out) == (0, True)
+    assert stage.redis_keys("stream:*") == [] and stage.members("failed") == set()
+    assert stage.bucket.open_uploads() == []
+    asked = daemon.wait_for("operator_asked", command="give-up")
+    assert (asked["stream_id"], asked["result"]) == (stream_id, "given_up")
+    daemon.wait_for("stream_given_up", stream_id=stream_id)
+    assert type_command(daemon, "give-up", short, "--apply").code == 2
+    assert type_command(daemon, "status").code == 0
+
+
+def test_what_is_given_up_is_not_there_after_a_restart(stage: Stage) -> None:
+    daemon = stage.daemon
+    daemon.start_and_wait(STREAM_TIMEOUT_SECONDS="60")
+    stream_id = _failed(stage)
+    assert type_command(daemon, "give-up", stream_id, "--apply").code == 0
+    daemon.stop()
+    daemon.start_and_wait()
+    daemon.wait_for("streams_recovered")
+    assert _status(daemon)["recordings"] == []
+
+
+# -- who is away -------------------------------------------------------------------------------------------------------
+
+#: Exit codes by command, in each situation.
+COMMANDS = {
+    "status": ("status",),
+    "status --json": ("status", "--json"),
+    "wait": ("wait", "--timeout", "1s"),
+    "retry": ("retry", "a.mp4"),
+    "retry --all": ("retry", "--all"),
+    "give-up": ("give-up", "a.mp4"),
+    "config": ("config",),
+}
+AWAY = {
+    "nobody": {"status": 0, "status --json": 0, "wait": 1, "retry": 2, "retry --all": 0, "give-up": 2, "config": 0},
+    "store": {"status": 0, "status --json": 0, "wait": 1, "retry": 2, "retry --all": 0, "give-up": 2, "config": 0},
+    "redis": {"status": 0, "status --json": 0, "wait": 3, "retry": 2, "retry --all": 0, "give-up": 2, "config": 0},
+    "folder": {"status": 0, "status --json": 0, "wait": 3, "retry": 2, "retry --all": 0, "give-up": 2, "config": 0},
+    "daemon": {"status": 3, "status --json": 3, "wait": 3, "retry": 3, "retry --all": 3, "give-up": 3, "config": 0},
+    "all": {"status": 3, "status --json": 3, "wait": 3, "retry": 3, "retry --all": 3, "give-up": 3, "config": 0},
+}
+
+
+def test_whoever_is_away_every_command_answers_with_a_sentence_and_its_exit_code(own_stage: Stage) -> None:
+    stage, daemon = own_stage, own_stage.daemon
+    daemon.start_and_wait(STREAM_TIMEOUT_SECONDS="600")
+    assert stage.redis_server is not None
+    with Writer(stage.folder / "a.mp4") as writer:
+        writer.append(CHUNK + 10)
+        stage.wait_until_sent(stage.folder / "a.mp4", 1)
+        found = {"nobody": _all_codes(daemon)}
+
+        stage.store.stop()
+        _until_said(daemon, "s3")
+        found["store"] = _all_codes(daemon)
+        stage.store.start()
+        _until_said(daemon, "s3", ok=True)
+
+        stage.redis_server.stop()
+        _until_said(daemon, "redis")
+        found["redis"] = _all_codes(daemon)
+        stage.redis_server.start()
+        _until_said(daemon, "redis", ok=True)
+
+        elsewhere = stage.folder.rename(stage.folder.with_name("elsewhere"))
+        _until_said(daemon, "watched_folder")
+        found["folder"] = _all_codes(daemon)
+        elsewhere.rename(stage.folder)
+        _until_said(daemon, "watched_folder", ok=True)
+
+        daemon.kill()
+        found["daemon"] = _all_codes(daemon)
+        stage.store.stop()
+        stage.redis_server.stop()
+        stage.folder.rename(elsewhere)
+        found["all"] = _all_codes(daemon)
+        stage.redis_server.start()
+        stage.store.start()
+    assert found == AWAY
+
+
+def _all_codes(daemon: Daemon) -> dict[str, int]:
+    return {name: _answered(type_command(daemon, *words)) for name, words in COMMANDS.items()}
+
+
+def _answered(typed: Typed) -> int:
+    """Never silent, and never an error without a sentence."""
+    assert typed.out or typed.err
+    if typed.code in (2, 3) and not typed.out:
+        assert typed.err.strip().splitlines()[-1].strip()
+    return typed.code
+
+
+def _until_said(daemon: Daemon, service: str, *, ok: bool = False) -> None:
+    def seen() -> bool:
+        return {each["name"]: each["ok"] for each in _status(daemon)["services"]}.get(service) is ok
+
+    eventually(seen, f"status shows {service} {'again' if ok else 'away'}")
+
+
+# -- settings ----------------------------------------------------------------------------------------------------------
+
+
+def test_config_names_the_origin_of_each_setting_and_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    secret = "s3cr3t-and-more"
+    (tmp_path / "home" / ".env").write_text(
+        f"# mine\n\nLOG_LEVEL=debug\nS3_SECRET_ACCESS_KEY={secret}\nS3_ACCESS_KEY_ID=AKIA5\nSTREAM_CHUNK_SIZE_MB=6\n"
+        f"REDIS_URL=redis://:{secret}@localhost:7/0\n"
+    )
+    daemon = Daemon(tmp_path / "home", {"PROM_PORT": "9100"})
+    told = type_command(daemon, "config", "--changed", "--json")
+    rows = {row["name"]: row for row in told.json["settings"]}
+    assert {name: (row["value"], row["origin"]) for name, row in rows.items()} == {
+        "PROM_PORT": ("9100", "environment"),
+        "LOG_LEVEL": ("DEBUG", ".env line 3"),
+        "S3_SECRET_ACCESS_KEY": (f"set, {len(secret)} characters", ".env line 4"),
+        "S3_ACCESS_KEY_ID": ("set, 5 characters", ".env line 5"),
+        "CHUNK_SIZE_BYTES": ("6291456", ".env line 6"),
+        "REDIS_URL": (f"redis://localhost:7/0 (password set, {len(secret)} characters)", ".env line 7"),
+    }
+    assert rows["CHUNK_SIZE_BYTES"]["older_name"] == "STREAM_CHUNK_SIZE_MB"
+    shown = type_command(daemon, "config")
+    assert secret not in told.out + shown.out + shown.err
+    assert "PROM_PORT" in shown.out and "older name" in shown.err
+
+    elsewhere = tmp_path / "other.env"
+    assert type_command(daemon, "config", "--env-file", str(elsewhere)).code == 2
+    elsewhere.write_text("LOG_LEVEL=loud\n")
+    refused = type_command(daemon, "config", "--env-file", str(elsewhere))
+    assert (refused.code, "LOG_LEVEL is 'loud'" in refused.err) == (2, True)
