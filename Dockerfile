@@ -49,8 +49,10 @@ COPY --from=ffprobe /out /
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /app
 COPY src ./src
-# Compiled here, because the daemon has no write access.
-RUN /opt/venv/bin/python -m compileall -q src && mkdir local_watch_dir
+# Compiled here, because the daemon has no write access. The commands: docker compose exec app cefmp4 status
+RUN /opt/venv/bin/python -m compileall -q src && mkdir local_watch_dir \
+    && printf '#!/bin/sh\ncd /app && exec /opt/venv/bin/python -m src "$@"\n' > /usr/local/bin/cefmp4 \
+    && chmod 755 /usr/local/bin/cefmp4
 
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \

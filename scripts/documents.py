@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
+from scripts.commands_page import COMMANDS_PAGE, COMPLETIONS, MANUAL, commands_page, completion, manual
 from scripts.doctor_page import DOCTOR_PAGE, doctor_page
 from scripts.house import drawn, measured
 from scripts.phases import PAGES, PHASES, page, put_between_marks
@@ -127,6 +128,9 @@ GENERATED: Mapping[Path, Callable[[], str]] = {
     **{path: partial(page, path) for path in (PAGES / f"{name}.md" for name in PHASES)},
     ROOT / "docs" / "how-to" / "which-store.md": which_store,
     ROOT / "docs" / "status.schema.json": status_json_schema,
+    COMMANDS_PAGE: commands_page,
+    MANUAL: manual,
+    **{path: partial(completion, shell) for shell, path in COMPLETIONS.items()},
     DOCTOR_PAGE: doctor_page,
     LOG_EVENTS: log_events,
     METRICS_PAGE: metrics,
@@ -135,4 +139,5 @@ GENERATED: Mapping[Path, Callable[[], str]] = {
 
 if __name__ == "__main__":
     for path, text in GENERATED.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text(), encoding="utf-8")

@@ -106,7 +106,7 @@ PHASES: Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
         ("src/metrics/watchdog.py", ("Watchdog",), "ends a process whose event loop hangs"),
     ),
     "09_observability_logging_metrics": (
-        ("src/domain/moments.py", ("Moment",), "events as data, one class each"),
+        ("src/domain/moments.py", ("DaemonStarted",), "events as data, one class each"),
         ("src/metrics/told.py", ("TOLD",), "the table of events: log line, metrics and reference entry"),
         ("src/metrics/emitter.py", ("Metrics",), "writes log lines, updates metrics, calls listeners"),
         ("src/metrics/instruments.py", ("Instruments",), "names, labels and buckets"),

@@ -5,20 +5,24 @@ Without a command it is the daemon, which imports nothing of what only the comma
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.util import find_spec
+
+#: Set by a shell that asks how a command line may go on, which is not in the arguments.
+COMPLETION = "_CEFMP4_COMPLETE"
 
 
 def run() -> int:
     """The daemon, or a command; the process's exit code."""
     arguments = sys.argv[1:]
-    if arguments in ([], ["run"]):
+    if arguments in ([], ["run"]) and COMPLETION not in os.environ:
         return _daemon()
     if find_spec("click") is None or find_spec("rich") is None:
         return _not_installed()
     from .cli import answer
 
-    return answer(arguments, _daemon)
+    return answer(arguments, _daemon, COMPLETION)
 
 
 def _daemon() -> int:

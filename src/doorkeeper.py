@@ -58,7 +58,7 @@ class Doorkeeper:
         self._places = asyncio.Semaphore(MOST_CALLERS)
 
     async def run(self) -> None:
-        """Opens the socket, and opens it anew when the folder has become another one."""
+        """Opens the socket, and opens another one when the folder has become another one."""
         async with _server(self._application()) as server:
             while True:
                 name = await self._name()

@@ -128,14 +128,15 @@ def _run_command(daemon: Daemon) -> int:
     return daemon()
 
 
-def answer(arguments: Sequence[str], daemon: Daemon) -> int:
+def answer(arguments: Sequence[str], daemon: Daemon, completion: str) -> int:
     """Run one command and return the exit code of the process.
 
-    ``arguments``: the command line without the program's name; ``daemon`` is called for the command ``run``.
+    ``arguments``: the command line without the program's name; ``daemon`` is called for the command ``run``;
+    ``completion`` is the environment variable of the shells' completion.
     """
     _never_fail_to_print()
     try:
-        done = program.main(list(arguments), _name(), standalone_mode=False, obj=daemon)
+        done = program.main(list(arguments), _name(), standalone_mode=False, obj=daemon, complete_var=completion)
         sys.stdout.flush()
     except click.ClickException as exc:
         exc.show()

@@ -26,7 +26,7 @@ _LOOK_SECONDS = 2.0
 
 @click.command()
 @click.argument("recording", required=False)
-@click.option("--watch", is_flag=True, help="Show it until Ctrl-C, anew every two seconds.")
+@click.option("--watch", is_flag=True, help="Show it until Ctrl-C, updated every two seconds.")
 @as_json_option
 @with_settings
 def status(loaded: Loaded, recording: str | None, watch: bool, as_json: bool) -> int:

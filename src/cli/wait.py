@@ -68,7 +68,7 @@ class _Waiting:
         while True:
             told = ask(self._door, "GET", f"/v1/waiting?scan={self._scan}")
             facts = {key: told[key] for key in ("unfinished", "at_risk_bytes", "failed")}
-            if told["pid"] != self._pid:  # it was started again, and counts its scans anew
+            if told["pid"] != self._pid:  # it was started again, and counts its scans from 1 again
                 self._scan, self._pid = self._ask_for_scan()
                 continue
             self._check_services(told["away"])
@@ -106,7 +106,7 @@ class _Waiting:
             raise NotChecked(f"{_NEEDED[missing[0]]} is not available: {away[missing[0]]}.")
 
     def _show(self, text: str) -> None:
-        """On a terminal only: one line that is written anew."""
+        """On a terminal only: one line that is replaced."""
         if sys.stderr.isatty() and text != self._shown:
             self._shown = text
             click.echo(f"\r\x1b[K{text}", err=True, nl=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ..domain import Checkpoint, World, moments
+from ..domain import Checkpoint, World
 from ..ownership import Keys
 from . import figures
 from .hints import Hints
@@ -94,7 +94,6 @@ class Requests:
             self._register.failed.setdefault(record.identity, record)
             raise
         self._keys.give_back(record.identity)
-        self._world.telemetry.stream(record.stream_id, record.path).emit(moments.GivenUp(key=record.key))
         figures.tell_how_many(self._register, self._world)
         return plan
 

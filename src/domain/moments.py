@@ -11,34 +11,15 @@ stream are emitted through ``ports.Telemetry.stream``, which adds the stream's i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import dataclass_transform
 
+from .moment_kinds import DaemonMoment as DaemonMoment
+from .moment_kinds import Emit as Emit
+from .moment_kinds import Moment as Moment
+from .moment_kinds import StreamMoment as StreamMoment
 from .recording import FailedFor, SendReason, Status
-
-
-@dataclass_transform(frozen_default=True)
-class Moment:
-    """An event worth logging or counting. Subclasses become frozen dataclasses."""
-
-    def __init_subclass__(cls) -> None:
-        dataclass(frozen=True)(cls)
-
-
-class DaemonMoment(Moment):
-    """An event of the daemon, of a folder, or of a service."""
-
-
-class StreamMoment(Moment):
-    """An event of one stream; its log line also has ``stream_id`` and ``file_path``."""
-
-
-#: The interface through which the outer packages report events. It never raises or blocks, and is thread-safe.
-Emit = Callable[[DaemonMoment], None]
-
 
 # -- one stream ----------------------------------------------------------------------------------------------------
 
@@ -174,12 +155,6 @@ class Rescued(StreamMoment):
 class Failed(StreamMoment):
     reason: str
     hint: str
-
-
-class GivenUp(StreamMoment):
-    """By the operator: the uploads of a failed stream were aborted, and its checkpoint was removed."""
-
-    key: str
 
 
 class Trouble(StreamMoment):

@@ -24,7 +24,7 @@ class DoorError(Exception):
 
 
 class NoAnswer(DoorError):
-    """Nobody is behind the socket, or it does not answer in time, or not as a daemon does."""
+    """Nothing listens on the socket, or it does not answer in time, or not as a daemon does."""
 
 
 class Refused(DoorError):

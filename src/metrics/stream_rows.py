@@ -77,12 +77,6 @@ ROWS = (
         do="follow `reason` and `hint`",
     ),
     Told(
-        moments.GivenUp,
-        Line("stream_given_up", "dispatcher", "warning"),
-        means="an operator gave up a failed recording: its uploads were aborted, and it was forgotten",
-        do="none",
-    ),
-    Told(
         moments.Rescued,
         Line("stream_rescued", "stream_processor", "warning"),
         means="the file is missing, and the bytes sent so far were completed as an object "

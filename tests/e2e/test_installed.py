@@ -21,7 +21,7 @@ from tests.harness.e2e.stage import Stage
 pytestmark = pytest.mark.slow
 
 SOURCES = ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "example.env", "requirements.txt")
-FOLDERS = ("src", "deploy/systemd")
+FOLDERS = ("src", "deploy/systemd", "deploy/man", "deploy/completions")
 #: Beside the modules, what the one who installs from the source archive needs.
 BESIDE = {*SOURCES, "deploy/systemd/cefmp4.service"}
 
@@ -73,6 +73,14 @@ def test_the_wheel_holds_every_module_in_a_package_of_its_name_and_nothing_else(
     assert {name.partition("/")[0] for name in names} == {
         "cefmp4",
         f"cefmp4_stream_processor-{src.__version__}.dist-info",
+        f"cefmp4_stream_processor-{src.__version__}.data",
+    }
+    beside = {name.partition(".data/data/")[2] for name in names if ".data/" in name}
+    assert beside == {
+        "share/man/man1/cefmp4.1",
+        "share/bash-completion/completions/cefmp4",
+        "share/zsh/site-functions/_cefmp4",
+        "share/fish/vendor_completions.d/cefmp4.fish",
     }
 
 
