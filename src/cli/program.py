@@ -128,7 +128,7 @@ def _run_command(daemon: Daemon) -> int:
     return daemon()
 
 
-def answer(arguments: Sequence[str], daemon: Daemon, completion: str) -> int:
+def answer(arguments: Sequence[str], daemon: Daemon, completion: str | None = None) -> int:
     """Run one command and return the exit code of the process.
 
     ``arguments``: the command line without the program's name; ``daemon`` is called for the command ``run``;
