@@ -163,7 +163,7 @@ def test_a_pause_longer_than_a_minute_counts_as_a_minute() -> None:
 def test_looks_may_follow_each_other_at_once() -> None:
     growth = Growth(snapshot(0), look(0))
     growth.follow(5 * MB, 0.5)
-    assert growth.risk(0, 0.5).seconds == about(0.5)
+    assert growth.risk(0, 0.5) == Risk(5 * MB, about(0.5), about(0.5))
     at_once = Growth(snapshot(0), look(0))
     at_once.follow(5 * MB, 0)
     assert at_once.risk(0, 0).seconds == about(0.001), "no rate is without end"
@@ -204,6 +204,18 @@ def test_a_file_that_waits_has_the_seconds_of_what_is_missing() -> None:
     assert tally.waiting() == Waiting(6, 0.0, about(UTC))
     tally.drop("b.mp4")
     tally.drop("b.mp4")
+    assert tally.waiting() == Waiting()
+
+
+def test_a_file_that_waits_for_twelve_days_has_as_many_seconds() -> None:
+    tally = Tally()
+    tally.put("a.mp4", snapshot(10, born=UTC - 1_000_000, changed=UTC))
+    assert tally.waiting() == Waiting(10, about(1_000_000), about(UTC - 1_000_000))
+
+
+def test_a_file_that_is_shorter_than_its_object_lacks_nothing() -> None:
+    tally = Tally()
+    tally.put("a.mp4", snapshot(4), snapshot(5))
     assert tally.waiting() == Waiting()
 
 

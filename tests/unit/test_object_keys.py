@@ -231,7 +231,7 @@ def test_what_is_no_relative_path_gets_no_key(path: str) -> None:
         object_key("", path)
 
 
-@pytest.mark.parametrize("prefix", ["", "cam/", "cam", "a/b c/", "é/", "x" * 100, ("d" * 255 + "/") * 2])
+@pytest.mark.parametrize("prefix", ["", "cam/", "cam", "a/b c/", "é/", "\U0001f3a5/", "x" * 100, ("d" * 255 + "/") * 2])
 def test_prefixes_that_can_be_used(prefix: str) -> None:
     assert prefix_problem(prefix) is None
 
