@@ -106,6 +106,12 @@ def test_missing_parts_do_not_hide_the_schedule(gone: set[int]) -> None:
     assert schedule_of(_cut(GROWING, 60, without=frozenset(gone)), GROWING, SMALL) == GROWING
 
 
+@pytest.mark.parametrize("step", [1, 2, 4, 5])
+def test_the_first_larger_part_tells_after_how_many_parts_they_grow(step: int) -> None:
+    schedule = PartSchedule(4, growing=True, step=step)
+    assert schedule_of(_cut(schedule, 59), GROWING, SMALL) == schedule
+
+
 def test_a_tail_before_parts_that_a_longer_file_left_does_not_hide_the_schedule() -> None:
     sizes = {1: 4, 2: 4, 3: 1, 4: 4}
     listed = {number: StoredPart(number, size, "e", 1) for number, size in sizes.items()}
