@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,17 @@ def _name_of(callback: object) -> str:
     return str(getattr(callback, "__qualname__", None) or repr(callback))[:200]
 
 
-def instrument(stopwatch: Stopwatch) -> None:
-    """From now on every callback of every loop is timed."""
+def instrument(stopwatch: Stopwatch, begin: Callable[[], None]) -> None:
+    """From now on every callback of every loop is timed. ``begin`` is called before the first."""
     loop_handle: Any = asyncio.Handle
     run = loop_handle._run
+    has_begun = False
 
     def timed(handle: Any) -> None:
+        nonlocal has_begun
+        if not has_begun:
+            has_begun = True
+            begin()
         callback = handle._callback  # before the call, which may cancel its own handle
         cpu, wall = time.thread_time(), time.perf_counter()
         run(handle)
@@ -81,7 +87,7 @@ def instrument(stopwatch: Stopwatch) -> None:
 
 
 def report_when_asked(stopwatch: Stopwatch, path: Path) -> None:
-    """On SIGUSR1; the file is complete at any time."""
+    """On SIGUSR1, which the daemon ignores from its start on; the file is complete at any time."""
 
     def write(_number: int, _frame: object) -> None:
         draft = path.with_suffix(".new")
@@ -94,6 +100,6 @@ def report_when_asked(stopwatch: Stopwatch, path: Path) -> None:
 
 if __name__ == "__main__":
     watch = Stopwatch()
-    instrument(watch)
-    report_when_asked(watch, Path(os.environ.pop("BENCH_REPORT")))
+    report = Path(os.environ.pop("BENCH_REPORT"))
+    instrument(watch, lambda: report_when_asked(watch, report))
     sys.exit(main())

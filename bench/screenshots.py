@@ -28,7 +28,7 @@ from tests.harness.page_site import page_site
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results" / "status-page"
 PICTURE = ROOT / "docs" / "pictures" / "status-page.png"
-_WIDTHS = (360, 768, 1440)
+_SCREENS = ((360, "dark"), (768, "light"), (1440, "light"))
 _START_SECONDS = 120.0
 #: Name, picture size, bit rate in kbit/s.
 _FILMS = (
@@ -59,11 +59,10 @@ def main() -> int:
 
 
 def _take(chromium: Browser, address: str, name: str, *, whole: bool = True) -> None:
-    """All widths in the light, the smallest and the largest in the dark."""
-    for width in _WIDTHS:
-        for scheme in ("light", "dark") if width != 768 else ("light",):
-            target = RESULTS / f"{name}-{width}-{scheme}.png"
-            _photograph(chromium, address, target, width=width, scheme=scheme, whole=whole)
+    """A phone in the dark, a tablet and a desk in the light."""
+    for width, scheme in _SCREENS:
+        target = RESULTS / f"{name}-{width}-{scheme}.png"
+        _photograph(chromium, address, target, width=width, scheme=scheme, whole=whole)
 
 
 def _photograph(chromium: Browser, address: str, target: Path, *, width: int, scheme: str, whole: bool = True) -> None:

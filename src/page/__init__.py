@@ -6,8 +6,7 @@ shows: nothing here changes anything.
 
 from .access import Listening, Mode, is_served
 from .live import LiveStatus
-from .shown import Shown
-from .status_page import NOT_SERVED, RENDERING_KEPT_SECONDS, SWITCHED_OFF, Route, Rules, StatusPage, no_page
+from .status_page import NOT_SERVED, RENDERING_KEPT_SECONDS, SWITCHED_OFF, Look, Route, Rules, StatusPage, no_page
 from .throughput import Sample
 from .wording import shown
 
@@ -17,11 +16,11 @@ __all__ = [
     "SWITCHED_OFF",
     "Listening",
     "LiveStatus",
+    "Look",
     "Mode",
     "Route",
     "Rules",
     "Sample",
-    "Shown",
     "StatusPage",
     "is_served",
     "no_page",

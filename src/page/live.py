@@ -10,7 +10,7 @@ from typing import Any
 
 from ..domain import Figures
 from ..status import Facts, view_of
-from .shown import Shown
+from .status_page import Look
 from .throughput import SAMPLE_SECONDS, Sample, Throughput
 from .wording import shown
 
@@ -39,11 +39,16 @@ class LiveStatus:
         self._throughput = Throughput()
         self._running: dict[Refresh, asyncio.Task[object]] = {}
 
-    async def look(self) -> Callable[[], Shown]:
+    async def look(self) -> Callable[[], Look]:
         """Gathers on the event loop; the function that is returned may run in a thread."""
         await self._refresh()
         facts, samples, now = self._facts(), self._throughput.samples(), time.monotonic()
-        return lambda: shown(view_of(facts), samples, now, self._program)
+
+        def word() -> Look:
+            view = view_of(facts)
+            return Look(view, shown(view, samples, now, self._program))
+
+        return word
 
     async def sample(self) -> None:
         """Take a sample for the curve every ten seconds, until cancelled."""

@@ -1,4 +1,5 @@
-"""The page over HTTP: ``/``, ``/fragment`` with what changes, and the files of both. It only shows.
+"""The page over HTTP: ``/``, ``/fragment`` with what changes, and the files of both; the same as JSON at
+``/api/v1/status``. It only shows.
 
 Everybody who looks gets the same rendering, which is at most two seconds old; it is made in a thread, and only on
 request.
@@ -7,12 +8,15 @@ request.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from aiohttp import hdrs, web
 
+from ..status import StatusView, status_json
 from .access import is_same, may_be_asked_as, password_in
 from .rendering import Body, Drawer
 from .shown import Shown
@@ -51,30 +55,44 @@ class Rules:
     password: str | None = None
 
 
-class _Rendering:
-    """One state of the page. The whole document is made at the first request for it."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One status, and how the page words it."""
 
-    def __init__(self, drawer: Drawer, shown: Shown) -> None:
-        self._drawer, self._shown = drawer, shown
-        self._text = drawer.fragment(shown)
+    view: StatusView
+    shown: Shown
+
+
+class _Rendering:
+    """One state of the page. The whole document and the JSON are made at the first request for each."""
+
+    def __init__(self, drawer: Drawer, look: Look) -> None:
+        self._drawer, self._look = drawer, look
+        self._text = drawer.fragment(look.shown)
         self._page: Body | None = None
+        self._json: Body | None = None
         self.fragment = Body.of(self._text, _HTML)
+
+    def json(self) -> Body:
+        if self._json is None:
+            self._json = Body.of(json.dumps(status_json(self._look.view)), "application/json")
+        return self._json
 
     def page(self) -> Body:
         if self._page is None:
-            self._page = Body.of(self._drawer.page(self._shown, self._text), _HTML)
+            self._page = Body.of(self._drawer.page(self._look.shown, self._text), _HTML)
         return self._page
 
 
 class StatusPage:
-    """``look`` collects on the event loop what is to be shown, and returns how to word it; that is done in a thread.
+    """``look`` gathers on the event loop what is to be shown, and returns how to word it; that is done in a thread.
 
     ``report`` receives an exception: a bug in the page costs one answer. ``now`` is in monotonic seconds.
     """
 
     def __init__(
         self,
-        look: Callable[[], Awaitable[Callable[[], Shown]]],
+        look: Callable[[], Awaitable[Callable[[], Look]]],
         rules: Rules,
         *,
         report: Callable[[Exception], None],
@@ -94,6 +112,7 @@ class StatusPage:
         return [
             web.get("/", self._guarded(self._whole)),
             web.get("/fragment", self._guarded(self._changing)),
+            web.get("/api/v1/status", self._guarded(self._as_json)),
             *files,
         ]
 
@@ -105,6 +124,16 @@ class StatusPage:
 
     async def _changing(self, request: web.Request) -> web.Response:
         return _answer(request, (await self._rendering()).fragment)
+
+    async def _as_json(self, request: web.Request) -> web.Response:
+        rendering = await self._rendering()
+        body = await asyncio.to_thread(rendering.json)
+        tag = f'"{hashlib.sha256(body.plain).hexdigest()[:32]}"'
+        if tag in request.headers.get(hdrs.IF_NONE_MATCH, ""):
+            return web.Response(status=304, headers={**_HEADERS, hdrs.ETAG: tag})
+        answer = _answer(request, body)
+        answer.headers[hdrs.ETAG] = tag
+        return answer
 
     async def _file(self, request: web.Request) -> web.Response:
         return _answer(request, self._drawer.assets[request.path.removeprefix("/")], _UNCHANGING)

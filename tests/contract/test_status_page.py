@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import logging
 import re
 import socket
@@ -11,18 +12,21 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import aiohttp
+import jsonschema
 import pytest
 from prometheus_client import CollectorRegistry
 
 from src.metrics import Metrics, Readiness, serve
 from src.metrics.http_server import MOST_CONNECTIONS
-from src.page import NOT_SERVED, Rules, Shown, StatusPage, no_page, shown
-from src.status import StatusView
+from src.page import NOT_SERVED, Look, Rules, StatusPage, no_page, shown
+from src.status import StatusView, status_json
 from tests.harness import statuses
 from tests.harness.strange_requests import strange_requests
 
+ROOT = Path(__file__).parents[2]
 OPEN_PATHS = ("/metrics", "/-/healthy", "/-/ready")
 
 
@@ -35,10 +39,14 @@ class Looked:
         self.clock = 0.0
         self.errors: list[Exception] = []
 
-    async def __call__(self) -> Callable[[], Shown]:
+    async def __call__(self) -> Callable[[], Look]:
         self.times += 1
         await asyncio.sleep(0)
-        return partial(shown, self.view, statuses.hour(0.0), 0.0)
+        return partial(_word, self.view)
+
+
+def _word(view: StatusView) -> Look:
+    return Look(view, shown(view, statuses.hour(0.0), 0.0))
 
 
 @asynccontextmanager
@@ -67,6 +75,23 @@ async def test_the_first_load_is_at_most_100_kb_packed_with_200_recordings() -> 
                 total += len(await answer.read())
     assert text.count("<tr role=") == 201
     assert total <= 100_000
+
+
+async def test_the_same_is_there_as_json_by_its_schema_and_with_an_etag() -> None:
+    looked = Looked()
+    looked.view = statuses.troubled()
+    schema = json.loads((ROOT / "docs" / "status.schema.json").read_text(encoding="utf-8"))
+    async with page(looked=looked) as session:
+        async with session.get("/api/v1/status", headers={"Accept-Encoding": "identity"}) as answer:
+            assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
+            body, tag = await answer.json(), answer.headers["ETag"]
+        jsonschema.validate(body, schema)
+        assert body == status_json(looked.view)
+        async with session.get("/api/v1/status", headers={"If-None-Match": tag}) as answer:
+            assert (answer.status, await answer.read()) == (304, b"")
+        looked.view, looked.clock = statuses.usual(), looked.clock + 10
+        async with session.get("/api/v1/status", headers={"If-None-Match": tag}) as answer:
+            assert answer.status == 200 and answer.headers["ETag"] != tag
 
 
 @pytest.mark.parametrize("path", ["/", "/fragment"])
@@ -110,7 +135,7 @@ async def test_everybody_who_looks_within_two_seconds_gets_one_rendering() -> No
         assert looked.times == 2
 
 
-@pytest.mark.parametrize("path", ["/", "/fragment"])
+@pytest.mark.parametrize("path", ["/", "/fragment", "/api/v1/status"])
 async def test_only_reading_is_possible(path: str) -> None:
     async with page() as session:
         async with session.head(path) as answer:
@@ -120,7 +145,7 @@ async def test_only_reading_is_possible(path: str) -> None:
                 assert answer.status == 405
 
 
-@pytest.mark.parametrize("path", ["/", "/fragment"])
+@pytest.mark.parametrize("path", ["/", "/fragment", "/api/v1/status"])
 async def test_a_name_that_is_not_ours_is_refused_and_the_answer_says_what_to_set(path: str) -> None:
     async with page(Rules(names=("recorder.example.com",))) as session:
         async with session.get(path, headers={"Host": "evil.example:8000"}) as answer:
@@ -139,7 +164,7 @@ async def test_probes_and_scrapes_need_neither_a_name_nor_a_password(path: str) 
 
 async def test_the_password_opens_the_page_and_nothing_else_does() -> None:
     async with page(Rules(password="geheim")) as session:
-        for path in ("/", "/fragment"):
+        for path in ("/", "/fragment", "/api/v1/status"):
             async with session.get(path) as answer:
                 assert answer.status == 401
                 assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")

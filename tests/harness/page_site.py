@@ -12,7 +12,7 @@ from functools import partial
 from prometheus_client import CollectorRegistry
 
 from src.metrics import Metrics, Readiness, serve
-from src.page import Rules, Sample, Shown, StatusPage, shown
+from src.page import Look, Rules, Sample, StatusPage, shown
 from src.status import StatusView
 from tests.harness import statuses
 
@@ -62,11 +62,15 @@ class PageSite:
             self._listening.set()
             await self._stop.wait()
 
-    async def _look(self) -> Callable[[], Shown]:
+    async def _look(self) -> Callable[[], Look]:
         self.looks += 1
         if self.is_broken:
             raise RuntimeError("a bug in the page")
-        return partial(shown, self.view, self.samples, self.samples[-1].at)
+        return partial(_word, self.view, list(self.samples))
+
+
+def _word(view: StatusView, samples: list[Sample]) -> Look:
+    return Look(view, shown(view, samples, samples[-1].at))
 
 
 @contextmanager
