@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from .domain import moments
 from .door import MISSING_FOLDER, name_of, peer_of
@@ -31,6 +33,8 @@ CONNECTION_SECONDS = 45.0
 ACT_SECONDS = 30.0
 #: How often the folder's identity is compared with the socket's name; it may be mounted later.
 LOOK_SECONDS = 5.0
+#: Callers that wait for a place.
+_MOST_WAITING = 128
 _LARGEST_REQUEST = 64 * 1024
 _MOST_IDS = 1000
 _PAUSE_AFTER_A_STRANGER_SECONDS = 0.05
@@ -202,13 +206,20 @@ class _Watched(asyncio.Protocol):
 
 @asynccontextmanager
 async def _server(application: web.Application) -> AsyncIterator[Callable[[], asyncio.BaseProtocol]]:
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(application, access_log=None, logger=_log(), shutdown_timeout=1.0)
     await runner.setup()
     try:
         assert runner.server is not None
         yield runner.server
     finally:
         await runner.cleanup()
+
+
+def _log() -> logging.Logger:
+    """Errors of the desk are logged; malformed requests are answered with 400 and are not."""
+    logger = logging.getLogger(f"{__name__}.requests")
+    logger.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
+    return logger
 
 
 @web.middleware
@@ -255,7 +266,7 @@ def _listener(name: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         listener.bind(b"\0" + name.encode())
-        listener.listen(MOST_CALLERS)
+        listener.listen(_MOST_WAITING)
     except OSError:
         listener.close()
         raise

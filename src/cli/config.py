@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import click
 from pydantic import SecretStr
-from rich import box
-from rich.table import Table
+from rich.text import Text
 
 from ..config import Loaded, Settings, defaults
 from ..settings import CREDENTIALS, url_secrets, without_user_info
 from .options import as_json, with_settings
 from .output import console, print_json
+from .status_text import Paper, hanging
 
 SCHEMA_VERSION = 1
 _DEFAULT = "default"
@@ -45,15 +45,27 @@ def config(loaded: Loaded, changed: bool, as_json: bool) -> None:
     if as_json:
         print_json(SCHEMA_VERSION, {"settings": [asdict(row) for row in found]})
         return
-    table = Table(box=box.SIMPLE_HEAD if console().is_terminal else None, pad_edge=False)
-    for title in ("SETTING", "VALUE", "DEFAULT", "FROM"):
-        table.add_column(title, overflow="fold")
-    for row in found:
-        origin = f"{row.origin} ({row.older_name})" if row.older_name else row.origin
-        table.add_row(row.name, row.value, "" if row.origin == _DEFAULT else row.default, origin)
-    console().print(table)
+    if not found:
+        click.echo("No setting differs from its default.")
+    for line in _lines(found):
+        console().print(line, soft_wrap=True)
     for notice in loaded.notices:
         click.echo(notice, err=True)
+
+
+def _lines(found: Sequence[Row]) -> Iterator[Text]:
+    """Setting, origin, value; the default where the value is another. A narrow terminal has the value below."""
+    out = console()
+    paper = Paper(out.width if out.is_terminal else None, out.options.ascii_only)
+    heads = [(row.name, f"{row.origin} ({row.older_name})" if row.older_name else row.origin) for row in found]
+    widths = [max((len(head[column]) for head in heads), default=0) for column in (0, 1)]
+    for row, (name, origin) in zip(found, heads, strict=True):
+        default = f"  (default: {row.default or 'empty'})" if row.changed else ""
+        head = f"{name:{widths[0]}}  {origin:{widths[1]}}  "
+        if paper.width is not None and len(head) > paper.width // 2:
+            yield Text(head.rstrip())
+            head = "    "
+        yield from hanging(head, f"{row.value}{default}".lstrip(), paper, "bold" if row.changed else "")
 
 
 def rows(loaded: Loaded) -> Iterator[Row]:

@@ -76,15 +76,18 @@ def details(each: RecordingView, paper: Paper) -> Iterator[Text]:
         ("id", each.id or "none yet"),
         ("key", each.key or "none yet"),
         ("began", each.started_at.strftime("%Y-%m-%d %H:%M:%S UTC") if each.started_at else "unknown"),
-        ("size", f"{size(each.size)} ({each.size:,} bytes)"),
-        ("in S3", f"{_percent(each)}, {size(each.in_s3)} in {count(each.parts, 'part')}"),
+        ("size", f"{size(each.size)} ({each.size:,} bytes)" if each.size_is_known else "unknown"),
+        (
+            "in S3",
+            f"{_percent(each) + ', ' if each.size_is_known else ''}{size(each.in_s3)} in {count(each.parts, 'part')}",
+        ),
         ("at risk", _risk(each)),
         ("ends in S3", _ends(each)),
         ("retrying", each.trouble or "nothing"),
     ]
     widest = max(len(title) for title, _ in told)
     for title, text in told:
-        yield from _hanging(f"{title:{widest}}  ", text, paper)
+        yield from hanging(f"{title:{widest}}  ", text, paper)
     if each.failure is not None:
         yield Text()
         yield from _failure(each, paper)
@@ -124,10 +127,10 @@ def _totals(view: StatusView) -> Iterator[str]:
 def _failure(each: RecordingView, paper: Paper) -> Iterator[Text]:
     assert each.failure is not None
     left = f"; {size(each.at_risk_bytes)} are only on this disk" if each.at_risk_bytes else ""
-    yield from _hanging(f"{each.short_id}  ", f"{each.name} failed: {each.failure.text}{left}", paper, "bold red")
+    yield from hanging(f"{each.short_id}  ", f"{each.name} failed: {each.failure.text}{left}", paper, "bold red")
     indent = " " * (len(each.short_id or "") + 2)
     for action in each.failure.actions:
-        yield from _hanging(indent, f"- {action.what}{':' if action.command else '.'}", paper)
+        yield from hanging(indent, f"- {action.what}{':' if action.command else '.'}", paper)
         if action.command:
             yield Text(f"{indent}    {action.command}", "bold")  # never broken, so that it can be copied
 
@@ -160,7 +163,7 @@ def _columns(paper: Paper) -> list[_Column]:
     return [
         _Column("RECORDING", lambda each, _: each.name, right=False),
         _Column("STATE", lambda each, _: str(each.state), right=False),
-        *([_Column("SIZE", lambda each, _: size(each.size))] if wide else []),
+        *([_Column("SIZE", lambda each, _: size(each.size) if each.size_is_known else "-")] if wide else []),
         _Column("IN S3", _in_s3),
         _Column("AT RISK", lambda each, _: _risk(each)),
         *([_Column("ENDS IN S3", lambda each, _: _ends(each))] if wide else []),
@@ -201,6 +204,8 @@ def _last_cells(text: str, width: int) -> str:
 
 
 def _in_s3(each: RecordingView, paper: Paper) -> str:
+    if not each.size_is_known:
+        return size(each.in_s3)  # a share of something unknown
     if paper.width is None or paper.width < _WIDE:
         return _percent(each)
     full, empty = ("#", "-") if paper.ascii_only else ("█", "░")
@@ -216,7 +221,9 @@ def _percent(each: RecordingView) -> str:
 def _risk(each: RecordingView) -> str:
     if not each.at_risk_bytes:
         return "-"
-    return span(each.oldest_seconds) if each.oldest_seconds else size(each.at_risk_bytes)
+    if each.state is State.FAILED and not each.oldest_seconds:
+        return size(each.at_risk_bytes)  # nothing is known of its age
+    return span(each.oldest_seconds)
 
 
 def _ends(each: RecordingView) -> str:
@@ -239,7 +246,7 @@ def _fold(paper: Paper, parts: Sequence[str]) -> Iterator[Text]:
     yield from _wrapped(paper, line, "")
 
 
-def _hanging(head: str, text: str, paper: Paper, style: str = "") -> Iterator[Text]:
+def hanging(head: str, text: str, paper: Paper, style: str = "") -> Iterator[Text]:
     """The text after ``head``; its other lines are indented by as much."""
     width = None if paper.width is None else max(_NARROWEST_NAME, paper.width - cell_len(head))
     for number, line in enumerate(_broken(text, width)):

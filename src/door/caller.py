@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from .names import MISSING_FOLDER, PREFIX, Peer, name_of, peer_of
 #: Seconds until a daemon counts as one that does not answer. Giving up waits for the store.
 ANSWER_SECONDS = 10.0
 LONG_ANSWER_SECONDS = 40.0
+_TRY_AGAIN_SECONDS = 0.05
 _LARGEST_ANSWER = 256 * 1024 * 1024
 
 
@@ -110,13 +112,21 @@ def _meet(name: str) -> Door:
 class _Connection(http.client.HTTPConnection):
     def __init__(self, name: str, seconds: float) -> None:
         super().__init__("localhost", timeout=seconds)
-        self._name = name
+        self._name, self._seconds = name, seconds
         self.peer = Peer(0, -1)
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(b"\0" + self._name.encode())
+        self.sock.settimeout(self._seconds)
+        until = time.monotonic() + self._seconds
+        while True:
+            try:
+                self.sock.connect(b"\0" + self._name.encode())
+                break
+            except BlockingIOError:  # too many callers wait already
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(_TRY_AGAIN_SECONDS)
         self.peer = peer_of(self.sock)
         if not self.peer.is_trusted and os.geteuid() != 0:
             raise Refused(self.peer.uid)

@@ -112,6 +112,7 @@ def _recording(facts: RecordingFacts, ends_in: float | None, short: Mapping[str,
         path=_exact(facts.path),
         state=_STATES[facts.status],
         size=facts.size,
+        size_is_known=facts.size_is_known,
         in_s3=stored,
         progress=stored / facts.size if facts.size else 0.0,
         at_risk_bytes=max(0, facts.size - stored),
@@ -209,7 +210,8 @@ def _verdict(facts: Facts, totals: Totals, disk: Disk, recordings: Sequence[Reco
         return Tone.BAD, "No daemon answers.", _unfinished(recordings)
     if failed:
         alone = sum(each.at_risk_bytes for each in failed)
-        return Tone.BAD, f"{count(len(failed), 'recording')} failed.", _only_here(alone)
+        because = _only_here(alone) if alone else ""
+        return Tone.BAD, f"{count(len(failed), 'recording')} failed.", because
     if disk.full_in_seconds is not None and disk.full_in_seconds < _SOON_SECONDS:
         return Tone.BAD, f"The disk is full in {span(disk.full_in_seconds)}.", _only_here(totals.at_risk_bytes)
     away = [each for each in facts.services if not each.ok]

@@ -12,11 +12,13 @@ from ..domain import FailedFor, Figures, Risk, Status
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingFacts:
     """One recording that is not done. ``status`` None: no stream carries it yet. ``sendable``: bytes that could be sent
-    now. ``hint`` and ``trouble``: what the daemon said of its failure, or of the newest error that is retried."""
+    now. ``size_is_known``: whether the file was looked at.
+    ``hint`` and ``trouble``: what the daemon said of its failure, or of the newest error that is retried."""
 
     path: str
     size: int
     stored: int
+    size_is_known: bool = True
     sendable: int = 0
     risk: Risk = field(default_factory=Risk)
     stream_id: str | None = None

@@ -100,6 +100,7 @@ def recording_facts(unfinished: Unfinished) -> RecordingFacts:
         path=unfinished.path,
         size=holding.seen.size if holding else max(unfinished.stored, expected),
         stored=holding.stored if holding else unfinished.stored,
+        size_is_known=holding is not None,
         sendable=holding.sendable if holding else 0,
         stream_id=record.stream_id,
         status=record.status,

@@ -63,9 +63,10 @@ class RecordingView:
 
     ``id``: the stream's ID; None until one carries it. ``short_id``: the shortest beginning of it that no other
     recording here has; commands accept both. ``name``: the path, safe to show; ``path``: exactly, None if it is not
-    UTF-8. ``in_s3``: how much of the file S3 has; ``progress``: its share, 0 to 1. ``at_risk_seconds``: recording time;
-    ``oldest_seconds``: the age of the oldest byte at risk. ``ends_in_s3_seconds``: when a finished recording is likely
-    to be complete in S3; None while it is being recorded, or unknown.
+    UTF-8. ``in_s3``: how much of the file S3 has; ``progress``: its share, 0 to 1. If not ``size_is_known``, the file
+    is missing, or no daemon looked at it: then ``size`` is what S3 has, or is to have. ``at_risk_seconds``: recording
+    time; ``oldest_seconds``: the age of the oldest byte at risk. ``ends_in_s3_seconds``: when a finished recording is
+    likely to be complete in S3; None while it is being recorded, or unknown.
     """
 
     id: str | None
@@ -74,6 +75,7 @@ class RecordingView:
     path: str | None
     state: State
     size: int
+    size_is_known: bool
     in_s3: int
     progress: float
     at_risk_bytes: int

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import random
 import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,6 +18,7 @@ from src.domain import moments
 from src.door import Door, NoAnswer, Peer, Refused, find_doors, knock, name_of
 from src.doorkeeper import MOST_CALLERS, Doorkeeper
 from src.exceptions import ChunkProcessingError, S3Rejected
+from tests.harness.nonsense import malformed
 
 NOBODY = 65534
 PATIENCE_SECONDS = 60.0
@@ -235,45 +234,6 @@ async def test_a_caller_does_not_believe_a_socket_of_another_user(
 
 # -- who misbehaves ----------------------------------------------------------------------------------------------------
 
-_BODIES: tuple[bytes, ...] = (
-    b"",
-    b"{",
-    b"[]",
-    b"null",
-    b'{"ids": 5}',
-    b'{"ids": [5]}',
-    b'{"ids": ["x"], "apply": "yes"}',
-    b'{"ids": null}',
-    b'"ids"',
-    b"\xff\xfe",
-    b"[" * 30_000,
-    json.dumps({"ids": ["x"] * 1001}).encode(),
-    b"x" * (65 * 1024),
-)
-
-
-def _malformed(number: int) -> bytes:
-    """Every kind of nonsense in turn, with random bytes of its own."""
-    chance = random.Random(number)
-    noise = chance.randbytes(chance.randrange(1, 2000))
-    body = _BODIES[number % len(_BODIES)]
-    path = chance.choice([b"/v1/retry", b"/v1/give-up"])
-    kinds = (
-        noise,
-        b"GET /" + noise.replace(b"\n", b"") + b" HTTP/1.1\r\n\r\n",
-        b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body,
-        b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-        b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" + noise,
-        b"GET /v1/retry HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"DELETE /v1/status HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /v1/waiting?scan=one HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /v1/status HTTP/1.1\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"GET /v1/status HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
-    )
-    return kinds[number % len(kinds)]
-
 
 async def test_five_hundred_malformed_requests_do_nothing_and_are_refused(tmp_path: Path) -> None:
     async with _house(tmp_path) as house:
@@ -283,7 +243,7 @@ async def test_five_hundred_malformed_requests_do_nothing_and_are_refused(tmp_pa
                 caller.settimeout(30)
                 caller.connect(b"\0" + house.name.encode())
                 with suppress(OSError):
-                    caller.sendall(_malformed(number))
+                    caller.sendall(malformed(number))
                     caller.shutdown(socket.SHUT_WR)
                 try:
                     return caller.recv(100)

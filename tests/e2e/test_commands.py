@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import select
+import signal
+import socket
+import subprocess
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
-from tests.harness.e2e.daemon import ROOT, Daemon, eventually
+from src.door import knock
+from tests.harness.e2e.daemon import PATIENCE_SECONDS, ROOT, Daemon, eventually
 from tests.harness.e2e.operator import Typed, type_command
 from tests.harness.e2e.recorders import CHUNK, Writer, write
 from tests.harness.e2e.stage import Stage
+from tests.harness.nonsense import malformed
 
 pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
 
@@ -171,6 +181,73 @@ def test_what_is_given_up_is_not_there_after_a_restart(stage: Stage) -> None:
     daemon.start_and_wait()
     daemon.wait_for("streams_recovered")
     assert _status(daemon)["recordings"] == []
+
+
+# -- the socket --------------------------------------------------------------------------------------------------------
+
+
+def test_recordings_do_not_notice_malformed_requests_and_callers_that_never_read(stage: Stage) -> None:
+    daemon, path = stage.daemon, stage.folder / "a.mp4"
+    daemon.start_and_wait()
+    name = knock(str(stage.folder), stage.redis_prefix).socket_name
+    silent = []
+    with Writer(path) as writer:
+        for number in range(500):
+            if number % 50 == 0:
+                writer.append(CHUNK // 4)
+            caller = socket.socket(socket.AF_UNIX)
+            caller.connect(b"\0" + name.encode())  # waits while too many do
+            caller.settimeout(PATIENCE_SECONDS)
+            with suppress(OSError):
+                caller.sendall(malformed(number) if number % 100 else b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n")
+            if number % 100:
+                caller.close()
+            else:
+                silent.append(caller)
+    stage.wait_until_done(path)
+    stage.wait_until_clean("a.mp4")
+    assert [line for line in daemon.lines() if line["level"] == "error" or "keeper" in line["logger_name"]] == []
+    for caller in silent:
+        caller.close()
+    assert type_command(daemon, "status").code == 0
+
+
+def test_status_is_live_on_a_terminal_and_ends_with_ctrl_c(stage: Stage) -> None:
+    daemon = stage.daemon
+    daemon.start_and_wait(STREAM_TIMEOUT_SECONDS="600")
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", **daemon.settings}
+    ours, theirs = pty.openpty()
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "src", "status", "--watch"],
+        cwd=daemon.home,
+        env=environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    shown = b""
+
+    def shows(text: bytes) -> bool:
+        nonlocal shown
+        if select.select([ours], [], [], 0.1)[0]:
+            shown += os.read(ours, 65536)
+        return text in shown
+
+    try:
+        eventually(lambda: shows(b"store ok"), "it shows the services")
+        with Writer(stage.folder / "later.mp4") as writer:
+            writer.append(1000)
+            eventually(lambda: shows(b"later.mp4"), "it shows the new recording")
+            watching.send_signal(signal.SIGINT)
+            eventually(lambda: shows(b"\x1b[?1049l") or watching.poll() is not None, "the terminal is as before")
+            assert watching.wait(PATIENCE_SECONDS) == 0
+    finally:
+        watching.kill()
+        watching.wait()
+        os.close(ours)
+    assert b"Traceback" not in shown
 
 
 # -- who is away -------------------------------------------------------------------------------------------------------

@@ -87,6 +87,13 @@ def test_without_a_daemon_what_is_not_known_is_not_shown() -> None:
     assert "cefmp4: no daemon answers; this is what Redis says" in text
 
 
+def test_of_a_file_that_was_not_looked_at_only_the_bytes_in_s3_are_shown() -> None:
+    view = view_of(_facts(_recording(size_is_known=False, size=90 * MB), daemon=None, figures=None, services=()))
+    (_, row) = table(view.recordings, Paper(200), known=False)
+    assert row.plain.split() == ["cam1/0800.mp4", "recording", "-", "90", "MB"]
+    assert "%" not in "\n".join(line.plain for line in details(view.recordings[0], Paper(80)))
+
+
 def test_details_tell_everything_about_a_recording() -> None:
     (seen,) = view_of(_facts(_recording(started_at=NOW, size=100 * MB, stored=90 * MB))).recordings
     text = "\n".join(line.plain for line in details(replace(seen, trouble="Check the disk."), Paper(60)))
