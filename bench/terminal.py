@@ -77,12 +77,13 @@ def _captured(command: str, width: int, environment: dict[str, str]) -> str:
         [*tmux, "new-session", "-d", "-x", str(width), "-y", str(_HEIGHT), shown], env=environment, check=True
     )
     try:
-        until = time.monotonic() + _PATIENCE_SECONDS
+        until, before = time.monotonic() + _PATIENCE_SECONDS, -1
         while time.monotonic() < until:
             time.sleep(1)
             got = subprocess.run([*tmux, "capture-pane", "-p"], capture_output=True, text=True, check=True)
-            if got.stdout.strip():
+            if got.stdout.strip() and got.stdout.count("\n\n") == before:  # all of it is drawn
                 return got.stdout.rstrip() + "\n"
+            before = got.stdout.count("\n\n") if got.stdout.strip() else -1
         raise SystemExit(f"{command} shows nothing")
     finally:
         subprocess.run([*tmux, "kill-server"], check=False)
