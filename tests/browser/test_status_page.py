@@ -83,15 +83,18 @@ def _sticks_out(page: Page) -> list[str]:
 
 @pytest.mark.parametrize("what", STATES)
 def test_nothing_sticks_out_and_axe_finds_nothing(chromium: Browser, site: PageSite, what: str) -> None:
-    """All rules of axe-core, best practices included, on a desk in the light and on a phone in the dark."""
+    """All rules of axe-core, best practices included, on a desk in the light and on a phone in the dark. The long pages
+    have the same elements many times: the two are looked at on one of them each."""
     site.show(STATES[what]())
     with opened(chromium, site) as page:
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
             assert (width, _sideways(page), _sticks_out(page)) == (width, 0, [])
-        assert _found_by_axe(page) == ""
-    with opened(chromium, site, width=360, scheme="dark") as page:
-        assert _found_by_axe(page) == ""
+        if what != "odd":
+            assert _found_by_axe(page) == ""
+    if what != "crowd":
+        with opened(chromium, site, width=360, scheme="dark") as page:
+            assert _found_by_axe(page) == ""
 
 
 def _found_by_axe(page: Page) -> str:
