@@ -147,6 +147,11 @@ def test_the_metrics_are_published_on_the_host(project: Project) -> None:
     assert project.metric("cefmp4_ready") == 1
 
 
+def test_the_status_page_is_there_without_a_setting(project: Project) -> None:
+    """The port is published for this machine only."""
+    assert '<h2 id="h-recordings">' in project.page("app", 8000, "/")
+
+
 def test_its_ffprobe_says_of_each_codec_what_debians_says(project: Project, films: list[Path]) -> None:
     for path in films:
         assert media(arrived(project, path)) == debians(path), path.name
