@@ -21,6 +21,8 @@ _TONES = {Tone.GOOD: "bold green", Tone.WAITING: "bold yellow", Tone.BAD: "bold 
 _SERVICES = {"s3": "store", "redis": "redis", "watched_folder": "folder"}
 _GAP = 2
 _NARROWEST_NAME = 12
+#: Without a terminal a longer name moves the rest of its line, so that one name does not widen all lines.
+_WIDEST_PADDING = 60
 _BAR = 10
 #: From this width on there is room for a progress bar and for the size and the end of a recording.
 _WIDE, _MEDIUM = 100, 72
@@ -63,6 +65,8 @@ def table(recordings: Sequence[RecordingView], paper: Paper, *, known: bool = Tr
     ]
     if paper.width is not None:
         widths[0] = min(widths[0], max(_NARROWEST_NAME, paper.width - sum(widths[1:]) - _GAP * (len(widths) - 1)))
+    else:
+        widths[0] = min(widths[0], _WIDEST_PADDING)
     yield _row([column.title for column in columns], columns, widths, paper, "bold")
     for each, row in zip(recordings, cells, strict=True):
         yield _row(row, columns, widths, paper, _STYLES[each.state] if each.state is State.FAILED else "")
@@ -173,7 +177,7 @@ def _columns(paper: Paper) -> list[_Column]:
 def _row(cells: Sequence[str], columns: Sequence[_Column], widths: Sequence[int], paper: Paper, style: str) -> Text:
     padded = []
     for text, column, width in zip(cells, columns, widths, strict=True):
-        fitted = shorten(text, width, paper)
+        fitted = text if paper.width is None else shorten(text, width, paper)
         space = " " * (width - cell_len(fitted))
         padded.append(space + fitted if column.right else fitted + space)
     return Text((" " * _GAP).join(padded).rstrip(), style)
