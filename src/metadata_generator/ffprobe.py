@@ -46,6 +46,7 @@ _COMPLAINTS_KEPT_BYTES = 4096
 _REAP_SECONDS = 5.0
 _THREADS = 2
 _NICENESS = 5
+_MOST_AT_ONCE = 4  # a container may be allowed far less than its machine has
 
 # A shell sets the limits and then becomes ffprobe: ``preexec_fn`` would run Python between fork and exec of a program
 # with threads, and ``prlimit`` on the running child would be too late. util-linux' setpriv, if it is available and
@@ -98,7 +99,7 @@ class Ffprobe:
         self._identity_of = identity_of  # of an open descriptor; raises OSError
         self._timeout_seconds = timeout_seconds
         self._threads = FileThreads(_THREADS, "ffprobe-file", silent_seconds=timeout_seconds)
-        self._places = Places(at_once or os.cpu_count() or 1)
+        self._places = Places(at_once or min(_MOST_AT_ONCE, os.cpu_count() or 1))
         self._trying = asyncio.Lock()
         self._setpriv_works: bool | None = None  # not tried yet
 
