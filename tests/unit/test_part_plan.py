@@ -446,9 +446,17 @@ def test_a_schedule_within_a_limit_holds_the_file_in_as_many_parts(most: int, gr
     assert len(list(chunks(schedule, size))) <= most
 
 
+def test_a_schedule_within_a_limit_grows_where_the_file_may_still_double() -> None:
+    schedule, within = PartSchedule(10 * MIB), replace(S3_LIMITS, max_parts=1_000)
+    half = capacity(replace(schedule, step=100), within) // 2
+    assert schedule_within(half, schedule, 1_000) == replace(schedule, step=100)
+    assert schedule_within(half + 1, schedule, 1_000) == schedule_for(half + 1, schedule, within)
+
+
 def test_a_body_that_was_refused_is_halved_down_to_the_smallest_part() -> None:
     assert smaller_parts(100 * MIB, 64 * MIB) == PartSchedule(32 * MIB, growing=False)
     assert smaller_parts(100 * MIB, 6 * MIB) == PartSchedule(5 * MIB, growing=False)
     assert smaller_parts(100 * MIB, 5 * MIB) is None
     assert smaller_parts(100 * MIB, 4 * MIB) is None, "half of it would be below the smallest part"
-    assert smaller_parts(100_000 * MIB, 6 * MIB) is None, "too many parts"
+    assert smaller_parts(50_000 * MIB, 6 * MIB) == PartSchedule(5 * MIB, growing=False)
+    assert smaller_parts(50_000 * MIB + 1, 6 * MIB) is None, "too many parts"
