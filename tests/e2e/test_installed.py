@@ -62,6 +62,10 @@ def _modules(*roots: str) -> set[str]:
     return {str(path.relative_to(ROOT / "src")) for root in roots for path in (ROOT / root).rglob("*.py")}
 
 
+def _files(folder: str) -> set[str]:
+    return {str(path.relative_to(ROOT / "src")) for path in (ROOT / folder).iterdir()}
+
+
 def test_the_wheel_holds_every_module_in_a_package_of_its_name_and_nothing_else(archives: Path) -> None:
     (wheel,) = archives.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -69,7 +73,7 @@ def test_the_wheel_holds_every_module_in_a_package_of_its_name_and_nothing_else(
         (licence,) = (name for name in names if name.endswith("/licenses/LICENSE"))
         assert archive.read(licence) == (ROOT / "LICENSE").read_bytes()
     own = {name.removeprefix("cefmp4/") for name in names if name.startswith("cefmp4/")}
-    assert own == _modules("src")
+    assert own == _modules("src") | _files("src/page/files")
     assert {name.partition("/")[0] for name in names} == {
         "cefmp4",
         f"cefmp4_stream_processor-{src.__version__}.dist-info",
@@ -96,7 +100,7 @@ def test_the_command_tells_its_version_and_takes_nothing_else(environment: Path,
     assert _run(command, "--version") == f"cefmp4 {src.__version__}\n"
     assert "Its exit codes: 0" in _run(command, "--help")
     wrong = subprocess.run([command, "--wacth"], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert (wrong.returncode, "No such option: --wacth" in wrong.stderr) == (2, True)
+    assert (wrong.returncode, "No such option" in wrong.stderr) == (2, True)
     settings = {"LOG_LEVEL": "LOUD", "PATH": "/usr/bin:/bin"}
     refused = subprocess.run([command], capture_output=True, text=True, check=False, cwd=tmp_path, env=settings)
     assert (refused.returncode, "cannot start with these settings" in refused.stderr) == (2, True)
