@@ -194,7 +194,7 @@ def single_faults(shape: str, redis: str) -> Iterator[Case]:
 
 
 #: Two kills are many cases: a run takes one first kill in so many, and after it one second kill in so many.
-_FIRST_KILLS, _SECOND_KILLS = 8, 4
+_FIRST_KILLS, _SECOND_KILLS = 7, 4
 
 
 def pairs_of_kills(shape: str, redis: str) -> Iterator[Case]:
