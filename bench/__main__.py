@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from . import blocking, cpu, crowd, idle, link, memory, page, remembered, series
+from . import blocking, cpu, crowd, idle, link, memory, page, remembered, series, verify
 from .processes import BenchError
 from .report import Row, as_markdown, as_text, machine
 
@@ -27,6 +27,7 @@ _MEASURES: Mapping[str, Callable[[int], Iterator[Row]]] = {
     "remembered": remembered.measure,
     "link": link.measure,
     "crowd": crowd.measure,
+    "verify": verify.measure,
 }
 #: Measurements that not every machine supports.
 _WITHOUT_TARGETS = ("link",)
