@@ -29,7 +29,7 @@ class Rule:
     archive: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class StoreFacts:
     """``error``: the store cannot be used at all, with ``hint``; ``answers`` tells whether it answered.
 
@@ -43,7 +43,7 @@ class StoreFacts:
     seconds: float | None = None
     clock_ahead: float | None = None
     product: str = ""
-    rights: dict[Right, bool | None] = field(default_factory=dict)
+    rights: Mapping[Right, bool | None] = field(default_factory=dict)
     rules: tuple[Rule, ...] | None = None
     versioning: str | None = None
     checksum: bool | None = None
@@ -51,7 +51,7 @@ class StoreFacts:
     if_match: bool | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class RedisFacts:
     """``configuration``: values of CONFIG GET, empty if it is forbidden. Sizes are in bytes; ``limit`` 0: none.
 
@@ -72,7 +72,7 @@ class RedisFacts:
     longest_seconds: float = 0.0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class FolderFacts:
     """``unmatched``: patterns of media files that no setting includes, with an example each. ``watches``: how many
     more folders could be watched, as far as was tried; None if that was not needed."""

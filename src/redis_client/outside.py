@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from ..domain import Marker, RedisFacts, Status, moments
 from ..exceptions import RedisOperationError
@@ -39,34 +40,48 @@ class RedisOutside:
 
     async def facts(self) -> RedisFacts:
         """What ``doctor`` judges. Never raises for what Redis answers."""
-        found = RedisFacts()
         try:
             await self._connection.run("ping", [("PING",)], transaction=False, seconds=_SECONDS)
-            await self._read(found)
+            markers = await self.markers()
+            failed = await self._members(self._names.of(SETS[Status.FAILED]))
+            info = await self._info()
+            lasted = ((marker.completed_at - marker.started_at).total_seconds() for marker in markers)
+            return RedisFacts(
+                configuration=await self._configuration(),
+                used=int(info.get("used_memory", 0)),
+                limit=int(info.get("maxmemory", 0)),
+                is_replica=info.get("role") == "slave",
+                refused=await self._refused(),
+                failed=failed,
+                remembered=len(markers),
+                sent_again=sum(marker.replacements > 0 for marker in markers),
+                longest_seconds=max(lasted, default=0.0),
+            )
         except RedisOperationError as exc:
-            found.error, found.hint = str(exc), exc.hint
-        return found
+            return RedisFacts(error=str(exc), hint=exc.hint)
 
-    async def _read(self, found: RedisFacts) -> None:
-        names = ("maxmemory-policy", "appendonly", "save")
-        with suppress(RedisOperationError):  # CONFIG and INFO may be forbidden: then these stay unknown
-            asked = [("CONFIG GET", name) for name in names]
+    async def _configuration(self) -> dict[str, str]:
+        """Empty if CONFIG is forbidden."""
+        asked = [("CONFIG GET", name) for name in ("maxmemory-policy", "appendonly", "save")]
+        with suppress(RedisOperationError):
             told = await self._connection.run_if_allowed("configuration", asked)
-            found.configuration = {str(name): str(value) for reply in told for name, value in reply.items()}
+            return {str(name): str(value) for reply in told for name, value in reply.items()}
+        return {}
+
+    async def _info(self) -> dict[str, Any]:
+        """Empty if INFO is forbidden."""
         with suppress(RedisOperationError):
             (info,) = await self._connection.run_if_allowed("configuration", [("INFO",)])
-            found.used, found.limit = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
-            found.is_replica = info.get("role") == "slave"
+            return dict(info)
+        return {}
+
+    async def _refused(self) -> str:
+        """Why the daemon's scripts cannot run; empty: they can."""
         try:
             await self._connection.step("load", NOTHING, (), ())
         except RedisOperationError as exc:
-            found.refused = str(exc)
-        found.failed = await self._members(self._names.of(SETS[Status.FAILED]))
-        markers = await self.markers()
-        found.remembered = len(markers)
-        found.sent_again = sum(marker.replacements > 0 for marker in markers)
-        lasted = ((marker.completed_at - marker.started_at).total_seconds() for marker in markers)
-        found.longest_seconds = max(lasted, default=0.0)
+            return str(exc)
+        return ""
 
     async def _members(self, key: bytes) -> int:
         """How many a set has; SCARD is not among the commands that the daemon needs."""

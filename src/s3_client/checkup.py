@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -28,6 +29,27 @@ _FEATURES_SECONDS = 6.0
 _SECONDS = 4.0
 
 
+@dataclass(slots=True)
+class _Found:
+    """``StoreFacts`` on their way."""
+
+    error: str = ""
+    hint: str = ""
+    answers: bool = False
+    seconds: float | None = None
+    clock_ahead: float | None = None
+    product: str = ""
+    rights: dict[Right, bool | None] = field(default_factory=dict)
+    rules: tuple[Rule, ...] | None = None
+    versioning: str | None = None
+    checksum: bool | None = None
+    if_none_match: bool | None = None
+    if_match: bool | None = None
+
+    def facts(self) -> StoreFacts:
+        return StoreFacts(**{each.name: getattr(self, each.name) for each in fields(self)})
+
+
 class Checkup:
     """One examination of a store. ``learn``: determines its features, as at the daemon's start."""
 
@@ -38,18 +60,18 @@ class Checkup:
 
     async def facts(self) -> StoreFacts:
         """What was found. Never raises for what a store answers."""
-        found = StoreFacts()
+        found = _Found()
         if not await self._reach(found):
-            return found
+            return found.facts()
         await asyncio.gather(self._try_uploads(found), self._try_reading(found), self._read_rules(found))
         if all(found.rights.get(right) for right in (Right.PUT, Right.GET, Right.ABORT)):
             await self._find_features(found)
-        return found
+        return found.facts()
 
     async def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
         return await self._requests.call(operation, deadline=_SECONDS, **arguments)
 
-    async def _reach(self, found: StoreFacts) -> bool:
+    async def _reach(self, found: _Found) -> bool:
         """The first request: whether the store answers, and its clock. A listing, since its refusal has a body."""
         began = time.monotonic()
         try:
@@ -72,7 +94,7 @@ class Checkup:
         return True
 
     @staticmethod
-    def _read_head(found: StoreFacts, answer: Mapping[str, Any]) -> None:
+    def _read_head(found: _Found, answer: Mapping[str, Any]) -> None:
         headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         found.product = str(headers.get("server", ""))
         with suppress(TypeError, ValueError):
@@ -89,14 +111,14 @@ class Checkup:
         except S3OperationError as exc:
             return (False if getattr(exc, "code", "") in _NO_RIGHT else None), {}
 
-    async def _try_reading(self, found: StoreFacts) -> None:
+    async def _try_reading(self, found: _Found) -> None:
         key = self._settings.probe_key
         found.rights[Right.LIST_UPLOADS], _ = await self._granted("list_multipart_uploads", Prefix=key)
         found.rights[Right.GET], answer = await self._granted("get_object", Key=key)
         if "Body" in answer:
             answer["Body"].close()
 
-    async def _try_uploads(self, found: StoreFacts) -> None:
+    async def _try_uploads(self, found: _Found) -> None:
         rights, key = found.rights, self._settings.probe_key
         rights[Right.PUT], created = await self._granted("create_multipart_upload", Key=key)
         upload_id = created.get("UploadId")
@@ -107,14 +129,14 @@ class Checkup:
         rights[Right.LIST_PARTS], _ = await self._granted("list_parts", Key=key, UploadId=upload_id)
         rights[Right.ABORT], _ = await self._granted("abort_multipart_upload", Key=key, UploadId=upload_id)
 
-    async def _find_features(self, found: StoreFacts) -> None:
+    async def _find_features(self, found: _Found) -> None:
         with suppress(S3OperationError, TimeoutError):
             async with timeout(_FEATURES_SECONDS):
                 features = await self._learn()
             found.checksum = features.checksum
             found.if_none_match, found.if_match = features.if_none_match, features.if_match
 
-    async def _read_rules(self, found: StoreFacts) -> None:
+    async def _read_rules(self, found: _Found) -> None:
         """Rules and versioning: the daemon needs neither, so a refusal leaves them unknown."""
         try:
             answer = await self._call("get_bucket_lifecycle_configuration")

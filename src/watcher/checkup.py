@@ -22,30 +22,30 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def examine(root: Path, globs: Globs, stat: Callable[[str], Snapshot | None], *, notifies: bool) -> FolderFacts:
     """The facts. Blocks. ``notifies``: whether the daemon uses notifications, which need a watch for each folder."""
-    found = FolderFacts()
     try:
         fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as exc:
-        found.error = f"{root}: {exc.strerror}"
-        return found
+        return FolderFacts(error=f"{root}: {exc.strerror}")
     try:
-        found.has_leases = is_local(fd)
-        found.has_birth_times = stat_at(fd, b"")[1].identity.birth_ns != 0
+        has_leases = is_local(fd)
+        has_birth_times = stat_at(fd, b"")[1].identity.birth_ns != 0
         room = os.fstatvfs(fd)
-        found.free, found.total = room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize
     finally:
         os.close(fd)
-    found.file_system = _file_system(root)
     tree = Tree(root, globs, stat, hints_of_deletion_are_proof=False)
-    unmatched: list[tuple[str, str]] = []
-    for step in tree.scan():
-        unmatched += step.unmatched
-    found.recordings, found.unmatched = tree.files, tuple(unmatched)
+    unmatched = [pair for step in tree.scan() for pair in step.unmatched]
     folders = list(_folders(root, globs))
-    found.folders = len(folders)
-    if notifies:
-        found.watches = _watches(folders)
-    return found
+    return FolderFacts(
+        file_system=_file_system(root),
+        has_leases=has_leases,
+        has_birth_times=has_birth_times,
+        folders=len(folders),
+        recordings=tree.files,
+        watches=_watches(folders) if notifies else None,
+        unmatched=tuple(unmatched),
+        free=room.f_bavail * room.f_frsize,
+        total=room.f_blocks * room.f_frsize,
+    )
 
 
 def _folders(root: Path, globs: Globs) -> Iterator[str]:

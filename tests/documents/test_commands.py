@@ -27,6 +27,7 @@ _MUTANTS = "no test: it runs the tests themselves, for hours; typed before a rel
 _PASSWORD = "no test: it writes below /etc; contract/test_status_page.py has a password"
 _GATE = "no test: it is the gate itself, or a part of it"
 _PAGE = "no test: curl, and what filters its output, are not on every machine; the page is read by " + _STORY
+_TRUST = "e2e/test_verify.py::test_every_command_of_the_page_before_you_trust_it_is_typed"
 #: The beginning of each command, and the test that types it, or "no test: " and the reason.
 COMMANDS = {
     "scripts/run": _STORY,
@@ -43,6 +44,9 @@ COMMANDS = {
     "cefmp4 retry 8f1c": "e2e/test_commands.py::test_a_failed_recording_is_given_up_only_with_apply",
     "cefmp4 status": "e2e/test_commands.py::test_status_shows_a_recording_on_its_way_and_what_is_at_risk",
     "cefmp4 wait && sudo poweroff": "e2e/test_commands.py::test_wait_includes_a_file_that_was_made_just_before",
+    "cefmp4 doctor": _TRUST,
+    "cefmp4 verify": _TRUST,
+    "cefmp4 wait --timeout 10m": _TRUST,
     "cefmp4 config --changed": "e2e/test_commands.py::test_config_names_the_origin_of_each_setting_and_no_secret",
     "export ": "e2e/test_how_to.py::test_the_store_is_reached_through_the_proxy_of_the_environment",
     "curl -s http://127.0.0.1:8000/": _PAGE,

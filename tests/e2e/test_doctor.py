@@ -27,6 +27,7 @@ from src.redis_client.format import encode_marker
 from tests.harness import canary, servers
 from tests.harness.e2e.bucket import PROBE, Bucket
 from tests.harness.faulty_s3 import FaultyS3, delay, edited, status
+from tests.harness.unhurried import judge_no_machine
 
 ROOT = Path(__file__).resolve().parents[2]
 DENIED = status(403, "AccessDenied")
@@ -46,6 +47,8 @@ class World:
     stack: ExitStack
     arguments: list[str] = field(default_factory=list)
     prefix: list[str] = field(default_factory=list)
+    judges_speed: bool = False
+    seconds: float = 100.0
 
     @property
     def folder(self) -> Path:
@@ -80,7 +83,8 @@ class World:
             for name, value in self.environment.items():
                 inside.setenv(name, value)
             inside.chdir(self.home)
-            inside.setattr(command, "_exists", lambda _: False)  # the tests may run in a container
+            judge_no_machine(inside, speed=self.judges_speed)
+            inside.setattr(command, "_SECONDS", self.seconds)
             capture.readouterr()
             code = answer(asked, lambda: pytest.fail("this would be the daemon"))
             told = capture.readouterr()
@@ -137,6 +141,7 @@ def _clock(seconds: float) -> Callable[[World], None]:
 
 
 def _slowly(world: World) -> None:
+    world.judges_speed = True
     world.proxy().on("ListObjectsV2", delay(1.6))
 
 
@@ -316,7 +321,7 @@ def test_each_fault_is_named_with_its_remedy(
     code, out = world.types(monkeypatch, capfd, "--json")
     named = _named(out)
     assert fault in named, out
-    expected = EXPECTED[world.store.name] | {fault}
+    expected = EXPECTED[world.store.name] | {fault} | ({"store-slow"} if world.prefix else set())
     assert named.keys() - expected == set(), "nothing else is wrong"
     line = named[fault]
     assert (line["check"], line["verdict"].upper()) == (FAULTS[fault].check, FAULTS[fault].verdict)
@@ -374,8 +379,8 @@ def test_the_policy_has_the_real_bucket_and_prefix_and_asks_nobody(
 def test_what_is_not_answered_in_time_is_not_determined(
     world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "_SECONDS", 1.0)
-    world.proxy().on("ListObjectsV2", delay(30), times=None)
+    world.seconds = 5.0
+    world.proxy().on("ListObjectsV2", delay(60), times=None)
     code, out = world.types(monkeypatch, capfd, "--json")
     lines = {line["check"]: line for line in json.loads(out)["lines"]}
     assert (code, lines["store"]["verdict"], lines["redis"]["verdict"]) == (0, "unknown", "ok")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -14,8 +15,10 @@ import pytest
 
 from src.cli import answer
 from src.verification import gathering, verification
+from tests.harness import servers
 from tests.harness.e2e.stage import Stage, set_stage
 from tests.harness.stores.real import REAL, Lack
+from tests.harness.unhurried import judge_no_machine
 
 STORES = [
     pytest.param(name, marks=(getattr(pytest.mark, REAL[name].marker or ""),) if REAL[name].marker else ())
@@ -230,3 +233,23 @@ def test_samples_are_reproducible_and_wrong_usage_is_refused(uploaded: Stage, op
     assert (away.code, away.out) == (3, "")
     assert away.err.startswith("The bucket cannot be listed: ")
     assert uploaded.store.secret_key not in away.err + told.out + told.err
+
+
+@pytest.mark.parametrize("uploaded", [STORES[0]], indirect=True)
+def test_every_command_of_the_page_before_you_trust_it_is_typed(
+    uploaded: Stage, operator: Operator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In the order of the page, beside a running daemon; all is well, so each ends with 0."""
+    page = (Path(__file__).resolve().parents[2] / "docs/how-to/before-you-trust-it.md").read_text(encoding="utf-8")
+    typed = [line for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
+    assert len(typed) >= 8
+    with servers.start_redis(tmp_path / "redis", persistent=True) as persistent:
+        judge_no_machine(monkeypatch)
+        monkeypatch.setattr("src.cli.doctor._SECONDS", 100.0)
+        operator.set(REDIS_URL=persistent.url)
+        uploaded.daemon.start(REDIS_URL=persistent.url)  # what it finished is recognised by the bucket
+        uploaded.daemon.wait_until_ready()
+        told = {line: operator.types(*line.split()[1:]) for line in typed}
+        assert {line: one.code for line, one in told.items() if one.code} == {}, told
+        paths = told["cefmp4 verify --safe-to-delete"].out.splitlines()
+        assert paths == sorted(str(uploaded.folder / name) for name in (*GOOD, *FAULTS))

@@ -57,7 +57,7 @@ def test_without_facts_everything_is_unknown_and_nothing_fails() -> None:
 def test_a_clock_warns_after_a_minute_and_fails_before_signatures_expire(ahead: float, fault: str) -> None:
     facts = healthy()
     assert facts.store is not None
-    facts.store.clock_ahead = ahead
+    facts.store = replace(facts.store, clock_ahead=ahead)
     assert named(facts) == ({fault} if fault else set())
     if fault:
         (line,) = (line for line in findings(facts) if line.fault)
@@ -79,7 +79,8 @@ def test_a_clock_warns_after_a_minute_and_fails_before_signatures_expire(ahead: 
 def test_a_rule_is_judged_by_the_longest_recording(rule: Rule, hours: float, faults: set[str]) -> None:
     facts = healthy()
     assert facts.store is not None and facts.redis is not None
-    facts.store.rules, facts.redis.longest_seconds = (rule,), hours * 3600
+    facts.store = replace(facts.store, rules=(rule,))
+    facts.redis = replace(facts.redis, longest_seconds=hours * 3600)
     assert named(facts) == faults
 
 
@@ -114,7 +115,7 @@ def test_a_rule_concerns_recordings_by_its_filter(rule: dict[str, object], ours:
 def test_the_disk_is_judged_by_its_size(free: int, total: int, fault: str) -> None:
     facts = healthy()
     assert facts.folder is not None
-    facts.folder.free, facts.folder.total = free, total
+    facts.folder = replace(facts.folder, free=free, total=total)
     assert named(facts) == ({fault} if fault else set())
 
 
@@ -124,7 +125,7 @@ def test_a_quiet_time_is_short_if_many_recordings_change_afterwards(
 ) -> None:
     facts = healthy()
     assert facts.redis is not None
-    facts.redis.remembered, facts.redis.sent_again = remembered, sent_again
+    facts.redis = replace(facts.redis, remembered=remembered, sent_again=sent_again)
     assert named(facts) == ({"quiet-time-short"} if is_short else set())
 
 
@@ -145,7 +146,7 @@ def test_a_store_that_is_known_to_drop_uploads_is_named_by_its_address() -> None
 def test_every_right_that_is_refused_is_a_line_and_the_policy_has_each() -> None:
     facts = healthy()
     assert facts.store is not None
-    facts.store.rights = dict.fromkeys(Right, False)
+    facts.store = replace(facts.store, rights=dict.fromkeys(Right, False))
     assert sum(line.check == "rights" for line in findings(facts)) == len(Right) == len(WITHOUT)
     statements = policy("films", "cam/")["Statement"]
     assert isinstance(statements, list)

@@ -16,7 +16,7 @@ from src import containers, domain
 from src.domain import moments
 
 #: What gathers over time, in one task's hands.
-GATHERING = {"Errand", "FolderFacts", "RedisFacts", "StoreFacts", "Watch", "_Found"}
+GATHERING = {"Errand", "Watch", "_Found"}
 MODULES = [
     *(
         import_module(f"{room.__name__}.{found.name}")

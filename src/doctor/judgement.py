@@ -17,9 +17,10 @@ _DAY = 86_400.0
 ENOUGH_DAYS = 7
 #: Seconds that the store's clock may differ. Signatures expire after 15 minutes.
 CLOCK_WARNS, CLOCK_FAILS = 60.0, 600.0
-_SLOW_SECONDS = 1.5
-_LOW_SHARE, _LOW_BYTES = 0.05, 5 * 1024**3
-_SMALL_DISK = 64 * 1024**3
+SLOW_SECONDS = 1.5
+#: A disk is full, or low, below these shares and bytes; a small disk has its own share.
+FULL_SHARE, LOW_SHARE, LOW_BYTES = 0.01, 0.02, 5 * 1024**3
+SMALL_DISK, LOW_SHARE_OF_SMALL = 64 * 1024**3, 0.05
 _REDIS_SHARE = 0.8
 #: Of this many completed recordings, this share may change after their end before the quiet time counts as short.
 _ENOUGH_RECORDINGS, _CHANGED_SHARE = 20, 0.1
@@ -204,7 +205,7 @@ def _store(facts: Facts) -> Iterator[Line]:
         name = "clock-wrong" if abs(ahead) > CLOCK_FAILS else "clock-off"
         side = "behind" if ahead > 0 else "ahead of"
         lines.append(_fault(name, f"this machine's clock is {abs(ahead):,.0f} s {side} the store's; signatures expire"))
-    if found.seconds is not None and found.seconds > _SLOW_SECONDS:
+    if found.seconds is not None and found.seconds > SLOW_SECONDS:
         lines.append(_fault("store-slow", f"{where}: a small request took {found.seconds:.1f} s"))
     clock = "" if found.clock_ahead is None else f", clock {round(ahead):+d} s"
     yield from lines or [Line("store", Verdict.OK, f"{where}, {(found.seconds or 0) * 1000:.0f} ms{clock}")]
@@ -340,10 +341,10 @@ def _disk(facts: Facts) -> Iterator[Line]:
         found.free / found.total,
         f"{found.free / 1024**3:.1f} GiB of {found.total / 1024**3:.1f} GiB are free",
     )
-    low = share < _LOW_SHARE if found.total < _SMALL_DISK else found.free < max(_LOW_BYTES, 0.02 * found.total)
-    if share < 0.01:
+    least = LOW_SHARE_OF_SMALL * found.total if found.total < SMALL_DISK else max(LOW_BYTES, LOW_SHARE * found.total)
+    if share < FULL_SHARE:
         yield _fault("disk-full", room)
-    elif low:
+    elif found.free < least:
         yield _fault("disk-low", room)
     else:
         yield Line("disk", Verdict.OK, room)
