@@ -148,8 +148,8 @@ def where_to_resume(checkpoint: Checkpoint) -> Resume:
     """The step at which a recovered stream resumes; each step begins by querying the store."""
     if checkpoint.etag is not None and checkpoint.manifest is not None:
         return Resume.DESCRIBE
-    if checkpoint.upload_id is None:
-        return Resume.BEGIN
     if checkpoint.manifest is not None and checkpoint.unanswered:
         return Resume.RESOLVE_COMPLETION
+    if checkpoint.upload_id is None:
+        return Resume.BEGIN
     return Resume.UPLOAD

@@ -31,6 +31,9 @@ from ..exceptions import UploadGone
 #: Maximum clock difference between the store and this machine.
 _CLOCK_SKEW = timedelta(minutes=5)
 
+#: Birth times are coarse, and a file server's clock is not quite this machine's.
+SURELY_LATER = timedelta(seconds=1)
+
 
 class Elsewhere:
     """Caches the bucket listing of the time when this process first needed it."""
@@ -52,6 +55,11 @@ class Elsewhere:
         self._began = self._world.clock.utc_now()
         self._listed = None
         self._identities.clear()
+
+    def has_seen_come(self, identity: Identity) -> bool:
+        """Whether the file came to be since this process began (or since Redis was last seen to have forgotten): no
+        earlier process can have begun anything of it."""
+        return identity.born_at is not None and identity.born_at > self._began + SURELY_LATER
 
     async def keys_of(self, snapshot: Snapshot) -> tuple[str, ...]:
         """Keys of objects that were made from this very file, the latest last; none if the file system has no birth

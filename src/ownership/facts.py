@@ -22,6 +22,11 @@ class Described:
     description: StoredDescription | None
     foreign: bool
 
+    @property
+    def is_none(self) -> bool:
+        """Nothing is there."""
+        return self.description is None and not self.foreign
+
 
 @dataclass(frozen=True, slots=True)
 class FileSum:

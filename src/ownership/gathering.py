@@ -95,8 +95,12 @@ class Gathering:
         look = AtKey(key, self._world.clock.utc_now(), number, may_be_taken)
         if self._keys.is_anothers(key, self._snapshot.identity):
             return replace(look, taken=True)
-        look = replace(look, stored=await self._world.store.head(key))
-        return replace(look, described=await described_at(self._world.store, key)) if described else look
+        if not described:
+            return replace(look, stored=await self._world.store.head(key))
+        # The document first: where it is missing the store says so in words, and a bare 404 need not be asked about.
+        found = await described_at(self._world.store, key)
+        ask = self._world.store.glance if found.is_none else self._world.store.head
+        return replace(look, stored=await ask(key), described=found)
 
     async def _read(self, schedule: PartSchedule, facts: ClaimFacts) -> ClaimFacts:
         crc64, parts = await self._reading.finished(self._path, self._snapshot, schedule)

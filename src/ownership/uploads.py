@@ -46,6 +46,18 @@ class Uploads:
         self._elsewhere = elsewhere
         self._kept: set[str] = set()
         self._condemned: set[str] = set()
+        self._begun: set[str] = set()
+
+    def begins(self, record: Checkpoint) -> bool:
+        """A stream is to begin an upload at its key. Whether an open upload may be there that nobody remembers: of an
+        earlier process, or of a stream of this one that did not end with an object."""
+        first = self._elsewhere.has_seen_come(record.identity) and record.key not in self._begun
+        self._begun.add(record.key)
+        return not first
+
+    def ended(self, record: Checkpoint) -> None:
+        """The stream has ended with its object, and cleaned up."""
+        self._begun.discard(record.key)
 
     def keep(self, record: Checkpoint) -> None:
         """Uploads named in a checkpoint belong to its stream, also after it has failed: no other stream adopts them."""

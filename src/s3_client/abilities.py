@@ -205,6 +205,13 @@ class Learner:
         """Waits for all of them, as long as a completion would."""
         return await self._wait(self.asked, until=self._began + COMPLETION_WAITS)
 
+    def refuses_a_second_put(self) -> bool:
+        """Whether PutObject itself was seen to refuse If-None-Match on an existing key, or is Amazon's, and checksums
+        are verified. Never by a setting alone."""
+        abilities = self.current()
+        seen = self._settings.is_aws or self._found.get(Ability.PUT_IF_NONE_MATCH, False)
+        return seen and abilities.put_if_none_match and abilities.checksum
+
     def suspect(self) -> None:
         """A header was refused elsewhere. This proves nothing, but the trial is repeated."""
         if self._ended_at is None or self._now() - self._ended_at >= _SUSPICION_SECONDS:

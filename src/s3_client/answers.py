@@ -16,8 +16,9 @@ from ..domain import (
     StoredPart,
     crc64_from_base64,
     crc64_to_base64,
+    moments,
 )
-from ..exceptions import S3Rejected, S3Unavailable
+from ..exceptions import S3NotAble, S3OperationError, S3Rejected, S3Unavailable, S3WrongContent
 from .part_list import PartList
 from .settings import Abilities
 
@@ -86,6 +87,38 @@ def check_answer(stored: StoredPart, body: ChunkBody) -> None:
     """Compare the checksum in the store's answer with the sent one; if they differ, the part is sent again."""
     if stored.crc64 is not None and stored.crc64 != body.digest.crc64:
         raise S3Unavailable(f"part {stored.number} was stored with another checksum", operation="upload_part")
+
+
+#: Something on the way takes no body of this size.
+_TOO_LARGE = frozenset({"413", "EntityTooLarge", "RequestEntityTooLarge", "MaxMessageLengthExceeded"})
+
+
+def put_answer(exc: S3OperationError, *, emit: moments.Emit) -> Answer:
+    """What a refusal of a whole file says. Raises ``S3NotAble`` for one that says that it is never taken so."""
+    operation = "put_object"
+    match exc:
+        case S3WrongContent():
+            return Answer.WRONG_CONTENT
+        case S3Rejected(code="PreconditionFailed" | "412"):
+            return Answer.PRECONDITION_FAILED
+        case S3Rejected(code="ConditionalRequestConflict" | "409"):
+            return Answer.CONFLICT
+        case S3NotAble():
+            raise exc
+        case S3Rejected():
+            raise S3NotAble(str(exc), operation=operation, hint=exc.hint, code=exc.code) from exc
+        case S3Unavailable() if exc.code in _TOO_LARGE:
+            raise S3NotAble(str(exc), operation=operation, hint=exc.hint, code=exc.code) from exc
+    emit(moments.OperationFailed(operation=operation, error=exc, attempt=1, wait_seconds=0.0))
+    return Answer.NONE
+
+
+def whole_object(answer: Mapping[str, Any], crc64: int) -> str:
+    """The ETag of the object that an answer is about; empty where it does not say that all its bytes have this sum."""
+    is_whole = answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
+    if not is_whole or answer.get("ChecksumCRC64NVME") != crc64_to_base64(crc64):
+        return ""
+    return bare(str(answer.get("ETag", "")))
 
 
 def content_md5(hex_digest: str) -> str:

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -29,7 +29,18 @@ from aiobotocore.config import AioConfig
 from botocore.exceptions import BotoCoreError
 
 from .. import __version__
-from ..domain import Answer, Chunk, ChunkBody, Hashes, Manifest, Need, StoredPart, crc64_to_base64, moments
+from ..domain import (
+    Answer,
+    Chunk,
+    ChunkBody,
+    Hashes,
+    Manifest,
+    Need,
+    StoredObject,
+    StoredPart,
+    crc64_to_base64,
+    moments,
+)
 from ..exceptions import (
     ConfigurationError,
     PartNotTaken,
@@ -45,7 +56,16 @@ from ..exceptions import (
 )
 from ..retry import RetryPolicy
 from .abilities import CONDITIONS, PUT_CONDITIONS, Learner
-from .answers import HARMLESS, check_answer, completion_answer, completion_arguments, content_md5, stored_part
+from .answers import (
+    HARMLESS,
+    check_answer,
+    completion_answer,
+    completion_arguments,
+    content_md5,
+    put_answer,
+    stored_part,
+    whole_object,
+)
 from .bucket import PING_SECONDS, Bucket
 from .checkup import Checkup
 from .credentials import RenewableCredentials
@@ -60,6 +80,8 @@ from .settings import Abilities, Choice, Deadlines, StoreSettings, addressing
 from .transport import SIGNER, BodyFile, NeverElsewhere, timestamp
 from .uploads import KnownUploads
 
+#: What every object is said to be, whichever way it came to be.
+FILM = "video/mp4"
 _LONGEST_PROBE = timedelta(minutes=15)
 _MEMORY = "if it repeats, a proxy changes the bytes in transit, or this machine's memory is faulty"
 
@@ -93,6 +115,7 @@ class S3Client:
             uploads=self._uploads,
         )
         self._call = self._requests.call
+        self.completed = self._uploads.take_completed
         self._bucket = Bucket(self._requests, settings, emit)
         known = True if settings.checksum is Choice.ON else None
         self._probe = Probe(self._call, settings.bucket, settings.probe_key, self._notes, checksums=known)
@@ -109,6 +132,7 @@ class S3Client:
         self.days_of_an_upload = self._bucket.days_of_an_upload
         objects = Objects(self._requests, self._bucket, self._learner, self._deadlines)
         self.head = objects.head
+        self.glance = objects.glance
         self.object_crc64 = objects.object_crc64
         self.put_document = objects.put_document
         self.get_document = objects.get_document
@@ -143,6 +167,9 @@ class S3Client:
 
     def begun_without_checksums(self, upload_id: str) -> None:
         self._uploads.begun(upload_id, checksums=False)
+
+    def may_hold_more(self, key: str) -> bool:
+        return key in self._uploads.unanswered
 
     async def learn(self, need: Need) -> None:
         await self._bucket.prepare()
@@ -186,18 +213,50 @@ class S3Client:
         for upload_id in elsewhere:
             await self._notes.forget(upload_id)
 
+    # -- whole files in one request ----------------------------------------------------------------------------
+
+    def refuses_a_second_put(self) -> bool:
+        return self._learner.refuses_a_second_put()
+
+    async def put_whole(
+        self, key: str, metadata: Mapping[str, str], body: ChunkBody
+    ) -> tuple[Answer, StoredObject | None]:
+        crc64, file = body.digest.crc64, BodyFile(body)
+        started = time.monotonic()
+        try:
+            told = await self._call(
+                "put_object",
+                Key=key,
+                Body=file,
+                ContentLength=body.size,
+                ContentType=FILM,
+                Metadata=dict(metadata),
+                ChecksumCRC64NVME=crc64_to_base64(crc64),
+                IfNoneMatch="*",
+                deadline=self._deadlines.for_body(body.size, self._speed),
+            )
+        except S3OperationError as exc:
+            if file.broken:
+                raise file.broken from None  # a request that was never whole
+            return put_answer(exc, emit=self._emit), None
+        self._measure(body.size, time.monotonic() - started)
+        etag = whole_object(told, crc64)
+        return Answer.DONE, StoredObject(body.size, etag, crc64, metadata) if etag else None
+
     # -- uploads ----------------------------------------------------------------------------------------------
 
     async def create_upload(self, key: str, metadata: Mapping[str, str], *, of_copies: bool = False) -> str:
         await self.learn(Need.COPY if of_copies else Need.CREATE)
         abilities = await self._learner.for_create()
         checksum = abilities.checksum and not (of_copies and abilities.copies_without_checksums)
-        return await self._create(key, metadata, checksum=checksum)
+        with self._unless_answered(key):
+            return await self._create(key, metadata, checksum=checksum)
 
     async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
         await self._bucket.prepare()
         try:
-            return await self._send_part(key, upload_id, number, body)
+            with self._unless_answered(key):
+                return await self._send_part(key, upload_id, number, body)
         except S3Unavailable as exc:
             if isinstance(exc, S3WrongContent):
                 exc.hint = _MEMORY
@@ -245,44 +304,51 @@ class S3Client:
         arguments = completion_arguments(manifest, listed, abilities)
         call = partial(self._call, "complete_multipart_upload", Key=key, UploadId=upload_id, deadline=deadline)
         try:
-            return await self._complete(call, upload_id, arguments)
+            answer, told = await self._complete(call, upload_id, arguments)
+            if answer is Answer.NONE:
+                self._uploads.unanswered.add(key)
+            elif answer is Answer.DONE and certain and (etag := whole_object(told, manifest.crc64)):
+                self._uploads.completed(upload_id, StoredObject(manifest.size, etag, manifest.crc64, {}))
+            return answer
         except S3ConnectionCut as exc:
             cut = exc
         # A kept-alive connection may have been closed meanwhile, so that the request never arrived. If nothing has
         # happened, it is sent once more at once; otherwise the result of the first one is still unknown.
+        self._uploads.unanswered.add(key)
         with suppress(S3OperationError):
             nothing_happened = await self._condition_holds(key, manifest)
             # Last, since its answer has a body: some load balancers close a connection after one that has none.
             await self._call("list_parts", Key=key, UploadId=upload_id, MaxParts=1)
-            if nothing_happened and await self._complete(call, upload_id, arguments) is Answer.DONE:
+            if nothing_happened and (await self._complete(call, upload_id, arguments))[0] is Answer.DONE:
                 return Answer.DONE
         self._emit(moments.OperationFailed(operation="complete_upload", error=cut, attempt=1, wait_seconds=0.0))
         return Answer.NONE
 
     async def _complete(
         self, call: Callable[..., Awaitable[dict[str, Any]]], upload_id: str, arguments: Mapping[str, Any]
-    ) -> Answer:
-        """The store's answer. Raises ``S3ConnectionCut`` if the connection ended before it."""
+    ) -> tuple[Answer, Mapping[str, Any]]:
+        """The store's answer, and what it says of the object. Raises ``S3ConnectionCut`` if the connection ended before
+        it."""
         plain = {name: value for name, value in arguments.items() if name not in HARMLESS}
         try:
-            await self._learner.without_if_refused(call, arguments, plain)
+            told, _ = await self._learner.without_if_refused(call, arguments, plain)
         except S3ConnectionCut:
             raise
         except UploadGone:
-            return Answer.UPLOAD_GONE
+            return Answer.UPLOAD_GONE, {}
         except S3WrongContent:
-            return Answer.WRONG_CONTENT
+            return Answer.WRONG_CONTENT, {}
         except S3Rejected as exc:
             answer = completion_answer(exc)
             if answer is not Answer.PRECONDITION_FAILED:
                 self._emit(moments.OperationFailed(operation="complete_upload", error=exc, attempt=1, wait_seconds=0.0))
-            return answer
+            return answer, {}
         except S3Unavailable as exc:
             # Also after a refused condition: it is not known yet that the store does not support it.
             self._emit(moments.OperationFailed(operation="complete_upload", error=exc, attempt=1, wait_seconds=0.0))
-            return Answer.NONE
+            return Answer.NONE, {}
         self._uploads.ended(upload_id)
-        return Answer.DONE
+        return Answer.DONE, told
 
     async def abort_upload(self, key: str, upload_id: str) -> None:
         self._uploads.ended(upload_id)
@@ -298,7 +364,7 @@ class S3Client:
 
     async def _create(self, key: str, metadata: Mapping[str, str], *, checksum: bool) -> str:
         # Plain parameters are never omitted; declared checksums are, if the store refuses them.
-        plain: dict[str, Any] = {"Metadata": dict(metadata), "ContentType": "video/mp4"}
+        plain: dict[str, Any] = {"Metadata": dict(metadata), "ContentType": FILM}
         declared = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"} if checksum else {}
         call = partial(self._call, "create_multipart_upload", Key=key)
         try:
@@ -306,9 +372,11 @@ class S3Client:
         except S3ConnectionCut:
             # For a kept-alive connection that was closed meanwhile: aiohttp itself repeats only idempotent requests. At
             # worst an upload without parts remains, which is aborted when this one is completed.
+            self._uploads.unanswered.add(key)
             answer, whole = await self._learner.without_if_refused(call, {**plain, **declared}, plain)
         upload_id = str(answer["UploadId"])
         self._uploads.begun(upload_id, checksums=checksum and whole)
+        self._uploads.begun_here(upload_id, metadata)
         return upload_id
 
     async def _send_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
@@ -354,6 +422,17 @@ class S3Client:
             stored = stored_part(number, body.size, answer)
         check_answer(stored, body)
         return StoredPart(number, body.size, stored.etag, body.digest.crc64)
+
+    @contextmanager
+    def _unless_answered(self, key: str) -> Iterator[None]:
+        """Round a request about an upload: what ends it without an answer may yet bring an upload to be."""
+        try:
+            yield
+        except (S3Rejected, S3NotAble, UploadGone, PartNumberRefused, PartTooLarge, PartNotTaken):
+            raise
+        except BaseException:
+            self._uploads.unanswered.add(key)
+            raise
 
     def _measure(self, size: int, seconds: float) -> None:
         speed = size / max(seconds, 1e-6)

@@ -47,6 +47,7 @@ class Listings:
     async def list_uploads(self, key: str) -> list[OpenUpload]:
         # Some stores encode keys as requested without saying so.
         listed = await self.list_uploads_under(key)
+        self._uploads.unanswered.discard(key)
         return [replace(upload, key=key) for upload in listed if key in (upload.key, unquote_plus(upload.key))]
 
     async def list_uploads_under(self, prefix: str) -> list[OpenUpload]:

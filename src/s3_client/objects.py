@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -28,19 +28,29 @@ _DOCUMENT_LIMIT = 64 * 1024 * 1024
 _UNMET = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "404", "409", "412"})
 
 
+Call = Callable[..., Awaitable[dict[str, Any]]]
+
+
 class Objects:
     """Objects and documents in one bucket; each call is one attempt."""
 
     def __init__(self, requests: Requests, bucket: Bucket, learner: Learner, deadlines: Deadlines) -> None:
         self._call = requests.call
+        self._call_once = requests.call_once
         self._bucket = bucket
         self._learner = learner
         self._deadlines = deadlines
 
     async def head(self, key: str) -> StoredObject | None:
+        return await self._head(self._call, key)
+
+    async def glance(self, key: str) -> StoredObject | None:
+        return await self._head(self._call_once, key)
+
+    async def _head(self, call: Call, key: str) -> StoredObject | None:
         try:
             mode = {"ChecksumMode": "ENABLED"} if self._learner.current().checksum_mode else {}
-            answer, _ = await self._learner.without_if_refused(partial(self._call, "head_object", Key=key), mode, {})
+            answer, _ = await self._learner.without_if_refused(partial(call, "head_object", Key=key), mode, {})
         except S3Rejected as exc:
             if exc.code in ("404", "NoSuchKey", "NotFound"):
                 return None

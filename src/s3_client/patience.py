@@ -59,6 +59,8 @@ class PatientStore:
         # No requests: these only read and write local state.
         self.has_no_checksums = store.has_no_checksums
         self.begun_without_checksums = store.begun_without_checksums
+        self.completed = store.completed
+        self.may_hold_more = store.may_hold_more
 
     @property
     def bucket(self) -> str:
@@ -164,6 +166,14 @@ class PatientStore:
         # Without a turn: it holds no memory, and a store may need a quarter of an hour to answer.
         return await self.until_it_works("probe", complete)
 
+    def refuses_a_second_put(self) -> bool:
+        return self._store.refuses_a_second_put()
+
+    async def put_whole(
+        self, key: str, metadata: Mapping[str, str], body: ChunkBody
+    ) -> tuple[Answer, StoredObject | None]:
+        return await self._store.put_whole(key, metadata, body)
+
     async def abort_upload(self, key: str, upload_id: str) -> None:
         await self._ask("abort_upload", lambda: self._store.abort_upload(key, upload_id))
 
@@ -175,6 +185,9 @@ class PatientStore:
 
     async def head(self, key: str) -> StoredObject | None:
         return await self._ask("head", lambda: self._store.head(key))
+
+    async def glance(self, key: str) -> StoredObject | None:
+        return await self._ask("head", lambda: self._store.glance(key))
 
     async def list_objects(self, prefix: str, wanted: Callable[[ListedObject], bool]) -> list[ListedObject]:
         return await self._ask("list_objects", lambda: self._store.list_objects(prefix, wanted))

@@ -61,6 +61,15 @@ class Requests:
     async def call(self, operation: str, *, deadline: float | None = None, **arguments: Any) -> dict[str, Any]:
         """The answer to one attempt. Raises the errors of ``errors.translate``."""
         try:
+            return await self.call_once(operation, deadline=deadline, **arguments)
+        except S3OperationError as exc:
+            if not self._settings.is_aws and is_silent_about_missing(exc.__cause__):
+                await self._confirm_missing(operation, arguments, deadline)
+            raise
+
+    async def call_once(self, operation: str, *, deadline: float | None = None, **arguments: Any) -> dict[str, Any]:
+        """The same; a bare 404 is taken for what it seems to be."""
+        try:
             with observed(self._emit, "s3", operation, error_class):
                 answer = await self._ask(operation, deadline=deadline, **arguments)
         except S3NotUnderstood as exc:
@@ -70,8 +79,6 @@ class Requests:
             self._not_understood.answered(operation)
             if isinstance(exc, UploadGone) and "UploadId" in arguments:
                 self._uploads.ended(arguments["UploadId"])
-            if not self._settings.is_aws and is_silent_about_missing(exc.__cause__):
-                await self._confirm_missing(operation, arguments, deadline)
             raise
         self._not_understood.answered(operation)
         return answer

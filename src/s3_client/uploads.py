@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
+
+from ..domain import StoredObject
 
 #: More than are ever open at once; dropped entries are restored by the listing.
 _MOST = 10_000
@@ -11,12 +14,36 @@ _TOO_SHORT = 4.0  # factor on the patience after a deadline that was too short
 
 
 class KnownUploads:
-    """Whether each upload has checksums, and how much more time than usual its parts need."""
+    """Whether each upload has checksums, and how much more time than usual its parts need.
+
+    ``unanswered``: keys with a request about an upload that got no answer.
+    """
 
     def __init__(self, most: int = _MOST) -> None:
         self._most = most
         self._with_checksums: dict[str, bool] = {}
         self._patience: dict[str, float] = {}
+        self._own: dict[str, Mapping[str, str]] = {}
+        self._completed: dict[str, StoredObject] = {}
+        self.unanswered: set[str] = set()
+
+    def begun_here(self, upload_id: str, metadata: Mapping[str, str]) -> None:
+        """This process has begun it, and was told so."""
+        self._own[upload_id] = metadata
+        while len(self._own) > self._most:
+            self._own.pop(next(iter(self._own)))
+
+    def completed(self, upload_id: str, told: StoredObject) -> None:
+        """The store has said what became of it, but for its metadata."""
+        metadata = self._own.pop(upload_id, None)
+        if metadata is not None:
+            self._completed[upload_id] = replace(told, metadata=metadata)
+        while len(self._completed) > self._most:
+            self._completed.pop(next(iter(self._completed)))
+
+    def take_completed(self, upload_id: str) -> StoredObject | None:
+        """What the store said of the object of an upload of this process; once."""
+        return self._completed.pop(upload_id, None)
 
     def begun(self, upload_id: str, *, checksums: bool) -> None:
         """This process or an earlier one has begun the upload with or without checksums."""

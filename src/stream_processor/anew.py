@@ -97,7 +97,8 @@ class Anew:
                 fact = Fact.GREW if self._ledger.record.status is Status.PENDING_COMPLETION else None
                 await self._ledger.write(fact, manifest=None, unanswered=False)
             case Step.UPLOAD_ANEW:
-                self._refused.add(self._ledger.record.upload_id)
+                if self._ledger.record.upload_id is not None:
+                    self._refused.add(self._ledger.record.upload_id)
                 await self.begin(replaces=self._ledger.record.replaces)
             case Step.BRING_UP_TO_DATE:
                 await self.begin(replaces=etag)

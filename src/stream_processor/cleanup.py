@@ -24,6 +24,11 @@ class Cleanup:
     def __init__(self, world: World, ledger: Ledger) -> None:
         self._world = world
         self._ledger = ledger
+        self._began_first = False
+
+    def began_first(self) -> None:
+        """Nobody has begun an upload of this file before this stream, which knows each of its own."""
+        self._began_first = True
 
     async def after_the_proof(self, record: Checkpoint) -> None:
         """Abort uploads that the checkpoint names and nothing needs, and those that lost answers left at this key.
@@ -35,6 +40,8 @@ class Cleanup:
         for old in record.superseded:
             if old.upload_id is not None:
                 await store.abort_upload(old.key, old.upload_id)
+        if not self._may_hold_more(record):
+            return
         began = [record.started_at, *(old.since for old in record.superseded)]
         since = min([*began, record.identity.born_at or record.started_at]) - _CLOCK_SKEW
         # A part in flight at the end of an upload may recreate it, with bytes that were patched since.
@@ -46,6 +53,11 @@ class Cleanup:
 
         for stream_id in {old.stream_id for old in record.superseded} - {record.stream_id}:
             await self._world.checkpoints.forget(stream_id)
+
+    def _may_hold_more(self, record: Checkpoint) -> bool:
+        """Whether the store may hold uploads at the key that have to do with this file."""
+        knows_all = self._began_first and not record.superseded and record.replaces is None
+        return not knows_all or self._world.store.may_hold_more(record.key)
 
     async def after_another(self, record: Checkpoint) -> None:
         """The same if another stream has proved the file's object: the checkpoint's own upload is aborted, too."""

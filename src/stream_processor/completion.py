@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..domain import Answer, CompletionFacts, Manifest, Step, StoredObject, StoredPart, World, completion
-from ..exceptions import S3Unavailable, UploadGone
+from ..domain import Answer, CompletionFacts, Fact, Manifest, Step, StoredObject, StoredPart, World, completion
+from ..exceptions import ChunkProcessingError, FileChanged, S3NotAble, S3Unavailable, UploadGone
 from .ledger import Ledger
 from .pacing import Pacing
+from .whole import Whole
 
 
 class Completion:
     """The completion of one stream's upload; the ledger has the upload and its manifest."""
 
-    def __init__(self, world: World, ledger: Ledger, pacing: Pacing) -> None:
+    def __init__(self, world: World, ledger: Ledger, pacing: Pacing, whole: Whole) -> None:
         self._world = world
+        self._whole = whole
         self._ledger = ledger
         self._pacing = pacing
 
@@ -29,9 +31,18 @@ class Completion:
         await self._ledger.write(manifest=manifest, unanswered=True)  # the intent, before the request
         return await self._world.store.complete_upload(record.key, str(record.upload_id), manifest, parts)
 
+    async def put(self, manifest: Manifest) -> tuple[Answer, StoredObject | None]:
+        """Say in Redis what is to be made, then send the whole file in one request, once. The answer, and the object
+        where that proves it as a HEAD would."""
+        await self._ledger.write(Fact.WENT_IDLE, manifest=manifest, unanswered=True)  # the intent, before the request
+        return await self._whole.send(manifest)
+
     async def settle(self, answer: Answer) -> tuple[Step, StoredObject | None]:
         """Wait until the result of the completion is known: ``VERIFIED`` with the object that matches the manifest, or
         the next step. In the latter case the object is the one found instead, if any."""
+        told = self._told() if answer is Answer.DONE else None
+        if told is not None:
+            return Step.VERIFIED, told
         clock = self._world.clock
         asked_since = clock.monotonic()
         unanswered, attempts = answer is Answer.NONE, 0
@@ -47,6 +58,11 @@ class Completion:
             if step in (Step.COMPLETE_AGAIN, Step.COMPLETE_WHERE_NOTHING_IS):
                 answer = await self._again(manifest, step)
                 unanswered = unanswered or answer is Answer.NONE
+
+    def _told(self) -> StoredObject | None:
+        """The object, where the store's answer proves it as a HEAD would."""
+        told = self._world.store.completed(str(self._ledger.record.upload_id))
+        return told if told is not None and completion.equals_manifest(told, self.manifest) else None
 
     @property
     def manifest(self) -> Manifest:
@@ -71,7 +87,7 @@ class Completion:
         facts = CompletionFacts(answer, stored, equals, None, unanswered, waited_out)
         step = completion.after_completion(facts, manifest, record.stream_id)
         if step is Step.LOOK_AT_UPLOAD:
-            facts = replace(facts, upload_open=await self._upload_is_open())
+            facts = replace(facts, upload_open=await self._may_be_sent_again(facts))
             step = completion.after_completion(facts, manifest, record.stream_id)
         return step, stored
 
@@ -80,6 +96,8 @@ class Completion:
         the listing first."""
         if step is Step.COMPLETE_WHERE_NOTHING_IS:
             manifest = replace(manifest, replaces=None)
+        if self._ledger.record.upload_id is None:
+            return await self._put_again(manifest)
         try:
             listed = await self._listed()
         except UploadGone:
@@ -92,7 +110,19 @@ class Completion:
         named = [replace(listed[n], crc64=known[n].crc64 if n in known else listed[n].crc64) for n in numbers]
         return await self.send(manifest, named)
 
-    async def _upload_is_open(self) -> bool:
+    async def _put_again(self, manifest: Manifest) -> Answer:
+        try:
+            answer, _ = await self._whole.send(manifest)
+        except (FileChanged, ChunkProcessingError, S3NotAble):
+            return Answer.UPLOAD_GONE  # what was sent before may take effect all the same
+        return answer
+
+    async def _may_be_sent_again(self, facts: CompletionFacts) -> bool:
+        """Whether the same completion can be sent once more: the upload is open, or, without one, the file still begins
+        with the same bytes. A store that gives a whole file no answer for a quarter of an hour gets an upload."""
+        if self._ledger.record.upload_id is None:
+            says_there_is_one = facts.answer is Answer.PRECONDITION_FAILED
+            return (says_there_is_one or not facts.waited_out) and await self._whole.holds(self.manifest)
         try:
             await self._listed()
         except UploadGone:

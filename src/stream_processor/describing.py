@@ -53,6 +53,7 @@ class Describing:
         marker = marker_of(record)
         finished = replace(record, status=lifecycle.after(record.status, Fact.METADATA_STORED))
         await self._world.checkpoints.finish(finished, marker)
+        self._claims.uploads.ended(record)
         self._telemetry.emit(
             moments.Completed(
                 key=record.key,

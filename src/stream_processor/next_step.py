@@ -57,6 +57,9 @@ from ..exceptions import ChunkProcessingError, FileChanged, PartNotTaken, PartNu
 # 18  its end is proved -> finish without waiting for the rest of the timeout
 # 19  else -> wait: for a hint, for the timeout, or for the next question
 #
+# A recording that may be sent in one request (``whole_below``) needs no upload: it is looked at (11) before 9, and gets
+# one only when it is longer. The caller that finishes it checks whether it has one.
+#
 # A limitation: 12 detects a shorter file only after the object was checked (10), and by its size alone. A new recording
 # that is longer than the old one in the same file is sent as its continuation; the seal finds all of it changed.
 
@@ -120,12 +123,14 @@ class Facts:
     ``is_copied``: unchanged parts of the replaced object were copied into this upload. ``replaced_size``: size of that
     object, 0 if there is none. ``seen``: the file at a look since the last action; None: not looked at. ``all_sent``:
     every chunk that was whole then is in S3. ``end_is_proved``: None if not asked yet.
+    ``whole_below``: size from which on it needs an upload; below, it is sent in one request when it has ended.
     """
 
     record: Checkpoint
     is_copied: bool
     replaced_size: int
     largest_object: int
+    whole_below: int
     seen: Snapshot | None = None
     all_sent: bool = False
     now: float = 0.0
@@ -141,7 +146,9 @@ def decide(facts: Facts) -> Case:
     if not STATUSES[record.status].is_growing:
         return Case.GO_ON
     if record.upload_id is None:
-        return Case.OPEN
+        is_short = seen is None or seen.size < facts.whole_below
+        if not (facts.whole_below and is_short):
+            return Case.OPEN
     if record.replaces is not None and not facts.is_copied:
         return Case.COPY
     if seen is None:

@@ -19,6 +19,7 @@ from ..domain import (
     Checkpoint,
     Fact,
     Holding,
+    Manifest,
     Marker,
     OverCapacity,
     Snapshot,
@@ -39,6 +40,7 @@ from ..exceptions import (
     PartNumberRefused,
     PartTooLarge,
     Permanent,
+    S3NotAble,
     SourceMissing,
     StreamProcessorError,
 )
@@ -58,6 +60,7 @@ from .replaced import Replaced
 from .sight import Sight
 from .source_missing import Remains
 from .upload import Sealed, Upload, too_long
+from .whole import Whole
 
 #: Bytes. A longer file is read for seconds before anything else is written about it.
 _LONG_PASS = 256 * MIB
@@ -84,7 +87,8 @@ class StreamProcessor:
         self._ledger = Ledger(checkpoint, world.checkpoints, self._telemetry)
         self._pacing = Pacing(world.rhythm, self._telemetry)
         self._sight = Sight(world, self._ledger, self._telemetry, self._pacing)
-        self._completion = Completion(world, self._ledger, self._pacing)
+        self._whole = Whole(world, self._ledger, self._telemetry)
+        self._completion = Completion(world, self._ledger, self._pacing, self._whole)
         self._upload = Upload(world, self._ledger, self._telemetry, self._pacing)
         self._cleanup = Cleanup(world, self._ledger)
         stream = OneStream(world, claims, self._ledger, self._telemetry, self._pacing, self._sight)
@@ -282,7 +286,8 @@ class StreamProcessor:
     def _facts(self, seen: Snapshot | None = None) -> Facts:
         """Gathered after each action: earlier facts about the file are outdated."""
         largest = part_plan.largest_object(self._world.naming.limits)
-        return Facts(self._ledger.record, self._replaced.is_copied, self._replaced.size, largest, seen)
+        record, replaced = self._ledger.record, self._replaced
+        return Facts(record, replaced.is_copied, replaced.size, largest, self._whole.below, seen)
 
     def _now(self) -> float:
         return self._world.clock.monotonic()
@@ -291,6 +296,9 @@ class StreamProcessor:
 
     async def _adopt_upload(self) -> None:
         """Parts that are in S3 already, from before a data loss in Redis, need not be sent again."""
+        if not self._claims.uploads.begins(self._ledger.record):
+            self._cleanup.began_first()
+            return
         adopted = await self._claims.uploads.adoptable(self._ledger.record)
         if adopted is not None:
             await self._ledger.begin_upload(None, adopted.upload_id, adopted.parts, schedule=adopted.schedule)
@@ -326,6 +334,8 @@ class StreamProcessor:
     async def _finish(self, snapshot: Snapshot) -> bool:
         started = self._now()
         self._sight.went_idle(snapshot)
+        if self._ledger.record.upload_id is None:
+            return await self._finish_whole(snapshot, started)
         if snapshot.size > _LONG_PASS:
             await self._ledger.write(Fact.WENT_IDLE)
         else:  # written with the last part, or with what the completion is to make
@@ -346,9 +356,31 @@ class StreamProcessor:
         manifest = sealed.manifest(self._ledger.record.replaces)
         return await self._resolve(await self._completion.send(manifest, sealed.parts))
 
+    async def _finish_whole(self, snapshot: Snapshot, started: float) -> bool:
+        """The same in one request: the file is read whole between two equal stats, and what goes out is what was
+        read."""
+        await self._sight.ask_before_the_pass()
+        digest = await self._whole.read(snapshot)
+        if digest is None or not await self._sight.may_complete():
+            self._telemetry.emit(moments.GrewAgain())
+            return False
+        self._pacing.check_stop()
+        self._telemetry.emit(moments.Sealed(size=snapshot.size, seconds=self._now() - started, sent_again=0))
+        try:
+            answer, told = await self._completion.put(Manifest(snapshot.size, digest.crc64, 1, snapshot, None))
+        except S3NotAble as refused:
+            self._telemetry.emit(moments.Trouble(operation="put_object", error=refused, retry_seconds=0.0))
+            return False  # it goes on, and gets an upload
+        if answer is Answer.DONE and told is not None:
+            await self._proving.is_completed(told)
+            return True
+        return await self._resolve(answer)
+
     async def _resolve(self, answer: Answer) -> bool:
         """Determine the result of a completion, whatever the answer was. True: the object is proved."""
         step, stored = await self._completion.settle(answer)
+        if self._ledger.record.upload_id is None and step is Step.UPLOAD_ANEW:
+            self._whole.give_up()
         if step is Step.VERIFIED and stored is not None:
             await self._proving.is_completed(stored)
             return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..domain import Fact, Manifest, Status, StoredObject, moments, resuming, whose
+from ..domain import Fact, Manifest, Part, Status, StoredObject, moments, resuming, whose
 from .describing import manifest_of
 from .one_stream import OneStream
 
@@ -33,9 +33,10 @@ class Proving:
             moments.ObjectProved(key=record.key, size=stored.size, etag=stored.etag, seconds_since_change=since_change)
         )
         still_open = await self._sight.is_still_open()
-        await self._ledger.write(
-            Fact.OBJECT_PROVED, etag=stored.etag, unanswered=False, completed_at=now, still_open=still_open
-        )
+        parts = self._ledger.parts
+        if record.upload_id is None:  # it came in one request, which is its only part
+            parts = {1: Part(1, stored.size, stored.etag, manifest_of(record).crc64, now)}
+        await self._ledger.object_found(parts, etag=stored.etag, completed_at=now, still_open=still_open)
         await self._take_id_of(stored)
 
     async def is_still_there(self) -> bool:

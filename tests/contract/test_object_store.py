@@ -273,6 +273,46 @@ async def _send(port: ObjectStore, upload_id: str) -> object:
     return await port.upload_part("k", upload_id, 1, await body(port, WHOLE))
 
 
+async def test_a_whole_file_becomes_the_object_that_an_upload_would_have_made(store: Store) -> None:
+    port, metadata = store.port, {"cefmp4-stream-id": "s1"}
+    if not port.refuses_a_second_put():
+        assert store.lacks(Lack.CHECKSUM)
+        return
+    answer, told = await port.put_whole("whole", metadata, await body(port, TAIL))
+    upload_id, parts = await uploaded(port, "uploaded", TAIL)
+    assert await port.complete_upload("uploaded", upload_id, manifest_of(TAIL), parts) is Answer.DONE
+    by_upload = await port.head("uploaded")
+    whole = await port.head("whole")
+    assert answer is Answer.DONE and whole is not None and by_upload is not None
+    assert told == whole == replace(by_upload, etag=whole.etag)
+    assert await port.object_crc64("whole", whole.etag) == manifest_of(TAIL).crc64
+    told_of_upload = port.completed(upload_id)
+    assert told_of_upload is None or told_of_upload == by_upload
+    assert port.completed(upload_id) is None
+
+
+async def test_a_second_whole_file_changes_nothing(store: Store) -> None:
+    port = store.port
+    if not port.refuses_a_second_put():
+        assert store.lacks(Lack.CHECKSUM)
+        return
+    assert (await port.put_whole("k", {}, await body(port, TAIL)))[0] is Answer.DONE
+    first = await port.head("k")
+    assert await port.put_whole("k", {}, await body(port, TAIL)) == (Answer.PRECONDITION_FAILED, None)
+    assert await port.put_whole("k", {}, await body(port, WHOLE)) == (Answer.PRECONDITION_FAILED, None)
+    assert await port.head("k") == first
+
+
+async def test_a_whole_file_that_was_harmed_on_its_way_is_not_stored(store: Store) -> None:
+    port = store.port
+    if store.kind == "fake" or not port.refuses_a_second_put():
+        return
+    harmed = FakeChunkBody(TAIL, await port.hashes())
+    harmed._digest = replace(harmed.digest, crc64=harmed.digest.crc64 ^ 1)
+    assert await port.put_whole("k", {}, harmed) == (Answer.WRONG_CONTENT, None)
+    assert await port.head("k") is None
+
+
 async def test_open_uploads_are_found_at_exactly_their_key(store: Store) -> None:
     mine, _ = await uploaded(store.port, "folder/ü %.mp4", WHOLE)
     await uploaded(store.port, "folder/ü %.mp4.other", WHOLE)

@@ -13,7 +13,7 @@ import pytest
 from src.domain import Answer
 from src.exceptions import UploadGone
 from src.s3_client import Choice, S3Client
-from tests.contract.test_object_store import manifest_of, opened_with, settings_of, uploaded
+from tests.contract.test_object_store import body, manifest_of, opened_with, settings_of, uploaded
 from tests.harness.servers import S3Server
 from tests.harness.stores.personalities import MIB, PERSONALITIES, Personality
 from tests.harness.stores.proxy import PersonalS3
@@ -87,6 +87,16 @@ async def test_objects_are_made_replaced_and_described(personality: Personality,
             second = await client.head(key)
             assert second is not None
             assert await client.object_crc64(key, second.etag) == manifest_of(OTHER).crc64
+
+            if client.refuses_a_second_put():
+                answer, _ = await client.put_whole("whole.mp4", {}, await body(client, TAIL))
+                assert answer in (Answer.DONE, unmet)
+                assert await client.put_whole("whole.mp4", {}, await body(client, OTHER)) in (
+                    (Answer.PRECONDITION_FAILED, None),
+                    (unmet, None),
+                )
+                stored = await client.head("whole.mp4")
+                assert stored is not None and stored.size == len(TAIL)
 
             assert await client.put_document("d.json", b"{}", replaces=None)
             assert not await client.put_document("d.json", b"[]", replaces=None)

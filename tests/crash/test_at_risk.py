@@ -221,6 +221,7 @@ def test_what_the_store_lacks_of_a_failed_stream_stays_at_risk_and_is_no_backlog
 
 def test_a_failed_recording_that_is_deleted_is_not_at_risk_any_more() -> None:
     store = StoreThatGoesAway()
+    store.whole = False
     store.refuses = S3Rejected("no", operation="create_upload", hint="pay")
 
     async def script(simulation: Simulation) -> None:

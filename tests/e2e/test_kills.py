@@ -14,7 +14,7 @@ from tests.harness.e2e.bucket import PROBE
 from tests.harness.e2e.daemon import Daemon, eventually
 from tests.harness.e2e.recorders import CHUNK, Shape, Writer, end_recording, recording, write
 from tests.harness.e2e.stage import Stage, frozen
-from tests.harness.faulty_s3 import FaultyS3, hold_answer
+from tests.harness.faulty_s3 import Fault, FaultyS3, do_later, hold_answer, stall
 
 pytestmark = [pytest.mark.slow, pytest.mark.versitygw, pytest.mark.redis]
 
@@ -59,6 +59,39 @@ def test_a_kill_during_the_seal_repeats_no_part_that_was_stored(own_stage: Stage
     stage.wait_until_clean("sealed.mp4")
     assert stage.sent(path) in ([4], [])  # the gateway may have had the tail when it was frozen
     assert daemon.lines("stream_resumed", file_path="sealed.mp4")
+
+
+@pytest.mark.also_on("minio")
+@pytest.mark.parametrize(
+    ("operation", "key", "fault"),
+    [
+        ("GetObject", "short.mp4.metadata.json", stall()),
+        ("HeadObject", "short.mp4", hold_answer()),
+        ("PutObject", "short.mp4", stall()),
+        ("PutObject", "short.mp4", hold_answer()),
+        ("PutObject", "short.mp4", do_later(3.0)),
+        ("PutObject", "short.mp4.metadata.json", stall()),
+        ("PutObject", "short.mp4.metadata.json", hold_answer()),
+    ],
+    ids=lambda each: each.name if isinstance(each, Fault) else each,
+)
+def test_a_kill_at_any_request_of_a_short_recording_costs_nothing(
+    stage: Stage, operation: str, key: str, fault: Fault
+) -> None:
+    path, daemon = stage.folder / "short.mp4", stage.daemon
+    with FaultyS3(stage.store.port) as proxy:
+        daemon.settings["S3_ENDPOINT_URL"] = proxy.url
+        daemon.start_and_wait()
+        stage.wait_until_probed()
+        rule = proxy.on(operation, fault, key=key)
+        write(path, 1000)
+        eventually(lambda: rule.happened, "the moment has come")
+        daemon.kill()
+        proxy.lift(rule)
+        daemon.start()
+        stage.wait_until_done(path)
+        stage.wait_until_clean("short.mp4", killed_at_random=True)
+        daemon.end()
 
 
 @pytest.mark.also_on("minio")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -21,6 +21,7 @@ from tests.harness.e2e.stage import Stage
 from tests.harness.faulty_s3 import (
     Fault,
     FaultyS3,
+    Rule,
     cut_answer,
     cut_request,
     delay,
@@ -50,6 +51,8 @@ TOGETHER = {"MAX_CONCURRENT_STREAMS": "100"}
 #: Hundreds of recordings of random bytes: looking into each of them, once for its document and once for the auditor,
 #: would take longer than sending them.
 NO_FFPROBE = {"FFPROBE_PATH": "/nowhere/ffprobe"}
+#: A setting does not show that PutObject refuses to put one object over another: short recordings get uploads, too.
+BY_UPLOAD = {"S3_CONDITIONAL_WRITES": "on"}
 
 #: What can befall any operation. A fault meets an operation twice in a row.
 LINE = (drop(), reset(), lose_answer(), cut_answer(20), delay(1.0), throttle(100_000))
@@ -130,10 +133,12 @@ def _key(operation: str, name: str) -> str:
 
 
 @contextmanager
-def _behind(stage: Stage) -> Iterator[FaultyS3]:
-    """The stage's daemon reaches its store through the proxy only, and is the same process to the end."""
+def _behind(stage: Stage, first: Callable[[FaultyS3], object] = lambda _: None, **settings: str) -> Iterator[FaultyS3]:
+    """The stage's daemon reaches its store through the proxy only, and is the same process to the end; ``first``
+    happens before it starts."""
     with FaultyS3(stage.store.port) as proxy:
-        stage.settings |= {"S3_ENDPOINT_URL": proxy.url, **TOGETHER, **NO_FFPROBE}
+        stage.settings |= {"S3_ENDPOINT_URL": proxy.url, **TOGETHER, **NO_FFPROBE, **settings}
+        first(proxy)
         stage.daemon.start_and_wait()
         stage.wait_until_probed()  # a probe that is refused leaves what it began to the next start
         pid = stage.daemon.pid
@@ -153,14 +158,52 @@ def _assert_untroubled(daemon: Daemon) -> None:
 def test_no_fault_of_an_operation_costs_a_recording_or_a_byte(stage: Stage, operation: str) -> None:
     """S1, S2, S3, S4, S5, S7, S11, S12, S13, S14, S15, S17, S18, S20, S21, S25, S26, S30, S31."""
     faults = {stage.folder / f"{number:02} {fault.name}.mp4": fault for number, fault in enumerate(TABLE[operation])}
+    rules: list[Rule] = []
+
+    def harm(proxy: FaultyS3) -> None:
+        for path, fault in faults.items():
+            rules.append(proxy.on(operation, fault, key=_key(operation, path.name), times=2))
+            write(path, SMALL)
+
+    # Open uploads are listed for files that are older than the daemon.
+    with _behind(stage, harm if operation == "ListMultipartUploads" else lambda _: None, **BY_UPLOAD) as proxy:
+        if not rules:
+            harm(proxy)
+        for path in faults:
+            stage.wait_until_done(path)
+        stage.wait_until_clean(*(path.name for path in faults))
+    assert [rule.fault.name for rule in rules if not rule.happened] == []
+
+
+def test_no_fault_of_a_recording_in_one_request_costs_it_or_a_byte(stage: Stage) -> None:
+    """S1, S2, S4, S5, S7, S17: the request that no upload fences."""
+    table = (*TABLE["PutObject"], cut_request(50_000), status(409, "ConditionalRequestConflict"), status(413))
+    faults = {stage.folder / f"{number:02} {fault.name}.mp4": fault for number, fault in enumerate(table)}
     with _behind(stage) as proxy:
-        rules = [proxy.on(operation, fault, key=_key(operation, path.name), times=2) for path, fault in faults.items()]
+        rules = [proxy.on("PutObject", fault, key=path.name, times=2) for path, fault in faults.items()]
         for path in faults:
             write(path, SMALL)
         for path in faults:
             stage.wait_until_done(path)
         stage.wait_until_clean(*(path.name for path in faults))
     assert [rule.fault.name for rule in rules if not rule.happened] == []
+
+
+def test_a_recording_that_changes_before_its_one_request_takes_effect_is_brought_up_to_date(stage: Stage) -> None:
+    """S4: grown, patched, and begun anew as another file."""
+    paths = [stage.folder / name for name in ("grown.mp4", "patched.mp4", "long.mp4")]
+    with _behind(stage) as proxy:
+        for path in paths:
+            rule = proxy.on("PutObject", do_later(6.0), key=path.name)
+            write(path, SMALL)
+            eventually(lambda rule=rule: rule.happened, "it is on its way")  # type: ignore[misc]
+            with Writer(path, new=False, seed=99) as writer:
+                if path.name != "grown.mp4":
+                    writer.patch(10, 4)
+                writer.append({"long.mp4": 2 * CHUNK, "grown.mp4": 100}.get(path.name, 0))
+        for path in paths:
+            stage.wait_until_done(path)
+        stage.wait_until_clean(*(path.name for path in paths))
 
 
 COPY = (*LINE, *REFUSALS[:4], *STRANGE, cut_answer(), error_in_200("InternalError"), status(501, "NotImplemented"))

@@ -71,6 +71,7 @@ CALM = Facts(
     is_copied=False,
     replaced_size=0,
     largest_object=1000,
+    whole_below=0,
     seen=SEEN,
     all_sent=True,
     now=100.0,
@@ -201,9 +202,19 @@ def test_any_file_that_an_object_can_hold_is_waited_for(size: int, case: Case) -
 
 
 def test_nothing_is_taken_for_sent_that_nobody_says_was_sent() -> None:
-    assert decide(Facts(_record(upload_id="u"), False, 0, 1000, SEEN)) is Case.SEND
+    assert decide(Facts(_record(upload_id="u"), False, 0, 1000, 0, SEEN)) is Case.SEND
+
+
+@pytest.mark.parametrize(
+    ("below", "size", "case"),
+    [(0, 7, Case.OPEN), (8, 7, Case.WAIT), (8, 8, Case.OPEN), (8, 9, Case.OPEN), (8, 0, Case.EMPTY)],
+)
+def test_a_short_recording_needs_no_upload_until_it_is_longer(below: int, size: int, case: Case) -> None:
+    facts = replace(CALM, record=_record(), whole_below=below, seen=replace(SEEN, size=size))
+    assert decide(facts) is case
+    assert decide(replace(facts, seen=None)) is (Case.LOOK if below else Case.OPEN)
 
 
 def test_a_file_that_was_not_asked_about_the_clock_is_not_quiet() -> None:
-    known = Facts(_record(upload_id="u"), False, 0, 1000, SEEN, all_sent=True)
+    known = Facts(_record(upload_id="u"), False, 0, 1000, 0, SEEN, all_sent=True)
     assert decide(known) is Case.ASK_FOR_END

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 
+from src.ownership.elsewhere import SURELY_LATER
 from tests.harness.crash.recorders import PATH, SHAPES, patched_after_its_end
 from tests.harness.crash.scenes import Stuck, until
 from tests.harness.crash.simulation import CHUNK, Disk, Fault, Recorder, Simulation
@@ -98,7 +99,7 @@ def lived(case: Case, *, look: bool = False) -> Life:
         at_rest: list[str] = []
 
         async def record(disk: Disk) -> None:
-            await _recorder(case)(disk)
+            await _begun(case, disk)
             await simulation.rest(_LONG)
             at_rest.extend(simulation.problems())
             await _start_again(simulation)
@@ -147,13 +148,19 @@ def left_behind(once: Case) -> object:
         simulation = _prepared(once)
         left: list[tuple[object, ...]] = []
         simulation.between_processes = lambda _: left.append(world(simulation))
-        await simulation.run(_recorder(once))
+        await simulation.run(lambda disk: _begun(once, disk))
         return left[0]
 
     numbers: dict[str, str] = {}
     return _RANDOM_ID.sub(
         lambda found: numbers.setdefault(found[0], f"id {len(numbers)}"), "\n".join(map(str, run(live())))
     )
+
+
+async def _begun(case: Case, disk: Disk) -> None:
+    """The recording begins under the daemon, which has seen its file come."""
+    await disk.pause(2 * SURELY_LATER.total_seconds())
+    await _recorder(case)(disk)
 
 
 def _recorder(case: Case) -> Recorder:

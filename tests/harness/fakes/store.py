@@ -76,7 +76,8 @@ class FakeStore:
     ``before_completion`` is the window) · ``copy`` it knows UploadPartCopy · ``copy_checksum`` what becomes of a copied
     range's checksum in an upload that has them: right, the whole source's (VersityGW), or the copy is refused (MinIO);
     learnt already, so that an upload for copies is begun without · ``md5_etags`` ETags are MD5s ·
-    ``repeat_completion`` what it says to a completion that was answered before.
+    ``whole`` it was seen to refuse a second PutObject · ``repeat_completion`` what it says to a completion that was
+    answered before.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class FakeStore:
         copy_checksum: Literal["right", "wrong", "refused"] = "right",
         md5_etags: bool = True,
         atomic: bool = True,
+        whole: bool = True,
         repeat_completion: Literal["done", "gone", "precondition"] = "done",
         fuse: Fuse | None = None,
         now: Callable[[], datetime] | None = None,
@@ -101,11 +103,17 @@ class FakeStore:
         self.conditional = conditional
         self.copy = copy
         self.copy_checksum = copy_checksum
+        self._own: set[str] = set()  # begun by the client of this process, which was told so
+        self._told: dict[str, StoredObject] = {}
+        self._unanswered: set[str] = set()
         self._known_without: set[str] = set()  # what the client of this process knows of uploads without checksums
         self.md5_etags = md5_etags
         self.atomic = atomic
         self.repeat_completion = repeat_completion
         self.fuse = fuse
+        self.whole = whole
+        self.late_puts = 0  # so many whole files take effect late, and are not answered
+        self._late: list[Callable[[], bool]] = []
         self.before_completion: Callable[[str], None] | None = None
         self.objects: dict[str, FakeObject] = {}
         self.uploads: dict[str, FakeUpload] = {}
@@ -156,6 +164,9 @@ class FakeStore:
 
     def new_process(self) -> None:
         """The client that knew something is no more."""
+        self._own.clear()
+        self._told.clear()
+        self._unanswered.clear()
         self._known_without.clear()
 
     @unanswered
@@ -165,10 +176,17 @@ class FakeStore:
         upload = self.put_upload(key, metadata)
         without = of_copies and self.copy_checksum != "right"
         self.uploads[upload].with_checksums = not without
-        self._blow("create_upload", "after")
+        self._blow("create_upload", "after", key)
         if without:
             self.begun_without_checksums(upload)
+        self._own.add(upload)
         return upload
+
+    def completed(self, upload_id: str) -> StoredObject | None:
+        return self._told.pop(upload_id, None)
+
+    def may_hold_more(self, key: str) -> bool:
+        return key in self._unanswered
 
     @unanswered
     async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
@@ -184,7 +202,7 @@ class FakeStore:
         if len(data) != body.size or checksums.crc64nvme(data) != body.digest.crc64:
             raise _rejected("BadDigest", "upload_part")
         stored = self._store_part(upload, number, data)
-        self._blow("upload_part", "after")
+        self._blow("upload_part", "after", key)
         return stored
 
     @unanswered
@@ -225,10 +243,52 @@ class FakeStore:
         self._blow("complete_upload", "before")
         answer = self._complete(key, upload_id, manifest, tuple(parts))
         try:
-            self._blow("complete_upload", "after")
+            self._blow("complete_upload", "after", key)
         except LostAnswer:
+            self._told.clear()
             return Answer.NONE
         return answer
+
+    def refuses_a_second_put(self) -> bool:
+        return self.conditional and self.crc64 and self.whole
+
+    async def put_whole(
+        self, key: str, metadata: Mapping[str, str], body: ChunkBody
+    ) -> tuple[Answer, StoredObject | None]:
+        await self._call("put_whole", key)
+        data = b"".join([bytes(piece) async for piece in body.pieces()])
+        self.sent_bytes += len(data)
+        if self.is_away:
+            return Answer.NONE, None
+        self._blow("put_whole", "before")
+        assert len(data) == body.size and checksums.crc64nvme(data) == body.digest.crc64
+
+        def happen() -> bool:
+            if key in self.objects:
+                return False
+            self.put_object(key, data, metadata, content_type="video/mp4")
+            self.writes.append((key, None, self.objects[key]))
+            return True
+
+        if self.late_puts:
+            self.late_puts -= 1
+            self._late.append(happen)
+            return Answer.NONE, None
+        answer = Answer.DONE if happen() else Answer.PRECONDITION_FAILED
+        told = None
+        if answer is Answer.DONE:
+            told = StoredObject(len(data), self.objects[key].etag, body.digest.crc64, self.objects[key].metadata)
+        try:
+            self._blow("put_whole", "after")
+        except LostAnswer:
+            return Answer.NONE, None
+        return answer, told
+
+    def land(self) -> None:
+        """What was to take effect late takes effect now."""
+        for happen in self._late:
+            happen()
+        self._late.clear()
 
     @unanswered
     async def abort_upload(self, key: str, upload_id: str) -> None:
@@ -241,6 +301,7 @@ class FakeStore:
 
     async def list_uploads(self, key: str) -> list[OpenUpload]:
         await self._call("list_uploads", key)
+        self._unanswered.discard(key)
         found = [upload for upload in self.uploads.values() if upload.key == key]
         return [OpenUpload(key, upload.upload_id, upload.initiated_at) for upload in found]
 
@@ -261,6 +322,9 @@ class FakeStore:
             return None
         crc64 = checksums.crc64nvme(found.data) if self.crc64 and found.with_checksum else None
         return StoredObject(size=len(found.data), etag=found.etag, crc64=crc64, metadata=found.metadata)
+
+    async def glance(self, key: str) -> StoredObject | None:
+        return await self.head(key)
 
     async def list_objects(self, prefix: str, wanted: Callable[[ListedObject], bool]) -> list[ListedObject]:
         await self._call("list_objects", prefix)
@@ -362,12 +426,19 @@ class FakeStore:
     async def _call(self, method: str, key: str) -> None:
         self.calls.append((method, key))
         await asyncio.sleep(0)
+        if method == "put_whole" and self.is_away:
+            return
         if method != "complete_upload" and self.is_away:
             raise S3Unavailable(f"{method}: the store is away", operation=method)
 
-    def _blow(self, effect: str, when: str) -> None:
-        if self.fuse:
-            self.fuse(f"store.{effect}", when)
+    def _blow(self, effect: str, when: str, key: str = "") -> None:
+        """``key``: where an upload may be left if the answer is lost."""
+        try:
+            if self.fuse:
+                self.fuse(f"store.{effect}", when)
+        except LostAnswer:
+            self._unanswered.add(key)
+            raise
 
     def _upload(self, key: str, upload_id: str) -> FakeUpload:
         upload = self.uploads.get(upload_id)
@@ -396,6 +467,10 @@ class FakeStore:
             upload = self.uploads.pop(upload_id)
             if happens is Happens.NOW:
                 self._assemble(upload, parts)
+                made = self.objects[key]
+                if upload_id in self._own and self.crc64 and made.with_checksum and told is None and self.conditional:
+                    crc64 = checksums.crc64nvme(made.data)
+                    self._told[upload_id] = StoredObject(len(made.data), made.etag, crc64, made.metadata)
             else:
                 self._assembling.append((upload, parts))
         return told or answer

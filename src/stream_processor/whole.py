@@ -1,0 +1,121 @@
+"""A short recording in one request: the whole file, only where no object is, with its checksum.
+
+No upload fences such a request. One that nobody heard the answer to may arrive at any later time, also when the file
+has grown and a multipart upload was completed. That the store then leaves the object alone is what must have been seen
+of it (``ObjectStore.refuses_a_second_put``), and nothing is ever replaced this way.
+"""
+
+from __future__ import annotations
+
+from ..domain import (
+    MIB,
+    Answer,
+    Chunk,
+    Digest,
+    Hashes,
+    Manifest,
+    SendReason,
+    Snapshot,
+    StoredObject,
+    StreamTelemetry,
+    World,
+    metadata_value,
+    moments,
+    whose,
+)
+from ..exceptions import ChunkProcessingError, FileChanged, S3NotAble, silent_file
+from .ledger import Ledger
+
+#: More would be too much to send once more after a lost answer, and to read once more before it is sent.
+LONGEST = 16 * MIB
+
+
+class Whole:
+    """One stream's."""
+
+    def __init__(self, world: World, ledger: Ledger, telemetry: StreamTelemetry) -> None:
+        self._world = world
+        self._ledger = ledger
+        self._telemetry = telemetry
+        self._given_up = False
+
+    @property
+    def below(self) -> int:
+        """Bytes from which on the recording needs an upload; 0: whatever its length. What has no whole part yet."""
+        record = self._ledger.record
+        is_new = record.upload_id is None and record.replaces is None and not record.replacements
+        if self._given_up or not is_new or not self._world.store.refuses_a_second_put():
+            return 0
+        return min(record.schedule.chunk_size, LONGEST + 1)
+
+    def give_up(self) -> None:
+        """This stream goes by an upload from now on."""
+        self._given_up = True
+
+    async def read(self, snapshot: Snapshot) -> Digest | None:
+        """One pass over the file; None when it changed meanwhile."""
+        record, recordings = self._ledger.record, self._world.recordings
+        digest = await recordings.digest(record.path, record.identity, _all_of(snapshot.size), Hashes())
+        return digest if await recordings.snapshot(record.path) == snapshot else None
+
+    async def holds(self, manifest: Manifest) -> bool:
+        """Whether the same bytes can be sent again: the file still begins with them, though it may have grown."""
+        record = self._ledger.record
+        if self._given_up:
+            return False
+        try:
+            digest = await self._world.recordings.digest(record.path, record.identity, _all_of(manifest.size), Hashes())
+        except (FileChanged, ChunkProcessingError):
+            return False
+        return digest.crc64 == manifest.crc64
+
+    async def send(self, manifest: Manifest) -> tuple[Answer, StoredObject | None]:
+        """Once. What is raised was before it was sent, but for ``S3NotAble``, which is an answer."""
+        slots, record = self._world.slots, self._ledger.record
+        hashes = Hashes(sha256=(await self._world.store.hashes()).sha256)
+        sent = False
+        try:
+            async with slots.sending() as turn, turn.giving_way(manifest.size):
+                with turn.part():
+                    began = self._world.clock.monotonic()
+                    body = await self._world.recordings.read(
+                        record.path, record.identity, _all_of(manifest.size), hashes
+                    )
+                    answered = False
+                    try:
+                        if body.digest.crc64 != manifest.crc64:
+                            raise FileChanged(f"{record.path!r} was changed after the last pass", operation="read")
+                        turn.has_read()
+                        metadata = whose.object_metadata(
+                            record.stream_id, metadata_value(record.path), record.identity, record.schedule
+                        )
+                        sent = True
+                        answer, told = await self._world.store.put_whole(record.key, metadata, body)
+                        answered = answer is not Answer.NONE
+                    finally:
+                        body.release(reusable=answered)
+                    if answer is Answer.DONE:
+                        seconds = self._world.clock.monotonic() - began
+                        slots.part_stored(manifest.size, seconds)
+                        turn.stored()
+                        self._telemetry.emit(
+                            moments.PartStored(number=1, size=manifest.size, seconds=seconds, reason=SendReason.NEW)
+                        )
+                    elif not answered:
+                        slots.part_failed()
+                    return answer, told
+        except TimeoutError:  # others waited too long for it
+            slots.part_failed()
+            if not sent:
+                raise silent_file(0, more=", and others wait") from None
+            return Answer.NONE, None
+        except ChunkProcessingError:
+            slots.part_failed()
+            raise
+        except S3NotAble:
+            self.give_up()
+            raise
+
+
+def _all_of(size: int) -> Chunk:
+    return Chunk(1, 0, size)
