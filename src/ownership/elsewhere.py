@@ -57,8 +57,8 @@ class Elsewhere:
         self._identities.clear()
 
     def has_seen_come(self, identity: Identity) -> bool:
-        """Whether the file came to be since this process began (or since Redis was last seen to have forgotten): no
-        earlier process can have begun anything of it."""
+        """Whether the file was created after this process started, or after the last known loss of data in Redis. No
+        earlier process can have uploaded any of it."""
         return identity.born_at is not None and identity.born_at > self._began + SURELY_LATER
 
     async def keys_of(self, snapshot: Snapshot) -> tuple[str, ...]:

@@ -97,7 +97,7 @@ class Gathering:
             return replace(look, taken=True)
         if not described:
             return replace(look, stored=await self._world.store.head(key))
-        # The document first: where it is missing the store says so in words, and a bare 404 need not be asked about.
+        # The document first: if it is missing, the answer has a body, and a HEAD's bare 404 needs no confirmation.
         found = await described_at(self._world.store, key)
         ask = self._world.store.glance if found.is_none else self._world.store.head
         return replace(look, stored=await ask(key), described=found)

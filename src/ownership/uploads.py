@@ -49,14 +49,14 @@ class Uploads:
         self._begun: set[str] = set()
 
     def begins(self, record: Checkpoint) -> bool:
-        """A stream is to begin an upload at its key. Whether an open upload may be there that nobody remembers: of an
-        earlier process, or of a stream of this one that did not end with an object."""
+        """Called before a stream creates its first upload. Whether its key may have an unknown open upload: one of an
+        earlier process, or of a stream of this process that ended without an object."""
         first = self._elsewhere.has_seen_come(record.identity) and record.key not in self._begun
         self._begun.add(record.key)
         return not first
 
     def ended(self, record: Checkpoint) -> None:
-        """The stream has ended with its object, and cleaned up."""
+        """The stream has ended with an object, and its uploads are cleaned up."""
         self._begun.discard(record.key)
 
     def keep(self, record: Checkpoint) -> None:

@@ -68,7 +68,7 @@ class Requests:
             raise
 
     async def call_once(self, operation: str, *, deadline: float | None = None, **arguments: Any) -> dict[str, Any]:
-        """The same; a bare 404 is taken for what it seems to be."""
+        """Like ``call``, but believes a 404 without a body."""
         try:
             with observed(self._emit, "s3", operation, error_class):
                 answer = await self._ask(operation, deadline=deadline, **arguments)

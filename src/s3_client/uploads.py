@@ -28,13 +28,13 @@ class KnownUploads:
         self.unanswered: set[str] = set()
 
     def begun_here(self, upload_id: str, metadata: Mapping[str, str]) -> None:
-        """This process has begun it, and was told so."""
+        """This process has created the upload and received its id."""
         self._own[upload_id] = metadata
         while len(self._own) > self._most:
             self._own.pop(next(iter(self._own)))
 
     def completed(self, upload_id: str, told: StoredObject) -> None:
-        """The store has said what became of it, but for its metadata."""
+        """The result of the upload's completion, without the metadata."""
         metadata = self._own.pop(upload_id, None)
         if metadata is not None:
             self._completed[upload_id] = replace(told, metadata=metadata)
@@ -42,7 +42,7 @@ class KnownUploads:
             self._completed.pop(next(iter(self._completed)))
 
     def take_completed(self, upload_id: str) -> StoredObject | None:
-        """What the store said of the object of an upload of this process; once."""
+        """The object, as the store's answer described it, for an upload of this process. The second call gives None."""
         return self._completed.pop(upload_id, None)
 
     def begun(self, upload_id: str, *, checksums: bool) -> None:

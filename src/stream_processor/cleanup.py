@@ -27,7 +27,7 @@ class Cleanup:
         self._began_first = False
 
     def began_first(self) -> None:
-        """Nobody has begun an upload of this file before this stream, which knows each of its own."""
+        """This stream is the first to create uploads of this file, and knows all of them."""
         self._began_first = True
 
     async def after_the_proof(self, record: Checkpoint) -> None:
