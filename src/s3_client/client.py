@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -62,7 +62,6 @@ from .answers import (
     completion_answer,
     completion_arguments,
     content_md5,
-    put_answer,
     stored_part,
     whole_object,
 )
@@ -72,7 +71,7 @@ from .credentials import RenewableCredentials
 from .errors import reading
 from .inspection import Inspection
 from .listings import Listings
-from .objects import Objects
+from .objects import FILM, Objects
 from .part_list import part_list, take_part_lists
 from .probe import NoNotes, Probe, ProbeNotes
 from .requests import Requests
@@ -80,8 +79,6 @@ from .settings import Abilities, Choice, Deadlines, StoreSettings, addressing
 from .transport import SIGNER, BodyFile, NeverElsewhere, timestamp
 from .uploads import KnownUploads
 
-#: What every object is said to be, whichever way it came to be.
-FILM = "video/mp4"
 _LONGEST_PROBE = timedelta(minutes=15)
 _MEMORY = "if it repeats, a proxy changes the bytes in transit, or this machine's memory is faulty"
 
@@ -104,7 +101,6 @@ class S3Client:
         self._emit = emit
         self._deadlines = deadlines or Deadlines()
         self._notes = notes or NoNotes()
-        self._speed: float | None = None
         self._uploads = KnownUploads()
         self._requests = Requests(
             client,
@@ -116,6 +112,7 @@ class S3Client:
         )
         self._call = self._requests.call
         self.completed = self._uploads.take_completed
+        self.may_hold_more = self._uploads.may_hold_more
         self._bucket = Bucket(self._requests, settings, emit)
         known = True if settings.checksum is Choice.ON else None
         self._probe = Probe(self._call, settings.bucket, settings.probe_key, self._notes, checksums=known)
@@ -130,10 +127,12 @@ class S3Client:
         # Bound directly: methods of our own would add nothing.
         self.ping = self._bucket.ping
         self.days_of_an_upload = self._bucket.days_of_an_upload
-        objects = Objects(self._requests, self._bucket, self._learner, self._deadlines)
+        objects = Objects(self._requests, self._bucket, self._learner, self._deadlines, emit)
         self.head = objects.head
         self.glance = objects.glance
         self.object_crc64 = objects.object_crc64
+        self.put_whole = objects.put_whole
+        self.refuses_a_second_put = self._learner.refuses_a_second_put
         self.put_document = objects.put_document
         self.get_document = objects.get_document
         listings = Listings(self._requests, settings, self._uploads)
@@ -167,9 +166,6 @@ class S3Client:
 
     def begun_without_checksums(self, upload_id: str) -> None:
         self._uploads.begun(upload_id, checksums=False)
-
-    def may_hold_more(self, key: str) -> bool:
-        return key in self._uploads.unanswered
 
     async def learn(self, need: Need) -> None:
         await self._bucket.prepare()
@@ -213,49 +209,19 @@ class S3Client:
         for upload_id in elsewhere:
             await self._notes.forget(upload_id)
 
-    # -- whole files in one request ----------------------------------------------------------------------------
-
-    def refuses_a_second_put(self) -> bool:
-        return self._learner.refuses_a_second_put()
-
-    async def put_whole(
-        self, key: str, metadata: Mapping[str, str], body: ChunkBody
-    ) -> tuple[Answer, StoredObject | None]:
-        crc64, file = body.digest.crc64, BodyFile(body)
-        started = time.monotonic()
-        try:
-            told = await self._call(
-                "put_object",
-                Key=key,
-                Body=file,
-                ContentLength=body.size,
-                ContentType=FILM,
-                Metadata=dict(metadata),
-                ChecksumCRC64NVME=crc64_to_base64(crc64),
-                IfNoneMatch="*",
-                deadline=self._deadlines.for_body(body.size, self._speed),
-            )
-        except S3OperationError as exc:
-            if file.broken:
-                raise file.broken from None  # a request that was never whole
-            return put_answer(exc, emit=self._emit), None
-        self._measure(body.size, time.monotonic() - started)
-        etag = whole_object(told, crc64)
-        return Answer.DONE, StoredObject(body.size, etag, crc64, metadata) if etag else None
-
     # -- uploads ----------------------------------------------------------------------------------------------
 
     async def create_upload(self, key: str, metadata: Mapping[str, str], *, of_copies: bool = False) -> str:
         await self.learn(Need.COPY if of_copies else Need.CREATE)
         abilities = await self._learner.for_create()
         checksum = abilities.checksum and not (of_copies and abilities.copies_without_checksums)
-        with self._unless_answered(key):
+        with self._uploads.unless_answered(key):
             return await self._create(key, metadata, checksum=checksum)
 
     async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
         await self._bucket.prepare()
         try:
-            with self._unless_answered(key):
+            with self._uploads.unless_answered(key):
                 return await self._send_part(key, upload_id, number, body)
         except S3Unavailable as exc:
             if isinstance(exc, S3WrongContent):
@@ -281,7 +247,7 @@ class S3Client:
                 CopySource={"Bucket": self.bucket, "Key": source_key},
                 CopySourceIfMatch=f'"{source_etag}"',
                 CopySourceRange=f"bytes={chunk.offset}-{chunk.offset + chunk.size - 1}",
-                deadline=self._deadlines.for_body(chunk.size, self._speed),
+                deadline=self._requests.deadline_for(chunk.size),
             )
         except (S3Rejected, S3NotAble, PartNumberRefused):
             return None
@@ -397,7 +363,7 @@ class S3Client:
                 Key=key,
                 UploadId=upload_id,
                 PartNumber=number,
-                deadline=self._deadlines.for_body(body.size, self._speed, self._uploads.patience(upload_id)),
+                deadline=self._requests.deadline_for(body.size, self._uploads.patience(upload_id)),
             )
             answer, _ = await self._learner.without_if_refused(call, arguments, plain)
         except PartNumberRefused as exc:
@@ -417,26 +383,11 @@ class S3Client:
                 self._uploads.part_took_too_long(upload_id)
             raise
         self._uploads.part_stored(upload_id)
-        self._measure(body.size, clock() - started)
+        self._requests.body_sent(body.size, clock() - started)
         with reading("upload_part"):
             stored = stored_part(number, body.size, answer)
         check_answer(stored, body)
         return StoredPart(number, body.size, stored.etag, body.digest.crc64)
-
-    @contextmanager
-    def _unless_answered(self, key: str) -> Iterator[None]:
-        """Round a request about an upload: what ends it without an answer may yet bring an upload to be."""
-        try:
-            yield
-        except (S3Rejected, S3NotAble, UploadGone, PartNumberRefused, PartTooLarge, PartNotTaken):
-            raise
-        except BaseException:
-            self._uploads.unanswered.add(key)
-            raise
-
-    def _measure(self, size: int, seconds: float) -> None:
-        speed = size / max(seconds, 1e-6)
-        self._speed = speed if self._speed is None else 0.8 * self._speed + 0.2 * speed
 
     async def _condition_holds(self, key: str, manifest: Manifest) -> bool:
         """For stores without conditional completion: the closest equivalent, with a small race window."""

@@ -1,9 +1,10 @@
-"""Objects and documents: queries, downloads for hashing, and conditional writes of small documents."""
+"""Objects and documents: queries, downloads for hashing, and conditional writes of short recordings and documents."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -12,21 +13,22 @@ import aiohttp
 from awscrt import checksums as crt
 from botocore.exceptions import BotoCoreError
 
-from ..domain import StoredObject, crc64_from_base64, crc64_to_base64
-from ..exceptions import S3Rejected
+from ..domain import Answer, ChunkBody, StoredObject, crc64_from_base64, crc64_to_base64, moments
+from ..exceptions import S3OperationError, S3Rejected
 from ..timeouts import timeout
 from .abilities import PUT_CONDITIONS, Learner
-from .answers import bare, content_md5, whole_size
+from .answers import bare, content_md5, put_answer, whole_object, whole_size
 from .bucket import Bucket
 from .errors import no_sense, reading, translate
 from .requests import Requests
 from .settings import Deadlines
-from .transport import heard
+from .transport import BodyFile, heard
 
+#: Content-Type of every recording's object, whether it was uploaded in parts or in one request.
+FILM = "video/mp4"
 _DOCUMENT_LIMIT = 64 * 1024 * 1024
 #: The store's answers if a condition of ``put_document`` does not hold.
 _UNMET = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "404", "409", "412"})
-
 
 Call = Callable[..., Awaitable[dict[str, Any]]]
 
@@ -34,12 +36,16 @@ Call = Callable[..., Awaitable[dict[str, Any]]]
 class Objects:
     """Objects and documents in one bucket; each call is one attempt."""
 
-    def __init__(self, requests: Requests, bucket: Bucket, learner: Learner, deadlines: Deadlines) -> None:
+    def __init__(
+        self, requests: Requests, bucket: Bucket, learner: Learner, deadlines: Deadlines, emit: moments.Emit
+    ) -> None:
+        self._requests = requests
         self._call = requests.call
         self._call_once = requests.call_once
         self._bucket = bucket
         self._learner = learner
         self._deadlines = deadlines
+        self._emit = emit
 
     async def head(self, key: str) -> StoredObject | None:
         return await self._head(self._call, key)
@@ -85,6 +91,32 @@ class Objects:
         async for piece in self._pieces(answer["Body"]):
             crc = crt.crc64nvme(piece, crc)
         return crc
+
+    async def put_whole(
+        self, key: str, metadata: Mapping[str, str], body: ChunkBody
+    ) -> tuple[Answer, StoredObject | None]:
+        crc64, file = body.digest.crc64, BodyFile(body)
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        try:
+            told = await self._call(
+                "put_object",
+                Key=key,
+                Body=file,
+                ContentLength=body.size,
+                ContentType=FILM,
+                Metadata=dict(metadata),
+                ChecksumCRC64NVME=crc64_to_base64(crc64),
+                IfNoneMatch="*",
+                deadline=self._requests.deadline_for(body.size),
+            )
+        except S3OperationError as exc:
+            if file.broken:
+                raise file.broken from None  # an incomplete request, which stores nothing
+            return put_answer(exc, emit=self._emit), None
+        self._requests.body_sent(body.size, clock() - started)
+        etag = whole_object(told, crc64)
+        return Answer.DONE, StoredObject(body.size, etag, crc64, metadata) if etag else None
 
     async def put_document(self, key: str, body: bytes, *, replaces: str | None) -> bool:
         await self._bucket.prepare()

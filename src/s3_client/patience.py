@@ -172,7 +172,7 @@ class PatientStore:
     async def put_whole(
         self, key: str, metadata: Mapping[str, str], body: ChunkBody
     ) -> tuple[Answer, StoredObject | None]:
-        return await self._store.put_whole(key, metadata, body)
+        return await self._store.put_whole(key, metadata, body)  # its caller knows what may follow an error
 
     async def abort_upload(self, key: str, upload_id: str) -> None:
         await self._ask("abort_upload", lambda: self._store.abort_upload(key, upload_id))

@@ -52,11 +52,22 @@ class Requests:
         self._deadlines = deadlines
         self._uploads = uploads
         self._not_understood = NotUnderstood()
+        self._speed: float | None = None  # of bodies, in bytes per second
 
     @property
     def region(self) -> str:
         """The region of the bucket, from the settings and the AWS profiles."""
         return str(self._client.meta.region_name)
+
+    def deadline_for(self, size: int, patience: float = 1.0) -> float:
+        """The deadline in seconds of a request with a body of ``size`` bytes, at the speed measured so far;
+        ``patience``: see ``Deadlines.for_body``."""
+        return self._deadlines.for_body(size, self._speed, patience)
+
+    def body_sent(self, size: int, seconds: float) -> None:
+        """A body was sent and answered in this time."""
+        speed = size / max(seconds, 1e-6)
+        self._speed = speed if self._speed is None else 0.8 * self._speed + 0.2 * speed
 
     async def call(self, operation: str, *, deadline: float | None = None, **arguments: Any) -> dict[str, Any]:
         """The answer to one attempt. Raises the errors of ``errors.translate``."""

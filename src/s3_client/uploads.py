@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from ..domain import StoredObject
+from ..exceptions import PartNotTaken, PartNumberRefused, PartTooLarge, S3NotAble, S3Rejected, UploadGone
 
 #: More than are ever open at once; dropped entries are restored by the listing.
 _MOST = 10_000
@@ -26,6 +28,21 @@ class KnownUploads:
         self._own: dict[str, Mapping[str, str]] = {}
         self._completed: dict[str, StoredObject] = {}
         self.unanswered: set[str] = set()
+
+    @contextmanager
+    def unless_answered(self, key: str) -> Iterator[None]:
+        """Around a request about an upload: without an answer, it may still create an upload."""
+        try:
+            yield
+        except (S3Rejected, S3NotAble, UploadGone, PartNumberRefused, PartTooLarge, PartNotTaken):
+            raise
+        except BaseException:
+            self.unanswered.add(key)
+            raise
+
+    def may_hold_more(self, key: str) -> bool:
+        """Whether the store may hold unknown uploads at the key."""
+        return key in self.unanswered
 
     def begun_here(self, upload_id: str, metadata: Mapping[str, str]) -> None:
         """This process has created the upload and received its id."""
