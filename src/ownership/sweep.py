@@ -1,9 +1,9 @@
 """Checks the bucket periodically for orphan uploads, and for objects of ours that were deleted.
 
 An upload is aborted only at the key of a proved object of ours, and only after the whole retention time without a new
-part. Any other may belong to another program, or be all that is left of a recording: it is counted and reported. A
-deleted object is only reported; its file is not uploaded again while it is unchanged, because the deletion was probably
-intended.
+part; sooner if it has no parts and was created while this process uploaded that object. Any other may belong to another
+program, or be all that is left of a recording: it is counted and reported. A deleted object is only reported; its file
+is not uploaded again while it is unchanged, because the deletion was probably intended.
 """
 
 from __future__ import annotations
@@ -77,6 +77,8 @@ class Sweep:
         next_at = now + min(retention, timedelta(seconds=_SWEEP_SECONDS))
         left: list[OpenUpload] = []
         for upload in await self._world.store.list_uploads_under(self._world.naming.key_prefix):
+            if await self._was_repeated(upload) and await self._abort(upload):
+                continue
             touched_at = await self._last_touched(upload, now - retention)
             if touched_at is None:
                 continue
@@ -87,6 +89,14 @@ class Sweep:
         keys = [upload.key for upload in left[:_KEYS_TOLD]]
         self._world.telemetry.emit(moments.OrphansLeft(count=len(left), keys=keys))
         return max(0.0, (next_at - now).total_seconds())
+
+    async def _was_repeated(self, upload: OpenUpload) -> bool:
+        """Whether it is left from a request of ours that was repeated in transit. Streams do not list their keys for
+        such uploads."""
+        if not self._uploads.was_created_beside(upload):
+            return False
+        parts = await parts_told(self._world.store, upload)
+        return parts is not None and not parts
 
     async def _last_touched(self, upload: OpenUpload, before: datetime) -> datetime | None:
         """When an unknown upload got its last part; None for uploads that are known or cannot be judged."""

@@ -7,6 +7,7 @@ it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from ..domain import (
     Checkpoint,
@@ -26,6 +27,11 @@ from ..domain import (
 from ..exceptions import FileChanged, UploadGone
 from .elsewhere import Elsewhere
 from .keys import Keys
+
+#: The store's clock and ours may differ, and it reports whole seconds.
+_CLOCK_SKEW = timedelta(minutes=1)
+#: More than are finished between two looks at all open uploads.
+_MOST_ENDED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,7 @@ class Uploads:
         self._kept: set[str] = set()
         self._condemned: set[str] = set()
         self._begun: set[str] = set()
+        self._ended: dict[str, tuple[datetime, datetime]] = {}
 
     def begins(self, record: Checkpoint) -> bool:
         """Called before a stream creates its first upload. Whether its key may have an unknown open upload: one of an
@@ -58,6 +65,18 @@ class Uploads:
     def ended(self, record: Checkpoint) -> None:
         """The stream has ended with an object, and its uploads are cleaned up."""
         self._begun.discard(record.key)
+        if record.completed_at is not None:
+            self._ended[record.key] = (record.started_at - _CLOCK_SKEW, record.completed_at)
+        while len(self._ended) > _MOST_ENDED:
+            self._ended.pop(next(iter(self._ended)))
+
+    def was_created_beside(self, upload: OpenUpload) -> bool:
+        """Whether the upload was created while a stream of this process created its own at the same key. Without parts
+        it is from a request that something between this process and the store has repeated."""
+        began, proved = self._ended.get(upload.key, (None, None))
+        if began is None or proved is None or upload.initiated_at is None or self.is_in_use(upload):
+            return False
+        return began <= upload.initiated_at <= proved
 
     def keep(self, record: Checkpoint) -> None:
         """Uploads named in a checkpoint belong to its stream, also after it has failed: no other stream adopts them."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
 import pytest
 
 from src.domain import WhenMissing, moments
 from src.exceptions import S3Rejected, S3Unavailable, StreamProcessorError
+from src.ownership.elsewhere import SURELY_LATER
 from tests.harness.crash.scenes import (
     PATH,
     bytes_of,
@@ -63,6 +64,27 @@ def test_an_orphan_at_the_key_of_our_object_goes_after_the_retention_and_not_bef
         assert heard(simulation, moments.OrphanAborted) == [moments.OrphanAborted(key=PATH, upload_id=orphan)]
 
     assert play(script).problems() == []
+
+
+class _Repeats(FakeStore):
+    """Behind a proxy that sends each Create twice and passes on one answer."""
+
+    async def create_upload(self, key: str, metadata: Mapping[str, str], *, of_copies: bool = False) -> str:
+        self.put_upload(key, metadata)
+        return await super().create_upload(key, metadata, of_copies=of_copies)
+
+
+def test_what_a_repeated_create_left_goes_with_the_next_look_at_all_uploads() -> None:
+    async def script(simulation: Simulation) -> None:
+        simulation.store.whole = False
+        await asyncio.sleep(2 * SURELY_LATER.total_seconds())
+        await finished_file(simulation)
+        assert [upload.key for upload in simulation.store.uploads.values()] == [PATH]
+        later, with_parts = _orphan(simulation, parts=0), _orphan(simulation)
+        await asyncio.sleep(0.5 * HOUR)
+        assert set(simulation.store.uploads) == {later, with_parts}
+
+    assert play(script, store=_Repeats(limits=LIMITS)).problems() == []
 
 
 def test_a_part_that_came_lately_keeps_an_old_upload() -> None:
