@@ -130,8 +130,9 @@ def is_still_described(stored: StoredObject | None, checkpoint: Checkpoint) -> b
 #
 # 1  ETag and manifest: the object was proved -> describe it. An ETag without a manifest proves nothing: there is no
 #    checksum to recognise the object by.
-# 2  no upload -> begin
-# 3  a manifest, and an unanswered completion -> find out its result first: the upload may be an object already
+# 2  a manifest, and an unanswered completion -> find out its result first: the upload may be an object already. Without
+#    an upload the whole file was sent in one request.
+# 3  no upload -> begin
 # 4  an upload -> continue it. A manifest whose completion was answered is obsolete: the store refused it.
 
 
@@ -139,8 +140,8 @@ class Resume(StrEnum):
     """Where a recovered stream resumes, in the order of the table above."""
 
     DESCRIBE = "describe"
-    BEGIN = "begin"
     RESOLVE_COMPLETION = "resolve_completion"
+    BEGIN = "begin"
     UPLOAD = "upload"
 
 

@@ -379,7 +379,7 @@ class StreamProcessor:
     async def _resolve(self, answer: Answer) -> bool:
         """Determine the result of a completion, whatever the answer was. True: the object is proved."""
         step, stored = await self._completion.settle(answer)
-        if self._ledger.record.upload_id is None and step is Step.UPLOAD_ANEW:
+        if self._ledger.record.upload_id is None and step in (Step.UPLOAD_ANEW, Step.SEAL_AGAIN):
             self._whole.give_up()
         if step is Step.VERIFIED and stored is not None:
             await self._proving.is_completed(stored)

@@ -1,8 +1,8 @@
-"""A short recording in one request: the whole file, only where no object is, with its checksum.
+"""A short recording in one request: the whole file with its checksum, on the condition that the key is free.
 
-No upload fences such a request. One that nobody heard the answer to may arrive at any later time, also when the file
-has grown and a multipart upload was completed. That the store then leaves the object alone is what must have been seen
-of it (``ObjectStore.refuses_a_second_put``), and nothing is ever replaced this way.
+No upload ID fences such a request. One without an answer may take effect at any later time, also after the file has
+grown and a multipart upload was completed. The store must have been seen to leave the object alone in that case
+(``ObjectStore.refuses_a_second_put``), and nothing is ever replaced this way.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from ..domain import (
     Digest,
     Hashes,
     Manifest,
+    Need,
     SendReason,
     Snapshot,
     StoredObject,
@@ -26,12 +27,12 @@ from ..domain import (
 from ..exceptions import ChunkProcessingError, FileChanged, S3NotAble, silent_file
 from .ledger import Ledger
 
-#: More would be too much to send once more after a lost answer, and to read once more before it is sent.
+#: The file is read twice before it is sent, and sent again after a lost answer: more would take too long.
 LONGEST = 16 * MIB
 
 
 class Whole:
-    """One stream's."""
+    """One stream's file, as long as it needs no upload."""
 
     def __init__(self, world: World, ledger: Ledger, telemetry: StreamTelemetry) -> None:
         self._world = world
@@ -41,7 +42,7 @@ class Whole:
 
     @property
     def below(self) -> int:
-        """Bytes from which on the recording needs an upload; 0: whatever its length. What has no whole part yet."""
+        """The size in bytes from which the recording needs an upload; 0: it always needs one. At most one part."""
         record = self._ledger.record
         is_new = record.upload_id is None and record.replaces is None and not record.replacements
         if self._given_up or not is_new or not self._world.store.refuses_a_second_put():
@@ -49,20 +50,22 @@ class Whole:
         return min(record.schedule.chunk_size, LONGEST + 1)
 
     def give_up(self) -> None:
-        """This stream goes by an upload from now on."""
+        """Use an upload from now on."""
         self._given_up = True
 
     async def read(self, snapshot: Snapshot) -> Digest | None:
-        """One pass over the file; None when it changed meanwhile."""
+        """One pass over the file; None if it changed meanwhile."""
         record, recordings = self._ledger.record, self._world.recordings
         digest = await recordings.digest(record.path, record.identity, _all_of(snapshot.size), Hashes())
         return digest if await recordings.snapshot(record.path) == snapshot else None
 
     async def holds(self, manifest: Manifest) -> bool:
-        """Whether the same bytes can be sent again: the file still begins with them, though it may have grown."""
-        record = self._ledger.record
-        if self._given_up:
+        """Whether the same bytes can be sent again: the file still begins with them, even if it has grown, and the
+        store is known to refuse a second object, also after a restart."""
+        await self._world.store.learn(Need.DOCUMENT)
+        if self._given_up or not self._world.store.refuses_a_second_put():
             return False
+        record = self._ledger.record
         try:
             digest = await self._world.recordings.digest(record.path, record.identity, _all_of(manifest.size), Hashes())
         except (FileChanged, ChunkProcessingError):
@@ -70,13 +73,14 @@ class Whole:
         return digest.crc64 == manifest.crc64
 
     async def send(self, manifest: Manifest) -> tuple[Answer, StoredObject | None]:
-        """Once. What is raised was before it was sent, but for ``S3NotAble``, which is an answer."""
-        slots, record = self._world.slots, self._ledger.record
+        """Send it once. Exceptions are raised only before it is sent, except ``S3NotAble``, which is an answer."""
+        slots = self._world.slots
         hashes = Hashes(sha256=(await self._world.store.hashes()).sha256)
         sent = False
         try:
             async with slots.sending() as turn, turn.giving_way(manifest.size):
                 with turn.part():
+                    record = self._ledger.record  # only now: the file may have been renamed while it waited
                     began = self._world.clock.monotonic()
                     body = await self._world.recordings.read(
                         record.path, record.identity, _all_of(manifest.size), hashes

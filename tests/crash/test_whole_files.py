@@ -7,13 +7,13 @@ or patched meanwhile, and the daemon alive or killed: the object is the file, at
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
-from src.domain import Status
-from tests.harness.crash.scenes import PATH, bytes_of, recordings_in, until
+from src.domain import Answer, ChunkBody, Status, StoredObject
+from tests.harness.crash.scenes import PATH, bytes_of, lived, recordings_in, restart, settled, until
 from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, Fuse, Simulation
 from tests.harness.crash.virtual_time import run
 from tests.harness.fakes.store import FakeStore
@@ -172,6 +172,55 @@ def test_a_strangers_object_that_comes_before_the_request_is_left_alone() -> Non
     simulation = run(life())
     assert simulation.problems() == []
     assert simulation.store.objects["cam/take 1~2.mp4"].data == SHORT
+
+
+class _FindsOtherBytes(FakeStore):
+    """It never takes a whole file: every time other bytes arrive than were sent."""
+
+    async def put_whole(
+        self, key: str, metadata: Mapping[str, str], body: ChunkBody
+    ) -> tuple[Answer, StoredObject | None]:
+        await self._call("put_whole", key)
+        return Answer.WRONG_CONTENT, None
+
+
+def test_a_whole_file_that_arrives_with_other_bytes_goes_by_an_upload_next() -> None:
+    simulation, _ = _simple(_FindsOtherBytes(limits=LIMITS))
+    assert simulation.problems() == []
+    assert simulation.store.count("put_whole") == 1
+
+
+class _Repeats(FakeStore):
+    """Behind a proxy that sends a whole file twice and passes on the second answer."""
+
+    async def put_whole(
+        self, key: str, metadata: Mapping[str, str], body: ChunkBody
+    ) -> tuple[Answer, StoredObject | None]:
+        await super().put_whole(key, metadata, body)
+        return await super().put_whole(key, metadata, body)
+
+
+@pytest.mark.parametrize("atomic", [True, False], ids=["amazon", "others"])
+def test_an_object_that_another_request_made_is_fetched_where_a_store_may_be_wrong_about_it(atomic: bool) -> None:
+    simulation, _ = _simple(_Repeats(limits=LIMITS, atomic=atomic))
+    assert simulation.problems() == []
+    assert simulation.store.count("object_crc64") == (0 if atomic else 1)
+    assert list(recordings_in(simulation.store)) == [PATH]
+
+
+def test_after_a_restart_a_whole_file_is_sent_again_only_if_the_store_still_refuses_a_second() -> None:
+    async def script(simulation: Simulation) -> None:
+        simulation.store.late_puts = 1
+        simulation.disk.write(PATH, SHORT)
+        await until(lambda: simulation.store.count("put_whole"), "the request", step=SCAN / 4)
+        simulation.store.whole = False
+        await restart(simulation)
+        await settled(simulation)
+
+    simulation = lived(script)
+    assert simulation.problems() == []
+    assert simulation.store.count("put_whole") == 1
+    assert simulation.store.objects[PATH].data == SHORT
 
 
 def _simple(store: FakeStore) -> tuple[Simulation, None]:

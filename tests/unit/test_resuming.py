@@ -148,6 +148,11 @@ def test_a_manifest_whose_completion_may_have_been_sent_is_resolved_first() -> N
     assert where_to_resume(record) is Resume.RESOLVE_COMPLETION
 
 
+def test_a_whole_file_that_may_have_been_sent_is_resolved_first_too() -> None:
+    record = _record(Status.PENDING_COMPLETION, manifest=MANIFEST, unanswered=True)
+    assert where_to_resume(record) is Resume.RESOLVE_COMPLETION
+
+
 @pytest.mark.parametrize("facts", [{"manifest": MANIFEST}, {"unanswered": True}])
 def test_without_a_manifest_on_its_way_a_pending_stream_goes_on_with_its_upload(facts: dict[str, Any]) -> None:
     assert where_to_resume(_record(Status.PENDING_COMPLETION, upload_id="u", **facts)) is Resume.UPLOAD
@@ -166,8 +171,8 @@ def test_an_etag_without_its_manifest_proves_nothing() -> None:
 #: By what a record holds: each has what the cases behind it need, too.
 EXAMPLES: dict[Resume, dict[str, Any]] = {
     Resume.DESCRIBE: {"upload_id": "u", "manifest": MANIFEST, "unanswered": True, "etag": "etag"},
-    Resume.BEGIN: {"manifest": MANIFEST, "unanswered": True},
     Resume.RESOLVE_COMPLETION: {"upload_id": "u", "manifest": MANIFEST, "unanswered": True},
+    Resume.BEGIN: {"manifest": MANIFEST},
     Resume.UPLOAD: {"upload_id": "u", "manifest": MANIFEST},
 }
 
