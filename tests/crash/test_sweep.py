@@ -83,6 +83,8 @@ def test_what_a_repeated_create_left_goes_with_the_next_look_at_all_uploads() ->
         later, with_parts = _orphan(simulation, parts=0), _orphan(simulation)
         await asyncio.sleep(0.5 * HOUR)
         assert set(simulation.store.uploads) == {later, with_parts}
+        await asyncio.sleep(LONGER_THAN_RETENTION)
+        assert not simulation.store.uploads
 
     assert play(script, store=_Repeats(limits=LIMITS)).problems() == []
 
