@@ -109,7 +109,22 @@ class Recordings(Protocol):
         """Whether the MP4's index precedes its media. Raises like ``read``."""
 
 
-class ObjectStore(Protocol):
+class WholeFiles(Protocol):
+    """Objects that are made in one request, without an upload."""
+
+    def refuses_a_second_put(self) -> bool:
+        """Whether one request with a whole file is known to leave an existing object as it is, and the store compares
+        the bytes with their checksum."""
+
+    async def put_whole(
+        self, key: str, metadata: Mapping[str, str], body: ChunkBody
+    ) -> tuple[Answer, StoredObject | None]:
+        """Send the whole file in one request, on the condition that the key is free. Returns the answer, and the object
+        if the answer contains the checksum of all bytes. Nothing fences a request without an answer: it may take effect
+        at any later time, if the key is free then. Raises ``S3NotAble`` if the store does not accept it."""
+
+
+class ObjectStore(WholeFiles, Protocol):
     """Multipart uploads and objects in one bucket. ETags have no quotes.
 
     Each call is one attempt with a deadline. It raises ``S3Unavailable`` if a retry may succeed.
@@ -133,12 +148,12 @@ class ObjectStore(Protocol):
         """The digests that prove a copied part."""
 
     def completed(self, upload_id: str) -> StoredObject | None:
-        """What the store's own answer to a completion said of the object, with the metadata of the upload. None unless
-        this process has begun the upload and the answer came to the one request, with the checksum of all the bytes."""
+        """The object as the answer to a completion described it, with the metadata of the upload. None unless this
+        process created the upload and the request was sent once and answered with the checksum of all bytes."""
 
     def may_hold_more(self, key: str) -> bool:
-        """Whether the store may hold uploads at the key that this process began and never heard of: an answer was lost,
-        and the open uploads at the key were not listed since."""
+        """Whether the store may hold unknown uploads of this process at the key: an answer was lost, and the open
+        uploads at the key were not listed since."""
 
     async def learn(self, need: Need) -> None:
         """Wait until the store's features for such a request are known, at most a minute after the start. Holds no
@@ -177,17 +192,6 @@ class ObjectStore(Protocol):
         """Send the completion once, conditional if the store supports it, and return its answer; send it once more if
         the connection broke and had no effect. Exceptions are raised only before it is sent."""
 
-    def refuses_a_second_put(self) -> bool:
-        """Whether it was seen that one request with the whole file leaves an object that is there already as it is,
-        and that the store compares such a request with its checksum."""
-
-    async def put_whole(
-        self, key: str, metadata: Mapping[str, str], body: ChunkBody
-    ) -> tuple[Answer, StoredObject | None]:
-        """Send the whole file in one request, which makes an object only where none is. Its answer, and what that said
-        of the object, if it said the checksum of all the bytes. Nothing fences a request without an answer: it may take
-        effect at any later time, where nothing is then. Raises ``S3NotAble`` where the store does not take it."""
-
     async def abort_upload(self, key: str, upload_id: str) -> None:
         """Abort the upload. An upload that no longer exists is not an error."""
 
@@ -201,8 +205,8 @@ class ObjectStore(Protocol):
         """The object now; None only if the store reports that it does not exist."""
 
     async def glance(self, key: str) -> StoredObject | None:
-        """The same where the store has just said of the key's neighbour, in words, that there is none: a refusal
-        without a word means so, too. For a look before anything is written, which is conditional."""
+        """Like ``head``, but a 404 without a body is not confirmed: the store has just answered for another key with
+        one that has a body. Only before conditional writes."""
 
     async def list_objects(self, prefix: str, wanted: Callable[[ListedObject], bool]) -> list[ListedObject]:
         """The objects with this key prefix, of all pages; the store's listing may be slightly outdated.

@@ -61,6 +61,9 @@ class PatientStore:
         self.begun_without_checksums = store.begun_without_checksums
         self.completed = store.completed
         self.may_hold_more = store.may_hold_more
+        self.refuses_a_second_put = store.refuses_a_second_put
+        # Neither retried nor in a turn of its own: its caller has one, and decides what follows.
+        self.put_whole = store.put_whole
 
     @property
     def bucket(self) -> str:
@@ -165,14 +168,6 @@ class PatientStore:
 
         # Without a turn: it holds no memory, and a store may need a quarter of an hour to answer.
         return await self.until_it_works("probe", complete)
-
-    def refuses_a_second_put(self) -> bool:
-        return self._store.refuses_a_second_put()
-
-    async def put_whole(
-        self, key: str, metadata: Mapping[str, str], body: ChunkBody
-    ) -> tuple[Answer, StoredObject | None]:
-        return await self._store.put_whole(key, metadata, body)  # its caller knows what may follow an error
 
     async def abort_upload(self, key: str, upload_id: str) -> None:
         await self._ask("abort_upload", lambda: self._store.abort_upload(key, upload_id))
