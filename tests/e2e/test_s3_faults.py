@@ -171,7 +171,11 @@ def test_no_fault_of_an_operation_costs_a_recording_or_a_byte(stage: Stage, oper
             harm(proxy)
         for path in faults:
             stage.wait_until_done(path)
-        stage.wait_until_clean(*(path.name for path in faults))
+        # A Create that was sent twice and answered once leaves an empty upload to the sweep.
+        twofold = {path.name for path, fault in faults.items() if fault.name == twice().name}
+        is_create = operation == "CreateMultipartUpload"
+        stage.wait_until_clean(*(path.name for path in faults), killed_at_random=is_create)
+        assert not is_create or set(stage.bucket.open_uploads()) <= twofold
     assert [rule.fault.name for rule in rules if not rule.happened] == []
 
 
