@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -75,6 +76,12 @@ class StoreThatGoesAway(FakeStore):
     async def create_upload(self, key: str, metadata: object, **more: bool) -> str:
         await self._answer()
         return await super().create_upload(key, metadata, **more)  # type: ignore[arg-type]
+
+    async def put_whole(
+        self, key: str, metadata: Mapping[str, str], body: ChunkBody
+    ) -> tuple[Answer, StoredObject | None]:
+        await self.here.wait()
+        return await super().put_whole(key, metadata, body)
 
     async def upload_part(self, key: str, upload_id: str, number: int, body: ChunkBody) -> StoredPart:
         await self._answer()
