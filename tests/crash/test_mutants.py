@@ -445,7 +445,7 @@ MUTANTS: dict[str, Mutant] = {
     "compare sizes alone": Mutant((compare_sizes_alone,), _scene(_stranger_comes), LOST),
     "mark before the proof": Mutant((mark_before_the_proof,), _in(_kills("ordinary")), LOST),
     "mark before the document": Mutant((mark_before_the_document,), _in(_kills("ordinary")), "has no document"),
-    "clean up before the proof": Mutant((clean_up_before_the_proof,), _in(_calm("ordinary")), LOST),
+    "clean up before the proof": Mutant((clean_up_before_the_proof,), _in(lambda: _kills("ordinary")()[:1]), LOST),
     "wait for no assembly": Mutant(
         (wait_for_no_assembly,), _scene(_completion_is_silent_and_happens_late, times=1), "bytes were sent"
     ),
