@@ -19,6 +19,7 @@ FORGOTTEN_SECONDS = 600.0
 OPERATION_TYPES: Mapping[str, str] = {
     "create_upload": "s3_create",
     "upload_part": "s3_upload",
+    "put_object": "s3_upload",
     "copy_part": "s3_copy",
     "list_parts": "s3_list",
     "list_uploads": "s3_list",

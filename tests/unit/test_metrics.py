@@ -417,6 +417,7 @@ async def test_streams_side_by_side_do_not_mix_their_names() -> None:
     ("operation", "error", "kind"),
     [
         ("s3.upload_part", AWAY, "s3_upload"),
+        ("put_object", AWAY, "s3_upload"),
         ("s3.complete_upload", AWAY, "s3_complete"),
         ("complete_upload", AWAY, "s3_complete"),
         ("s3.probe", AWAY, "s3_probe"),
