@@ -90,6 +90,8 @@ class Whole:
                         if body.digest.crc64 != manifest.crc64:
                             raise FileChanged(f"{record.path!r} was changed after the last pass", operation="read")
                         turn.has_read()
+                        if not self._world.store.refuses_a_second_put():  # it may have been updated meanwhile
+                            raise S3NotAble("put_object: its condition may not count", operation="put_object")
                         metadata = whose.object_metadata(
                             record.stream_id, metadata_value(record.path), record.identity, record.schedule
                         )
