@@ -18,7 +18,7 @@ from ..domain import (
     crc64_to_base64,
     moments,
 )
-from ..exceptions import S3NotAble, S3OperationError, S3Rejected, S3Unavailable, S3WrongContent
+from ..exceptions import S3NotAble, S3NotUnderstood, S3OperationError, S3Rejected, S3Unavailable, S3WrongContent
 from .part_list import PartList
 from .settings import Abilities
 
@@ -106,6 +106,9 @@ def put_answer(exc: S3OperationError, *, emit: moments.Emit) -> Answer:
         case S3NotAble():
             raise exc
         case S3Rejected():
+            raise S3NotAble(str(exc), operation=operation, hint=exc.hint, code=exc.code) from exc
+        case S3NotUnderstood():
+            # It may have been accepted all the same. An upload begins at once, and its completion finds the object.
             raise S3NotAble(str(exc), operation=operation, hint=exc.hint, code=exc.code) from exc
         case S3Unavailable() if exc.code in _TOO_LARGE:
             raise S3NotAble(str(exc), operation=operation, hint=exc.hint, code=exc.code) from exc

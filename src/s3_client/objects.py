@@ -99,6 +99,7 @@ class Objects:
         clock = asyncio.get_running_loop().time
         started = clock()
         try:
+            # aiohttp repeats it once if the connection ends before the answer: the second may find the first's object.
             told = await self._call(
                 "put_object",
                 Key=key,

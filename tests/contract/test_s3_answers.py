@@ -29,7 +29,15 @@ from src.domain import (
     crc64_to_base64,
     moments,
 )
-from src.exceptions import PartNotTaken, PartTooLarge, S3Rejected, S3Unavailable, S3WrongContent, UploadGone
+from src.exceptions import (
+    PartNotTaken,
+    PartTooLarge,
+    S3NotAble,
+    S3Rejected,
+    S3Unavailable,
+    S3WrongContent,
+    UploadGone,
+)
 from src.retry import ErrorClass, RetryPolicy
 from src.s3_client import Choice, KeySettings, PatientStore, S3Client, StoreSettings
 from src.s3_client.settings import Deadlines
@@ -47,6 +55,7 @@ KEY = "take.mp4"
 BODY = FakeChunkBody(b"seven b")
 CRC = BODY.digest.crc64
 CRC_TEXT = crc64_to_base64(CRC)
+_OTHER_CRC = crc64_to_base64(CRC ^ 1)
 MOMENT = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
 MANIFEST = Manifest(7, CRC, 1, Snapshot(Identity(1, 2), 7, 3, 4))
 PART = StoredPart(1, 7, "made", CRC)
@@ -130,6 +139,8 @@ SENT = _ok(ETag='"made"')
 COMPLETED = _ok('<CompleteMultipartUploadResult><ETag>"made"</ETag></CompleteMultipartUploadResult>')
 COPIED = _ok(f'<CopyPartResult><ETag>"made"</ETag><ChecksumCRC64NVME>{CRC_TEXT}</ChecksumCRC64NVME></CopyPartResult>')
 UPLOAD = f"<Upload><Key>{KEY}</Key><UploadId>u1</UploadId></Upload>"
+STORED = _ok(ETag='"made"', x_amz_checksum_crc64nvme=CRC_TEXT, x_amz_checksum_type="FULL_OBJECT")
+TOLD = StoredObject(7, "made", CRC, {"of": "this"})
 DOCUMENT = _ok('{"stream_id": "1"}', ETag='"made"')
 HEAD = _head(Content_Length="7", ETag='"made"', x_amz_checksum_crc64nvme=CRC_TEXT, x_amz_checksum_type="FULL_OBJECT")
 FETCHED = _ok(b"seven b", ETag='"made"')
@@ -158,6 +169,7 @@ CALLS = {
     "crc": Call("GetObject", lambda s: s.object_crc64(KEY, "made"), FETCHED, CRC),
     "read": Call("GetObject", lambda s: s.get_document(KEY), DOCUMENT, (b'{"stream_id": "1"}', "made")),
     "put": Call("PutObject", lambda s: s.put_document(KEY, b"{}", replaces=None), SENT, True),
+    "whole": Call("PutObject", lambda s: s.put_whole(KEY, TOLD.metadata, BODY), STORED, (Answer.DONE, TOLD)),
 }
 
 XML = b"<?xml version='1.0' encoding='UTF-8'?>"
@@ -304,6 +316,25 @@ BAD: list[tuple[str, str, bytes, object]] = [
     ("complete", "412 with a code in lower case", _refused(412, "preconditionfailed"), Answer.PRECONDITION_FAILED),
     ("complete", "409 without a body", http_answer(409, b"", {}), Answer.CONFLICT),
     ("complete", "an unknown code", _refused(400, "SomethingNew"), Answer.NONE),
+    # Whole files: the same, and an answer proves the object only if it has the checksum of all bytes
+    ("whole", "no checksum", SENT, (Answer.DONE, None)),
+    ("whole", "another checksum", STORED.replace(CRC_TEXT.encode(), _OTHER_CRC.encode()), (Answer.DONE, None)),
+    ("whole", "a checksum that is none", STORED.replace(CRC_TEXT.encode(), b"nonsense"), (Answer.DONE, None)),
+    ("whole", "a checksum of checksums", STORED.replace(b"FULL_OBJECT", b"COMPOSITE"), (Answer.DONE, None)),
+    ("whole", "no ETag", STORED.replace(b"ETag", b"X"), (Answer.NONE, None)),
+    ("whole", "an empty 200", _ok(), (Answer.NONE, None)),
+    ("whole", "a login page", _page(), (Answer.NONE, None)),
+    ("whole", "a page that says 404", _page(404), (Answer.NONE, None)),
+    ("whole", "a page that says 502", _page(502), (Answer.NONE, None)),
+    ("whole", "an unknown code", _refused(400, "SomethingNew"), S3NotAble),
+    ("whole", "the store is busy", _refused(503, "SlowDown"), (Answer.NONE, None)),
+    ("whole", "other bytes have arrived", _refused(400, "BadDigest"), (Answer.WRONG_CONTENT, None)),
+    ("whole", "412", _refused(412, "PreconditionFailed"), (Answer.PRECONDITION_FAILED, None)),
+    ("whole", "409 without a body", http_answer(409, b"", {}), (Answer.CONFLICT, None)),
+    ("whole", "it cannot be done", _refused(501, "NotImplemented"), S3NotAble),
+    ("whole", "it is never done", _refused(400, "InvalidObjectState"), S3NotAble),
+    ("whole", "a page that says 413", _page(413), S3NotAble),
+    ("whole", "the body is too large", _refused(400, "EntityTooLarge"), S3NotAble),
 ]  # fmt: skip
 
 
@@ -356,7 +387,7 @@ class Pair:
         try:
             async with asyncio.timeout(SECONDS):
                 return await call.run(self.client)
-        except (PartNotTaken, PartTooLarge, S3Rejected, UploadGone) as exc:
+        except (PartNotTaken, PartTooLarge, S3NotAble, S3Rejected, UploadGone) as exc:
             return type(exc)
 
 
@@ -391,7 +422,7 @@ async def test_a_bad_answer_is_never_believed_and_ends_in_a_declared_outcome(
     call, store = CALLS[name], pair.store
     store.begin(call, bad)
     assert await pair.outcome(call) == (call.right if gives is WAITS else gives)
-    declared = S3Rejected if gives is Answer.CONFLICT else S3Unavailable
+    declared = S3Rejected if name == "complete" and gives is Answer.CONFLICT else S3Unavailable
     assert all(isinstance(error, declared) and len(str(error)) < 1000 for error in store.errors)
     assert (store.asked > 1 and store.errors) if gives is WAITS else store.asked == 1
 
@@ -402,6 +433,66 @@ async def test_a_good_answer_is_believed_at_once(pair: Pair, name: str) -> None:
     pair.store.begin(call, call.good)
     assert await pair.outcome(call) == call.right
     assert (pair.store.asked, pair.store.errors) == (1, [])
+
+
+def _completed(**crc64: str) -> bytes:
+    told = {"ETag": "&quot;made&quot;", **crc64}
+    inner = "".join(f"<{name}>{value}</{name}>" for name, value in told.items())
+    return _ok(f"<CompleteMultipartUploadResult>{inner}</CompleteMultipartUploadResult>")
+
+
+@pytest.mark.parametrize(
+    ("upload_id", "answer", "told"),
+    [
+        ("u1", _completed(ChecksumCRC64NVME=CRC_TEXT, ChecksumType="FULL_OBJECT"), TOLD),
+        ("u1", _completed(ChecksumCRC64NVME=CRC_TEXT), TOLD),
+        ("u1", _completed(ChecksumCRC64NVME=_OTHER_CRC), None),
+        ("u1", _completed(ChecksumCRC64NVME=CRC_TEXT, ChecksumType="COMPOSITE"), None),
+        ("u1", _completed(), None),
+        ("another process's", _completed(ChecksumCRC64NVME=CRC_TEXT, ChecksumType="FULL_OBJECT"), None),
+    ],
+    ids=["whole", "no type", "another checksum", "a checksum of checksums", "no checksum", "another process"],
+)
+async def test_a_completion_proves_its_object_only_with_the_checksum_of_all_bytes_of_an_own_upload(
+    pair: Pair, upload_id: str, answer: bytes, told: StoredObject | None
+) -> None:
+    call = CALLS["complete"]
+    pair.store.begin(call, answer, CreateMultipartUpload=CREATED)
+    assert await pair.client.create_upload(KEY, TOLD.metadata) == "u1"
+    assert await pair.client.complete_upload(KEY, upload_id, MANIFEST, [PART]) is Answer.DONE
+    assert pair.client.completed(upload_id) == told
+    assert pair.client.completed(upload_id) is None, "it is handed out once"
+
+
+@pytest.mark.parametrize("name", ["create", "send", "complete"])
+async def test_after_a_request_without_an_answer_the_key_may_hold_uploads_that_nobody_knows(
+    pair: Pair, name: str
+) -> None:
+    pair.store.begin(CALLS["uploads"], _uploads(UPLOAD))
+    await pair.client.list_uploads(KEY)
+    assert not pair.client.may_hold_more(KEY)
+    for answer, may in ((CALLS[name].good, False), (_refused(500, "InternalError"), True)):
+        pair.store.begin(CALLS[name], answer, ListMultipartUploads=_uploads(UPLOAD))
+        await pair.outcome(CALLS[name])
+        assert pair.client.may_hold_more(KEY) is may
+    await pair.client.list_uploads(KEY)
+    assert not pair.client.may_hold_more(KEY)
+
+
+async def test_a_whole_file_whose_connection_ends_is_no_answer(pair: Pair) -> None:
+    """The HTTP library may have sent it twice by then."""
+    pair.store.begin(CALLS["whole"], b"")
+    assert await pair.outcome(CALLS["whole"]) == (Answer.NONE, None)
+    assert pair.store.errors != []
+
+
+async def test_a_glance_believes_what_a_look_would_have_confirmed(pair: Pair) -> None:
+    missing = b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    pair.store.begin(CALLS["head"], missing, GetObject=_refused(403, "AccessDenied"))
+    assert await pair.client.glance(KEY) is None
+    assert pair.store.errors == []
+    assert await pair.outcome(CALLS["head"]) == CALLS["head"].right
+    assert pair.store.errors != []
 
 
 async def test_each_request_is_told_with_how_it_ended(pair: Pair) -> None:
