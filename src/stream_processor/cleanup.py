@@ -30,6 +30,10 @@ class Cleanup:
         """This stream is the first to create uploads of this file, and knows all of them."""
         self._began_first = True
 
+    def may_be_open(self) -> None:
+        """The store may still have an upload of this stream, although its object is proved."""
+        self._began_first = False
+
     async def after_the_proof(self, record: Checkpoint) -> None:
         """Abort uploads that the checkpoint names and nothing needs, and those that lost answers left at this key.
 

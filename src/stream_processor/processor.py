@@ -378,6 +378,8 @@ class StreamProcessor:
 
     async def _resolve(self, answer: Answer) -> bool:
         """Determine the result of a completion, whatever the answer was. True: the object is proved."""
+        if answer is not Answer.DONE and self._ledger.record.upload_id is not None:
+            self._cleanup.may_be_open()  # another request may have made the object
         step, stored = await self._completion.settle(answer)
         if self._ledger.record.upload_id is None and step in (Step.UPLOAD_ANEW, Step.SEAL_AGAIN):
             self._whole.give_up()
@@ -389,6 +391,7 @@ class StreamProcessor:
 
     async def _upload_is_gone(self) -> bool:
         """The store does not know the upload: it was completed, aborted, or has expired. The object shows which."""
+        self._cleanup.may_be_open()
         await self._anew.pause_if_lost_again()
         record, is_the_file = self._ledger.record, None
         stored = await self._world.store.head(record.key)

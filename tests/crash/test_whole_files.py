@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from typing import Any
 
 import pytest
 
-from src.domain import Answer, ChunkBody, Status, StoredObject
-from tests.harness.crash.scenes import PATH, bytes_of, lived, recordings_in, restart, settled, until
+from src.domain import Answer, ChunkBody, Hashes, Status, StoredObject
+from src.exceptions import S3NotAble
+from src.ownership.elsewhere import SURELY_LATER
+from tests.harness.crash.scenes import PATH, bytes_of, lived, recordings_in, restart, settled, take_away, until
 from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, Fuse, Simulation
 from tests.harness.crash.virtual_time import run
 from tests.harness.fakes.store import FakeStore
@@ -21,6 +24,7 @@ from tests.harness.fakes.store import FakeStore
 pytestmark = [pytest.mark.timeout(240), pytest.mark.no_cover]
 
 SHORT = bytes_of(CHUNK - 3, 1)
+NEW_PATH = "cam/another name.mp4"
 
 
 class _Lands(Fuse):
@@ -73,29 +77,71 @@ def patch(simulation: Simulation) -> None:
     simulation.disk.patch(PATH, 1, b"\xff\xfe")
 
 
+def shorten(simulation: Simulation) -> None:
+    simulation.disk.truncate(PATH, CHUNK - 5)
+
+
 def begin_anew(simulation: Simulation) -> None:
     simulation.disk.replace(PATH, bytes_of(CHUNK - 1, 200))
 
 
+def rename(simulation: Simulation) -> None:
+    simulation.disk.rename(PATH, NEW_PATH)
+
+
+def delete(simulation: Simulation) -> None:
+    take_away(simulation.disk)
+
+
 CHANGES: dict[str, Callable[[Simulation], None]] = {
-    each.__name__: each for each in (nothing, grow, grow_by_chunks, patch, begin_anew)
+    each.__name__: each for each in (nothing, grow, grow_by_chunks, patch, shorten, begin_anew, rename, delete)
 }
 
 
+#: What ends the recording; whatever is in the file afterwards is another one.
+_ENDING = ("shorten", "begin_anew", "delete")
+
+
+class Fate(StrEnum):
+    """What becomes of the process that sent the request, and of Redis."""
+
+    LIVES = "lives"
+    KILLED = "killed at once"
+    KILLED_AND_FORGOTTEN = "killed at once, and Redis is empty"
+    FORGOTTEN = "lives, and Redis is empty"
+    KILLED_AFTERWARDS = "killed when it has taken effect"
+
+
+_RARER = (Fate.FORGOTTEN, Fate.KILLED_AND_FORGOTTEN, Fate.KILLED_AFTERWARDS)
+_TELLING = ("nothing", "grow_by_chunks", "patch")
+LIVES = [
+    *((change, fate, False) for change in CHANGES for fate in (Fate.LIVES, Fate.KILLED)),
+    *((change, fate, False) for change in _TELLING for fate in _RARER),
+    *((change, Fate.LIVES, True) for change in _TELLING),  # Amazon's objects are not downloaded
+]
+
+
 def _live(
-    change: Callable[[Simulation], None], index: int | None, *, kill_at: int | None = None, atomic: bool = True
+    change: Callable[[Simulation], None], index: int | None, fate: Fate, *, atomic: bool
 ) -> tuple[Simulation, _Lands]:
     async def life() -> tuple[Simulation, _Lands]:
         simulation = Simulation(store=FakeStore(limits=LIMITS, atomic=atomic), soon=None)  # it is the store that waits
+        kill_at = {Fate.KILLED: 1, Fate.KILLED_AND_FORGOTTEN: 1}.get(fate)
+        if fate is Fate.KILLED_AFTERWARDS and index is not None:
+            kill_at = index + 1
         fuse = _Lands(simulation, index, kill_at=kill_at)
         simulation.fuse = fuse
         simulation.store.late_puts = 1
+        if fate is Fate.KILLED_AND_FORGOTTEN:
+            simulation.between_processes = lambda simulation: simulation.redis.wipe()
 
         async def record(_: object) -> None:
-            await asyncio.sleep(SCAN)
+            await asyncio.sleep(2 * SURELY_LATER.total_seconds())
             simulation.disk.write(PATH, SHORT)
             await until(fuse.sent.is_set, "the request", step=SCAN / 4)
             change(simulation)
+            if fate is Fate.FORGOTTEN:
+                simulation.redis.wipe()
             await asyncio.sleep(2000)  # longer than an unanswered request is waited for
 
         await simulation.run(record)
@@ -105,18 +151,15 @@ def _live(
     return run(life())
 
 
-@pytest.mark.parametrize("atomic", [True, False], ids=["amazon", "others"])
-@pytest.mark.parametrize("kills", [False, True], ids=["alive", "killed"])
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(("change", "fate", "atomic"), LIVES)
 def test_a_whole_file_that_takes_effect_late_after_any_effect_costs_nothing(
-    change: str, kills: bool, atomic: bool
+    change: str, fate: Fate, atomic: bool
 ) -> None:
-    kill_at = 1 if kills else None
-    _, never = _live(CHANGES[change], None, kill_at=kill_at, atomic=atomic)
+    _, never = _live(CHANGES[change], None, fate, atomic=atomic)
     assert never.later > 0
     broken = {}
     for index in range(1, never.later + 1):
-        simulation, _ = _live(CHANGES[change], index, kill_at=kill_at, atomic=atomic)
+        simulation, _ = _live(CHANGES[change], index, fate, atomic=atomic)
         problems = _wrong(simulation, change)
         if problems:
             broken[index] = problems
@@ -125,19 +168,19 @@ def test_a_whole_file_that_takes_effect_late_after_any_effect_costs_nothing(
 
 def _wrong(simulation: Simulation, change: str) -> list[str]:
     problems = simulation.problems()
-    if change == "begin_anew":  # of a recording that was overwritten before anybody knew that it was stored
+    if change in _ENDING:  # of a recording that was gone before anybody knew that it was stored
         problems = [problem for problem in problems if problem != f"{PATH} has no document"]
     objects = {key: found.data for key, found in recordings_in(simulation.store).items()}
-    now = simulation.disk.content(PATH)
-    if now not in objects.values():
-        problems.append(f"the file is not in the store: {objects}")
-    if len(objects) > 1 + (change == "begin_anew"):
+    for _, now in simulation.recordings():
+        if now not in objects.values():
+            problems.append(f"the file is not in the store: {objects}")
+    if len(objects) > 1 + (change in _ENDING):
         problems.append(f"more than the keys that are needed: {sorted(objects)}")
     return problems
 
 
 def test_a_short_recording_goes_in_one_request_and_needs_no_upload() -> None:
-    simulation, _ = _simple(FakeStore(limits=LIMITS))
+    simulation = _simple(FakeStore(limits=LIMITS))
     assert simulation.problems(sent_at_most=len(SHORT)) == []
     assert [name for name, _ in simulation.store.calls] == ["get_document", "head", "put_whole", "put_document"]
 
@@ -146,7 +189,7 @@ def test_a_short_recording_goes_in_one_request_and_needs_no_upload() -> None:
     "lacking", [{"whole": False}, {"conditional": False}, {"crc64": False}], ids=lambda lacking: next(iter(lacking))
 )
 def test_where_a_second_put_was_not_seen_refused_no_file_goes_in_one_request(lacking: dict[str, Any]) -> None:
-    simulation, _ = _simple(FakeStore(limits=LIMITS, **lacking))
+    simulation = _simple(FakeStore(limits=LIMITS, **lacking))
     assert simulation.problems() == []
     assert simulation.store.count("put_whole") == 0
 
@@ -185,7 +228,7 @@ class _FindsOtherBytes(FakeStore):
 
 
 def test_a_whole_file_that_arrives_with_other_bytes_goes_by_an_upload_next() -> None:
-    simulation, _ = _simple(_FindsOtherBytes(limits=LIMITS))
+    simulation = _simple(_FindsOtherBytes(limits=LIMITS))
     assert simulation.problems() == []
     assert simulation.store.count("put_whole") == 1
 
@@ -202,7 +245,7 @@ class _Repeats(FakeStore):
 
 @pytest.mark.parametrize("atomic", [True, False], ids=["amazon", "others"])
 def test_an_object_that_another_request_made_is_fetched_where_a_store_may_be_wrong_about_it(atomic: bool) -> None:
-    simulation, _ = _simple(_Repeats(limits=LIMITS, atomic=atomic))
+    simulation = _simple(_Repeats(limits=LIMITS, atomic=atomic))
     assert simulation.problems() == []
     assert simulation.store.count("object_crc64") == (0 if atomic else 1)
     assert list(recordings_in(simulation.store)) == [PATH]
@@ -223,7 +266,100 @@ def test_after_a_restart_a_whole_file_is_sent_again_only_if_the_store_still_refu
     assert simulation.store.objects[PATH].data == SHORT
 
 
-def _simple(store: FakeStore) -> tuple[Simulation, None]:
+class _TakesAndRefuses(FakeStore):
+    """Behind a proxy that passes a whole file on and refuses it itself."""
+
+    async def put_whole(
+        self, key: str, metadata: Mapping[str, str], body: ChunkBody
+    ) -> tuple[Answer, StoredObject | None]:
+        await super().put_whole(key, metadata, body)
+        raise S3NotAble("too large", operation="put_object", code="413")
+
+
+@pytest.mark.parametrize("atomic", [True, False], ids=["amazon", "others"])
+def test_a_whole_file_that_was_refused_and_stored_all_the_same_leaves_no_upload(atomic: bool) -> None:
+    simulation = _simple(_TakesAndRefuses(limits=LIMITS, atomic=atomic))
+    assert simulation.problems() == []
+    assert simulation.store.uploads == {}
+    assert simulation.store.count("put_whole") == simulation.store.count("create_upload") == 1
+    assert list(recordings_in(simulation.store)) == [PATH]
+
+
+class _AfterTheRead(FakeStore):
+    """Something happens between the last pass over the file and its request."""
+
+    def __init__(self, happens: Callable[[], None], **options: Any) -> None:
+        super().__init__(limits=LIMITS, **options)
+        self._happens = [happens]
+
+    async def hashes(self, upload_id: str | None = None) -> Hashes:
+        if self._happens:
+            self._happens.pop()()
+        return await super().hashes(upload_id)
+
+
+@pytest.mark.parametrize("is_seen", [True, False], ids=["a stat shows it", "no stat shows it"])
+@pytest.mark.parametrize("atomic", [True, False], ids=["amazon", "others"])
+def test_a_file_that_is_changed_between_the_last_pass_and_its_request_is_stored_as_it_is(
+    is_seen: bool, atomic: bool
+) -> None:
+    async def script(simulation: Simulation) -> None:
+        holder.append(simulation)
+        simulation.disk.write(PATH, SHORT)
+        await settled(simulation)
+
+    holder: list[Simulation] = []
+    store = _AfterTheRead(lambda: holder[0].disk.patch(PATH, 1, b"\xff\xfe", unseen=not is_seen), atomic=atomic)
+    simulation = lived(script, store=store)
+    assert store._happens == []
+    assert simulation.problems() == []
+    assert {key: found.data for key, found in recordings_in(store).items()} == {PATH: simulation.disk.content(PATH)}
+
+
+def test_no_whole_file_is_sent_once_the_store_is_not_known_any_more_to_refuse_a_second() -> None:
+    def update() -> None:
+        store.whole = False
+
+    store = _AfterTheRead(update)
+    simulation = _simple(store)
+    assert simulation.problems() == []
+    assert store._happens == [] and store.count("put_whole") == 0
+
+
+class _Blind(FakeStore):
+    """Its HEADs say 404 of all that is there, until one is confirmed."""
+
+    async def glance(self, key: str) -> StoredObject | None:
+        await super().glance(key)
+        return None
+
+
+@pytest.mark.parametrize("atomic", [True, False], ids=["amazon", "others"])
+@pytest.mark.parametrize("content", [SHORT, bytes_of(2 * CHUNK + 3, 1)], ids=["short", "long"])
+@pytest.mark.parametrize("theirs", [True, False], ids=["a stranger's", "our own"])
+def test_an_object_that_a_glance_has_missed_is_neither_overwritten_nor_doubled(
+    theirs: bool, content: bytes, atomic: bool
+) -> None:
+    store = _Blind(limits=LIMITS, atomic=atomic)
+
+    async def script(simulation: Simulation) -> None:
+        if theirs:
+            simulation.plant(PATH, b"a stranger's film")
+        simulation.disk.write(PATH, content)
+        if not theirs:
+            await settled(simulation)
+            del store.objects[f"{PATH}.metadata.json"]
+            simulation.redis.wipe()
+            await restart(simulation)
+        await settled(simulation)
+
+    simulation = lived(script, store=store)
+    assert simulation.problems() == []
+    objects = {key: found.data for key, found in recordings_in(store).items()}
+    assert objects == ({PATH: b"a stranger's film", "cam/take 1~2.mp4": content} if theirs else {PATH: content})
+
+
+def _simple(store: FakeStore) -> Simulation:
     async def life() -> Simulation:
         simulation = Simulation(store=store)
 
@@ -235,4 +371,4 @@ def _simple(store: FakeStore) -> tuple[Simulation, None]:
         assert [r.status for r in simulation.redis.state.records.values() if r.status is Status.FAILED] == []
         return simulation
 
-    return run(life()), None
+    return run(life())
