@@ -51,6 +51,7 @@ TOGETHER = {"MAX_CONCURRENT_STREAMS": "100"}
 #: Hundreds of recordings of random bytes: looking into each of them, once for its document and once for the auditor,
 #: would take longer than sending them.
 NO_FFPROBE = {"FFPROBE_PATH": "/nowhere/ffprobe"}
+_AS_EVER: Mapping[str, str] = {}
 #: A setting does not show that PutObject refuses to put one object over another: short recordings get uploads, too.
 BY_UPLOAD = {"S3_CONDITIONAL_WRITES": "on"}
 
@@ -133,7 +134,9 @@ def _key(operation: str, name: str) -> str:
 
 
 @contextmanager
-def _behind(stage: Stage, first: Callable[[FaultyS3], object] = lambda _: None, **settings: str) -> Iterator[FaultyS3]:
+def _behind(
+    stage: Stage, first: Callable[[FaultyS3], object] = lambda _: None, settings: Mapping[str, str] = _AS_EVER
+) -> Iterator[FaultyS3]:
     """The stage's daemon reaches its store through the proxy only, and is the same process to the end; ``first``
     happens before it starts."""
     with FaultyS3(stage.store.port) as proxy:
@@ -166,7 +169,7 @@ def test_no_fault_of_an_operation_costs_a_recording_or_a_byte(stage: Stage, oper
             write(path, SMALL)
 
     # Open uploads are listed for files that are older than the daemon.
-    with _behind(stage, harm if operation == "ListMultipartUploads" else lambda _: None, **BY_UPLOAD) as proxy:
+    with _behind(stage, harm if operation == "ListMultipartUploads" else lambda _: None, settings=BY_UPLOAD) as proxy:
         if not rules:
             harm(proxy)
         for path in faults:
@@ -237,7 +240,7 @@ ABORT = (*LINE, *(fault for fault in REFUSALS if not fault.name.startswith(("4",
 def test_an_upload_that_was_left_behind_is_aborted_in_the_end_whatever_befalls_the_abort(stage: Stage) -> None:
     """S4, S27. A refusal of the right is not waited out: tidying up is left to a lifecycle rule then."""
     faults = {stage.folder / f"{number:02} {fault.name}.mp4": fault for number, fault in enumerate(ABORT)}
-    with _behind(stage) as proxy:
+    with _behind(stage, settings=BY_UPLOAD) as proxy:
         for path in faults:
             proxy.on("ListParts", status(404, "NoSuchUpload"), key=path.name)
         rules = [proxy.on("AbortMultipartUpload", fault, key=path.name, times=2) for path, fault in faults.items()]
@@ -308,18 +311,23 @@ def test_what_somebody_has_to_put_right_is_named_and_waited_for_in_mid_recording
         stage.wait_until_clean("refused.mp4")
 
 
-def test_no_redirect_is_followed_to_another_host(stage: Stage) -> None:
+OF_AN_UPLOAD = ("HeadObject", "GetObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload")
+
+
+@pytest.mark.parametrize(
+    ("operations", "settings"), [(OF_AN_UPLOAD, BY_UPLOAD), (("PutObject",), {})], ids=["an upload", "one request"]
+)
+def test_no_redirect_is_followed_to_another_host(
+    stage: Stage, operations: Sequence[str], settings: Mapping[str, str]
+) -> None:
     """S16: the other host hears nothing at all, neither credentials nor a recording."""
-    kinds = [
-        (operation, number)
-        for operation in ("HeadObject", "GetObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload")
-        for number in (301, 302, 307, 308)
-    ]
-    with FaultyS3(stage.store.port) as other, _behind(stage) as proxy:
+    kinds = [(operation, number) for operation in operations for number in (301, 302, 307, 308)]
+    with FaultyS3(stage.store.port) as other, _behind(stage, settings=settings) as proxy:
         rules = []
         paths = [stage.folder / f"{operation} {number}.mp4" for operation, number in kinds]
         for path, (operation, number) in zip(paths, kinds, strict=True):
-            rules.append(proxy.on(operation, redirect(number, other.url), key=_key(operation, path.name), times=2))
+            key = path.name if operation == "PutObject" else _key(operation, path.name)
+            rules.append(proxy.on(operation, redirect(number, other.url), key=key, times=2))
             write(path, SMALL)
         for path in paths:
             stage.wait_until_done(path)
@@ -334,17 +342,24 @@ STALLED = ("HeadObject", "GetObject", "ListMultipartUploads", "CreateMultipartUp
 def test_a_call_that_hangs_ends_by_its_deadline_and_one_that_is_slow_does_not(stage: Stage) -> None:
     """S9 (a stall without a close), S10 (a slow line: part 1 takes longer than any call without a body may)."""
     hanging = [stage.folder / f"{operation}.mp4" for operation in (*STALLED, "PutObject")]
-    slow = stage.folder / "slow.mp4"
-    with _behind(stage) as proxy:
+    slow, short, listed = (stage.folder / name for name in ("slow.mp4", "short.mp4", "ListMultipartUploads.mp4"))
+
+    def harm(proxy: FaultyS3) -> None:
+        rules.extend(proxy.on(path.stem, stall(), key=_key(path.stem, path.name)) for path in hanging)
+        rules.append(proxy.on("PutObject", stall(), key=short.name))
+        write(listed, CHUNK + 10)  # open uploads are listed for files that are older than the daemon
+
+    rules: list[Rule] = []
+    with _behind(stage, harm) as proxy:
         throttled = proxy.on("UploadPart", throttle(CHUNK / 40), key=slow.name, times=1)
-        rules = [proxy.on(path.stem, stall(), key=_key(path.stem, path.name)) for path in hanging]
         began = time.monotonic()
-        for path in (slow, *hanging):
-            write(path, CHUNK + 10 if path == slow else SMALL)
-        for path in (slow, *hanging):
+        for path in (slow, short, *hanging):
+            if path != listed:
+                write(path, SMALL if path == short else CHUNK + 10)
+        for path in (slow, short, *hanging):
             stage.wait_until_done(path)
         assert time.monotonic() - began > 39
-        stage.wait_until_clean(*(path.name for path in (slow, *hanging)))
+        stage.wait_until_clean(*(path.name for path in (slow, short, *hanging)))
         assert len(proxy.seen("UploadPart", slow.name)) == 2  # each part once
         assert stage.daemon.lines("s3_unavailable", operation="s3_upload")
     assert all(rule.happened == 1 for rule in (throttled, *rules))
@@ -370,7 +385,7 @@ def test_a_completion_that_takes_long_is_waited_for_and_not_sent_again(stage: St
     """S8: white space keeps the connection alive while the store assembles, or nothing comes for a while."""
     faults = {"spaces": slow_success(spaces=60), "silence": delay_answer(6.0), "before": delay(6.0)}
     paths = [stage.folder / f"{name}.mp4" for name in faults]
-    with _behind(stage) as proxy:
+    with _behind(stage, settings=BY_UPLOAD) as proxy:
         rules = [proxy.on("CompleteMultipartUpload", faults[path.stem], key=path.name) for path in paths]
         for path in paths:
             write(path, SMALL)
@@ -394,11 +409,11 @@ def test_a_probe_that_meets_trouble_learns_the_same(stage: Stage) -> None:
         ]
         stage.daemon.start_and_wait(S3_ENDPOINT_URL=proxy.url)
         stage.wait_until_probed()  # longer than a new upload waits for what the probe learns
-        write(path, SMALL)
+        write(path, CHUNK + 10)
         stage.wait_until_done(path)
         (completion,) = proxy.seen("CompleteMultipartUpload", path.name)
         assert completion.headers["if-none-match"] == "*"
-        assert completion.headers["x-amz-mp-object-size"] == str(SMALL)
+        assert completion.headers["x-amz-mp-object-size"] == str(CHUNK + 10)
         assert "x-amz-checksum-crc64nvme" in completion.headers
         _assert_untroubled(stage.daemon)
     assert all(rule.happened for rule in rules)
