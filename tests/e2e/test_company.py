@@ -46,9 +46,9 @@ def test_the_daemon_that_comes_second_leaves_no_upload_behind(stage: Stage) -> N
     slow.start_and_wait()
     quick.wait_until_ready()
     with Writer(path) as writer:
-        writer.append(10)
-        eventually(lambda: len(stage.bucket.open_uploads()) == 2, "each has begun an upload")
         writer.append(CHUNK)
+        eventually(lambda: len(stage.bucket.open_uploads()) == 2, "each has begun an upload")
+        writer.append(10)
         for daemon in (quick, slow):
             daemon.wait_for("part_stored", number=1)
         writer.patch(0, 4)

@@ -55,9 +55,10 @@ class Scene:
     at_s3: list[S3Rule] = field(default_factory=list)
 
     def is_held_by_those_that_hang(self, when: str) -> bool:
-        """Whether as many hang with a part as there are turns."""
-        parts = sum(rule._met > 0 for rule in self.at_s3 if rule.operation == "UploadPart")
-        return (self.files.hung() if when == "disk" else parts) >= SLOTS
+        """Whether as many hang with a part, or with the whole file, as there are turns."""
+        bodies = [rule for rule in self.at_s3 if rule.operation in ("UploadPart", "PutObject")]
+        sending = sum(rule._met > 0 for rule in bodies if not str(rule.key).endswith(SUFFIX))
+        return (self.files.hung() if when == "disk" else sending) >= SLOTS
 
     def put(self, name: str, size: int) -> Path:
         """A recording that is closed already, as it is seen in the share."""
@@ -115,7 +116,8 @@ def test_what_hangs_for_some_recordings_keeps_no_other_waiting(stage: Stage) -> 
         before, pid = daemon.peak_memory(), daemon.pid
         services: _Kinds = {
             "whole": (SLOTS + 1, LARGE, partial(scene.hang_at_s3, None)),
-            "part": (MANY, SMALL, partial(scene.hang_at_s3, "UploadPart")),
+            "part": (SLOTS + 1, LARGE, partial(scene.hang_at_s3, "UploadPart")),
+            "one request": (MANY, SMALL, partial(scene.hang_at_s3, "PutObject")),
             "document": (SLOTS + 1, SMALL, partial(scene.hang_at_s3, "PutObject", suffix=SUFFIX)),
             "redis": (REDIS_CONNECTIONS + MANY, SMALL, scene.hang_at_redis),
         }
