@@ -10,10 +10,15 @@ import pytest
 
 from src.domain import Answer, Chunk, matches
 from src.exceptions import PartNotTaken
+from src.retry import RetryPolicy
 from src.s3_client import Choice, StoreSettings
 from src.s3_client.abilities import Ability
+from src.s3_client.settings import Deadlines
 from tests.contract.test_object_store import MIB, body, manifest_of, opened_with, settings_of, uploaded
+from tests.harness.asked_again import open_asked_again
 from tests.harness.fakes.recordings import FakeChunkBody
+from tests.harness.fakes.telemetry import FakeTelemetry
+from tests.harness.faulty_s3 import FaultyS3, throttle
 from tests.harness.servers import S3Server
 from tests.harness.stores.personalities import PERSONALITIES, Personality, Refusal
 from tests.harness.stores.proxy import PersonalS3
@@ -137,3 +142,21 @@ async def test_a_copy_is_proved_by_its_md5_where_no_checksums_are_kept(
         copy = await client.copy_part("k", again, chunk, source_key="k", source_etag=there.etag)
         sent = FakeChunkBody(film, await client.hashes_of_copies())
         assert matches(copy, sent.digest)
+
+
+async def test_a_whole_file_may_take_as_long_as_a_part_of_its_size(versitygw: S3Server) -> None:
+    """S10: longer than any request without a body may."""
+    data = os.urandom(MIB)
+    with FaultyS3(versitygw.port) as proxy:
+        settings = replace(settings_of(versitygw), endpoint_url=proxy.url)
+        async with open_asked_again(
+            settings,
+            policy=RetryPolicy(0.05, 0.2),
+            emit=FakeTelemetry().emit,
+            deadlines=Deadlines(call=2.0, completion=60.0),
+        ) as client:
+            await client.abilities()
+            slow = proxy.on("PutObject", throttle(len(data) / 5), key="k", times=1)
+            answer, told = await client.put_whole("k", {}, await body(client, data))
+            assert slow.happened == 1
+            assert answer is Answer.DONE and told is not None and told.size == len(data)

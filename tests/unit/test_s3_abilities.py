@@ -184,6 +184,39 @@ async def test_what_is_set_or_amazons_is_never_asked_and_never_lost() -> None:
 
 
 @pytest.mark.parametrize(
+    ("settings", "odd", "known"),
+    [
+        ({}, {}, True),
+        ({}, {Ability.PUT_IF_NONE_MATCH: False}, False),
+        ({}, {Ability.PUT_IF_NONE_MATCH: None}, False),
+        ({}, {Ability.CHECKSUM: False}, False),
+        ({}, {Ability.CHECKSUM: None}, False),
+        ({}, {Ability.IF_NONE_MATCH: False}, True),  # of a completion: it is another operation
+        ({"conditional_writes": Choice.ON}, {}, False),
+        ({"conditional_writes": Choice.OFF}, {}, False),
+        ({"checksum": Choice.ON}, {}, True),
+        ({"checksum": Choice.ON}, {Ability.PUT_IF_NONE_MATCH: False}, False),
+        ({"checksum": Choice.OFF}, {}, False),
+        ({"endpoint_url": None}, {}, True),
+        ({"endpoint_url": None, "conditional_writes": Choice.OFF}, {}, False),
+        ({"endpoint_url": None, "checksum": Choice.OFF}, {}, False),
+    ],
+)
+async def test_only_a_trial_of_a_put_shows_that_it_refuses_a_second_object_and_amazon_is_known_to(
+    settings: dict[str, object], odd: dict[Ability, bool | None], known: bool
+) -> None:
+    store, telemetry = Store(True), FakeTelemetry()
+    store.odd = odd
+    learner = store.learner(telemetry, **settings)
+    assert learner.refuses_a_second_put() is (settings.get("endpoint_url", "") is None and known)
+    learner.suspect()  # the trials begin
+    if learner.asked:
+        await _until(lambda: learner._ended_at is not None)
+    assert learner.refuses_a_second_put() is known
+    await learner.close()
+
+
+@pytest.mark.parametrize(
     ("settings", "copy", "checksum", "without"),
     [
         ({}, True, True, False),
