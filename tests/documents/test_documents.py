@@ -54,7 +54,7 @@ OTHERS_NAMES = frozenset(
     }
 )
 #: Names of the code, not of the environment.
-CODE_NAMES = frozenset({"AUTH_TYPE_MAPS", "UNKNOWN", "FORMAT_VERSION"})
+CODE_NAMES = frozenset({"AUTH_TYPE_MAPS", "UNKNOWN", "FORMAT_VERSION", "SO_PEERCRED"})
 #: Hosts that a reader may be sent to, beside his own machine.
 HOSTS = frozenset(
     {
