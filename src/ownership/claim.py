@@ -49,7 +49,7 @@ class Claims:
         while True:
             facts, decided = await self._decided(path, snapshot, sums)
             if isinstance(decided, decision.Done):
-                marker = replace(decided.marker, unseen=0)  # here it is
+                marker = _seen(decided.marker)
                 if marker != facts.marker:
                     await self._world.checkpoints.put_marker(marker)
                 if decided.case is decision.Case.GONE:
@@ -87,10 +87,11 @@ class Claims:
         return done
 
     def _is_known(self, path: str, snapshot: Snapshot, marker: Marker) -> bool:
-        completed_at = self._completed.get(hash(snapshot.identity))
-        if marker.bucket != self._world.store.bucket or (completed_at and marker.completed_at < completed_at):
+        if not self._is_believed(marker, snapshot):
             return False
-        return (marker.path, marker.snapshot, marker.still_open, marker.unseen) == (path, snapshot, False, 0)
+        facts = ClaimFacts(path, snapshot, self._world.store.bucket, fresh_id="", marker=marker)
+        decided = decision.decide(facts, self._world.naming)
+        return isinstance(decided, decision.Done) and _seen(decided.marker) == marker
 
     def is_done(self, marker: Marker) -> None:
         """Redis has the marker from now on. If it had none, or an older one, it has lost data."""
@@ -127,3 +128,8 @@ class Claims:
             return marker is not None
         self._elsewhere.look_again(completed_at)
         return False
+
+
+def _seen(marker: Marker) -> Marker:
+    """The marker of a file that is in the folder."""
+    return replace(marker, unseen=0)
