@@ -42,6 +42,7 @@ _OPERATIONS = (
     ("DELETE", False, "", "", "DeleteBucket"),
     ("GET", False, "uploads", "", "ListMultipartUploads"),
     ("GET", False, "list-type", "", "ListObjectsV2"),
+    ("GET", False, "lifecycle", "", "GetBucketLifecycleConfiguration"),
     ("GET", False, "", "", "ListObjects"),
 )
 OTHER = "Other"
