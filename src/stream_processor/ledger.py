@@ -7,6 +7,7 @@ intent.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -25,6 +26,7 @@ class Ledger:
         self._leading = 0
         self._take_parts(record.parts)
         self._unsaved: dict[int, Part] = {}
+        self._is_new = False
         self._checkpoints = checkpoints
         self._telemetry = telemetry
 
@@ -66,6 +68,24 @@ class Ledger:
         self._record = replace(self._record, **changes)
         self._unsaved.clear()  # the whole checkpoint contains them
         await self._checkpoints.save(self.snapshot())
+        self._is_new = False
+
+    def begin(self) -> None:
+        """The stream is new: Redis gets its checkpoint with the first write, or from ``recorded``."""
+        self._is_new = True
+
+    async def recorded(self) -> None:
+        """Returns when Redis has a checkpoint of the stream. Called before anything is created in S3, and before the
+        stream waits for long."""
+        if self._is_new:
+            await self.write()
+
+    async def left(self) -> None:
+        """The same when the process stops, in one attempt: the next process finds the file, too, unless it counts as
+        old by then."""
+        if self._is_new:
+            with suppress(RedisOperationError):
+                await self._checkpoints.save_part(self._record, ())
 
     def note(self, fact: Fact) -> None:
         """Apply a fact that no effect depends on; the next write saves it. Raises like ``write``."""

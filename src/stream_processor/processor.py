@@ -42,6 +42,7 @@ from ..exceptions import (
     Permanent,
     S3NotAble,
     SourceMissing,
+    Stopped,
     StreamProcessorError,
 )
 from ..ownership import Claims
@@ -65,6 +66,9 @@ from .whole import Whole
 #: Bytes. A longer file is read for seconds before anything else is written about it.
 _LONG_PASS = 256 * MIB
 
+#: A recording that neither grows nor ends within this time is saved before its end.
+_SAVED_AFTER_SECONDS = 60.0
+
 _Way = Callable[[], Awaitable[bool]]
 
 
@@ -85,6 +89,7 @@ class StreamProcessor:
         self._claims = claims
         self._telemetry = world.telemetry.stream(checkpoint.stream_id, checkpoint.path)
         self._ledger = Ledger(checkpoint, world.checkpoints, self._telemetry)
+        self._began_at = world.clock.monotonic()
         self._pacing = Pacing(world.rhythm, self._telemetry)
         self._sight = Sight(world, self._ledger, self._telemetry, self._pacing)
         self._whole = Whole(world, self._ledger, self._telemetry)
@@ -146,6 +151,9 @@ class StreamProcessor:
                 reason = str(exc)
                 await self._ledger.write(Fact.CANNOT_CONTINUE, failure=reason)
                 self._telemetry.emit(moments.Failed(reason=reason, hint=exc.hint))
+            except Stopped:
+                await self._ledger.left()
+                raise
         return None
 
     async def _carry_or_leave(self) -> Marker | None:
@@ -178,10 +186,12 @@ class StreamProcessor:
             except (StreamProcessorError, OverCapacity) as error:
                 match next_step.after_refusal(error), error:
                     case Refusal.BACK, FileChanged() as changed:
+                        await self._ledger.recorded()
                         await self._pacing.pause_unless_changed(self._sight.seen, changed)
                         return False
                     case Refusal.PAUSE, _:
                         failures += 1
+                        await self._ledger.recorded()
                         await self._pacing.pause(failures, operation="file_read", error=error)
                     case Refusal.LOOK_AT_OBJECT, _:
                         way = self._upload_is_gone
@@ -204,7 +214,8 @@ class StreamProcessor:
     async def _take_up(self) -> bool:
         """Resume from the checkpoint, which is not trusted before the store was queried. True: the object is proved."""
         record = self._ledger.record
-        later = None if self._claims.is_new(record) else await self._world.checkpoints.marker(record.identity)
+        is_new = self._claims.is_new(record)
+        later = None if is_new else await self._world.checkpoints.marker(record.identity)
         case = next_step.taking_up(record, later)
         if case is Case.LEAVE_TO_LATER and later is not None:
             await self._cleanup.after_another(record)
@@ -235,7 +246,10 @@ class StreamProcessor:
             case Case.REJOIN:
                 await self._rejoin_upload()
             case Case.ADOPT:
-                await self._ledger.write()  # the intent, before anything is created
+                if is_new:
+                    self._ledger.begin()
+                else:
+                    await self._ledger.write()  # the intent, before anything is created
                 await self._sight.look()  # the file may have been renamed meanwhile
                 await self._adopt_upload()
         return False
@@ -271,6 +285,7 @@ class StreamProcessor:
                     else:
                         facts = replace(facts, all_sent=True, now=self._now(), idle_at=self._sight.idle_at())
                 case Case.EMPTY, _:
+                    await self._ledger.recorded()
                     await self._pacing.wait(None)
                     facts = self._facts()
                 case Case.QUIET | Case.END_PROVED, Snapshot():
@@ -278,6 +293,8 @@ class StreamProcessor:
                 case Case.ASK_FOR_END, Snapshot():
                     facts = replace(facts, end_is_proved=await self._sight.is_closed(seen, facts.now))
                 case Case.WAIT, _:
+                    if self._sight.has_changed or self._now() >= self._began_at + _SAVED_AFTER_SECONDS:
+                        await self._ledger.recorded()
                     await self._pacing.wait(min(facts.idle_at - facts.now, self._sight.look_again_seconds))
                     facts = self._facts()
                 case _:
@@ -313,6 +330,7 @@ class StreamProcessor:
         await self._ledger.begin_upload(fact, record.upload_id, parts)
 
     async def _open_upload(self) -> None:
+        await self._ledger.recorded()  # the intent, before anything is created
         record, store = self._ledger.record, self._world.store
         metadata = whose.object_metadata(
             record.stream_id, metadata_value(record.path), record.identity, record.schedule

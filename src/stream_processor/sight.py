@@ -21,6 +21,7 @@ class Sight:
         self._pacing = pacing
         self._first_seen_at = self._changed_at = world.clock.monotonic()
         self._seen: Snapshot | None = None
+        self._has_changed = False
         self._early_end = EarlyEnd(world.rhythm.finish_early)
         self._idle_told: Snapshot | None = None
         self._idle_since: float | None = None
@@ -30,6 +31,11 @@ class Sight:
     def seen(self) -> Snapshot | None:
         """The file at the last look; None before the first."""
         return self._seen
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether the file was seen to change since the first look."""
+        return self._has_changed
 
     async def look(self) -> Snapshot:
         """The current snapshot; waits for a missing file. Raises ``SourceMissing`` if it does not come back."""
@@ -42,6 +48,7 @@ class Sight:
             if snapshot is not None and snapshot.identity == record.identity:
                 if snapshot != self._seen:
                     if self._seen is not None:
+                        self._has_changed = True
                         current_errand().make_room()  # it grows: the limit on closed files does not apply to it
                     self._early_end.changed(snapshot)
                     self._seen, self._changed_at = snapshot, now
