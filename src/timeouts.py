@@ -51,12 +51,12 @@ class _TaskGroup(asyncio.TaskGroup):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        had_asked = self._parent_cancel_requested  # during the body: that request the group takes back by itself
         try:
             await super().__aexit__(kind, error, trace)
         finally:
-            # Where the request was there before, the body ended with it, and the group took it back by itself.
             task = asyncio.current_task()
-            if kind is None and self._parent_cancel_requested and task:
+            if not had_asked and self._parent_cancel_requested and task:
                 task.uncancel()
 
 

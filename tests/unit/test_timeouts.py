@@ -85,6 +85,25 @@ async def test_a_group_keeps_the_requests_of_others(kind: type[TaskGroup]) -> No
     assert await _requests_after(ends_with_the_request, cancels=1) == (1, "CancelledError")
 
 
+@pytest.mark.parametrize("kind", _GROUPS)
+async def test_a_group_whose_body_swallows_its_request_takes_it_back_once(kind: type[TaskGroup]) -> None:
+    asked_before: list[int] = []
+
+    async def swallows() -> None:
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:  # the request of another stays
+            async with kind() as group:
+                group.create_task(_fail())
+                try:
+                    await asyncio.sleep(10)
+                except asyncio.CancelledError:
+                    asked_before.append(1)
+
+    assert await _requests_after(swallows, cancels=1) == (1, "ExceptionGroup")
+    assert asked_before == [1]
+
+
 @pytest.mark.parametrize("limit", _TIMEOUTS)
 async def test_a_timeout_expires_in_the_cleanup_of_a_cancelled_task(limit: Callable[[float], Timeout]) -> None:
     async def cleans_up() -> None:
