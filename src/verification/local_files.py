@@ -95,6 +95,11 @@ class LocalFiles:
         quiet = writers is Writers.NONE or (writers is Writers.UNKNOWN and old)
         return FileRead(path, before, digest.crc64, quiet and after == before)
 
+    async def is_as_it_was_read(self, path: str) -> bool:
+        """The same for a file by its path; one that was never read is not."""
+        read = self._read.get(path)
+        return read is not None and await self.is_unchanged(read)
+
     async def is_unchanged(self, read: FileRead) -> bool:
         """Whether it is unchanged since it was read, as far as can be known."""
         try:

@@ -95,6 +95,7 @@ class Verification:
         async with TaskGroup() as group:
             for _ in range(min(AT_ONCE, len(chosen))):
                 group.create_task(self._work(waiting))
+        await self._look_at_what_is_safe_again()
         self._count_what_is_only_here()
         return self.report
 
@@ -206,6 +207,13 @@ class Verification:
         if bad is None and not is_here:
             self.report.without_file += 1
         return bad or good
+
+    async def _look_at_what_is_safe_again(self) -> None:
+        """The first file may have been read hours ago. The list has each file once, whatever the number of its
+        objects."""
+        if self.local is not None:
+            paths = dict.fromkeys(self.report.safe)
+            self.report.safe = [path for path in paths if await self.local.is_as_it_was_read(path)]
 
     def _heard(self, finding: Finding) -> None:
         self._unanswered = self._unanswered + 1 if finding.verdict is Verdict.NOT_CHECKED else 0
