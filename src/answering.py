@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from . import __version__
 from .config import Settings
 from .dispatcher import Dispatcher, GivingUp
-from .domain import Clock, moments
+from .domain import Clock, FailedFor, moments
 from .exceptions import ConfigurationError
 from .logging_config import mask, masked
 from .metrics import AtRiskCollector, Condition, Lookout, Metrics, Readiness
@@ -36,7 +36,7 @@ from .page import (
     is_served,
     no_page,
 )
-from .status import Chronicle, DaemonFacts, Gathering, State, status_json, view_of
+from .status import Chronicle, DaemonFacts, Gathering, RecordingView, State, status_json, view_of
 from .timeouts import timeout
 from .watcher import Watcher
 
@@ -149,6 +149,13 @@ class _Services:
         return found
 
 
+def _is_unsafe(failed: RecordingView) -> bool:
+    """Whether a failed recording's bytes are only here, or all sent but in no object: an open upload is none, and the
+    store may end it."""
+    is_unfinished = failed.failure is not None and failed.failure.waits_for == FailedFor.OTHER
+    return failed.at_risk_bytes > 0 or is_unfinished
+
+
 @dataclass(frozen=True, slots=True)
 class DaemonDesk:
     """Answers the commands; see ``doorkeeper.Desk``."""
@@ -183,7 +190,7 @@ class DaemonDesk:
         services = await self.readiness.answer()
         view = self.status_now.view()
         away = [name for name, each in services.items() if not each.ok]
-        failed = [each for each in view.recordings if each.state is State.FAILED and each.at_risk_bytes]
+        failed = [each for each in view.recordings if each.state is State.FAILED and _is_unsafe(each)]
         return {
             "scanned": self.watcher.newest_scan >= scan and _WATCHED_FOLDER not in away,
             "pid": os.getpid(),

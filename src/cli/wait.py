@@ -44,7 +44,7 @@ def wait(loaded: Loaded, seconds: float | None, as_json: bool) -> int:
     """Wait until everything recorded so far is safe in S3, as in: cefmp4 wait && poweroff
 
     Exit code 0 only if a running daemon has scanned the whole folder after this call, and no recording waits, grows, or
-    failed with bytes that exist only on this disk. 1 after such a failure or the timeout; 3 if the daemon, the watched
+    failed for another reason than a missing file. 1 after such a failure or the timeout; 3 if the daemon, the watched
     folder or Redis is unavailable.
     """
     code, sentence, told = _Waiting(loaded, seconds).run()
@@ -118,8 +118,7 @@ def _left(told: dict[str, Any]) -> str:
 
 
 def _failed(failed: list[dict[str, Any]]) -> str:
-    at_risk = size(sum(each["at_risk_bytes"] for each in failed))
+    at_risk = sum(each["at_risk_bytes"] for each in failed)
     names = ", ".join(each["name"] for each in failed[:3]) + (", ..." if failed[3:] else "")
-    return (
-        f"{count(len(failed), 'recording')} failed, and {at_risk} exist only on this disk: {names}. See cefmp4 status."
-    )
+    what = f"{size(at_risk)} exist only on this disk" if at_risk else "what was sent is not finished"
+    return f"{count(len(failed), 'recording')} failed, and {what}: {names}. See cefmp4 status."

@@ -90,6 +90,7 @@ class Dispatcher:
         """Let every stream reach a boundary within the time, and drop the rest; their checkpoints define where to
         resume."""
         self._stopping = True
+        self.requests.stop()
         running = set(self._tasks)
         self._world.telemetry.emit(moments.Draining(streams=len(running)))
         for stream in self._register.by_identity.values():
@@ -178,6 +179,7 @@ class Dispatcher:
     async def _claim(self, stream: Stream, snapshot: Snapshot, room: Room) -> Checkpoint | Marker | None:
         """The checkpoint to continue with, the marker of a file that is done, or None: examine it at the next
         change."""
+        await self.requests.until_given_up(stream.path, snapshot.identity)
         kept = self._register.failed.pop(snapshot.identity, None)
         if kept is not None:
             self._keys.take(kept.key, kept.identity)  # not yet taken if it failed before this process started

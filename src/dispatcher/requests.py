@@ -5,10 +5,11 @@ A failed stream is in the register and has no task, so that nothing else acts on
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ..domain import Checkpoint, World
+from ..domain import Checkpoint, Identity, World
 from ..ownership import Keys
 from . import figures
 from .hints import Hints
@@ -46,12 +47,30 @@ class Requests:
         self._hints = hints
         self._recovery = recovery
         self._keys = keys
+        self._giving_up: dict[Identity, tuple[Checkpoint, asyncio.Event]] = {}
+        self._stopping = False
+
+    def stop(self) -> None:
+        """The daemon stops: what still waits is not taken up any more."""
+        self._stopping = True
+
+    async def until_given_up(self, path: str, identity: Identity) -> None:
+        """Returns when neither this file's recording nor one that had its path is being given up: its end decides what
+        may be claimed."""
+        while over := self._given_up_for(path, identity):
+            await over.wait()
+
+    def _given_up_for(self, path: str, identity: Identity) -> asyncio.Event | None:
+        of_file = (over for record, over in self._giving_up.values() if identity == record.identity)
+        of_path = (over for record, over in self._giving_up.values() if path == record.path)
+        return next(of_file, None) or next(of_path, None)
 
     @property
     def nothing_is_left(self) -> bool:
         """Whether every file that was hinted is done, has failed or is ignored."""
         return (
-            self._recovery.is_over
+            not self._stopping
+            and self._recovery.is_over
             and self._hints.nothing_is_left
             and not len(self._newcomers)
             and not self._register.by_identity
@@ -72,7 +91,8 @@ class Requests:
 
         Uploads first: a kill in between leaves a checkpoint whose upload is gone, which is given up again. Uploads of
         earlier recordings of the same name stay; they are failed recordings of their own after the next start. Waits
-        for the store and Redis; if it is cancelled or raises, the recording is failed as before.
+        for the store and Redis, and a claim of the file waits for this; if it is cancelled or raises, the recording is
+        failed as before.
         """
         record = self._failed(stream_id)
         if record is None:
@@ -86,6 +106,8 @@ class Requests:
             return plan
         if self._register.failed.pop(record.identity, None) is None:
             return Refusal.UNKNOWN  # its file was seen again while this looked for it
+        over = asyncio.Event()
+        self._giving_up[record.identity] = record, over
         try:
             for key, upload_id in uploads:
                 await self._world.store.abort_upload(key, upload_id)
@@ -93,7 +115,11 @@ class Requests:
         except BaseException:
             self._register.failed.setdefault(record.identity, record)
             raise
-        self._keys.give_back(record.identity)
+        else:
+            self._keys.give_back(record.identity)
+        finally:
+            del self._giving_up[record.identity]
+            over.set()
         figures.tell_how_many(self._register, self._world)
         return plan
 

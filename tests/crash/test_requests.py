@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from src.answering import DaemonDesk
 from src.dispatcher import GivingUp, Refusal, Requests
-from src.domain import Status
+from src.domain import Status, moments
 from src.exceptions import S3Rejected
+from src.status import Facts, StatusView, recording_facts, view_of
 from tests.harness.crash.scenes import (
     PATH,
+    bytes_of,
     failed_reasons,
     growing_file,
+    heard,
     lived,
     put_back,
     recordings_in,
+    restart,
     settled,
     take_away,
     until,
     uploads,
 )
-from tests.harness.crash.simulation import CHUNK, LIMITS, Fault, Killed, Simulation
+from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, Fault, Killed, Simulation
 from tests.harness.crash.virtual_time import run
 from tests.harness.fakes.recordings import FakeFile
 from tests.harness.fakes.store import FakeStore
@@ -126,6 +133,50 @@ def test_while_the_store_is_away_nothing_is_lost_and_the_recording_goes_on_when_
     assert simulation.store.sent_bytes == CHUNKS * CHUNK + 3  # nothing was sent twice
 
 
+class _SlowAbort(FakeStore):
+    async def abort_upload(self, *args: Any, **more: Any) -> None:
+        await asyncio.sleep(10)
+        await super().abort_upload(*args, **more)
+
+
+def test_a_file_that_comes_back_while_it_is_given_up_keeps_its_key() -> None:
+    async def script(simulation: Simulation) -> None:
+        file, disk = await _gone(simulation), simulation.disk
+        giving_up = asyncio.create_task(_requests(simulation).give_up(_failed_id(simulation), apply=True))
+        await asyncio.sleep(1)
+        put_back(disk, file)
+        await asyncio.sleep(15)
+        assert isinstance(giving_up.result(), GivingUp)
+        disk.rename(PATH, "cam/other.mp4")
+        disk.write(PATH, bytes_of(5 * CHUNK, 77))  # another recording, which must not get the key of the first
+        await settled(simulation)
+
+    simulation = lived(script, store=_SlowAbort(limits=LIMITS))
+    assert simulation.problems() == []
+    assert heard(simulation, moments.KeyConflict) == []
+    assert len(recordings_in(simulation.store)) == 2
+
+
+def test_a_file_that_comes_back_while_giving_up_fails_goes_on() -> None:
+    async def script(simulation: Simulation) -> None:
+        file = await _gone(simulation)
+        simulation.store.go_away()
+        giving_up = asyncio.create_task(
+            asyncio.wait_for(_requests(simulation).give_up(_failed_id(simulation), apply=True), 30)
+        )
+        await asyncio.sleep(5)
+        put_back(simulation.disk, file)
+        with pytest.raises(TimeoutError):
+            await giving_up
+        simulation.store.come_back()
+        await settled(simulation)
+
+    simulation = lived(script)
+    assert simulation.problems() == []
+    assert simulation.redis.members(Status.FAILED) == set()
+    assert set(recordings_in(simulation.store)) == {PATH}
+
+
 class _Rejecting(FakeStore):
     rejects = True
 
@@ -172,3 +223,57 @@ def test_something_is_left_from_the_first_hint_until_the_file_is_done() -> None:
         assert set(recordings_in(simulation.store)) == {PATH}
 
     assert lived(script).problems() == []
+
+
+def test_a_daemon_that_stops_never_says_that_nothing_is_left() -> None:
+    async def script(simulation: Simulation) -> None:
+        await until(lambda: _requests(simulation).nothing_is_left, "it knows that there is nothing")
+        dispatcher = simulation.dispatcher
+        assert dispatcher is not None
+        await dispatcher.drain(1)
+        simulation.disk.write(PATH, bytes_of(CHUNK, 1))
+        await asyncio.sleep(2 * SCAN)
+        assert (len(dispatcher._newcomers), dispatcher._register.by_identity) == (0, {})  # it takes up nothing more
+        assert not _requests(simulation).nothing_is_left
+        await restart(simulation)
+
+    assert lived(script).problems() == []
+
+
+def _desk(simulation: Simulation) -> DaemonDesk:
+    """A desk that has scanned the folder, and to which all services answer."""
+    dispatcher = simulation.dispatcher
+    assert dispatcher is not None
+
+    def view() -> StatusView:
+        found, waiting = dispatcher.unfinished()
+        return view_of(
+            Facts(at=datetime.now(UTC), recordings=[recording_facts(each) for each in found], waiting=waiting)
+        )
+
+    async def answer() -> dict[str, Any]:
+        return {}
+
+    parts: Any = (None, SimpleNamespace(view=view), dispatcher, SimpleNamespace(nothing_is_left=True))
+    scans: Any = (SimpleNamespace(newest_scan=1, unreadable=0), SimpleNamespace(answer=answer))
+    return DaemonDesk(*parts, *scans)
+
+
+def test_a_recording_that_is_sent_whole_and_refused_as_an_object_is_not_safe() -> None:
+    async def script(simulation: Simulation) -> None:
+        await growing_file(simulation, CHUNKS)
+        await settled(simulation)
+        told = await _desk(simulation).waiting(1)
+        assert (recordings_in(simulation.store), told["nothing_is_left"], told["at_risk_bytes"]) == ({}, True, 0)
+        assert [each["name"] for each in told["failed"]] == [PATH]
+
+    lived(script, store=_Rejecting(limits=LIMITS))
+
+
+def test_a_recording_whose_file_is_gone_keeps_nobody_waiting() -> None:
+    async def script(simulation: Simulation) -> None:
+        await _gone(simulation)
+        told = await _desk(simulation).waiting(1)
+        assert (told["nothing_is_left"], told["failed"]) == (True, [])
+
+    lived(script)
