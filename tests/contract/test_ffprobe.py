@@ -401,23 +401,30 @@ async def test_of_many_recordings_few_are_examined_at_once_with_low_priority(
     program = stand_in("""echo '{"format": {"duration": "2.0"}}'; sleep 0.2""")
     asks = AnyFile(str(program), recording, timeout_seconds=60, at_once=3)
     identity = identity_at(recording / "rec.mp4")
-    most = asked = 0
+    most = 0
+    others = {child.pid for child in psutil.Process().children()}  # servers of other tests
     nice: set[int] = set()
     open_before = len(os.listdir("/proc/self/fd"))
     async with asyncio.TaskGroup() as group:
         probes = [group.create_task(asks.probe("rec.mp4", identity)) for _ in range(30)]
         while not all(probe.done() for probe in probes):
-            running = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
-            most, asked = max(most, len(running)), asked + 1
+            running = [child for child in psutil.Process().children() if child.pid not in others and _lives(child)]
+            most = max(most, len(running))
             for child in running:
                 with contextlib.suppress(psutil.Error):
                     nice.add(child.nice())
             assert len(os.listdir("/proc/self/fd")) <= open_before + 3 * 8
             await asyncio.sleep(0.01)
-    assert 1 <= most <= 3 and asked > 10
+    assert 1 <= most <= 3
     own = psutil.Process().nice()
     assert min(19, own + 5) in nice
     assert [probe.result().duration_seconds for probe in probes] == [2.0] * 30
+
+
+def _lives(child: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return bool(child.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 async def test_files_that_hang_keep_no_other_waiting_for_long(

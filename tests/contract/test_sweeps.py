@@ -62,6 +62,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that the machine does not let run is no file that hangs."""
+    monkeypatch.setattr(sweeps, "_STALLED_SECONDS", LONG)
+
+
+@pytest.fixture
 async def files(folder: Path) -> AsyncIterator[Counted]:
     files = Counted(folder)
     yield files
@@ -70,6 +76,7 @@ async def files(folder: Path) -> AsyncIterator[Counted]:
     await files.close()
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_a_thousand_looks_are_a_few_calls_of_a_thread(files: Counted, folder: Path) -> None:
     names = sorted(os.listdir(folder))
     found = await asyncio.gather(*map(files.snapshot, names))
@@ -78,6 +85,7 @@ async def test_a_thousand_looks_are_a_few_calls_of_a_thread(files: Counted, fold
     assert files.calls <= MANY / sweeps.MOST + 1
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_a_thousand_hints_are_a_few_calls_of_a_thread(files: Counted, folder: Path) -> None:
     names = sorted(os.listdir(folder))
     newcomers = Newcomers(began_ns=0)

@@ -267,6 +267,7 @@ class TestOpenFile:
         assert not self.is_open(descriptor)
 
     async def test_one_thread_closes_one_file_after_the_other(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(file_threads, "_CLOSER_SECONDS", LONG)
         monkeypatch.setattr(file_threads, "_closing", file_threads._Closing())
         started: list[str] = []
         start = threading.Thread.start
