@@ -127,7 +127,7 @@ class S3Client:
         # Bound directly: methods of our own would add nothing.
         self.ping = self._bucket.ping
         self.days_of_an_upload = self._bucket.days_of_an_upload
-        objects = Objects(self._requests, self._bucket, self._learner, self._deadlines, emit)
+        objects = Objects(self._requests, self._bucket, self._learner, self._deadlines, self._uploads, emit)
         self.head = objects.head
         self.glance = objects.glance
         self.object_crc64 = objects.object_crc64

@@ -23,6 +23,7 @@ from .errors import no_sense, reading, translate
 from .requests import Requests
 from .settings import Deadlines
 from .transport import BodyFile, heard
+from .uploads import KnownUploads
 
 #: Content-Type of every recording's object, whether it was uploaded in parts or in one request.
 FILM = "video/mp4"
@@ -37,9 +38,16 @@ class Objects:
     """Objects and documents in one bucket; each call is one attempt."""
 
     def __init__(
-        self, requests: Requests, bucket: Bucket, learner: Learner, deadlines: Deadlines, emit: moments.Emit
+        self,
+        requests: Requests,
+        bucket: Bucket,
+        learner: Learner,
+        deadlines: Deadlines,
+        uploads: KnownUploads,
+        emit: moments.Emit,
     ) -> None:
         self._requests = requests
+        self._uploads = uploads
         self._call = requests.call
         self._call_once = requests.call_once
         self._bucket = bucket
@@ -109,12 +117,16 @@ class Objects:
                 Metadata=dict(metadata),
                 ChecksumCRC64NVME=crc64_to_base64(crc64),
                 IfNoneMatch="*",
-                deadline=self._requests.deadline_for(body.size),
+                deadline=self._requests.deadline_for(body.size, self._uploads.patience(key)),
             )
         except S3OperationError as exc:
             if file.broken:
                 raise file.broken from None  # an incomplete request, which stores nothing
-            return put_answer(exc, emit=self._emit), None
+            answer = put_answer(exc, emit=self._emit)
+            if answer is Answer.NONE and not file.has_stalled:
+                self._uploads.part_took_too_long(key)
+            return answer, None
+        self._uploads.part_stored(key)
         self._requests.body_sent(body.size, clock() - started)
         etag = whole_object(told, crc64)
         return Answer.DONE, StoredObject(body.size, etag, crc64, metadata) if etag else None

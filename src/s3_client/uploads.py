@@ -16,7 +16,8 @@ _TOO_SHORT = 4.0  # factor on the patience after a deadline that was too short
 
 
 class KnownUploads:
-    """Whether each upload has checksums, and how much more time than usual its parts need.
+    """Whether each upload has checksums, and how much more time than usual its parts need; a whole file counts as an
+    upload whose ID is its key.
 
     ``unanswered``: keys with a request about an upload that got no answer.
     """

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
+from src.domain import MIB, Answer
+from src.exceptions import S3Unavailable
+from src.s3_client.objects import Objects
+from src.s3_client.settings import Deadlines
 from src.s3_client.uploads import KnownUploads
+from tests.harness.fakes.recordings import FakeChunkBody
 
 
 def test_what_was_begun_is_never_contradicted_by_a_listing() -> None:
@@ -44,3 +51,33 @@ def test_nothing_stays_of_an_upload_that_ended_and_the_oldest_go_where_there_are
     assert [uploads.patience(name) for name in ("a", "b", "c")] == [1, 4, 4]
     uploads.ended("b")
     assert uploads.with_checksums("b") is None and uploads.patience("b") == 1
+
+
+class _Slow:
+    """Requests that are answered too late twice; the line was fast before."""
+
+    def __init__(self) -> None:
+        self.deadlines: list[float] = []
+        self.call_once = self.call
+
+    def deadline_for(self, size: int, patience: float = 1.0) -> float:
+        return Deadlines().for_body(size, 100 * MIB, patience)
+
+    def body_sent(self, size: int, seconds: float) -> None:
+        """Nothing depends on it."""
+
+    async def call(self, operation: str, *, deadline: float, **_: object) -> dict[str, object]:
+        self.deadlines.append(deadline)
+        if len(self.deadlines) < 5:
+            raise S3Unavailable(f"{operation}: no answer", operation=operation)
+        return {"ETag": '"made"'}
+
+
+async def test_a_whole_file_that_took_too_long_gets_more_time_like_a_part() -> None:
+    requests, body = _Slow(), FakeChunkBody(bytes(10 * MIB))
+    nothing = cast(Any, None)
+    objects = Objects(cast(Any, requests), nothing, nothing, Deadlines(), KnownUploads(), lambda _: None)
+    answers = [(await objects.put_whole("k", {}, body))[0] for _ in range(6)]
+    assert answers == [*[Answer.NONE] * 4, Answer.DONE, Answer.DONE]
+    assert requests.deadlines[0] == requests.deadlines[5] == 60
+    assert requests.deadlines[4] > 2 * 60
