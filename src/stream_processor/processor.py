@@ -399,7 +399,9 @@ class StreamProcessor:
         if answer is not Answer.DONE and self._ledger.record.upload_id is not None:
             self._cleanup.may_be_open()  # another request may have made the object
         step, stored = await self._completion.settle(answer)
-        if self._ledger.record.upload_id is None and step in (Step.UPLOAD_ANEW, Step.SEAL_AGAIN):
+        # Case 8, the store contradicts itself: at the next key it may do so again.
+        contradicts = step is Step.NEXT_KEY and stored is None
+        if self._ledger.record.upload_id is None and (contradicts or step in (Step.UPLOAD_ANEW, Step.SEAL_AGAIN)):
             self._whole.give_up()
         if step is Step.VERIFIED and stored is not None:
             await self._proving.is_completed(stored)

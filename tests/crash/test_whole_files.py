@@ -266,6 +266,23 @@ def test_after_a_restart_a_whole_file_is_sent_again_only_if_the_store_still_refu
     assert simulation.store.objects[PATH].data == SHORT
 
 
+class _AlwaysOccupied(FakeStore):
+    """It refuses If-None-Match of every PutObject, wherever nothing is, too (Ceph RGW 16.2 does so with If-Match)."""
+
+    async def put_whole(
+        self, key: str, metadata: Mapping[str, str], body: ChunkBody
+    ) -> tuple[Answer, StoredObject | None]:
+        await self._call("put_whole", key)
+        return Answer.PRECONDITION_FAILED, None
+
+
+def test_a_store_that_refuses_every_whole_file_for_an_object_that_is_not_there_gets_an_upload() -> None:
+    """Otherwise it would be asked for one key after the other, for a quarter of an hour each."""
+    simulation = _simple(_AlwaysOccupied(limits=LIMITS))
+    assert simulation.problems() == []
+    assert [found.data for found in recordings_in(simulation.store).values()] == [SHORT]
+
+
 class _TakesAndRefuses(FakeStore):
     """Behind a proxy that passes a whole file on and refuses it itself."""
 
