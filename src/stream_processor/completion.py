@@ -81,7 +81,8 @@ class Completion:
         equals = completion.equals_manifest(stored, manifest) if stored else False
         # A store that was killed during a completion may report the checksum of bytes that it does not hold. An answer
         # excludes that; without one, or if another request has made the object, the bytes themselves are compared.
-        unsure = (unanswered or answer is Answer.PRECONDITION_FAILED) and not store.is_atomic
+        refused_whole = answer is Answer.UPLOAD_GONE and record.upload_id is None
+        unsure = (unanswered or refused_whole or answer is Answer.PRECONDITION_FAILED) and not store.is_atomic
         if stored is not None and (equals is None or (equals and unsure)):
             crc64 = await store.object_crc64(record.key, stored.etag)
             equals = None if crc64 is None else crc64 == manifest.crc64

@@ -388,7 +388,9 @@ class StreamProcessor:
             answer, told = await self._completion.put(Manifest(snapshot.size, digest.crc64, 1, snapshot, None))
         except S3NotAble as refused:
             self._telemetry.emit(moments.Trouble(operation="put_object", error=refused, retry_seconds=0.0))
-            return False  # it goes on, and gets an upload
+            if await self._world.store.head(self._ledger.record.key) is None:
+                return False  # it goes on, and gets an upload
+            answer, told = Answer.UPLOAD_GONE, None  # it may have been stored all the same
         if answer is Answer.DONE and told is not None:
             await self._proving.is_completed(told)
             return True

@@ -286,20 +286,52 @@ def test_a_store_that_refuses_every_whole_file_for_an_object_that_is_not_there_g
 class _TakesAndRefuses(FakeStore):
     """Behind a proxy that passes a whole file on and refuses it itself."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(limits=LIMITS, **options)
+        self.then: Callable[[], object] = lambda: None
+
     async def put_whole(
         self, key: str, metadata: Mapping[str, str], body: ChunkBody
     ) -> tuple[Answer, StoredObject | None]:
         await super().put_whole(key, metadata, body)
+        self.then()
         raise S3NotAble("too large", operation="put_object", code="413")
 
 
+@pytest.mark.parametrize("is_gone", [False, True], ids=["its file stays", "its file goes"])
 @pytest.mark.parametrize("atomic", [True, False], ids=["amazon", "others"])
-def test_a_whole_file_that_was_refused_and_stored_all_the_same_leaves_no_upload(atomic: bool) -> None:
-    simulation = _simple(_TakesAndRefuses(limits=LIMITS, atomic=atomic))
+def test_a_whole_file_that_was_refused_and_stored_all_the_same_is_found_and_needs_no_upload(
+    atomic: bool, is_gone: bool
+) -> None:
+    async def script(simulation: Simulation) -> None:
+        if is_gone:
+            store.then = lambda: take_away(simulation.disk)
+        simulation.disk.write(PATH, SHORT)
+        await settled(simulation)
+
+    store = _TakesAndRefuses(atomic=atomic)
+    simulation = lived(script, store=store)
     assert simulation.problems() == []
-    assert simulation.store.uploads == {}
-    assert simulation.store.count("put_whole") == simulation.store.count("create_upload") == 1
-    assert list(recordings_in(simulation.store)) == [PATH]
+    assert store.count("put_whole") == 1 and store.count("create_upload") == 0
+    assert store.count("object_crc64") == (0 if atomic else 1)
+    assert list(recordings_in(store)) == [PATH]
+
+
+@pytest.mark.parametrize("atomic", [True, False], ids=["amazon", "others"])
+def test_a_whole_file_that_was_refused_and_is_stored_later_leaves_no_upload(atomic: bool) -> None:
+    class _Later(_TakesAndRefuses):
+        def _blow(self, effect: str, when: str, key: str = "") -> None:
+            if (effect, when) == ("complete_upload", "before"):
+                self.land()
+            super()._blow(effect, when, key)
+
+    store = _Later(atomic=atomic)
+    store.late_puts = 1
+    simulation = _simple(store)
+    assert simulation.problems() == []
+    assert store.uploads == {}
+    assert store.count("put_whole") == store.count("create_upload") == 1
+    assert list(recordings_in(store)) == [PATH]
 
 
 class _AfterTheRead(FakeStore):
