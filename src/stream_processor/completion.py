@@ -15,6 +15,9 @@ from .ledger import Ledger
 from .pacing import Pacing
 from .whole import Whole
 
+#: How long a whole file that cannot be sent again is waited for. Nothing is wrong if it takes effect later.
+_IN_TRANSIT_SECONDS = 60.0
+
 
 class Completion:
     """The completion of one stream's upload; the ledger has the upload and its manifest."""
@@ -48,8 +51,8 @@ class Completion:
         unanswered, attempts = answer is Answer.NONE, 0
         while True:
             manifest = self.manifest
-            waited_out = clock.monotonic() - asked_since > completion.assembling_seconds(manifest.size)
-            step, stored = await self._next_step(answer, unanswered=unanswered, waited_out=waited_out)
+            waited = clock.monotonic() - asked_since
+            step, stored = await self._next_step(answer, unanswered=unanswered, waited=waited)
             if step not in _GO_ON:
                 return step, stored
             attempts += 1
@@ -72,10 +75,9 @@ class Completion:
             raise AssertionError("a completion without a manifest")
         return manifest
 
-    async def _next_step(
-        self, answer: Answer, *, unanswered: bool, waited_out: bool
-    ) -> tuple[Step, StoredObject | None]:
+    async def _next_step(self, answer: Answer, *, unanswered: bool, waited: float) -> tuple[Step, StoredObject | None]:
         record, manifest = self._ledger.record, self.manifest
+        waited_out = waited > completion.assembling_seconds(manifest.size)
         store = self._world.store
         stored = await store.head(record.key)
         equals = completion.equals_manifest(stored, manifest) if stored else False
@@ -90,6 +92,9 @@ class Completion:
         step = completion.after_completion(facts, manifest, record.stream_id)
         if step is Step.LOOK_AT_UPLOAD:
             facts = replace(facts, upload_open=await self._may_be_sent_again(facts))
+            if record.upload_id is None and not facts.upload_open:
+                # Nothing is assembled, and the file has other bytes by now, or is another recording's, which waits.
+                facts = replace(facts, waited_out=waited > _IN_TRANSIT_SECONDS)
             step = completion.after_completion(facts, manifest, record.stream_id)
         return step, stored
 

@@ -283,6 +283,40 @@ def test_a_store_that_refuses_every_whole_file_for_an_object_that_is_not_there_g
     assert [found.data for found in recordings_in(simulation.store).values()] == [SHORT]
 
 
+def _first_part_of_the_next(simulation: Simulation) -> bool:
+    return simulation.store.count("upload_part") > 0
+
+
+def _is_stored(simulation: Simulation) -> bool:
+    return bool(recordings_in(simulation.store))
+
+
+def begin_a_long_one(simulation: Simulation) -> None:
+    simulation.disk.replace(PATH, bytes_of(6 * CHUNK + 1, 77))
+
+
+@pytest.mark.parametrize(
+    ("change", "is_safe"),
+    [(begin_a_long_one, _first_part_of_the_next), (patch, _is_stored)],
+    ids=["another", "patched"],
+)
+def test_nobody_waits_long_for_a_request_that_was_lost_and_cannot_be_sent_again(
+    change: Callable[[Simulation], None], is_safe: Callable[[Simulation], bool]
+) -> None:
+    """The next recording of this name may be growing, and has nothing in S3 until this one has ended."""
+
+    async def script(simulation: Simulation) -> None:
+        simulation.store.late_puts = 1
+        simulation.disk.write(PATH, SHORT)
+        await until(lambda: simulation.store.count("put_whole"), "the request", step=SCAN / 4)
+        simulation.store.lose_late()
+        change(simulation)
+        await until(lambda: is_safe(simulation), "it is in S3", seconds=180)
+        await settled(simulation)
+
+    assert lived(script).problems() == []
+
+
 class _TakesAndRefuses(FakeStore):
     """Behind a proxy that passes a whole file on and refuses it itself."""
 

@@ -290,6 +290,10 @@ class FakeStore:
             happen()
         self._late.clear()
 
+    def lose_late(self) -> None:
+        """What was to take effect late never arrived."""
+        self._late.clear()
+
     @unanswered
     async def abort_upload(self, key: str, upload_id: str) -> None:
         await self._call("abort_upload", key)
