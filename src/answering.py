@@ -43,7 +43,7 @@ from .watcher import Watcher
 _WATCHED_FOLDER = "watched_folder"
 #: How long a status may wait for a service that was unavailable.
 _CHECK_SECONDS = 0.5
-
+#: How old the sizes may be that are shown: those who look at the same time share one update.
 _SAME_MOMENT_SECONDS = 0.2
 #: How commands are typed where this runs.
 _PROGRAM = "cefmp4" if __package__ == "cefmp4" else f"python -m {__package__}"
@@ -100,7 +100,6 @@ def status_page(
     """The page as the settings want it; without one, ``/`` says why."""
     mode, listening = Mode(settings.status_page), Listening(settings.prom_host, settings.status_published_on)
     password = _password(settings)
-    # Figures as old as the sizes of the files, so that a sum and its parts agree.
     refreshes = (partial(lookout.not_older_than, _SAME_MOMENT_SECONDS), readiness.answer)
     live = LiveStatus(gathering.facts, lambda: at_risk.figures, refreshes, program=_PROGRAM)
     if not is_served(mode, listening, has_password=password is not None):
@@ -166,6 +165,7 @@ class DaemonDesk:
     left_out: LeftOut
     watcher: Watcher
     readiness: Readiness
+    lookout: Lookout
 
     def daemon(self) -> dict[str, Any]:
         return {
@@ -180,6 +180,9 @@ class DaemonDesk:
             with suppress(TimeoutError):  # the newest look may be from before it came back
                 async with timeout(_CHECK_SECONDS):
                     await self.readiness.answer()
+        with suppress(TimeoutError):  # a disk may hang
+            async with timeout(_CHECK_SECONDS):
+                await self.lookout.not_older_than(_SAME_MOMENT_SECONDS)
         facts = self.status_now.facts()  # on the event loop, where nothing changes meanwhile
         return await asyncio.to_thread(lambda: status_json(view_of(facts)))
 
@@ -188,7 +191,7 @@ class DaemonDesk:
 
     async def waiting(self, scan: int) -> dict[str, Any]:
         services = await self.readiness.answer()
-        view = self.status_now.view()
+        view = self.status_now.newest()
         away = [name for name, each in services.items() if not each.ok]
         failed = [each for each in view.recordings if each.state is State.FAILED and _is_unsafe(each)]
         return {

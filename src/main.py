@@ -205,7 +205,7 @@ async def _serve_until(
     checks = {"s3": asked.ping, "redis": checkpoints.ping, "watched_folder": watcher.ping}
     readiness = Readiness(checks, emit=metrics.emit)
     gathering = gathered_status(settings, dispatcher, at_risk, readiness, metrics, world.clock)
-    desk = DaemonDesk(settings, gathering, dispatcher, left_out, watcher, readiness)
+    desk = DaemonDesk(settings, gathering, dispatcher, left_out, watcher, readiness, lookout)
     doorkeeper = Doorkeeper(settings.watch_dir, settings.redis_key_prefix, desk, metrics.emit)
     page = status_page(settings, gathering, at_risk, lookout, readiness, metrics.emit)
     served = serve(settings.prom_host, settings.prom_port, metrics.registry, readiness, page.routes)

@@ -163,8 +163,9 @@ class Risk:
 class Figures:
     """The figures behind the at-risk metrics. Rates are in bytes per second; ``math.inf`` means never.
 
-    ``recordings`` has the risk of every unfinished recording, also of those that no stream carries. ``sent``: the
-    upload rate, weighted over a minute.
+    ``recordings`` has the risk of every unfinished recording, also of those that no stream carries, and ``holdings``
+    what each of them was at this observation. ``waiting_bytes``: the share of files that no stream has taken up.
+    ``sent``: the upload rate, weighted over a minute.
     """
 
     total: Risk
@@ -177,6 +178,8 @@ class Figures:
     free: float
     disk_full: float
     recordings: Mapping[Identity, Risk] = field(default_factory=lambda: MappingProxyType({}))
+    holdings: Mapping[Identity, Holding] = field(default_factory=lambda: MappingProxyType({}))
+    waiting_bytes: int = 0
     sent: float = 0.0
 
 
@@ -310,6 +313,8 @@ class Watch:
             free=look.free,
             disk_full=look.free / ingest if ingest > _STILL else math.inf,
             recordings=risks,
+            holdings=holdings,
+            waiting_bytes=look.waiting.bytes,
             sent=0.0 if look.away else self._sent.value,
         )
 

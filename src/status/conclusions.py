@@ -161,9 +161,10 @@ def _failure(facts: RecordingFacts, short_id: str, program: str) -> Failure | No
 def _totals(facts: Facts, recordings: Sequence[RecordingView]) -> Totals:
     figures = facts.figures
     failed = [each for each in recordings if each.state is State.FAILED]
-    total = figures.total if figures else Risk(sum(each.at_risk_bytes for each in recordings))
+    total = figures.total if figures else Risk()
     return Totals(
-        at_risk_bytes=total.bytes,
+        # Not the figures' own sum: a recording may have begun or ended since.
+        at_risk_bytes=sum(each.at_risk_bytes for each in recordings) + _unlisted_bytes(facts, recordings),
         at_risk_seconds=total.seconds,
         oldest_seconds=total.oldest,
         backlog_bytes=figures.backlog if figures else 0,
@@ -176,6 +177,14 @@ def _totals(facts: Facts, recordings: Sequence[RecordingView]) -> Totals:
         failed=len(failed),
         failed_at_risk_bytes=sum(each.at_risk_bytes for each in failed),
     )
+
+
+def _unlisted_bytes(facts: Facts, recordings: Sequence[RecordingView]) -> int:
+    """Bytes of the waiting files that are not in ``recordings``."""
+    if facts.figures is None or not facts.waiting:
+        return 0
+    listed = sum(each.at_risk_bytes for each in recordings if each.state is State.WAITING)
+    return max(0, facts.figures.waiting_bytes - listed)
 
 
 def _disk(figures: Figures | None) -> Disk:

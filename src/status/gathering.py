@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
-from ..domain import STATUSES, Care, Clock, Figures, Identity, Risk, Unfinished, lifecycle
+from ..domain import STATUSES, Care, Clock, Figures, Holding, Identity, Risk, Unfinished, lifecycle
 from .chronicle import Chronicle
 from .conclusions import view_of
 from .facts import DaemonFacts, Facts, RecordingFacts, ServiceFacts
@@ -53,13 +53,18 @@ class Gathering:
         self._masked = masked
         self._program = program
 
-    def view(self) -> StatusView:
-        """The status at this moment."""
-        return view_of(self.facts())
+    def newest(self) -> StatusView:
+        """The status with the newest size of each file, for decisions; metrics and page may be some seconds older."""
+        return view_of(self._facts(*self._unfinished(), self._figures()))
 
     def facts(self) -> Facts:
+        """The facts to show. Sizes are those of the newest figures, so that the rows add up to their totals."""
         unfinished, waiting = self._unfinished()
         figures = self._figures()
+        looked = [_as_looked_at(each, figures.holdings) if figures else each for each in unfinished]
+        return self._facts(looked, waiting, figures)
+
+    def _facts(self, unfinished: Sequence[Unfinished], waiting: int, figures: Figures | None) -> Facts:
         return Facts(
             at=self._clock.utc_now(),
             daemon=self._daemon,
@@ -86,6 +91,13 @@ class Gathering:
                 hint=self._masked(self._chronicle.hint(known.stream_id or "")),
                 trouble=self._masked(self._chronicle.trouble(known.stream_id, each.path)),
             )
+
+
+def _as_looked_at(unfinished: Unfinished, holdings: Mapping[Identity, Holding]) -> Unfinished:
+    """One that the figures do not have yet stays as it is."""
+    if unfinished.holding is None:
+        return unfinished
+    return replace(unfinished, holding=holdings.get(unfinished.holding.seen.identity, unfinished.holding))
 
 
 def recording_facts(unfinished: Unfinished) -> RecordingFacts:

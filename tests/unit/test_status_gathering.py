@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from src.domain import (
     Figures,
     Holding,
     Identity,
+    Look,
     Manifest,
     Part,
     PartSchedule,
@@ -20,14 +22,16 @@ from src.domain import (
     SendReason,
     Snapshot,
     Status,
+    Tally,
     Unfinished,
+    Watch,
     moments,
 )
 from src.domain.recording import Checkpoint
 from src.exceptions import ChunkProcessingError
 from src.metrics import Metrics
 from src.metrics.readiness import Condition
-from src.status import Chronicle, DaemonFacts, Gathering, State, recording_facts
+from src.status import Chronicle, DaemonFacts, Gathering, State, recording_facts, status_json, view_of
 
 NOW = datetime(2026, 5, 1, 12, 30, tzinfo=UTC)
 FILE = Identity(7, 1)
@@ -145,14 +149,16 @@ def test_metrics_tell_which_stream_a_moment_belongs_to() -> None:
 # -- all of it ---------------------------------------------------------------------------------------------------------
 
 
-def _gathering(unfinished: list[Unfinished], figures: Figures | None, masked: Callable[[str], str] = str) -> Gathering:
+def _gathering(
+    unfinished: list[Unfinished], figures: Figures | None, masked: Callable[[str], str] = str, waiting: int = 3
+) -> Gathering:
     clock = _Clock()
     daemon = DaemonFacts("1", 1, NOW - timedelta(seconds=90), "/srv", "b", "")
     return Gathering(
         daemon,
         Chronicle(clock),
         clock,
-        unfinished=lambda: (unfinished, 3),
+        unfinished=lambda: (unfinished, waiting),
         figures=lambda: figures,
         services=lambda: {"s3": Condition(False, NOW, "no answer; secret")},
         masked=masked,
@@ -164,13 +170,57 @@ def test_the_view_has_the_risk_of_each_file_also_of_those_that_failed() -> None:
     figures = Figures(Risk(40, 8.0, 9.0), {}, 0, 0, 1.0, 2.0, 0.0, 5.0, 5.0, recordings={FILE: Risk(40, 8.0, 9.0)})
     record = _checkpoint(status=Status.FAILED, failure="secret was refused")
     entry = Unfinished("a.mp4", Holding("a.mp4", SEEN, 60), record, 12, 60)
-    view = _gathering([entry], figures, lambda text: text.replace("secret", "***")).view()
+    view = _gathering([entry], figures, lambda text: text.replace("secret", "***")).newest()
     (seen,) = view.recordings
     assert (seen.state, seen.at_risk_bytes, seen.at_risk_seconds, seen.oldest_seconds) == (State.FAILED, 40, 8.0, 9.0)
     assert seen.failure is not None and seen.failure.text == "*** was refused"
     assert view.services[0].reason == "no answer; ***"
     assert view.daemon is not None and view.daemon.up_seconds == 90.0
     assert view.totals.waiting == 3
+
+
+def _figures_of_growing_files() -> tuple[Figures, list[Unfinished]]:
+    """A look at two streams and a waiting file, and all of them 50 bytes longer after it."""
+    other, third = replace(SEEN, identity=Identity(7, 2)), replace(SEEN, identity=Identity(7, 3))
+    looked = [Holding("a.mp4", SEEN, 60, 40, ID), Holding("b.mp4", other, 90, 10, "b" * 32)]
+    tally = Tally()
+    tally.put("c.mp4", third)
+    figures = Watch().look(Look(1.0, 1.0, looked, tally.waiting(), 0, 5.0), {})
+    records = [_checkpoint(), _checkpoint(stream_id="b" * 32, path="b.mp4", identity=other.identity)]
+    grown = [
+        Unfinished(each.path, replace(each, seen=replace(each.seen, size=150)), record)
+        for each, record in zip(looked, records, strict=True)
+    ]
+    return figures, [*grown, Unfinished("c.mp4", Holding("c.mp4", replace(third, size=150)))]
+
+
+def test_rows_at_risk_add_up_to_the_total_while_files_grow_between_two_looks() -> None:
+    figures, grown = _figures_of_growing_files()
+    view = view_of(_gathering(grown[:2], figures, waiting=0).facts())
+    document = status_json(view)
+    assert [row.at_risk_bytes for row in view.recordings] == [40, 10]  # as at the look, and as the metrics
+    assert view.totals.at_risk_bytes == 50
+    assert sum(row["at_risk_bytes"] for row in document["recordings"]) == document["totals"]["at_risk_bytes"] == 50
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2, 3])
+def test_rows_add_up_to_the_total_when_recordings_ended_or_began_since_the_look(kept: int) -> None:
+    figures, grown = _figures_of_growing_files()
+    begun = Unfinished("d.mp4", Holding("d.mp4", Snapshot(Identity(7, 4), 7, 1, 1)))
+    view = view_of(_gathering([*grown[:kept], begun], figures, waiting=0).facts())
+    assert len(view.recordings) == kept + 1
+    assert sum(row.at_risk_bytes for row in view.recordings) == view.totals.at_risk_bytes > 0
+
+
+def test_waiting_files_that_are_not_listed_count_in_the_total() -> None:
+    figures, grown = _figures_of_growing_files()
+    view = view_of(_gathering(grown[:2], figures, waiting=1).facts())
+    assert view.totals.at_risk_bytes == figures.total.bytes == 40 + 10 + 100
+
+
+def test_who_waits_for_everything_to_be_safe_gets_the_newest_sizes() -> None:
+    figures, grown = _figures_of_growing_files()
+    assert [row.at_risk_bytes for row in _gathering(grown, figures).newest().recordings] == [90, 60, 150]
 
 
 def test_a_record_with_its_parts_is_not_needed() -> None:

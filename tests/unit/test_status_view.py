@@ -166,7 +166,7 @@ BEHIND = replace(FIGURES, backlog=9, catch_up=math.inf)
 @pytest.mark.parametrize(
     ("facts", "tone", "verdict"),
     [
-        (_facts(), Tone.GOOD, "Everything recorded until 12 s ago is safe."),
+        (_facts(_recording()), Tone.GOOD, "Everything recorded until 12 s ago is safe."),
         (_facts(figures=SAFE), Tone.GOOD, "Everything recorded is safe."),
         (_facts(figures=None), Tone.WAITING, "The daemon has just started."),
         (_facts(services=AWAY), Tone.WAITING, "The store is not available."),
