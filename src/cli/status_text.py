@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from rich.text import Text
 
-from ..status import RecordingView, ServiceView, State, StatusView, Tone, count, rate, size, span
+from ..status import FILE_MISSING, RecordingView, ServiceView, State, StatusView, Tone, count, rate, size, span
 
 _STYLES = {
     State.FAILED: "bold red",
@@ -166,7 +166,7 @@ def _columns(paper: Paper) -> list[_Column]:
     wide = paper.width is None or paper.width >= _MEDIUM
     return [
         _Column("RECORDING", lambda each, _: each.name, right=False),
-        _Column("STATE", lambda each, _: str(each.state), right=False),
+        _Column("STATE", lambda each, _: _state(each), right=False),
         *([_Column("SIZE", lambda each, _: size(each.size) if each.size_is_known else "-")] if wide else []),
         _Column("IN S3", _in_s3),
         _Column("AT RISK", lambda each, _: _risk(each)),
@@ -205,6 +205,10 @@ def _last_cells(text: str, width: int) -> str:
     while cell_len(tail) > width:
         tail = tail[1:]
     return tail
+
+
+def _state(each: RecordingView) -> str:
+    return FILE_MISSING if each.trouble == FILE_MISSING else str(each.state)
 
 
 def _in_s3(each: RecordingView, paper: Paper) -> str:

@@ -66,7 +66,8 @@ class Row:
     state: str
     failed: bool
     size: str
-    percent: int
+    percent: int | None
+    in_store: str
     at_risk: str
     safe_in: str
     trouble: str

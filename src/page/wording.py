@@ -113,7 +113,9 @@ def _id(kind: str, each: RecordingView) -> str:
 
 
 def _failure(each: RecordingView, failure: FailureView) -> Failure:
-    facts = f"{size(each.size)}, {_percent(each)} % in the store"
+    facts = f"{size(each.in_s3)} in the store"
+    if each.size_is_known:
+        facts = f"{size(each.size)}, {_percent(each)} % in the store"
     if each.at_risk_bytes:
         facts += f", {size(each.at_risk_bytes)} only on this disk"
     steps = tuple(Step(action.what, action.command or "") for action in failure.actions)
@@ -190,12 +192,19 @@ def _row(each: RecordingView) -> Row:
         name=_name(each.name),
         state=_STATES[each.state],
         failed=each.state is State.FAILED,
-        size=size(each.size),
-        percent=_percent(each),
-        at_risk=size(each.at_risk_bytes) if each.at_risk_bytes else "nothing",
+        size=size(each.size) if each.size_is_known else "unknown",
+        percent=_percent(each) if each.size_is_known else None,
+        in_store=size(each.in_s3),
+        at_risk=_at_risk(each),
         safe_in=_safe_in(each),
         trouble=each.trouble or "",
     )
+
+
+def _at_risk(each: RecordingView) -> str:
+    if not each.size_is_known:
+        return "unknown"
+    return size(each.at_risk_bytes) if each.at_risk_bytes else "nothing"
 
 
 def _safe_in(each: RecordingView) -> str:

@@ -12,6 +12,7 @@ from .gathering import Gathering, recording_facts
 from .schema import as_json, status_from_json, status_json, status_schema
 from .texts import count, name, rate, shortened, size, span
 from .view import (
+    FILE_MISSING,
     SCHEMA_VERSION,
     Action,
     DaemonView,
@@ -28,6 +29,7 @@ from .view import (
 )
 
 __all__ = [
+    "FILE_MISSING",
     "SCHEMA_VERSION",
     "Action",
     "Chronicle",

@@ -13,6 +13,7 @@ from ..domain import FailedFor, Figures, Risk, Status
 from .facts import DaemonFacts, DoneFacts, Facts, RecordingFacts, ServiceFacts
 from .texts import count, name, size, span
 from .view import (
+    FILE_MISSING,
     Action,
     DaemonView,
     Disk,
@@ -47,7 +48,7 @@ def view_of(facts: Facts) -> StatusView:
     short = short_ids([each.stream_id for each in facts.recordings if each.stream_id])
     recordings = tuple(
         sorted(
-            (_recording(each, ends.get(number), short, facts.program) for number, each in enumerate(facts.recordings)),
+            (_recording(each, ends.get(number), short, facts) for number, each in enumerate(facts.recordings)),
             key=lambda each: (each.state is not State.FAILED, each.name),
         )
     )
@@ -103,7 +104,7 @@ def when_they_end(recordings: Sequence[RecordingFacts], figures: Figures | None)
     return ends
 
 
-def _recording(facts: RecordingFacts, ends_in: float | None, short: Mapping[str, str], program: str) -> RecordingView:
+def _recording(facts: RecordingFacts, ends_in: float | None, short: Mapping[str, str], around: Facts) -> RecordingView:
     stored = min(facts.stored, facts.size)
     return RecordingView(
         id=facts.stream_id,
@@ -122,8 +123,8 @@ def _recording(facts: RecordingFacts, ends_in: float | None, short: Mapping[str,
         parts=facts.parts,
         key=name(facts.key) if facts.key is not None else None,
         started_at=facts.started_at,
-        failure=_failure(facts, short.get(facts.stream_id or "", "ID"), program),
-        trouble=name(facts.trouble) or None,
+        failure=_failure(facts, short.get(facts.stream_id or "", "ID"), around.program),
+        trouble=_trouble(facts, looks_at_files=around.daemon is not None),
     )
 
 
@@ -133,6 +134,13 @@ def _exact(path: str) -> str | None:
     except UnicodeEncodeError:
         return None
     return path
+
+
+def _trouble(facts: RecordingFacts, *, looks_at_files: bool) -> str | None:
+    """A recording whose file is gone fails only after a while; until then nothing else says so."""
+    if looks_at_files and not facts.size_is_known and facts.status is not Status.FAILED:
+        return FILE_MISSING
+    return name(facts.trouble) or None
 
 
 def _failure(facts: RecordingFacts, short_id: str, program: str) -> Failure | None:

@@ -15,6 +15,8 @@ from enum import StrEnum
 
 #: Raised when a field is removed or changes its meaning; a new field raises nothing.
 SCHEMA_VERSION = 1
+#: The ``trouble`` of a recording whose file is gone, and that has not failed yet.
+FILE_MISSING = "file missing"
 
 
 class State(StrEnum):

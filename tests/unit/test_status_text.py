@@ -10,7 +10,8 @@ from rich.cells import cell_len
 
 from src.cli.status_text import Paper, details, lines, shorten, table
 from src.domain import FailedFor, Status
-from src.status import StatusView, view_of
+from src.page import shown
+from src.status import RecordingFacts, StatusView, view_of
 from tests.corpus.names import RECORDINGS
 from tests.unit.test_status_view import AWAY, MB, NOW, _facts, _recording
 
@@ -105,3 +106,26 @@ def test_details_tell_everything_about_a_recording() -> None:
         "Check the disk.",
     ):
         assert part in text
+
+
+def _gone(status: Status = Status.ACTIVE) -> RecordingFacts:
+    """As the dispatcher knows a recording whose file is gone: its size is what S3 has."""
+    return _recording(status=status, size=90 * MB, stored=90 * MB, size_is_known=False)
+
+
+def test_a_missing_file_is_named_before_its_recording_fails() -> None:
+    row = list(table(view_of(_facts(_gone())).recordings, Paper(120)))[1].plain
+    assert "file missing" in row and "recording " not in row and "%" not in row
+
+
+def test_without_a_daemon_no_file_counts_as_missing() -> None:
+    (seen,) = view_of(_facts(_gone(), daemon=None, figures=None, services=())).recordings
+    assert seen.trouble is None
+
+
+@pytest.mark.parametrize("status", [Status.ACTIVE, Status.FAILED])
+def test_the_page_claims_nothing_of_the_size_of_a_missing_file(status: Status) -> None:
+    page = shown(view_of(_facts(_gone(status))), (), 0.0, "cefmp4")
+    (row,) = page.rows
+    assert (row.size, row.percent, row.in_store, row.at_risk) == ("unknown", None, "90 MB", "unknown")
+    assert [each.facts for each in page.failures] == (["90 MB in the store"] if status is Status.FAILED else [])
