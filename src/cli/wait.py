@@ -86,8 +86,8 @@ class _Waiting:
             if self._end is not None and time.monotonic() >= self._end:
                 self._show("")
                 self._check_services(told["away"], patience=0.0)
-                return ExitCode.FINDING, f"The time is over: {_left(told)}", facts
-            self._show(_left(told))
+                return ExitCode.FINDING, f"The time is over: {left(told)}", facts
+            self._show(left(told))
             time.sleep(_LOOK_SECONDS)
 
     def _ask_for_scan(self) -> tuple[int, int]:
@@ -112,8 +112,11 @@ class _Waiting:
             click.echo(f"\r\x1b[K{text}", err=True, nl=False)
 
 
-def _left(told: dict[str, Any]) -> str:
+def left(told: dict[str, Any]) -> str:
+    """What is still waited for, in a sentence."""
     unfinished = count(told["unfinished"], "recording")
+    if not told["at_risk_bytes"]:
+        return f"{unfinished} unfinished; every byte is in S3, but not yet in a complete object."
     return f"{unfinished} unfinished, {size(told['at_risk_bytes'])} are only on this disk."
 
 

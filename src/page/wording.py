@@ -7,7 +7,7 @@ import heapq
 import math
 from collections.abc import Sequence
 
-from ..status import Disk, RecordingView, State, StatusView, Totals, count, rate, shortened, size, span
+from ..status import Disk, RecordingView, State, StatusView, Tone, Totals, count, rate, shortened, size, span
 from ..status import Failure as FailureView
 from .shown import Drawing, Failure, Figure, Name, Row, Service, Shown, Step
 from .throughput import Sample, curve
@@ -72,9 +72,9 @@ def _most_important(recordings: Sequence[RecordingView]) -> Sequence[RecordingVi
 
 
 def _because(view: StatusView, away: Sequence[str]) -> str:
-    """A failure is in the headline; a service that is unavailable besides is named below it."""
+    """A failure or a full disk is in the headline; a service that is unavailable besides is named below it."""
     because = view.because or _outlook(view)
-    if away and any(each.failure for each in view.recordings):
+    if away and view.tone is Tone.BAD:
         return f"{because} Not available: {', '.join(away)}."
     return because
 

@@ -9,11 +9,12 @@ import pytest
 from rich.cells import cell_len
 
 from src.cli.status_text import Paper, details, lines, shorten, table
+from src.cli.wait import left
 from src.domain import FailedFor, Status
 from src.page import shown
 from src.status import RecordingFacts, StatusView, view_of
 from tests.corpus.names import RECORDINGS
-from tests.unit.test_status_view import AWAY, MB, NOW, _facts, _recording
+from tests.unit.test_status_view import AWAY, FIGURES, MB, NOW, _facts, _recording
 
 WIDTHS = (40, 60, 80, 120, 200)
 
@@ -129,3 +130,15 @@ def test_the_page_claims_nothing_of_the_size_of_a_missing_file(status: Status) -
     (row,) = page.rows
     assert (row.size, row.percent, row.in_store, row.at_risk) == ("unknown", None, "90 MB", "unknown")
     assert [each.facts for each in page.failures] == (["90 MB in the store"] if status is Status.FAILED else [])
+
+
+def test_the_page_names_a_service_that_is_away_below_a_full_disk() -> None:
+    full = replace(FIGURES, disk_full=1800.0)
+    page = shown(view_of(_facts(_recording(), figures=full, services=AWAY)), (), 0.0, "cefmp4")
+    assert page.verdict == "The disk is full in 30 min"
+    assert page.because == "10 MB are only on this disk. Not available: Store."
+
+
+def test_waiting_for_objects_to_be_completed_is_not_called_a_risk() -> None:
+    assert left({"unfinished": 2, "at_risk_bytes": 5}) == "2 recordings unfinished, 5 B are only on this disk."
+    assert left({"unfinished": 1, "at_risk_bytes": 0}).startswith("1 recording unfinished; every byte is in S3, but")
