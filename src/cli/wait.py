@@ -116,7 +116,7 @@ def left(told: dict[str, Any]) -> str:
     """What is still waited for, in a sentence."""
     unfinished = count(told["unfinished"], "recording")
     if not told["at_risk_bytes"]:
-        return f"{unfinished} unfinished; every byte is in S3, but not yet in a complete object."
+        return f"{unfinished} unfinished; nothing is known to be only on this disk, but not every object is complete."
     return f"{unfinished} unfinished, {size(told['at_risk_bytes'])} are only on this disk."
 
 

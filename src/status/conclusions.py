@@ -234,6 +234,9 @@ def _verdict(facts: Facts, totals: Totals, disk: Disk, recordings: Sequence[Reco
     away = [each for each in facts.services if not each.ok]
     if away:
         return Tone.WAITING, f"{_who(away)} not available.", _only_here(totals.at_risk_bytes)
+    missing = sum(each.trouble == FILE_MISSING for each in recordings)
+    if missing:
+        return Tone.WAITING, f"{count(missing, 'file')} missing.", "How much of it S3 lacks is unknown."
     if facts.figures is None:
         return Tone.WAITING, "The daemon has just started.", ""
     if totals.backlog_bytes and totals.catch_up_seconds is None:

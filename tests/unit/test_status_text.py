@@ -141,4 +141,4 @@ def test_the_page_names_a_service_that_is_away_below_a_full_disk() -> None:
 
 def test_waiting_for_objects_to_be_completed_is_not_called_a_risk() -> None:
     assert left({"unfinished": 2, "at_risk_bytes": 5}) == "2 recordings unfinished, 5 B are only on this disk."
-    assert left({"unfinished": 1, "at_risk_bytes": 0}).startswith("1 recording unfinished; every byte is in S3, but")
+    assert left({"unfinished": 1, "at_risk_bytes": 0}).startswith("1 recording unfinished; nothing is known")

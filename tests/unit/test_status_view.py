@@ -171,6 +171,7 @@ BEHIND = replace(FIGURES, backlog=9, catch_up=math.inf)
         (_facts(figures=None), Tone.WAITING, "The daemon has just started."),
         (_facts(services=AWAY), Tone.WAITING, "The store is not available."),
         (_facts(services=BOTH_AWAY), Tone.WAITING, "Redis and the watched folder are not available."),
+        (_facts(_recording(size_is_known=False)), Tone.WAITING, "1 file missing."),
         (_facts(figures=BEHIND), Tone.WAITING, "The upload is slower than the recordings."),
         (_facts(figures=replace(SAFE, to_look_up=3)), Tone.WAITING, "Everything recorded is safe."),
         (_facts(figures=replace(FIGURES, disk_full=1800.0)), Tone.BAD, "The disk is full in 30 min."),
