@@ -247,12 +247,13 @@ def _sent_at_most(case: Case) -> int:
     """A kill costs the parts that are in flight, a lost answer the one that it was for.
 
     A Redis that is rolled back twice may have forgotten an upload both times, the second time after its completion: of
-    the record's upload nothing is left then, and the recording is sent once more.
+    the record's upload nothing is left then, and the recording is sent once more, beside the part that was in flight at
+    the first kill.
     """
     once = calm(Case(case.shape)).sent_bytes
     lost_answers = len(case.faults) - case.kills
     usual = once + (2 * case.kills + lost_answers) * CHUNK
-    return max(usual, 2 * once) if case.kills > 1 and case.redis.startswith("rolled back") else usual
+    return max(usual, 2 * once + CHUNK) if case.kills > 1 and case.redis.startswith("rolled back") else usual
 
 
 def broken(cases: Iterable[Case]) -> str:
