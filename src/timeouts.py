@@ -37,10 +37,10 @@ class _Timeout(asyncio.Timeout):  # type: ignore[misc]  # final for type checker
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await super().__aexit__(kind, error, trace)  # takes its own request back
-        task = asyncio.current_task()
-        asked_by_others = task is None or task.cancelling() > self._requests_before
-        if self.expired() and not asked_by_others and isinstance(error, asyncio.CancelledError):
-            raise TimeoutError from error
+        if self.expired() and isinstance(error, asyncio.CancelledError):
+            task = asyncio.current_task()
+            if task is None or task.cancelling() <= self._requests_before:
+                raise TimeoutError from error
 
 
 class _TaskGroup(asyncio.TaskGroup):
@@ -55,8 +55,7 @@ class _TaskGroup(asyncio.TaskGroup):
         try:
             await super().__aexit__(kind, error, trace)
         finally:
-            task = asyncio.current_task()
-            if not had_asked and self._parent_cancel_requested and task:
+            if not had_asked and self._parent_cancel_requested and (task := asyncio.current_task()):
                 task.uncancel()
 
 
