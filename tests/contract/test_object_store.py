@@ -299,7 +299,9 @@ async def test_a_second_whole_file_changes_nothing(store: Store) -> None:
     assert (await port.put_whole("k", {}, await body(port, TAIL)))[0] is Answer.DONE
     first = await port.head("k")
     assert await port.put_whole("k", {}, await body(port, TAIL)) == (Answer.PRECONDITION_FAILED, None)
-    assert await port.put_whole("k", {}, await body(port, WHOLE)) == (Answer.PRECONDITION_FAILED, None)
+    # A store may refuse by the head alone, and close a connection on which the body is still being sent.
+    refused, _ = await port.put_whole("k", {}, await body(port, WHOLE))
+    assert refused in (Answer.PRECONDITION_FAILED, Answer.NONE)
     assert await port.head("k") == first
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter, defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -438,7 +438,7 @@ class Stage(Simulation):
             if self.redis.has_forgotten and (self._lost_an_object(content) or self.has_moved):
                 yield Excuse(Check.ONE_KEY, path, "is at 2 keys")
         # The same, of what such a file held before.
-        again = set(self._files_sent_again())
+        again = {*self._files_sent_again(), *self._described_by_strangers(world)}
         yield from (Excuse(Check.FILE_TWICE, str(file)) for file in again)
         yield from (Excuse(Check.STALE, there.key) for there in world.objects.values() if there.file in again)
         yield from (Excuse(Check.DOCUMENT_OF_NOTHING, key) for key in shelf.taken_away)
@@ -460,6 +460,14 @@ class Stage(Simulation):
             for file, history in self.disk.histories.items():
                 if self.has_moved or not self.store.objects.destroyed.isdisjoint(history):
                     yield file
+
+    def _described_by_strangers(self, world: World) -> Iterator[Hashable]:
+        """Files of which a stranger has overwritten the document of an object: without Redis only documents tell which
+        object a changed file has."""
+        if self.redis.has_forgotten:
+            for there in world.objects.values():
+                if there.file is not None and there.key + METADATA_SUFFIX in self.store.objects.strangers:
+                    yield there.file
 
     def may_be_made_again(self, content: bytes) -> bool:
         """Whether a stranger has destroyed it, or something of its file that Redis takes for the latest."""
