@@ -302,9 +302,8 @@ class StreamProcessor:
 
     def _facts(self, seen: Snapshot | None = None) -> Facts:
         """Gathered after each action: earlier facts about the file are outdated."""
-        largest = part_plan.largest_object(self._world.naming.limits)
-        record, replaced = self._ledger.record, self._replaced
-        return Facts(record, replaced.is_copied, replaced.size, largest, self._whole.below, seen)
+        largest, replaced = part_plan.largest_object(self._world.naming.limits), self._replaced
+        return Facts(self._ledger.record, replaced.is_copied, replaced.size, largest, self._whole.below, seen)
 
     def _now(self) -> float:
         return self._world.clock.monotonic()
@@ -375,8 +374,7 @@ class StreamProcessor:
         return await self._resolve(await self._completion.send(manifest, sealed.parts))
 
     async def _finish_whole(self, snapshot: Snapshot, started: float) -> bool:
-        """The same in one request: the file is read whole between two equal stats, and what goes out is what was
-        read."""
+        """The same in one request: the file is read whole between two equal stats, and what was read is sent."""
         await self._sight.ask_before_the_pass()
         digest = await self._whole.read(snapshot)
         if digest is None or not await self._sight.may_complete():
@@ -390,7 +388,7 @@ class StreamProcessor:
             self._telemetry.emit(moments.Trouble(operation="put_object", error=refused, retry_seconds=0.0))
             if await self._world.store.head(self._ledger.record.key) is None:
                 return False  # it goes on, and gets an upload
-            answer, told = Answer.UPLOAD_GONE, None  # it may have been stored all the same
+            answer, told = Answer.UPLOAD_GONE, None
         if answer is Answer.DONE and told is not None:
             await self._proving.is_completed(told)
             return True
@@ -401,8 +399,7 @@ class StreamProcessor:
         if answer is not Answer.DONE and self._ledger.record.upload_id is not None:
             self._cleanup.may_be_open()  # another request may have made the object
         step, stored = await self._completion.settle(answer)
-        # Case 8, the store contradicts itself: at the next key it may do so again.
-        contradicts = step is Step.NEXT_KEY and stored is None
+        contradicts = step is Step.NEXT_KEY and stored is None  # case 8: at the next key it may do so again
         if self._ledger.record.upload_id is None and (contradicts or step in (Step.UPLOAD_ANEW, Step.SEAL_AGAIN)):
             self._whole.give_up()
         if step is Step.VERIFIED and stored is not None:
