@@ -149,8 +149,8 @@ class _Services:
 
 
 def _is_unsafe(failed: RecordingView) -> bool:
-    """Whether bytes of a failed recording are only here, or only in an open upload, which is not an object and which the
-    store may end."""
+    """Whether bytes of a failed recording are only here, or only in an open upload: it is not an object, and the store
+    may end it."""
     is_unfinished = failed.failure is not None and failed.failure.waits_for == FailedFor.OTHER
     return failed.at_risk_bytes > 0 or is_unfinished
 
