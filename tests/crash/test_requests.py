@@ -254,8 +254,8 @@ def _desk(simulation: Simulation) -> DaemonDesk:
     async def answer() -> dict[str, Any]:
         return {}
 
-    parts: Any = (None, SimpleNamespace(view=view), dispatcher, SimpleNamespace(nothing_is_left=True))
-    scans: Any = (SimpleNamespace(newest_scan=1, unreadable=0), SimpleNamespace(answer=answer))
+    parts: Any = (None, SimpleNamespace(newest=view), dispatcher, SimpleNamespace(nothing_is_left=True))
+    scans: Any = (SimpleNamespace(newest_scan=1, unreadable=0), SimpleNamespace(answer=answer), None)
     return DaemonDesk(*parts, *scans)
 
 
