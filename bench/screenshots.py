@@ -1,8 +1,8 @@
 """Photographs the status page: ``python -m bench.screenshots [--seconds 200]``.
 
-First a real daemon with services of its own while ffmpeg records three films (into ``docs/pictures/status-page.png``,
-and all widths into ``bench/results/status-page``), then, from made-up states, what cannot be arranged in minutes:
-failures, an outage, 200 recordings, odd names. To be looked at after every change of the page.
+First a real daemon with services of its own while ffmpeg records three films (into ``docs/pictures/status-page.png``
+and ``live-table.svg``, and all widths into ``bench/results/status-page``), then, from made-up states, what cannot be
+arranged in minutes: failures, an outage, 200 recordings, odd names. To be looked at after every change of the page.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser
 
+from bench.terminal import captured
+from scripts.picture import drawn
 from tests.harness import statuses
 from tests.harness.browser import browser
 from tests.harness.page_site import page_site
@@ -28,6 +30,8 @@ from tests.harness.page_site import page_site
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results" / "status-page"
 PICTURE = ROOT / "docs" / "pictures" / "status-page.png"
+TABLE = ROOT / "docs" / "pictures" / "live-table.svg"
+_TABLE_TITLE, _TABLE_COLUMNS = "cefmp4 status --watch while three cameras record", 100
 _SCREENS = ((360, "dark"), (768, "light"), (1440, "light"))
 _START_SECONDS = 120.0
 #: Name, picture size, bit rate in kbit/s.
@@ -47,8 +51,12 @@ def main() -> int:
     RESULTS.mkdir(parents=True, exist_ok=True)
     with browser() as chromium:
         if not arguments.made_up_only:
-            with tempfile.TemporaryDirectory(prefix="cefmp4-") as home, _recording_daemon(Path(home)) as address:
+            with (
+                tempfile.TemporaryDirectory(prefix="cefmp4-") as home,
+                _recording_daemon(Path(home)) as (address, environment),
+            ):
                 time.sleep(arguments.seconds)
+                _draw_table(environment)
                 _take(chromium, address, "recording")
                 _photograph(chromium, address, PICTURE, width=1200, scheme="light")
         with page_site() as site:
@@ -56,6 +64,12 @@ def main() -> int:
                 site.show(getattr(statuses, name)())
                 _take(chromium, site.address, name, whole=name in ("troubled", "idle"))
     return 0
+
+
+def _draw_table(environment: Mapping[str, str]) -> None:
+    shown = captured("status --watch", _TABLE_COLUMNS, environment)
+    printed = ["$ cefmp4 status --watch", *shown.splitlines()]
+    TABLE.write_text(drawn(printed, _TABLE_TITLE, _TABLE_COLUMNS), encoding="utf-8")
 
 
 def _take(chromium: Browser, address: str, name: str, *, whole: bool = True) -> None:
@@ -79,8 +93,8 @@ def _photograph(chromium: Browser, address: str, target: Path, *, width: int, sc
 
 
 @contextmanager
-def _recording_daemon(home: Path) -> Iterator[str]:
-    """A daemon and its recorders; the address of its page. All of them end with the block."""
+def _recording_daemon(home: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """A daemon and its recorders, which end with the block: the page's address, and the environment of commands."""
     folder = Path(tempfile.gettempdir()) / "recordings"  # it is in the picture
     folder.mkdir()
     environment = {
@@ -102,7 +116,7 @@ def _recording_daemon(home: Path) -> Iterator[str]:
         shutil.copy(ROOT / "test_data" / "sample.mp4", folder / "opening.mp4")
         for name, size, kbits in _FILMS:
             stack.callback(_end, subprocess.Popen(_film(folder / name, size, kbits)))
-        yield address
+        yield address, environment
 
 
 def _film(path: Path, size: str, kbits: int) -> list[str]:

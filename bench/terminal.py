@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def main() -> int:
         with _recording_daemon(Path(home), environment):
             for name, command in _COMMANDS.items():
                 for width in WIDTHS:
-                    text = f"$ cefmp4 {command}\n{_captured(command, width, environment)}"
+                    text = f"$ cefmp4 {command}\n{captured(command, width, environment)}"
                     (RESULTS / f"{name}-{width}.txt").write_text(text, encoding="utf-8")
                     print(f"{name}-{width}.txt", flush=True)
     return 0
@@ -68,8 +68,8 @@ def _environment(home: Path) -> dict[str, str]:
     }
 
 
-def _captured(command: str, width: int, environment: dict[str, str]) -> str:
-    """What the terminal shows as soon as it shows something."""
+def captured(command: str, width: int, environment: Mapping[str, str]) -> str:
+    """What ``cefmp4 COMMAND`` shows in a terminal of ``width`` columns, as soon as it shows something."""
     socket = f"cefmp4-{os.getpid()}-{time.monotonic_ns()}"
     tmux = ("tmux", "-L", socket, "-f", "/dev/null", "-u")
     shown = f"{sys.executable} -m src {command}; sleep 60"

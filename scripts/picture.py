@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs" / "pictures" / "demo.svg"
 COMMAND = "scripts/demo"
+TITLE = "A run of scripts/demo: recorded and uploaded bytes, then two equal checksums"
 COLUMNS = 138
 #: A viewer may draw several plain spaces as one.
 NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
@@ -21,7 +22,7 @@ LINE_HEIGHT, CHARACTER_WIDTH, MARGIN, BAR = 19, 7.83, 20, 34
 
 _SVG = """<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" \
 role="img">
-<title>A run of scripts/demo: recorded and uploaded bytes, then two equal checksums</title>
+<title>{title}</title>
 <rect width="{width}" height="{height}" rx="8" fill="#1b1f27"/>
 <g fill="#5b6270"><circle cx="20" cy="17" r="6"/><circle cx="40" cy="17" r="6"/><circle cx="60" cy="17" r="6"/></g>
 <g font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace" font-size="13" \
@@ -39,16 +40,18 @@ def main() -> int:
     print(done.stdout, end="")
     if done.returncode == 0:
         PICTURE.parent.mkdir(exist_ok=True)
-        PICTURE.write_text(drawn([f"$ {COMMAND}", *done.stdout.splitlines()]), encoding="utf-8")
+        printed = [f"$ {COMMAND}", *done.stdout.splitlines()]
+        PICTURE.write_text(drawn(printed, TITLE, COLUMNS), encoding="utf-8")
     return done.returncode
 
 
-def drawn(printed: list[str]) -> str:
-    """The picture of these lines; what is longer than the terminal is wide goes on below."""
-    lines = [part for line in printed for part in textwrap.wrap(line, COLUMNS, replace_whitespace=False) or [""]]
+def drawn(printed: list[str], title: str, columns: int) -> str:
+    """The SVG of a terminal with these lines; what is longer than it is wide goes on below."""
+    lines = [part for line in printed for part in textwrap.wrap(line, columns, replace_whitespace=False) or [""]]
     rows = [_row(number, line) for number, line in enumerate(lines)]
     height = BAR + len(lines) * LINE_HEIGHT + MARGIN
-    return _SVG.format(width=round(COLUMNS * CHARACTER_WIDTH + 2 * MARGIN), height=height, lines="\n".join(rows))
+    width = round(columns * CHARACTER_WIDTH + 2 * MARGIN)
+    return _SVG.format(width=width, height=height, title=escape(title), lines="\n".join(rows))
 
 
 def _row(number: int, line: str) -> str:
