@@ -376,18 +376,23 @@ def _remarks(texts: Iterable[str]) -> tuple[int, int]:
 # -- drawing ---------------------------------------------------------------------------------------------------------
 
 
+#: ``main`` knows every room; most rooms know the others.
+_NOT_DRAWN = frozenset({"main", "exceptions", "events", "timeouts", "logging_config"})
+
+
 def drawn(house: House) -> str:
-    """The rooms as a Mermaid diagram. ``main`` and what follows from other arrows are left out."""
-    arrows = {(one, other) for one, other in house.arrows() if one != "main"}
+    """The rooms as a Mermaid diagram. What follows from other arrows is left out, and so are ``_NOT_DRAWN``."""
+    arrows = {(one, other) for one, other in house.arrows() if not {one, other} & _NOT_DRAWN}
     floors = house.floors()
     kept = sorted(arrow for arrow in arrows if not _follows(arrow, arrows))
     lines = [
         "%% Generated from the imports of src/ by python -m scripts.documents.",
-        "%% An arrow that follows from others is left out, and so is main, which knows every room.",
+        "%% Left out: an arrow that follows from others; main, which knows every room; and what most rooms know:",
+        "%% exceptions, events, timeouts and logging_config.",
         "flowchart TD",
     ]
     folders = {_room(name) for name in house.trees if "." in name}
-    rooms = (room for room in sorted(floors, key=lambda one: (-floors[one], one)) if room != "main")
+    rooms = (room for room in sorted(floors, key=lambda one: (-floors[one], one)) if room not in _NOT_DRAWN)
     lines += [f'    {room}["{room}/"]' if room in folders else f'    {room}("{room}.py")' for room in rooms]
     return "\n".join([*lines, *(f"    {one} --> {other}" for one, other in kept)]) + "\n"
 
