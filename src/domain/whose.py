@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from .recording import Identity, PartSchedule, Snapshot, StoredObject
@@ -20,16 +21,21 @@ _PREFIX = "cefmp4-"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The source recording that an object's metadata describe."""
+    """The source recording that an object's metadata describe. ``started_at``: when its stream began; None: unknown,
+    because an older release made the object."""
 
     stream_id: str
     path: str
     identity: Identity
+    started_at: datetime | None = None
 
 
-def object_metadata(stream_id: str, path: str, identity: Identity, schedule: PartSchedule) -> dict[str, str]:
+def object_metadata(
+    stream_id: str, path: str, identity: Identity, schedule: PartSchedule, *, started_at: datetime | None = None
+) -> dict[str, str]:
     """The metadata for a new upload; ``path`` is already plain ASCII."""
     step = {f"{_PREFIX}step": str(schedule.step)} if schedule.step else {}
+    since = {f"{_PREFIX}started-at": started_at.isoformat()} if started_at else {}
     return {
         f"{_PREFIX}format": FORMAT_WITH_STEP if step else FORMAT_VERSION,
         f"{_PREFIX}stream-id": stream_id,
@@ -37,6 +43,7 @@ def object_metadata(stream_id: str, path: str, identity: Identity, schedule: Par
         f"{_PREFIX}inode": str(identity.inode),
         f"{_PREFIX}birth-ns": str(identity.birth_ns),
         f"{_PREFIX}schedule": f"{'growing' if schedule.growing else 'equal'}-{schedule.chunk_size}",
+        **since,
         **step,
     }
 
@@ -47,9 +54,18 @@ def origin_of(metadata: Mapping[str, str]) -> Origin | None:
         return None
     try:
         identity = Identity(int(metadata[f"{_PREFIX}inode"]), int(metadata[f"{_PREFIX}birth-ns"]))
-        return Origin(metadata[f"{_PREFIX}stream-id"], metadata[f"{_PREFIX}path"], identity)
+        return Origin(metadata[f"{_PREFIX}stream-id"], metadata[f"{_PREFIX}path"], identity, _started_at(metadata))
     except (KeyError, ValueError):
         return None
+
+
+def _started_at(metadata: Mapping[str, str]) -> datetime | None:
+    """Only a moment of a known time zone can be compared with others."""
+    try:
+        moment = datetime.fromisoformat(metadata.get(f"{_PREFIX}started-at", ""))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else None
 
 
 # The first case that applies. Bytes come before metadata: equal bytes are this recording, whoever uploaded them.

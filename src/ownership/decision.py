@@ -46,18 +46,20 @@ From the object at a key (``_at_key``; the keys of the name in order up to the f
 20 ``MADE_OF_IT``         made from this file by its metadata, not longer, different bytes: to be replaced.
 21 ``SAID_TO_BE``         the same by its document: made from an adopted upload, whose metadata name another stream. But
                           not if the metadata are not of a stream of ours: then the document is not sufficient.
-22 ``EARLIER``            an earlier recording of this name, with ``ON_NAME_REUSED=replace``: to be replaced.
+22 ``EARLIER``            an earlier recording of this name, with ``ON_NAME_REUSED=replace``: to be replaced, if no
+                          object was made from this very file.
 23 ``LATER``              made from this file by its document, but longer than it is now: an earlier recording in the
                           same file. If it began after an object that could be replaced, that one is excluded: its
                           recording is not the current one either.
-24 ``LATER_UNDATED``      the same by its metadata alone, which have no start time: no object is replaced, unless Redis
-                          remembers which recording is the latest.
+24 ``LATER_UNDESCRIBED``  the same by its metadata alone.
 25 ``STRANGER``           anything else: next key.
 
 After all keys were checked (``decide``)
 
-26 ``UP_TO_DATE``         there are objects that can be replaced: of several, the one that began last. The others are
-                          earlier recordings in this file.
+26 ``UP_TO_DATE``         there are objects that can be replaced: of several, the one whose recording began last. The
+                          others are earlier recordings in this file. The document tells when it began, or the metadata;
+                          those of older releases do not. Without a time, the numbers of the name decide, which only
+                          increase. If they cannot either, no object is replaced, unless Redis remembers the latest.
 27 ``OPEN_UPLOAD``        an open upload elsewhere holds bytes of the file, which was renamed during its upload while
                           Redis lost its data: continue at its key, if that is free.
 28 ``NEW``                a new recording, at the first free key.
@@ -123,7 +125,7 @@ class Case(IntEnum):
     SAID_TO_BE = 21
     EARLIER = 22
     LATER = 23
-    LATER_UNDATED = 24
+    LATER_UNDESCRIBED = 24
     STRANGER = 25
     UP_TO_DATE = 26
     OPEN_UPLOAD = 27
@@ -149,18 +151,22 @@ class Carry:
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """An object that could be replaced, with the checkpoint to do so."""
+    """An object that could be replaced, with the checkpoint to do so. ``since``, ``number``: as in ``Later``."""
 
     case: Case
     record: Checkpoint
+    since: datetime | None = None
+    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """An object of another recording in this file; ``since``: when that began, None if unknown."""
+    """An object of another recording in this file; ``since``: when that began, None if unknown. ``number``: the number
+    of its key among those of the name, None for another name."""
 
     case: Case
     since: datetime | None
+    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,27 +188,48 @@ class Passed:
 class _Latest:
     """A file with several recordings has an object at each of several keys, and only the latest is ever replaced.
 
-    ``record`` replaces it, and ``since`` is when that recording began. There is none if the object is longer than the
-    file, which then contains another recording. ``remembered``: from Redis, which knows the latest.
+    ``record`` replaces it; ``since`` and ``number`` are those of its recording. There is none if the object is longer
+    than the file, which then contains another recording, or if it is unclear which recording is the latest.
+    ``remembered``: from Redis, which knows the latest. ``reused`` replaces another file's object under this name.
     """
 
     record: Checkpoint | None = None
     since: datetime | None = None
+    number: int | None = None
     remembered: bool = False
+    is_known: bool = False
+    is_unclear: bool = False
+    reused: Checkpoint | None = None
 
     @property
     def key(self) -> str | None:
         return self.record.key if self.record else None
 
+    @property
+    def to_replace(self) -> Checkpoint | None:
+        return self.record or self.reused
+
     def noting(self, found: Stale | Later) -> _Latest:
-        match found:
-            case Stale(_, record) if self.since is None or record.started_at >= self.since:
-                return replace(self, record=record, since=record.started_at)
-            case Later(_, None) if not self.remembered:
-                return replace(self, record=None)
-            case Later(_, datetime() as since) if self.since is None or since > self.since:
-                return replace(self, record=None, since=since)
-        return self
+        if found.case is Case.EARLIER and isinstance(found, Stale):
+            return replace(self, reused=self.reused or found.record)
+        began_later = self._began_before(found) if self.is_known else True
+        if began_later is None:
+            return self if self.remembered else replace(self, record=None, is_unclear=True)
+        if not began_later:
+            return self
+        record = found.record if isinstance(found, Stale) and not self.is_unclear else None
+        return replace(self, record=record, since=found.since, number=found.number, is_known=True)
+
+    def _began_before(self, found: Stale | Later) -> bool | None:
+        """Whether the found recording began after this one; None: unknown."""
+        has_higher_number = None
+        if self.number is not None and found.number is not None:
+            has_higher_number = self.number < found.number
+        if self.since is None or found.since is None:
+            return has_higher_number
+        if self.since == found.since:  # a copy of the same object, or the same recording at its next key
+            return has_higher_number is True and isinstance(found, Stale)
+        return self.since < found.since
 
     def carry(self, found: Carry) -> Carry:
         """If the file has the bytes of an earlier recording again, no checkpoint is earlier."""
@@ -220,7 +247,7 @@ def decide(facts: ClaimFacts, naming: Naming) -> Ask | Done | Carry:
         if isinstance(known, Ask | Done):
             return known
         record = known.record if isinstance(known, Stale) else None
-        latest = _Latest(record, marker.started_at, remembered=True)
+        latest = _Latest(record, marker.started_at, remembered=True, is_known=True)
     places = [Place.NAME]
     if marker is None or marker.path != facts.path:
         places.append(Place.ELSEWHERE)  # no object under its name belongs to this file: look for an earlier name
@@ -242,8 +269,8 @@ def decide(facts: ClaimFacts, naming: Naming) -> Ask | Done | Carry:
         elif not facts.looked(place).ended:
             failed = isinstance(found, Passed) and found.case is Case.HINT_FAILED
             return LookFor(place, latest.key, hint_failed=failed)
-    if latest.record is not None:
-        return latest.carry(Carry(Case.UP_TO_DATE, latest.record))
+    if latest.to_replace is not None:
+        return latest.carry(Carry(Case.UP_TO_DATE, latest.to_replace))
     for look in facts.looked(Place.UPLOAD).at:
         found = _at_key(facts, look, naming)
         if isinstance(found, Free):
@@ -375,19 +402,20 @@ def _by_the_object(
         return Compare(look, schedule)
     if whose is Ownership.SAME:
         return Carry(Case.SAME_BYTES, _proved(facts, stored, schedule, fresh, said))
-    if whose is Ownership.OURS:
-        return Stale(Case.MADE_OF_IT, _stale(stored, schedule, fresh, said))
     origin = origin_of(stored.metadata)
+    since = said.started_at if said else origin.started_at if origin else None
+    if whose is Ownership.OURS:
+        return Stale(Case.MADE_OF_IT, _stale(stored, schedule, fresh, said), since, look.number)
     this_file = snapshot.identity if snapshot.identity.birth_ns else None
     says_this_file = is_described and said is not None and said.snapshot.identity == this_file
     if says_this_file and origin is not None and stored.size <= snapshot.size:
-        return Stale(Case.SAID_TO_BE, _stale(stored, schedule, fresh, said))
+        return Stale(Case.SAID_TO_BE, _stale(stored, schedule, fresh, said), since, look.number)
     if whose is Ownership.EARLIER and naming.replace_reused_names:
-        return Stale(Case.EARLIER, replace(fresh, replaces=stored.etag))
-    if says_this_file and said is not None:
-        return Later(Case.LATER, said.started_at)
+        return Stale(Case.EARLIER, replace(fresh, replaces=stored.etag), None, look.number)
+    if says_this_file:
+        return Later(Case.LATER, since, look.number)
     if not is_described and origin is not None and origin.identity == this_file:
-        return Later(Case.LATER_UNDATED, None)
+        return Later(Case.LATER_UNDESCRIBED, origin.started_at, look.number)
     return Passed(Case.STRANGER)
 
 
@@ -427,15 +455,16 @@ def _fresh(facts: ClaimFacts, look: AtKey, naming: Naming) -> Checkpoint:
 def _stale(
     stored: StoredObject, schedule: PartSchedule, fresh: Checkpoint, said: StoredDescription | None
 ) -> Checkpoint:
-    """The stream that made the object continues. Only the document has its start time."""
+    """The stream that made the object continues."""
     origin = origin_of(stored.metadata)
+    started_at = origin.started_at if origin else None
     return replace(
         fresh,
         stream_id=origin.stream_id if origin else fresh.stream_id,
         schedule=schedule,
         replaces=stored.etag,
         replacements=(said.replacements if said else 0) + 1,
-        started_at=said.started_at if said else fresh.started_at,
+        started_at=said.started_at if said else started_at or fresh.started_at,
     )
 
 

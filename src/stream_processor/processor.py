@@ -28,11 +28,9 @@ from ..domain import (
     StoredObject,
     Unfinished,
     World,
-    metadata_value,
     moments,
     part_plan,
     resuming,
-    whose,
 )
 from ..exceptions import (
     FileChanged,
@@ -61,7 +59,7 @@ from .replaced import Replaced
 from .sight import Sight
 from .source_missing import Remains
 from .upload import Sealed, Upload, too_long
-from .whole import Whole
+from .whole import Whole, metadata_of
 
 #: Bytes. A longer file is read for seconds before anything else is written about it.
 _LONG_PASS = 256 * MIB
@@ -331,11 +329,8 @@ class StreamProcessor:
     async def _open_upload(self) -> None:
         await self._ledger.recorded()  # the intent, before anything is created
         record, store = self._ledger.record, self._world.store
-        metadata = whose.object_metadata(
-            record.stream_id, metadata_value(record.path), record.identity, record.schedule
-        )
         of_copies = await self._replaced.is_most_of_it()
-        upload_id = await store.create_upload(record.key, metadata, of_copies=of_copies)
+        upload_id = await store.create_upload(record.key, metadata_of(record), of_copies=of_copies)
         self._replaced.had(self._ledger.parts)
         without = store.has_no_checksums(upload_id)
         await self._ledger.begin_upload(None, upload_id, {}, without_checksums=without)

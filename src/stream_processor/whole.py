@@ -10,6 +10,7 @@ from __future__ import annotations
 from ..domain import (
     MIB,
     Answer,
+    Checkpoint,
     Chunk,
     Digest,
     Hashes,
@@ -92,9 +93,7 @@ class Whole:
                         turn.has_read()
                         if not self._world.store.refuses_a_second_put():  # it may have been updated meanwhile
                             raise S3NotAble("put_object: its condition may not count", operation="put_object")
-                        metadata = whose.object_metadata(
-                            record.stream_id, metadata_value(record.path), record.identity, record.schedule
-                        )
+                        metadata = metadata_of(record)
                         sent = True
                         answer, told = await self._world.store.put_whole(record.key, metadata, body)
                         answered = answer is not Answer.NONE
@@ -121,6 +120,12 @@ class Whole:
         except S3NotAble:
             self.give_up()
             raise
+
+
+def metadata_of(record: Checkpoint) -> dict[str, str]:
+    """The metadata of the stream's next object."""
+    path = metadata_value(record.path)
+    return whose.object_metadata(record.stream_id, path, record.identity, record.schedule, started_at=record.started_at)
 
 
 def _all_of(size: int) -> Chunk:

@@ -292,7 +292,7 @@ SCENES: Mapping[Case, Scene] = {
     Case.LATER: functools.partial(
         by_the_model.test_with_an_emptied_redis_only_the_latest_recording_in_a_file_is_brought_up_to_date, 40, False
     ),
-    Case.LATER_UNDATED: a_later_recording_has_no_document,
+    Case.LATER_UNDESCRIBED: a_later_recording_has_no_document,
     Case.STRANGER: whose_object.test_a_strangers_object_at_the_key_stays_and_the_recording_takes_the_next_key,
     Case.UP_TO_DATE: a_renamed_file_grows,
     Case.OPEN_UPLOAD: done_already.test_the_upload_of_a_renamed_recording_is_found_again_without_redis,

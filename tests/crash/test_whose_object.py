@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,6 +30,8 @@ from tests.harness.crash.scenes import (
 )
 from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, Simulation
 from tests.harness.fakes.store import FakeStore, Happens
+
+OTHER, OTHER_SECOND = "cam/later.mp4", "cam/later~2.mp4"
 
 pytestmark = pytest.mark.timeout(120)  # a loop without a pause stops virtual time: it must fail, not hang
 
@@ -129,6 +132,79 @@ def test_a_file_begun_anew_while_the_daemon_is_down_takes_the_next_key(wiped: bo
     assert simulation.problems() == []
     assert content_at(simulation) == bytes_of(4 * CHUNK, 1)
     assert set(recordings_in(simulation.store)) == {PATH, SECOND}
+
+
+async def _two_recordings(simulation: Simulation, first: int, second: int, path: str = PATH) -> None:
+    """One after the other in one file, which has the name ``path`` when the second begins."""
+    await finished_file(simulation, first)
+    if path != PATH:
+        simulation.disk.rename(PATH, path)
+    simulation.disk.write(path, bytes_of(15, 2))
+    await asyncio.sleep(SCAN)
+    await settled(simulation)
+    simulation.disk.append(path, bytes_of(second - 15, 3))
+    await asyncio.sleep(SCAN)
+    await settled(simulation)
+
+
+def _as_an_older_release_made_it(simulation: Simulation, key: str) -> None:
+    """Its metadata do not tell when the recording began."""
+    there = simulation.store.objects[key]
+    metadata = {name: value for name, value in there.metadata.items() if name != "cefmp4-started-at"}
+    simulation.store.objects[key] = replace(there, metadata=metadata)
+
+
+@pytest.mark.parametrize("wiped", [False, True], ids=["", "wiped"])
+@pytest.mark.parametrize("older", [False, True], ids=["", "older release"])
+@pytest.mark.parametrize("without", [PATH, SECOND])
+@pytest.mark.parametrize("first", [20, 60])
+def test_an_earlier_recording_in_the_file_stays_whichever_document_is_missing(
+    first: int, without: str, older: bool, wiped: bool
+) -> None:
+    async def script(simulation: Simulation) -> None:
+        await _two_recordings(simulation, first, 40)
+        simulation.store.delete_object(document_key(without))
+        if older:
+            for key in (PATH, SECOND):
+                _as_an_older_release_made_it(simulation, key)
+
+        def meanwhile() -> None:
+            if wiped:
+                simulation.redis.wipe()
+            simulation.disk.append(PATH, b"more")
+
+        await restart(simulation, meanwhile)
+        await settled(simulation)
+
+    simulation = lived(script)
+    held = {key: found.data for key, found in recordings_in(simulation.store).items()}
+    assert held == {PATH: bytes_of(first, 1), SECOND: simulation.disk.content(PATH)}
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["", "older release"])
+def test_a_strangers_document_beside_an_earlier_recording_under_another_name_is_no_reason_for_a_second_object(
+    older: bool,
+) -> None:
+    """Only if older releases made both, nothing tells which is the later one: then both stay."""
+
+    async def script(simulation: Simulation) -> None:
+        await _two_recordings(simulation, 60, 40, OTHER)
+        simulation.store.put_object(document_key(PATH), b'{"a stranger": true}')
+        if older:
+            for key in (PATH, OTHER):
+                _as_an_older_release_made_it(simulation, key)
+
+        def meanwhile() -> None:
+            simulation.redis.wipe()
+            simulation.disk.append(OTHER, b"more")
+
+        await restart(simulation, meanwhile)
+        await settled(simulation)
+
+    simulation = lived(script)
+    held = {key: found.data for key, found in recordings_in(simulation.store).items()}
+    now, before = simulation.disk.content(OTHER), bytes_of(15, 2) + bytes_of(25, 3)
+    assert held == {PATH: bytes_of(60, 1), **({OTHER: before, OTHER_SECOND: now} if older else {OTHER: now})}
 
 
 def test_a_file_begun_anew_between_completion_and_document_takes_the_next_key() -> None:

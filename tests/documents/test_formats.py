@@ -104,7 +104,8 @@ def test_the_document_that_is_shown_satisfies_the_schema() -> None:
 
 
 def test_every_header_of_an_object_is_explained_and_no_other() -> None:
-    headers = object_metadata("s1", "a.mp4", SNAPSHOT.identity, PartSchedule(10, growing=True, step=100))
+    schedule = PartSchedule(10, growing=True, step=100)
+    headers = object_metadata("s1", "a.mp4", SNAPSHOT.identity, schedule, started_at=MARKER.started_at)
     listed = _first_names(_section(FORMATS, "Object metadata"), r"`x-amz-meta-([\w-]+)`")
     assert listed == {name.removeprefix("x-amz-meta-") for name in headers}
 

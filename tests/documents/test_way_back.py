@@ -121,7 +121,7 @@ def test_the_old_release_reads_a_record(record: Checkpoint) -> None:
 def test_the_old_release_reads_a_marker_an_object_and_a_document(schedule: PartSchedule) -> None:
     old_file = old_nouns.Identity(FILE.inode, FILE.birth_ns)
     _same(_marker(schedule), old_format.decode_marker(old_file, encode_marker(_marker(schedule))))
-    origin = old_reconcile.origin_of(object_metadata("s1", "a.mp4", FILE, schedule))
+    origin = old_reconcile.origin_of(object_metadata("s1", "a.mp4", FILE, schedule, started_at=NOW))
     assert origin is not None
     assert (origin.stream_id, origin.path, asdict(origin.identity)) == ("s1", "a.mp4", asdict(FILE))
     described = old_documents.read_document(_document(schedule))

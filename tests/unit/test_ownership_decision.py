@@ -43,6 +43,7 @@ from src.ownership.facts import (
 )
 
 PATH, KEY, SECOND, THIRD = "cam/a.mp4", "cam/a.mp4", "cam/a~2.mp4", "cam/a~3.mp4"
+NUMBERS = {KEY: 1, SECOND: 2, THIRD: 3}
 FILE = Identity(7, 70)
 UNDATED = Identity(7, 0)
 SNAPSHOT = Snapshot(FILE, 100, 1, 1)
@@ -98,7 +99,8 @@ NONE = Described(None, foreign=False)
 
 
 def look(key: str = KEY, there: StoredObject | None = None, described: Described = NONE, **more: object) -> AtKey:
-    return replace(AtKey(key, NOON, 1, stored=there, described=described), **more)  # type: ignore[arg-type]
+    number = NUMBERS.get(key)
+    return replace(AtKey(key, NOON, number, stored=there, described=described), **more)  # type: ignore[arg-type]
 
 
 def compared(there: AtKey, crc64: int | None) -> AtKey:
@@ -498,7 +500,73 @@ def test_23_26_only_the_latest_recording_in_a_file_is_brought_up_to_date(first: 
     assert case is (Case.NEW if key == THIRD else Case.UP_TO_DATE)
 
 
-UNDATED_LATER = look(SECOND, there=stored(160, stream_id="x"))
+def undated(key: str, size: int) -> AtKey:
+    """One of an older release, whose document is gone."""
+    return look(key, there=stored(size, etag=key, stream_id=key))
+
+
+def told_by_its_metadata(key: str, size: int, hour: int) -> AtKey:
+    """One whose document is gone, begun in this hour."""
+    there = stored(size, etag=key, stream_id=key)
+    since = object_metadata(key, "", FILE, SCHEDULE, started_at=NOON + hour * HOUR)["cefmp4-started-at"]
+    return look(key, there=replace(there, metadata={**there.metadata, "cefmp4-started-at": since}))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "key"),
+    [
+        (undated(KEY, 50), dated(SECOND, 60, 1), SECOND),
+        (dated(KEY, 50, 1), undated(SECOND, 60), SECOND),
+        (undated(KEY, 50), undated(SECOND, 60), SECOND),
+        (undated(KEY, 160), undated(SECOND, 60), SECOND),
+        (undated(KEY, 160), dated(SECOND, 60, 1), SECOND),
+        (undated(KEY, 50), undated(SECOND, 160), THIRD),
+        (told_by_its_metadata(KEY, 50, 2), dated(SECOND, 60, 1), KEY),
+        (told_by_its_metadata(KEY, 50, 1), dated(SECOND, 60, 2), SECOND),
+        (dated(KEY, 50, 2), told_by_its_metadata(SECOND, 160, 1), KEY),
+        (dated(KEY, 50, 1), told_by_its_metadata(SECOND, 160, 2), THIRD),
+    ],
+)
+def test_26_metadata_tell_which_is_the_latest_and_otherwise_the_numbers_of_the_name(
+    first: AtKey, second: AtKey, key: str
+) -> None:
+    case, record = record_of(looked(FACTS, first, second, FREE_THIRD))
+    assert (case, record.key) == (Case.NEW if key == THIRD else Case.UP_TO_DATE, key)
+
+
+def test_26_a_recording_goes_on_with_the_time_at_which_it_began() -> None:
+    _, record = record_of(looked(FACTS, told_by_its_metadata(KEY, 50, -3), FREE_SECOND))
+    assert record.started_at == NOON - 3 * HOUR
+
+
+@pytest.mark.parametrize("size", [60, 160])
+@pytest.mark.parametrize("at_name", [dated(KEY, 50, 1), undated(KEY, 50)])
+def test_26_nothing_is_replaced_while_nothing_tells_which_is_the_latest(at_name: AtKey, size: int) -> None:
+    elsewhere = (undated("b.mp4", size), told_by_its_metadata("c.mp4", 70, 9))
+    case, record = record_of(looked(FACTS, at_name, FREE_SECOND, elsewhere=elsewhere))
+    assert (case, record.key) == (Case.NEW, SECOND)
+
+
+def test_26_of_two_copies_of_an_object_the_one_at_the_files_own_name_is_replaced() -> None:
+    copy = told_by_its_metadata("backup/a.mp4", 50, 1)
+    _, record = record_of(looked(FACTS, dated(KEY, 50, 1), FREE_SECOND, elsewhere=(copy,)))
+    assert record.key == KEY
+
+
+def test_26_what_redis_remembers_as_the_latest_is_replaced_whatever_has_no_time() -> None:
+    facts = replace(FACTS, marker=MARKER, snapshot=sized(101), at_marker=look(there=stored()))
+    case, record = record_of(looked(facts, undated(SECOND, 60), FREE_THIRD))
+    assert (case, record.key) == (Case.UP_TO_DATE, KEY)
+
+
+@pytest.mark.parametrize("own", [dated(SECOND, 60, 1), undated(SECOND, 60)])
+def test_22_an_object_of_this_very_file_is_replaced_rather_than_one_of_its_name(own: AtKey) -> None:
+    earlier = look(there=stored(150, stream_id="x", identity=Identity(8, 8)))
+    _, record = record_of(looked(FACTS, earlier, own, FREE_THIRD), REPLACING)
+    assert record.key == SECOND
+
+
+UNDATED_LATER = undated(SECOND, 160)
 
 
 def test_24_nothing_is_put_over_what_may_be_earlier_than_an_undated_recording() -> None:
@@ -544,7 +612,7 @@ def test_an_object_elsewhere_that_is_gone_ends_the_search() -> None:
 
 
 def test_27_an_open_upload_with_bytes_of_the_file_goes_on_at_its_key() -> None:
-    taken, free = look("x.mp4", taken=True, number=None), look("before.mp4", number=None)
+    taken, free = look("x.mp4", taken=True), look("before.mp4", number=None)
     assert record_of(looked(FACTS, look(), uploads=(taken, free))) == (Case.OPEN_UPLOAD, new_at("before.mp4", None))
     assert record_of(looked(FACTS, look(), uploads=(taken,))) == (Case.NEW, new_at(KEY))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -44,6 +45,18 @@ def test_an_objects_metadata_tell_the_recording_that_it_was_made_from(schedule: 
     assert origin_of(metadata) == Origin(OURS, PATH, FILE)
 
 
+@pytest.mark.parametrize("started_at", [datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC), None])
+def test_an_objects_metadata_tell_when_its_recording_began(started_at: datetime | None) -> None:
+    metadata = object_metadata(OURS, PATH, FILE, SCHEDULE, started_at=started_at)
+    assert origin_of(metadata) == Origin(OURS, PATH, FILE, started_at)
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-01-02T03:04:05"])
+def test_a_beginning_that_cannot_be_compared_is_unknown_and_the_origin_known(text: str) -> None:
+    metadata = object_metadata(OURS, PATH, FILE, SCHEDULE) | {"cefmp4-started-at": text}
+    assert origin_of(metadata) == Origin(OURS, PATH, FILE)
+
+
 def test_an_objects_metadata_name_its_schedule_and_format() -> None:
     growing = object_metadata(OURS, PATH, FILE, PartSchedule(16))
     equal = object_metadata(OURS, PATH, FILE, PartSchedule(16, growing=False))
@@ -53,7 +66,8 @@ def test_an_objects_metadata_name_its_schedule_and_format() -> None:
 
 
 def test_metadata_are_plain_ascii_as_the_header_that_they_travel_in() -> None:
-    for name, value in object_metadata(OURS, PATH, Identity(2**64 - 1, -1), SCHEDULE).items():
+    began = datetime(2026, 1, 2, tzinfo=UTC)
+    for name, value in object_metadata(OURS, PATH, Identity(2**64 - 1, -1), SCHEDULE, started_at=began).items():
         assert name.isascii() and name == name.lower()
         assert value.isascii() and value.isprintable()
 
