@@ -25,7 +25,11 @@ _FIRST_ASK_SECONDS, _LONGEST_ASK_SECONDS = 0.01, 0.5
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A program in a session and process group of its own. ``ended`` returns its exit code; negative: the signal."""
+    """A program in a process group of its own. ``ended`` returns its exit code; negative: the signal.
+
+    In our session: Linux may divide a processor among sessions first (autogroups), and a niceness then only counts
+    inside of one.
+    """
 
     pid: int
     stdout: asyncio.StreamReader
@@ -62,7 +66,7 @@ async def start(command: list[str], standard_input: int, *, niceness: int = 0) -
                 (os.POSIX_SPAWN_DUP2, to_output.fileno(), 1),
                 (os.POSIX_SPAWN_DUP2, to_errors.fileno(), 2),
             ],
-            setsid=True,
+            setpgroup=0,
             setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # Python ignores them
         )
         ended = _reaped(loop, pid)
