@@ -20,7 +20,7 @@ from ..exceptions import ChunkProcessingError, Permanent, Transient
 
 T = TypeVar("T")
 
-#: Number of files that Redis is asked about in one exchange.
+#: Number of files that are looked at together, and that Redis is asked about in one exchange.
 _AT_ONCE = 200
 _TRY_AGAIN_SECONDS = 30.0
 
@@ -101,12 +101,11 @@ class LeftOut:
     async def _unknown(self, paths: Sequence[str], known: set[Identity], names: set[str]) -> dict[str, Snapshot]:
         """Those of the files of which neither Redis nor the store remembers anything."""
         found: dict[str, Snapshot] = {}
-        for path in paths:
-            with suppress(ChunkProcessingError):  # the dispatcher reports the problem
-                snapshot = await self._world.recordings.snapshot(path)
-                is_open = object_key(self._world.naming.key_prefix, path) in names  # an upload, at one of its keys
-                if snapshot is not None and snapshot.identity not in known and not is_open:
-                    found[path] = snapshot
+        # Together they are one sweep of a thread, and a file that hangs delays no more than those.
+        for path, snapshot in zip(paths, await asyncio.gather(*map(self._look, paths)), strict=True):
+            is_open = object_key(self._world.naming.key_prefix, path) in names  # an upload, at one of its keys
+            if snapshot is not None and snapshot.identity not in known and not is_open:
+                found[path] = snapshot
         if not found:
             return found
         asked = [(snapshot.identity, "") for snapshot in found.values()]
@@ -116,6 +115,11 @@ class LeftOut:
             for (path, snapshot), answer in zip(found.items(), told, strict=True)
             if answer is None or answer[0] is None
         }
+
+    async def _look(self, path: str) -> Snapshot | None:
+        with suppress(ChunkProcessingError):  # the dispatcher reports the problem
+            return await self._world.recordings.snapshot(path)
+        return None
 
     async def _asked(self, question: Callable[[], Awaitable[T]]) -> T:
         while True:

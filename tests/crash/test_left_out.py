@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from src.domain import Identity, Marker, PartSchedule, moments
+from src.domain import Identity, Marker, PartSchedule, Snapshot, moments
 from src.events import StreamEvent, WatcherChangeType
+from src.exceptions import ChunkProcessingError
 from src.ownership import LeftOut
 from tests.harness.crash.scenes import bytes_of
-from tests.harness.crash.simulation import CHUNK, Simulation
+from tests.harness.crash.simulation import CHUNK, Disk, Simulation
 from tests.harness.crash.virtual_time import run
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -84,3 +85,45 @@ def test_redis_is_asked_about_many_old_files_in_one_exchange() -> None:
 
     run(live())
     assert simulation.redis.calls == ["remembered_of"] * 3
+
+
+_UNREADABLE = "007.mp4"
+
+
+class _SlowDisk(Disk):
+    async def snapshot(self, path: str) -> Snapshot | None:
+        await asyncio.sleep(1.0)
+        if path == _UNREADABLE:
+            raise ChunkProcessingError("the folder cannot be read", operation="stat")
+        return await super().snapshot(path)
+
+
+def test_many_old_files_are_looked_at_together_and_one_that_cannot_be_is_passed_on() -> None:
+    passed_on: list[str] = []
+    names = [f"{number:03}.mp4" for number in range(450)]
+
+    async def live() -> float:
+        simulation = Simulation()
+        simulation.disk = _SlowDisk()
+        for seed, name in enumerate(names):
+            simulation.disk.write(name, bytes_of(CHUNK, seed))
+
+        async def remembered() -> tuple[tuple[str, Identity], ...]:
+            return ()
+
+        left_out = LeftOut(
+            simulation._world(),
+            remembered,
+            lambda _: True,
+            passes_on=lambda event: passed_on.append(event.path),
+            emit=_emit,
+        )
+        for name in names:
+            left_out.publish(StreamEvent(WatcherChangeType.WRITE, name, is_old=True))
+        left_out.first_scan_done()
+        began = asyncio.get_running_loop().time()
+        await left_out.run()
+        return asyncio.get_running_loop().time() - began
+
+    assert run(live()) < 10, "one after the other they need 450 s"
+    assert passed_on == [_UNREADABLE]
