@@ -61,6 +61,8 @@ _LOOK_SECONDS = 15.0
 _REFUSED_SECONDS = 60.0
 _TIDY_SECONDS = 960.0  # longer than a probe without a note is left alone
 _TIMES_ASKED_FOR_RULES = 10
+#: The first line of the log waits this long for ffprobe's version: an ffprobe that hangs delays no recording.
+_VERSION_SECONDS = 3.0
 #: A lifecycle rule of the bucket that aborts uploads sooner affects long recordings, and those that wait for the end of
 #: an outage.
 _ENOUGH_DAYS = 7
@@ -210,10 +212,12 @@ async def _serve_until(
     page = status_page(settings, gathering, at_risk, lookout, readiness, metrics.emit)
     served = serve(settings.prom_host, settings.prom_port, metrics.registry, readiness, page.routes)
     port = await stack.enter_async_context(served)
-    _tell_of_the_start(settings, notices, await prober.available(), metrics.emit)
-    say_where_all_is(place, port, has_page=page.is_served)
-    _freeze_what_is_built()
     async with TaskGroup() as group:
+        version = group.create_task(prober.available(), name="ffprobe")
+        await asyncio.wait([version], timeout=_VERSION_SECONDS)
+        _tell_of_the_start(settings, notices, version.result() if version.done() else None, metrics.emit)
+        say_where_all_is(place, port, has_page=page.is_served)
+        _freeze_what_is_built()
         running = [
             group.create_task(watcher.run(left_out.publish), name="watcher"),
             group.create_task(_until_stopped(left_out.run), name="left-out"),
@@ -228,6 +232,8 @@ async def _serve_until(
             group.create_task(_once(checkpoints.keep_records, metrics), name="redis-records"),
             group.create_task(_prepare(store, asked, metrics), name="bucket"),  # created before the first recording
             group.create_task(_until_stopped(store.keep_abilities), name="store-abilities"),
+            group.create_task(_tell_if_missing(version, metrics.emit), name="ffprobe-missing"),
+            version,
         ]
         await stop.wait()
         slots.drain()
@@ -300,7 +306,10 @@ def _tell_of_the_start(settings: Settings, notices: Sequence[str], ffprobe: str 
     emit(moments.DaemonStarted(__version__, ffprobe, settings.summary()))
     for notice in notices:
         emit(moments.SettingsNotice(notice))
-    if not ffprobe:
+
+
+async def _tell_if_missing(version: Awaitable[str | None], emit: moments.Emit) -> None:
+    if not await version:
         emit(moments.FfprobeMissing())
 
 

@@ -173,3 +173,16 @@ def test_without_ffprobe_the_daemon_works_and_says_so(stage: Stage) -> None:
     assert "FFPROBE_PATH" in daemon.wait_for("ffprobe_missing")["hint"]
     document = stage.wait_until_done(stage.folder / "a.mp4")
     assert "/nowhere/ffprobe" in document["media"]["probe_error"]
+
+
+def test_an_ffprobe_that_hangs_from_the_start_delays_no_recording_and_no_stop(stage: Stage, tmp_path: Path) -> None:
+    hangs = tmp_path / "hanging-ffprobe"
+    hangs.write_text("#!/bin/sh\nexec sleep 1000\n")
+    hangs.chmod(0o755)
+    daemon = stage.daemon
+    write(stage.folder / "a.mp4", 5000)
+    daemon.start(FFPROBE_PATH=str(hangs), FFPROBE_TIMEOUT_SECONDS="900")
+    daemon.wait_for("object_proved")
+    assert daemon.lines()[0]["event"] == "daemon_started"
+    assert daemon.lines("ffprobe_missing") == [], "it is not known yet"
+    assert daemon.stop() == 0
