@@ -36,13 +36,16 @@ from .page import (
     is_served,
     no_page,
 )
-from .status import Chronicle, DaemonFacts, Gathering, RecordingView, State, status_json, view_of
+from .settings import without_user_info
+from .status import Chronicle, DaemonFacts, Gathering, RecorderNotes, RecordingView, State, status_json, view_of
 from .timeouts import timeout
 from .watcher import Watcher
 
 _WATCHED_FOLDER = "watched_folder"
 #: How long a status may wait for a service that was unavailable.
 _CHECK_SECONDS = 0.5
+#: How often the growth of the recordings is noted, for the advice on recorders.
+ADVICE_SECONDS = 60.0
 #: How old the sizes may be that are shown: those who look at the same time share one update.
 _SAME_MOMENT_SECONDS = 0.2
 #: How commands are typed where this runs.
@@ -58,9 +61,11 @@ def gathered_status(
     clock: Clock,
 ) -> Gathering:
     """The status of this process; it is to be built before the first recording, since it listens to all of them."""
-    chronicle, services = Chronicle(clock), _Services(readiness)
+    chronicle, services, recorders = Chronicle(clock), _Services(readiness), RecorderNotes(clock)
     metrics.listen_to_streams(chronicle.hear)
+    metrics.listen_to_streams(recorders.hear_stream)
     metrics.listen(services.hear)
+    metrics.listen(recorders.hear)
     daemon = DaemonFacts(
         version=__version__,
         pid=os.getpid(),
@@ -76,9 +81,27 @@ def gathered_status(
         unfinished=dispatcher.unfinished,
         figures=lambda: at_risk.figures,
         services=services.now,
+        recorders=recorders,
         masked=masked,
         program=_PROGRAM,
     )
+
+
+async def advise(gathering: Gathering, emit: moments.Emit) -> None:
+    """Log what recorders cost: soon after it is known, and then once a day."""
+    while True:
+        await asyncio.sleep(ADVICE_SECONDS)
+        for each in gathering.advise():
+            emit(
+                moments.RecorderAdvice(
+                    advice=each.kind,
+                    recordings=each.recordings,
+                    reason=each.text,
+                    bytes_sent_again=each.bytes_sent_again,
+                    seconds_at_risk=each.seconds_at_risk,
+                    hint=each.hint,
+                )
+            )
 
 
 class Page(NamedTuple):
@@ -173,6 +196,8 @@ class DaemonDesk:
             "group": self.settings.redis_key_prefix,
             "version": __version__,
             "pid": os.getpid(),
+            "keys": f"{self.settings.s3_bucket_name}/{self.settings.s3_key_prefix}",
+            "redis": without_user_info(self.settings.redis_url),
         }
 
     async def status(self) -> dict[str, Any]:

@@ -34,7 +34,7 @@ if find_spec("aioboto3") is None:
     )
 
 from . import __version__
-from .answering import DaemonDesk, gathered_status, status_page
+from .answering import DaemonDesk, advise, gathered_status, status_page
 from .config import Loaded, Settings, load_settings
 from .dispatcher import Dispatcher
 from .domain import S3_LIMITS, Naming, PartSchedule, Rhythm, WhenMissing, World, moments, usual_step
@@ -228,6 +228,7 @@ async def _serve_until(
             group.create_task(lookout.run(), name="at-risk"),
             group.create_task(page.sample(), name="throughput"),
             group.create_task(_beside(doorkeeper.run, metrics), name="doorkeeper"),
+            group.create_task(_beside(partial(advise, gathering, metrics.emit), metrics), name="advice"),
             group.create_task(_once(checkpoints.warn_about_configuration, metrics), name="redis-check"),
             group.create_task(_once(checkpoints.keep_records, metrics), name="redis-records"),
             group.create_task(_prepare(store, asked, metrics), name="bucket"),  # created before the first recording

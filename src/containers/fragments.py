@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..domain import Curve
+from ..domain import Curve, Structure
 from .boxes import header
 
 Read = Callable[[int, int], bytes]
@@ -32,6 +32,8 @@ class FragmentClock:
 
     def __init__(self) -> None:
         self.is_over = False  # not a fragmented MP4, or an unreadable one: nothing to follow
+        self.structure: Structure | None = None
+        self.fragments = 0
         self._offset = 0
         self._seconds: dict[int, float] = {}  # of each track; the longest is that of the media
         self.is_behind = True  # there are boxes that were not read yet
@@ -55,13 +57,21 @@ class FragmentClock:
             return None
         return max(0.0, self._curve.moment(end) - self._curve.moment(begin))
 
+    @property
+    def fragment_seconds(self) -> float:
+        """Seconds of media in a fragment, on average; 0 before the first."""
+        return max(self._seconds.values(), default=0.0) / self.fragments if self.fragments else 0.0
+
     def _step(self, read: Read, size: int) -> bool:
         """Read one more box; False at the end of the written data."""
         if self._offset + _HEADER > size:
             return False
         length, kind = header(read(self._offset, _HEADER))
-        if length is None or (kind == b"mdat" and not self._tracks):
-            raise ValueError(kind)  # an ordinary recording in progress, or not an MP4
+        if kind == b"mdat" and not self._tracks:
+            self.structure = Structure.INDEX_LAST  # an ordinary recording in progress
+            raise ValueError(kind)
+        if length is None:
+            raise ValueError(kind)  # not an MP4
         if kind in (b"moov", b"moof"):
             if length > LARGEST_INDEX:
                 raise ValueError(kind)
@@ -75,10 +85,13 @@ class FragmentClock:
 
     def _take(self, kind: bytes, body: bytes) -> None:
         if kind == b"moov":
+            self.structure = Structure.INDEX_FIRST
             self._tracks = self._tracks or tracks_in_fragments(body)
+            self.structure = Structure.FRAGMENTED
             return
         if not self._tracks:
             raise ValueError(kind)
+        self.fragments += 1
         for found in fragments_of(body, self._tracks):
             if found.seconds > _LONGEST_FRAGMENT:
                 raise ValueError(found.seconds)

@@ -92,6 +92,7 @@ from .recording import (
     Writers,
 )
 from .resuming import Resume, believable, left_behind, schedule_of
+from .structure import Structure
 from .unfinished import Unfinished
 from .usual_silence import SILENT_SECONDS, UsualSilence
 from .whose import Ownership, is_ours, origin_of, whose_object
@@ -165,6 +166,7 @@ __all__ = [
     "StoredObject",
     "StoredPart",
     "StreamTelemetry",
+    "Structure",
     "Superseded",
     "Surplus",
     "Tally",

@@ -19,6 +19,8 @@ from .moment_kinds import DaemonMoment as DaemonMoment
 from .moment_kinds import Emit as Emit
 from .moment_kinds import Moment as Moment
 from .moment_kinds import StreamMoment as StreamMoment
+from .recorder_moments import MediaSeen as MediaSeen
+from .recorder_moments import RecorderAdvice as RecorderAdvice
 from .recording import FailedFor, SendReason, Status
 
 # -- one stream ----------------------------------------------------------------------------------------------------

@@ -21,13 +21,15 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from ..containers import FragmentClock, Read
-from ..domain import Figures, Holding, Identity, Look, Risk, Waiting, Watch, moments
+from ..domain import Figures, Holding, Identity, Look, Risk, Structure, Waiting, Watch, moments
 from ..exceptions import StreamProcessorError
 from ..timeouts import timeout
 
 T = TypeVar("T")
 
 LOOK_SECONDS = 5.0
+#: Fragments after which their average length is reported: the first one often has another length.
+_ENOUGH_FRAGMENTS = 2
 #: How long an update waits for a disk.
 _PATIENCE_SECONDS = 2.0
 
@@ -176,10 +178,15 @@ class _Patience(Generic[T]):
 
 
 class MediaClocks:
-    """The media's own clock of each fragmented recording that a stream carries."""
+    """The media's own clock of each fragmented recording that a stream carries.
 
-    def __init__(self, files: Files) -> None:
+    Of a recording that grows, it also emits how the file is laid out.
+    """
+
+    def __init__(self, files: Files, emit: moments.Emit) -> None:
         self._files = files
+        self._emit = emit
+        self._told: dict[Identity, int] = {}  # the number of fragments by then
         self._clocks: dict[Identity, FragmentClock] = {}
         self._sizes: dict[Identity, int] = {}
 
@@ -198,6 +205,7 @@ class MediaClocks:
         for gone in self._clocks.keys() - carried.keys():
             del self._clocks[gone]
             self._sizes.pop(gone, None)
+            self._told.pop(gone, None)
         for identity, holding in carried.items():
             size, before = holding.seen.size, self._sizes.get(identity, 0)
             if identity not in self._clocks or size < before:  # a file that became shorter contains different media
@@ -206,7 +214,18 @@ class MediaClocks:
             if not clock.is_over and (size != before or clock.is_behind):
                 with suppress(StreamProcessorError, OSError):  # the stream that sends the file reports read errors
                     await self._files.examine(holding.path, identity, partial(clock.walk, size=size))
+            if 0 < before < size:
+                self._tell(holding, clock)
             self._sizes[identity] = size
+
+    def _tell(self, holding: Holding, clock: FragmentClock) -> None:
+        told = self._told.get(holding.seen.identity)
+        if clock.structure is None or (told is not None and clock.fragments < 2 * max(1, told)):
+            return
+        if clock.structure is Structure.FRAGMENTED and clock.fragments < _ENOUGH_FRAGMENTS:
+            return
+        self._told[holding.seen.identity] = clock.fragments
+        self._emit(moments.MediaSeen(holding.path, clock.structure, clock.fragment_seconds))
 
 
 class Lookout:
@@ -226,7 +245,7 @@ class Lookout:
     ) -> None:
         self._collector = collector
         self._holdings = holdings
-        self._media_seconds = _Patience(MediaClocks(files).seconds)
+        self._media_seconds = _Patience(MediaClocks(files, emit).seconds)
         self._free = _Patience(partial(asyncio.to_thread, _free_bytes, folder))
         self._emit = emit
         self._watch = Watch()

@@ -258,6 +258,16 @@ _ROWS = (
         "listed",
         do="check the permissions if it should be uploaded",
     ),
+    Told(moments.MediaSeen),
+    Told(
+        moments.RecorderAdvice,
+        Line("recorder_advice", "answering", "warning"),
+        digits={"seconds_at_risk": 1},
+        means="a recorder writes its files in a way that costs something: `advice` names it, `reason` says what it "
+        "costs, `recordings` which files; known since the daemon's start, and logged once a day",
+        do="follow `hint`, which names the setting of the recorder; [what each advice "
+        "means](DOCS/reference/doctor.md#recorders)",
+    ),
     Told(moments.LeftOut, metrics=lambda series, m: series(metric.LEFT_OUT).set(m.count)),
     Told(
         moments.OldFilesIgnored,

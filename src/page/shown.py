@@ -74,6 +74,16 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Advised:
+    """What recordings cost, and what to set in each recorder."""
+
+    id: str
+    name: Name
+    text: str
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """The whole page. ``tone`` is good, waiting or bad. ``announced`` is read aloud when it changes, so it has no
     figures that change all the time."""
@@ -97,5 +107,7 @@ class Shown:
     count: str
     left_out: str
     nothing: str
+    advice: tuple[Advised, ...]
+    advice_left_out: str
     finished: str
     command: str

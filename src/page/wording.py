@@ -7,14 +7,15 @@ import heapq
 import math
 from collections.abc import Sequence
 
-from ..status import Disk, RecordingView, State, StatusView, Tone, Totals, count, rate, shortened, size, span
+from ..status import Advice, Disk, RecordingView, State, StatusView, Tone, Totals, count, rate, shortened, size, span
 from ..status import Failure as FailureView
-from .shown import Drawing, Failure, Figure, Name, Row, Service, Shown, Step
+from .shown import Advised, Drawing, Failure, Figure, Name, Row, Service, Shown, Step
 from .throughput import Sample, curve
 
 #: More recordings than these are left out, and counted; of the others, those that are most at risk.
 MOST_ROWS = 200
 MOST_FAILURES = 20
+MOST_ADVICE = 10
 #: A backlog that takes longer is worth a word.
 _BEHIND_SECONDS = 60.0
 _DISK_SOON_SECONDS = 6 * 3600.0
@@ -54,6 +55,8 @@ def shown(view: StatusView, samples: Sequence[Sample], now: float, program: str 
         count=_count(len(view.recordings) - len(failed), len(failed), view.totals.waiting),
         left_out=_left_out(len(view.recordings) - MOST_ROWS, "open", program),
         nothing=_nothing(view),
+        advice=tuple(map(_advised, view.advice[:MOST_ADVICE])),
+        advice_left_out=_advice_left_out(len(view.advice) - MOST_ADVICE, program),
         finished=_finished(view),
         command=f"{program} status --watch",
     )
@@ -231,6 +234,16 @@ def _left_out(more: int, kind: str, program: str) -> str:
 
 def _nothing(view: StatusView) -> str:
     return f"No recording is open. Drop one into {view.daemon.folder}." if view.daemon else ""
+
+
+def _advised(each: Advice) -> Advised:
+    which = hashlib.sha256(f"{each.kind}\0{each.recordings}".encode()).hexdigest()[:16]
+    steps = tuple(Step(remedy.program, remedy.setting) for remedy in each.remedies)
+    return Advised(f"a{which}", _name(each.recordings), _sentence(each.text), steps)
+
+
+def _advice_left_out(more: int, program: str) -> str:
+    return f"{count(more, 'more piece', 'more pieces')} of advice: type {program} doctor." if more > 0 else ""
 
 
 def _finished(view: StatusView) -> str:

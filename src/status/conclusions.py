@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 
 from ..domain import FailedFor, Figures, Risk, Status
+from .advice import advice_on
 from .facts import DaemonFacts, DoneFacts, Facts, RecordingFacts, ServiceFacts
 from .texts import count, name, size, span
 from .view import (
@@ -66,6 +67,7 @@ def view_of(facts: Facts) -> StatusView:
         disk=disk,
         recordings=recordings,
         finished=Finished(facts.done_last_day, tuple(map(_done, facts.done_newest))) if facts.daemon else None,
+        advice=advice_on(facts.recorders),
     )
 
 

@@ -7,10 +7,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
-from ..domain import STATUSES, Care, Clock, Figures, Holding, Identity, Risk, Unfinished, lifecycle
+from ..domain import STATUSES, Care, Clock, Figures, Holding, Identity, Risk, Unfinished, lifecycle, part_plan
+from .advice import Advice, OnceADay, advice_on
 from .chronicle import Chronicle
 from .conclusions import view_of
 from .facts import DaemonFacts, Facts, RecordingFacts, ServiceFacts
+from .recorders import RecorderNotes
 from .view import StatusView
 
 
@@ -29,7 +31,8 @@ class Gathering:
     """Makes the view of a running daemon. Nothing here waits, so that it can be made at any time.
 
     ``unfinished`` returns the recordings, and the number of further files that wait; ``figures`` the newest figures at
-    risk; ``services`` the newest checks. ``masked`` removes secrets from a text.
+    risk; ``services`` the newest checks; ``recorders`` what is known of recorders. ``masked`` removes secrets from a
+    text.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Gathering:
         unfinished: Callable[[], tuple[Sequence[Unfinished], int]],
         figures: Callable[[], Figures | None],
         services: Callable[[], Mapping[str, Condition]],
+        recorders: RecorderNotes,
         masked: Callable[[str], str],
         program: str,
     ) -> None:
@@ -50,6 +54,8 @@ class Gathering:
         self._unfinished = unfinished
         self._figures = figures
         self._services = services
+        self._recorders = recorders
+        self._once_a_day = OnceADay()
         self._masked = masked
         self._program = program
 
@@ -63,6 +69,12 @@ class Gathering:
         figures = self._figures()
         looked = [_as_looked_at(each, figures.holdings) if figures else each for each in unfinished]
         return self._facts(looked, waiting, figures)
+
+    def advise(self) -> list[Advice]:
+        """What recorders cost, as far as it was not returned within a day. To be called about once a minute, since it
+        also notes how fast the recordings grow."""
+        self._recorders.look(self.facts().recordings)
+        return self._once_a_day.of(advice_on(self._recorders.facts()), self._clock.monotonic())
 
     def _facts(self, unfinished: Sequence[Unfinished], waiting: int, figures: Figures | None) -> Facts:
         return Facts(
@@ -78,6 +90,7 @@ class Gathering:
             done_last_day=self._chronicle.last_day,
             done_newest=self._chronicle.newest,
             program=self._program,
+            recorders=self._recorders.facts(),
         )
 
     def _recordings(self, unfinished: Sequence[Unfinished], figures: Figures | None) -> Iterator[RecordingFacts]:
@@ -118,6 +131,7 @@ def recording_facts(unfinished: Unfinished) -> RecordingFacts:
         status=record.status,
         key=record.key,
         parts=unfinished.parts,
+        part_size=part_plan.part_size(record.schedule, unfinished.parts + 1),
         started_at=record.started_at,
         failure=record.failure if has_failed else None,
         failed_for=lifecycle.failed_for(record) if has_failed else None,

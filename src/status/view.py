@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from .advice import Advice
+
 #: Raised when a field is removed or changes its meaning; a new field raises nothing.
 SCHEMA_VERSION = 1
 #: The ``trouble`` of a recording whose file is gone, and that has not failed yet.
@@ -171,6 +173,7 @@ class StatusView:
     """All of it. ``daemon`` None: no daemon answered, and this was read from Redis; rates, disk and services are then
     unknown, and sizes are those in S3.
 
+    ``advice``: what recorders cost, known since the daemon's start, worst first.
     ``verdict`` is one sentence, and ``because`` explains it if there is more to say. In ``recordings`` failures come
     first, and then all by name, so that a live table stands still.
     """
@@ -185,3 +188,4 @@ class StatusView:
     disk: Disk
     recordings: tuple[RecordingView, ...]
     finished: Finished | None
+    advice: tuple[Advice, ...]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from src.containers import Read
-from src.domain import Figures, Holding, Identity, Look, SendReason, Waiting, Watch, moments
+from src.domain import Figures, Holding, Identity, Look, SendReason, Structure, Waiting, Watch, moments
 from src.metrics import AtRiskCollector, Lookout, Metrics, at_risk
 from src.metrics.at_risk import MediaClocks
 from src.watcher import RecordingFiles
@@ -186,7 +186,7 @@ async def test_a_fragmented_recording_is_measured_by_its_own_clock(table: Table)
 
 
 async def test_a_clock_goes_on_from_look_to_look_and_begins_anew_in_a_shorter_file(table: Table) -> None:
-    film, clocks = FRAGMENTED.read_bytes(), MediaClocks(table.files)
+    film, clocks = FRAGMENTED.read_bytes(), MediaClocks(table.files, table.telemetry.emit)
     found = []
     for size in (len(film) // 2, len(film), len(film) // 2, 10, len(film)):
         table.holdings.clear()
@@ -198,6 +198,36 @@ async def test_a_clock_goes_on_from_look_to_look_and_begins_anew_in_a_shorter_fi
     assert found[3] is None, "ten bytes tell nothing"
     assert found[1] == found[4] == pytest.approx(2.0, abs=0.1)
     assert found[0] == found[2] == pytest.approx(1.0, abs=0.6)
+
+
+@pytest.mark.parametrize(
+    ("film", "structure", "seconds"),
+    [
+        ("sample.mp4", Structure.INDEX_LAST, 0.0),
+        ("sample_faststart.mp4", Structure.INDEX_FIRST, 0.0),
+        ("sample_fragmented.mp4", Structure.FRAGMENTED, pytest.approx(1.0, abs=0.1)),
+    ],
+)
+async def test_how_a_recording_is_laid_out_is_told_while_it_grows_and_never_of_a_closed_one(
+    table: Table, film: str, structure: Structure, seconds: float
+) -> None:
+    data, clocks = (FRAGMENTED.parent / film).read_bytes(), MediaClocks(table.files, table.telemetry.emit)
+
+    async def look(name: str, size: int) -> None:
+        (table.folder / name).write_bytes(data[:size])
+        seen = table.files.stat(name)
+        assert seen is not None
+        await clocks.seconds([Holding(name, seen, stream_id="one")])
+
+    for size in (len(data), len(data)):
+        await look("closed.mp4", size)
+    assert table.telemetry.moments == []
+    for share in (20, 40, 60, 80, 99, 100):
+        await look("grows.mp4", len(data) * share // 100)
+    told = table.telemetry.of(moments.MediaSeen)
+    assert {(each.file_path, each.structure) for each in told} == {("grows.mp4", structure)}
+    assert len(told) <= 2, "again only for twice as many fragments"
+    assert told[-1].fragment_seconds == seconds
 
 
 async def test_a_recording_that_cannot_be_read_is_measured_by_its_growth(table: Table) -> None:

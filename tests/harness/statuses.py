@@ -11,7 +11,7 @@ from typing import Any
 
 from src.domain import FailedFor, Figures, Risk, Status
 from src.page import Sample
-from src.status import DaemonFacts, DoneFacts, Facts, RecordingFacts, ServiceFacts, StatusView, view_of
+from src.status import DaemonFacts, DoneFacts, Facts, RecorderFacts, RecordingFacts, ServiceFacts, StatusView, view_of
 from tests.corpus.names import RECORDINGS
 
 NOW = datetime(2026, 11, 28, 12, 0, 30, tzinfo=UTC)
@@ -80,17 +80,26 @@ def state(
     recordings: Sequence[RecordingFacts], services: Sequence[ServiceFacts] = SERVICES, **changes: Any
 ) -> StatusView:
     """The view of a running daemon; ``changes`` are those of the figures."""
+    return view_of(facts(recordings, services, **changes))
+
+
+def facts(
+    recordings: Sequence[RecordingFacts],
+    services: Sequence[ServiceFacts] = SERVICES,
+    recorders: Sequence[RecorderFacts] = (),
+    **changes: Any,
+) -> Facts:
+    """What the view is made from."""
     done = (DoneFacts("cam1/0700.mp4", "cam1/0700.mp4", 2_000_000_000, NOW - timedelta(minutes=4)),)
-    return view_of(
-        Facts(
-            at=NOW,
-            daemon=DAEMON,
-            recordings=recordings,
-            services=services,
-            figures=figures(recordings, **changes),
-            done_last_day=137,
-            done_newest=done,
-        )
+    return Facts(
+        at=NOW,
+        daemon=DAEMON,
+        recordings=recordings,
+        services=services,
+        figures=figures(recordings, **changes),
+        done_last_day=137,
+        done_newest=done,
+        recorders=recorders,
     )
 
 

@@ -135,7 +135,7 @@ def test_nobody_reads_metrics_back_to_learn_what_the_daemon_does() -> None:
 
 
 def test_a_row_counts_or_is_said_or_a_listener_hears_of_it() -> None:
-    heard = {moments.OperationRecovered, moments.OperationGivenUp}  # by the outages
+    heard = {moments.OperationRecovered, moments.OperationGivenUp, moments.MediaSeen}  # by the outages, by the notes
     assert {kind for kind, told in TOLD.items() if told.line is None and told.metrics is None} == heard
 
 

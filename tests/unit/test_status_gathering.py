@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from src.answering import advise
 from src.domain import (
     FailedFor,
     Figures,
@@ -31,7 +34,7 @@ from src.domain.recording import Checkpoint
 from src.exceptions import ChunkProcessingError
 from src.metrics import Metrics
 from src.metrics.readiness import Condition
-from src.status import Chronicle, DaemonFacts, Gathering, State, recording_facts, status_json, view_of
+from src.status import Chronicle, DaemonFacts, Gathering, RecorderNotes, State, recording_facts, status_json, view_of
 
 NOW = datetime(2026, 5, 1, 12, 30, tzinfo=UTC)
 FILE = Identity(7, 1)
@@ -161,9 +164,50 @@ def _gathering(
         unfinished=lambda: (unfinished, waiting),
         figures=lambda: figures,
         services=lambda: {"s3": Condition(False, NOW, "no answer; secret")},
+        recorders=RecorderNotes(clock),
         masked=masked,
         program="cefmp4",
     )
+
+
+async def test_what_a_recorder_costs_is_logged_once_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.answering.ADVICE_SECONDS", 0.0)
+    clock, metrics = _Clock(), Metrics(version="test")
+    recorders = RecorderNotes(clock)
+    metrics.listen_to_streams(recorders.hear_stream)
+    moved = moments.PartStored(number=1, size=5_000_000, seconds=1.0, reason=SendReason.FASTSTART)
+    metrics.stream(ID, "obs/a.mp4").emit(moved)
+    gathering = Gathering(
+        DaemonFacts("1", 1, NOW, "/srv", "b", ""),
+        Chronicle(clock),
+        clock,
+        unfinished=lambda: ([], 0),
+        figures=lambda: None,
+        services=dict,
+        recorders=recorders,
+        masked=str,
+        program="cefmp4",
+    )
+    said: list[moments.DaemonMoment] = []
+
+    def emit(moment: moments.DaemonMoment) -> None:
+        said.append(moment)
+        metrics.emit(moment)
+        clock.at += timedelta(days=1)
+        if len(said) == 2:
+            raise _EnoughError
+
+    with capture_logs() as lines, pytest.raises(_EnoughError):
+        await asyncio.wait_for(advise(gathering, emit), 60)
+    assert [line["event"] for line in lines] == ["recorder_advice", "recorder_advice"]
+    line = lines[0]
+    assert (line["log_level"], line["advice"], line["recordings"]) == ("warning", "faststart", "obs/*.mp4")
+    assert (line["bytes_sent_again"], line["seconds_at_risk"]) == (5_000_000, 0.0)
+    assert line["reason"].endswith("5 MB sent twice") and "ffmpeg: leave out -movflags +faststart" in line["hint"]
+
+
+class _EnoughError(Exception):
+    pass
 
 
 def test_the_view_has_the_risk_of_each_file_also_of_those_that_failed() -> None:
