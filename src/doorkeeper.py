@@ -8,6 +8,7 @@ opened, the daemon goes on without.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -67,19 +68,30 @@ class Doorkeeper:
             while True:
                 name = await self._name()
                 try:
-                    listener = _listener(name)
-                except OSError as error:
-                    self._emit(moments.DoorClosed(_why(error)))
+                    listener, is_first = self._opened(name)
+                except OSError:
                     await asyncio.sleep(LOOK_SECONDS)
                     continue
                 accepting = asyncio.create_task(self._accept(listener, server), name="doorkeeper-accept")
                 try:
                     while await self._name() == name and not accepting.done():
                         await asyncio.wait({accepting}, timeout=LOOK_SECONDS)
+                        if not is_first and _is_free(name):
+                            break
                 finally:
                     accepting.cancel()
                     await asyncio.wait({accepting})
                     listener.close()
+
+    def _opened(self, name: str) -> tuple[socket.socket, bool]:
+        """The socket of this name, or, if another daemon has it, one by which ``doctor`` notices that there are two."""
+        try:
+            return _listener(name), True
+        except OSError as error:
+            self._emit(moments.DoorClosed(_why(error)))
+            if error.errno != errno.EADDRINUSE:
+                raise
+            return _listener(f"{name}-{os.getpid()}"), False
 
     async def _name(self) -> str:
         """A folder on a dead file server keeps its name: the look at it never ends, and is not repeated meanwhile."""
@@ -273,7 +285,15 @@ def _listener(name: str) -> socket.socket:
     return listener
 
 
+def _is_free(name: str) -> bool:
+    try:
+        _listener(name).close()
+    except OSError:
+        return False
+    return True
+
+
 def _why(error: OSError) -> str:
-    if isinstance(error, OSError) and error.errno == 98:
+    if error.errno == errno.EADDRINUSE:
         return "another daemon watches this folder with the same REDIS_KEY_PREFIX"
     return error.strerror or type(error).__name__

@@ -14,24 +14,30 @@ from typing import TypeVar
 import click
 
 from ..config import Loaded, Settings
-from ..doctor import Facts, Line, SettingsFacts, Verdict, exit_code, findings, policy
+from ..doctor import Facts, Line, Neighbour, SettingsFacts, Verdict, exit_code, findings, policy
 from ..domain import MIB, FolderFacts, RedisFacts, StoreFacts, moments
+from ..door import DoorError, find_doors, knock
 from ..metadata_generator import Ffprobe
+from ..page import Listening
 from ..redis_client import open_outside
 from ..retry import RetryPolicy
 from ..s3_client import open_store
 from ..settings import CREDENTIALS, url_secrets, without_user_info
+from ..status import StatusView, name, status_from_json
 from ..store_from_settings import store_settings
 from ..timeouts import timeout
 from ..watcher import Globs, RecordingFiles, examine, identity_of
 from .exit_codes import ExitCode
+from .in_thread import in_thread
 from .options import as_json, with_settings
 from .output import print_json
 
 SCHEMA_VERSION = 1
 #: What was not gathered by then is unknown.
 _SECONDS = 9.0
-_READABLE_BY_OTHERS = 0o044
+#: For each daemon of this machine; one that hangs takes no more.
+_NEIGHBOUR_SECONDS = 2.0
+_READABLE_BY_OTHERS = 0o004  # a group may be the daemon's own
 
 T = TypeVar("T")
 
@@ -87,13 +93,46 @@ def _number(count: int, word: str) -> str:
 
 async def _gathered(loaded: Loaded) -> Facts:
     settings = loaded.settings
-    store, redis, folder, known = await asyncio.gather(
+    store, redis, folder, status, neighbours, known = await asyncio.gather(
         _in_time(_store(settings)),
         _in_time(_redis(settings)),
         _in_time(_folder(settings)),
+        _in_time(in_thread(lambda: _status(settings))),
+        _in_time(in_thread(lambda: _neighbours(settings))),
         _settings(loaded),
     )
-    return Facts(known, store, redis, folder)
+    return Facts(known, store, redis, folder, status, neighbours, _keys(settings), _redis_place(settings))
+
+
+def _keys(settings: Settings) -> str:
+    return f"{settings.s3_bucket_name}/{settings.s3_key_prefix}"
+
+
+def _redis_place(settings: Settings) -> str:
+    return f"{without_user_info(settings.redis_url)} {settings.redis_key_prefix}"
+
+
+def _status(settings: Settings) -> StatusView | None:
+    """What the daemon of these settings says; None: there is none, or none that answers this user. Blocks."""
+    with suppress(DoorError, ValueError):
+        code, told = knock(str(settings.watch_dir.absolute()), settings.redis_key_prefix).ask(
+            "GET", "/v1/status", seconds=_SECONDS
+        )
+        return status_from_json(told) if code == 200 else None
+    return None
+
+
+def _neighbours(settings: Settings) -> list[Neighbour]:
+    """All daemons of this machine that answer this user. Blocks."""
+    folder = settings.watch_dir.absolute()
+    with suppress(OSError):
+        found = folder.stat()
+        here: object = (found.st_dev, found.st_ino)
+        return [
+            Neighbour(door.peer.pid, name(door.folder), door.keys, f"{door.redis} {door.group}", door.place == here)
+            for door in find_doors(_NEIGHBOUR_SECONDS)
+        ]
+    return []
 
 
 async def _in_time(work: Awaitable[T]) -> T | None:
@@ -119,7 +158,7 @@ async def _folder(settings: Settings) -> FolderFacts:
     files = RecordingFiles(settings.watch_dir, in_memory_limit=MIB, threads=1)
     try:
         notifies = not settings.watch_force_polling
-        return await asyncio.to_thread(examine, settings.watch_dir, globs, files.stat, notifies=notifies)
+        return await in_thread(lambda: examine(settings.watch_dir, globs, files.stat, notifies=notifies))
     finally:
         await files.close()
 
@@ -135,9 +174,11 @@ async def _settings(loaded: Loaded) -> SettingsFacts:
         redis_prefix=settings.redis_key_prefix,
         store=without_user_info(endpoint) if endpoint else f"Amazon S3 {settings.s3_region_name or ''}".rstrip(),
         sources=" and ".join(sources) or "defaults",
-        open_file=_open_file(loaded),
-        host=settings.prom_host,
-        is_container=any(map(_exists, ("/.dockerenv", "/run/.containerenv"))),
+        open_files=_open_files(loaded),
+        host=settings.status_published_on or settings.prom_host,
+        is_port_open=_is_port_open(settings),
+        page=settings.status_page,
+        has_password=settings.status_password_file is not None,
         ffprobe=await prober.available(),
         quiet_seconds=settings.stream_timeout_seconds,
         finish_early=settings.finish_early is not None,
@@ -150,14 +191,27 @@ def _sources(loaded: Loaded) -> list[str]:
     return sorted({origin.rpartition(" line ")[0] or origin for origin in origins})
 
 
-def _open_file(loaded: Loaded) -> str:
-    """A file with secrets that other users may read; empty: none."""
+def _is_port_open(settings: Settings) -> bool:
+    """Whether other machines can connect. In a container that depends on the address on which its port is published."""
+    told = settings.status_published_on is not None
+    is_unknown = not told and _is_in_container()
+    return not is_unknown and not Listening(settings.prom_host, settings.status_published_on).is_local
+
+
+def _is_in_container() -> bool:
+    return any(map(_exists, ("/.dockerenv", "/run/.containerenv")))
+
+
+def _open_files(loaded: Loaded) -> tuple[str, ...]:
+    """Files with secrets that other users may read; in a container there are none."""
+    if _is_in_container():
+        return ()
     settings = loaded.settings
     secret = {*CREDENTIALS, *(["redis_url"] if any(url_secrets(settings.redis_url)) else [])}
     origins = [loaded.origins.get(given.name, "") for name, given in loaded.given.items() if name in secret]
     files = [origin.rpartition(" line ")[0] for origin in origins]
-    files += [str(path) for path in (settings.s3_secret_access_key_file,) if path]
-    return next((path for path in files if path and _is_open(path)), "")
+    files += [str(path) for path in (settings.s3_secret_access_key_file, settings.status_password_file) if path]
+    return tuple(path for path in dict.fromkeys(files) if path and _is_open(path))
 
 
 def _is_open(path: str) -> bool:

@@ -1,16 +1,18 @@
-"""What would hurt later, concluded from facts alone; each fault has a name, a line and a remedy. Pure.
+"""What would hurt later, concluded from facts alone. Pure.
 
-``FAULTS`` is the table: the order of the checks, how bad each fault is, and what to do. A function for each check names
-the faults that the facts show; where there are none, the check has one good line.
+A function for each check names the faults that the facts show, which ``faults`` lists; where there are none, the check
+has one good line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from ..domain import FolderFacts, RedisFacts, Right, StoreFacts
+from ..status import StatusView, span
+from .faults import CHECKS, FAULTS, Verdict
+from .policy import WITHOUT
 
 _DAY = 86_400.0
 #: Days within which uploads must not be aborted, since an outage may last.
@@ -22,93 +24,19 @@ SLOW_SECONDS = 1.5
 FULL_SHARE, LOW_SHARE, LOW_BYTES = 0.01, 0.02, 5 * 1024**3
 SMALL_DISK, LOW_SHARE_OF_SMALL = 64 * 1024**3, 0.05
 _REDIS_SHARE = 0.8
+#: A disk that is full within a day, at the rate of now, is worth a word.
+_FULL_SOON_SECONDS = _DAY
 #: Of this many completed recordings, this share may change after their end before the quiet time counts as short.
 _ENOUGH_RECORDINGS, _CHANGED_SHARE = 20, 0.1
 
 
-class Verdict(StrEnum):
-    """How bad a line is."""
-
-    OK = "ok"
-    UNKNOWN = "unknown"
-    WARN = "WARN"
-    FAIL = "FAIL"
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """``remedy``: what to type or to set."""
-
-    check: str
-    verdict: Verdict
-    remedy: str
-
-
-_POLICY = "cefmp4 doctor --policy prints the rights that are needed"
-FAULTS: Mapping[str, Fault] = {
-    "env-file-open": Fault("settings", Verdict.WARN, "chmod 600 {file}"),
-    "port-open": Fault(
-        "settings", Verdict.WARN, "set PROM_HOST=127.0.0.1, or allow only the monitoring host in the firewall"
-    ),
-    "no-ffprobe": Fault("settings", Verdict.WARN, "install ffmpeg, or set FFPROBE_PATH"),
-    "store-away": Fault("store", Verdict.FAIL, "start the store, or correct S3_ENDPOINT_URL"),
-    "credentials-refused": Fault("store", Verdict.FAIL, "correct S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY"),
-    "bucket-missing": Fault(
-        "store", Verdict.WARN, "create the bucket, or correct S3_BUCKET_NAME; the daemon creates it if it may"
-    ),
-    "clock-off": Fault("store", Verdict.WARN, "synchronise this machine's clock (timedatectl set-ntp true)"),
-    "clock-wrong": Fault("store", Verdict.FAIL, "synchronise this machine's clock (timedatectl set-ntp true)"),
-    "store-slow": Fault("store", Verdict.WARN, "check the network and the load of the store"),
-    "may-not-list": Fault("rights", Verdict.FAIL, _POLICY),
-    "may-not-list-uploads": Fault("rights", Verdict.FAIL, _POLICY),
-    "may-not-put": Fault("rights", Verdict.FAIL, _POLICY),
-    "may-not-get": Fault("rights", Verdict.FAIL, _POLICY),
-    "may-not-list-parts": Fault("rights", Verdict.FAIL, _POLICY),
-    "may-not-abort": Fault("rights", Verdict.FAIL, _POLICY),
-    "rule-aborts": Fault(
-        "lifecycle", Verdict.WARN, "let the rule abort uploads after {days} days or more, or exclude the prefix"
-    ),
-    "rule-deletes": Fault("lifecycle", Verdict.WARN, "remove the expiration, unless recordings may be deleted"),
-    "rule-archives": Fault(
-        "lifecycle", Verdict.WARN, "exclude *.metadata.json and the prefix, or expect to restore before reading"
-    ),
-    "store-drops-uploads": Fault("lifecycle", Verdict.WARN, "{remedy}"),
-    "no-conditions": Fault(
-        "conditions", Verdict.WARN, "let no other program write under this prefix; the key is checked just before"
-    ),
-    "no-checksums": Fault("checksums", Verdict.WARN, "verify with cefmp4 verify --level download"),
-    "redis-away": Fault("redis", Verdict.FAIL, "start Redis, or correct REDIS_URL"),
-    "redis-refuses": Fault(
-        "redis", Verdict.FAIL, "give the Redis user the keys ~{prefix}* and the commands that docs/operations.md lists"
-    ),
-    "redis-evicts": Fault("redis", Verdict.FAIL, "redis-cli config set maxmemory-policy noeviction"),
-    "redis-replica": Fault("redis", Verdict.FAIL, "let REDIS_URL name the primary"),
-    "redis-forgets": Fault("redis", Verdict.WARN, "redis-cli config set appendonly yes"),
-    "redis-full": Fault("redis", Verdict.WARN, "raise maxmemory, or lower MARKER_MAX"),
-    "recordings-failed": Fault(
-        "redis", Verdict.WARN, "docs/how-to/failed-recordings.md says what to do for each reason"
-    ),
-    "folder-missing": Fault("folder", Verdict.FAIL, "mount or create the folder, or correct WATCH_DIR"),
-    "no-leases": Fault(
-        "folder", Verdict.WARN, "set FINISH_EARLY_SECONDS=off: every recording waits for STREAM_TIMEOUT_SECONDS"
-    ),
-    "few-watches": Fault(
-        "folder", Verdict.FAIL, "sysctl fs.inotify.max_user_watches=524288, or set WATCH_FORCE_POLLING=true"
-    ),
-    "unmatched-films": Fault("folder", Verdict.WARN, "add the pattern to WATCH_FILTER_GLOBS"),
-    "disk-full": Fault("disk", Verdict.FAIL, "free space now: recorders stop, or cut their files"),
-    "disk-low": Fault("disk", Verdict.WARN, "free space: cefmp4 verify --safe-to-delete lists what may go"),
-    "quiet-time-short": Fault("recorders", Verdict.WARN, "raise STREAM_TIMEOUT_SECONDS above the recorder's pauses"),
-}
-#: In the order of the output.
-CHECKS = tuple(dict.fromkeys(fault.check for fault in FAULTS.values()))
-_RIGHTS: Mapping[Right, tuple[str, str]] = {
-    Right.LIST: ("may-not-list", "the daemon cannot tell a free key from a refused one, and waits"),
-    Right.LIST_UPLOADS: ("may-not-list-uploads", "if Redis loses its data, recordings are uploaded from the beginning"),
-    Right.PUT: ("may-not-put", "nothing can be uploaded"),
-    Right.GET: ("may-not-get", "objects cannot be compared, and no recording is finished"),
-    Right.LIST_PARTS: ("may-not-list-parts", "no upload can be completed"),
-    Right.ABORT: ("may-not-abort", "abandoned uploads stay, and are paid for"),
+_RIGHTS: Mapping[Right, str] = {
+    Right.LIST: "may-not-list",
+    Right.LIST_UPLOADS: "may-not-list-uploads",
+    Right.PUT: "may-not-put",
+    Right.GET: "may-not-get",
+    Right.LIST_PARTS: "may-not-list-parts",
+    Right.ABORT: "may-not-abort",
 }
 
 
@@ -125,30 +53,49 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class SettingsFacts:
-    """What ``doctor`` needs of the settings and of this process. ``open_file``: an env file with secrets that other
-    users may read. ``host`` and ``is_container`` decide whether the port is open to others."""
+    """What ``doctor`` needs of the settings and of this process. ``open_files``: files with secrets that other users
+    may read. ``is_port_open``: other machines can connect to the port at ``host``; ``page`` is ``STATUS_PAGE``."""
 
     bucket: str = ""
     prefix: str = ""
     redis_prefix: str = ""
     store: str = "Amazon S3"
     sources: str = "environment"
-    open_file: str = ""
+    open_files: tuple[str, ...] = ()
     host: str = "127.0.0.1"
-    is_container: bool = False
+    is_port_open: bool = False
+    page: str = "auto"
+    has_password: bool = False
     ffprobe: str | None = None
     quiet_seconds: float = 30.0
     finish_early: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A daemon that runs on this machine, as far as it lets this user know. ``keys``: bucket and prefix; ``redis``: its
+    address and its prefix. ``is_here``: it watches the folder of these settings."""
+
+    pid: int
+    folder: str
+    keys: str
+    redis: str
+    is_here: bool
+
+
 @dataclass(slots=True)
 class Facts:
-    """Everything that is judged. A part that is None was not gathered in time."""
+    """Everything that is judged. A part that is None was not gathered in time. ``status``: what the daemon of these
+    settings says; None also if there is none. ``keys`` and ``redis`` of the settings are as in ``Neighbour``."""
 
     settings: SettingsFacts = field(default_factory=SettingsFacts)
     store: StoreFacts | None = None
     redis: RedisFacts | None = None
     folder: FolderFacts | None = None
+    status: StatusView | None = None
+    neighbours: Sequence[Neighbour] | None = None
+    keys: str = ""
+    redis_place: str = ""
 
 
 def findings(facts: Facts) -> list[Line]:
@@ -173,13 +120,17 @@ def _fault(name: str, text: str, **values: object) -> Line:
 
 def _settings(facts: Facts) -> Iterator[Line]:
     known = facts.settings
-    lines = []
-    if known.open_file:
-        lines.append(
-            _fault("env-file-open", f"other users may read the secrets in {known.open_file}", file=known.open_file)
-        )
-    if known.host not in ("127.0.0.1", "::1", "localhost") and not known.is_container:
-        lines.append(_fault("port-open", f"metrics are open to the network (PROM_HOST={known.host}), without a login"))
+    lines = [
+        _fault("env-file-open", f"other users may read the secrets in {file}", file=file) for file in known.open_files
+    ]
+    if known.is_port_open and known.page == "open" and not known.has_password:
+        text = f"metrics and the status page, with the names of all recordings, are open to the network ({known.host})"
+        lines.append(_fault("page-open", f"{text}, without a password"))
+    elif known.is_port_open:
+        text = f"metrics are open to the network (PROM_HOST={known.host}), without a login"
+        if known.has_password and known.page != "off":
+            text += "; the page asks for its password"
+        lines.append(_fault("port-open", text))
     if known.ffprobe is None:
         lines.append(_fault("no-ffprobe", "ffprobe is missing: documents have no duration and no streams"))
     yield from lines or [Line("settings", Verdict.OK, f"{known.sources}; ffprobe {known.ffprobe}")]
@@ -211,6 +162,36 @@ def _store(facts: Facts) -> Iterator[Line]:
     yield from lines or [Line("store", Verdict.OK, f"{where}, {(found.seconds or 0) * 1000:.0f} ms{clock}")]
 
 
+def _daemon(facts: Facts) -> Iterator[Line]:
+    found = facts.neighbours
+    if found is None:
+        yield Line("daemon", Verdict.UNKNOWN, "no answer in time")
+        return
+    here = [each for each in found if each.is_here]
+    lines = []
+    if len(here) > 1:
+        pids = ", ".join(str(each.pid) for each in here)
+        text = f"{len(here)} daemons watch this folder (processes {pids}): each uploads every recording"
+        lines.append(_fault("two-daemons", text, pid=max(each.pid for each in here)))
+    for each in found:
+        if each.is_here:
+            continue
+        if each.redis == facts.redis_place:
+            text = f"the daemon of {each.folder} has the same place in Redis: each takes the other's files for missing"
+            lines.append(_fault("shared-redis-prefix", text))
+        if each.keys == facts.keys:
+            text = f"the daemon of {each.folder} has the same bucket and prefix: recordings of one name get ~2, ~3"
+            lines.append(_fault("shared-keys", text))
+    yield from lines or [Line("daemon", Verdict.OK, _running(facts, here))]
+
+
+def _running(facts: Facts, here: Sequence[Neighbour]) -> str:
+    if facts.status is not None and facts.status.daemon is not None:
+        daemon = facts.status.daemon
+        return f"cefmp4 {daemon.version}, process {daemon.pid}, up {span(daemon.up_seconds)}"
+    return f"process {here[0].pid}" if here else "none of this user watches this folder"
+
+
 def _rights(facts: Facts) -> Iterator[Line]:
     found = facts.store
     if found is None or not found.rights:
@@ -219,8 +200,7 @@ def _rights(facts: Facts) -> Iterator[Line]:
     refused = [right for right in Right if found.rights.get(right) is False]
     open_ = [right for right in Right if found.rights.get(right) is None]
     for right in refused:
-        name, effect = _RIGHTS[right]
-        yield _fault(name, f"{right} is missing: {effect}")
+        yield _fault(_RIGHTS[right], f"{right} is missing: {WITHOUT[right]}")
     if not refused and not open_:
         yield Line("rights", Verdict.OK, "all that are needed")
     elif open_ and Right.PUT not in refused:
@@ -281,6 +261,21 @@ def _features(facts: Facts) -> Iterator[Line]:
         yield _fault("no-checksums", "the store keeps no CRC64NVME: ETags, or a download, prove an object instead")
 
 
+def _versioning(facts: Facts) -> Iterator[Line]:
+    found = facts.store
+    if found is None or found.error:
+        yield Line("versioning", Verdict.UNKNOWN, "the store could not be asked")
+    elif found.versioning is None:
+        yield Line("versioning", Verdict.UNKNOWN, "no right to read it (s3:GetBucketVersioning)")
+    elif found.versioning != "Enabled":
+        yield Line("versioning", Verdict.OK, f"{found.versioning.lower()}: what is replaced or deleted is gone")
+    elif found.rules is not None and not any(rule.removes_versions for rule in found.rules):
+        text = "on, and no rule removes old versions: what is replaced or deleted stays, and is paid for"
+        yield _fault("versions-kept", text)
+    else:
+        yield Line("versioning", Verdict.OK, "on: what is replaced or deleted stays as an old version")
+
+
 def _redis(facts: Facts) -> Iterator[Line]:
     found = facts.redis
     if found is None:
@@ -337,23 +332,35 @@ def _disk(facts: Facts) -> Iterator[Line]:
     if found is None or found.error or not found.total:
         yield Line("disk", Verdict.UNKNOWN, "the folder could not be examined")
         return
-    share, room = (
-        found.free / found.total,
-        f"{found.free / 1024**3:.1f} GiB of {found.total / 1024**3:.1f} GiB are free",
-    )
+    share = found.free / found.total
+    room = f"{found.free / 1024**3:.1f} GiB of {found.total / 1024**3:.1f} GiB are free"
+    full_in = facts.status.disk.full_in_seconds if facts.status else None
     least = LOW_SHARE_OF_SMALL * found.total if found.total < SMALL_DISK else max(LOW_BYTES, LOW_SHARE * found.total)
     if share < FULL_SHARE:
         yield _fault("disk-full", room)
     elif found.free < least:
         yield _fault("disk-low", room)
+    elif full_in is not None and full_in < _FULL_SOON_SECONDS:
+        yield _fault("disk-fills", f"full in {span(full_in)} at the present rate; {room}")
     else:
         yield Line("disk", Verdict.OK, room)
 
 
 def _recorders(facts: Facts) -> Iterator[Line]:
+    lines = [*_changed_afterwards(facts), *_advised(facts)]
+    if lines:
+        yield from lines
+    elif facts.redis is None or facts.redis.error:
+        yield Line("recorders", Verdict.UNKNOWN, "Redis could not be asked")
+    else:
+        daemon = facts.status.daemon if facts.status else None
+        known = f"nothing costly in {span(daemon.up_seconds)}" if daemon else "no daemon here to ask for more"
+        yield Line("recorders", Verdict.OK, f"recordings rarely change after their end; {known}")
+
+
+def _changed_afterwards(facts: Facts) -> Iterator[Line]:
     found = facts.redis
     if found is None or found.error:
-        yield Line("recorders", Verdict.UNKNOWN, "Redis could not be asked")
         return
     if found.remembered >= _ENOUGH_RECORDINGS and found.sent_again > _CHANGED_SHARE * found.remembered:
         text = (
@@ -361,10 +368,18 @@ def _recorders(facts: Facts) -> Iterator[Line]:
             f"(STREAM_TIMEOUT_SECONDS={facts.settings.quiet_seconds:g})"
         )
         yield _fault("quiet-time-short", text)
-    else:
-        yield Line("recorders", Verdict.OK, "recordings rarely change after their end")
+
+
+def _advised(facts: Facts) -> Iterator[Line]:
+    """What the running daemon knows since its start."""
+    if facts.status is None or facts.status.daemon is None:
+        return
+    since = span(facts.status.daemon.up_seconds)
+    for each in facts.status.advice:
+        if each.kind in FAULTS:  # of a daemon of a later version it may be another
+            yield _fault(each.kind, f"{each.recordings}: {each.text} in {since}", remedy=each.hint)
 
 
 _ALL: tuple[Callable[[Facts], Iterator[Line]], ...] = (
-    *(_settings, _store, _rights, _lifecycle, _features, _redis, _folder, _disk, _recorders),
+    *(_settings, _daemon, _store, _rights, _lifecycle, _features, _versioning, _redis, _folder, _disk, _recorders),
 )

@@ -20,13 +20,17 @@ class Right(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """An enabled lifecycle rule that concerns recordings; each in days, None if it does not do this."""
+    """An enabled lifecycle rule that concerns recordings; each in days, None if it does not do this.
+
+    ``removes_versions``: it deletes versions that are no longer current.
+    """
 
     name: str
     aborts_after: int | None = None
     deletes_after: int | None = None
     archives_after: int | None = None
     archive: str = ""
+    removes_versions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,8 @@ class StoreFacts:
     """``error``: the store cannot be used at all, with ``hint``; ``answers`` tells whether it answered.
 
     ``clock_ahead``: seconds by which the store's clock is ahead of this machine's. ``rights``: whether each was
-    granted. ``rules`` is None if they cannot be read. ``product``: what the store calls itself.
+    granted. ``rules`` is None if they cannot be read. ``product``: what the store calls itself. ``versioning``:
+    "Enabled", or how it is off; None: it cannot be read.
     """
 
     error: str = ""

@@ -39,13 +39,21 @@ class Refused(DoorError):
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """A daemon that has answered: its socket, process, folder, group (``REDIS_KEY_PREFIX``) and version."""
+    """A daemon that has answered: its socket, process, folder, group (``REDIS_KEY_PREFIX``) and version; the bucket
+    with the prefix of its keys, and the address of its Redis."""
 
     socket_name: str
     peer: Peer
     folder: str
     group: str
     version: str
+    keys: str = ""
+    redis: str = ""
+
+    @property
+    def place(self) -> tuple[int, int] | None:
+        """Device and inode of the folder; None: it is missing."""
+        return _identity(self.folder)
 
     def ask(
         self, method: str, path: str, body: Mapping[str, object] | None = None, *, seconds: float = ANSWER_SECONDS
@@ -72,11 +80,11 @@ def knock(folder: str, group: str) -> Door:
     raise first
 
 
-def find_doors() -> Iterator[Door]:
-    """All daemons of this machine that answer this user."""
+def find_doors(seconds: float = ANSWER_SECONDS) -> Iterator[Door]:
+    """All daemons of this machine that answer this user, each within ``seconds``."""
     for name in _names():
         try:
-            yield _meet(name)
+            yield _meet(name, seconds)
         except DoorError:
             continue
 
@@ -99,12 +107,20 @@ def _identity(folder: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _meet(name: str) -> Door:
-    peer, status, told = _ask(name, "GET", "/v1/daemon", None, ANSWER_SECONDS)
+def _meet(name: str, seconds: float = ANSWER_SECONDS) -> Door:
+    peer, status, told = _ask(name, "GET", "/v1/daemon", None, seconds)
     try:
         if status != 200:
             raise ValueError(status)
-        return Door(name, peer, str(told["folder"]), str(told["group"]), str(told["version"]))
+        return Door(
+            name,
+            peer,
+            str(told["folder"]),
+            str(told["group"]),
+            str(told["version"]),
+            str(told.get("keys", "")),
+            str(told.get("redis", "")),
+        )
     except (TypeError, KeyError, ValueError) as exc:
         raise NoAnswer("not a daemon's answer") from exc
 

@@ -146,9 +146,13 @@ class Checkup:
             found.rules = ()  # there are none, or the store has no rules
         except (S3OperationError, LookupError, TypeError, ValueError, AttributeError):
             found.rules = None
-        with suppress(S3OperationError):
+        try:
             answer = await self._call("get_bucket_versioning")
             found.versioning = str(answer.get("Status", "off"))
+        except (S3Rejected, S3NotAble):
+            found.versioning = "not available here"
+        except S3OperationError:
+            found.versioning = None
 
 
 def concerns(rule: Mapping[str, Any], ours: str) -> bool:
@@ -170,6 +174,7 @@ def _rule(rule: Mapping[str, Any]) -> Rule:
         deletes_after=_days(rule.get("Expiration", {}).get("Days")),
         archives_after=_days(first.get("Days")),
         archive=str(first.get("StorageClass", "")),
+        removes_versions="NoncurrentVersionExpiration" in rule,
     )
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -21,13 +21,17 @@ import redis
 
 from src.cli import answer
 from src.cli import doctor as command
-from src.doctor import FAULTS, Verdict
-from src.domain import Identity, Marker, PartSchedule, Snapshot
+from src.doctor import FAULTS, WITHOUT, Verdict
+from src.domain import Identity, Marker, PartSchedule, Right, Snapshot
 from src.redis_client.format import encode_marker
-from tests.harness import canary, servers
+from src.settings import without_user_info
+from src.status import Costly, view_of
+from tests.harness import canary, servers, statuses
+from tests.harness.doors import Desk, doors_of
 from tests.harness.e2e.bucket import PROBE, Bucket
 from tests.harness.faulty_s3 import FaultyS3, delay, edited, status
 from tests.harness.unhurried import judge_no_machine
+from tests.unit.test_advice import CASES
 
 ROOT = Path(__file__).resolve().parents[2]
 DENIED = status(403, "AccessDenied")
@@ -169,6 +173,11 @@ def _rule(**action: Any) -> Callable[[World], None]:
     return seed
 
 
+def _versions(world: World) -> None:
+    world.on("moto")
+    world.bucket.client.put_bucket_versioning(Bucket=world.bucket.name, VersioningConfiguration={"Status": "Enabled"})
+
+
 def _redis_with(*commands: tuple[Any, ...], back: tuple[tuple[Any, ...], ...] = ()) -> Callable[[World], None]:
     def seed(world: World) -> None:
         for command_ in commands:
@@ -228,10 +237,39 @@ def _in_a_namespace(script: str) -> Callable[[World], None]:
     return seed
 
 
+def _daemons(*changes: dict[str, Any]) -> Callable[[World], None]:
+    """Daemons of this machine; the first has the settings of the world, the others differ by ``changes``."""
+
+    def seed(world: World) -> None:
+        given = world.environment
+        first = Desk(
+            world.folder,
+            given["REDIS_KEY_PREFIX"],
+            f"{given['S3_BUCKET_NAME']}/{given['S3_KEY_PREFIX']}",
+            without_user_info(given["REDIS_URL"]),
+        )
+        desks = []
+        for number, change in enumerate(changes):
+            (other := world.home / f"other{number}").mkdir()
+            change = {name: other if value == "other" else value for name, value in change.items()}
+            desks.append(replace(first, **change))
+        world.stack.enter_context(doors_of(desks))
+
+    return seed
+
+
+def _advises(kind: Costly) -> Callable[[World], None]:
+    return _daemons({"view": view_of(statuses.facts([], recorders=[CASES[kind][0]]))})
+
+
 _FILL = 'mount -t tmpfs -o size=4m none "$0"; head -c {bytes} /dev/zero 2>/dev/null > "$0/filler" || :'
 SEEDS: dict[str, Callable[[World], None]] = {
     "env-file-open": _open_env_file,
     "port-open": lambda world: world.set(PROM_HOST="0.0.0.0"),
+    "page-open": lambda world: world.set(STATUS_PAGE="open", PROM_HOST="0.0.0.0"),
+    "two-daemons": _daemons({}, {"group": "another"}),
+    "shared-redis-prefix": _daemons({}, {"folder": "other", "keys": "another"}),
+    "shared-keys": _daemons({}, {"folder": "other", "redis": "another"}),
     "no-ffprobe": lambda world: world.set(FFPROBE_PATH="/nowhere/ffprobe"),
     "store-away": lambda world: world.set(S3_ENDPOINT_URL="http://127.0.0.1:1"),
     "credentials-refused": lambda world: world.set(S3_SECRET_ACCESS_KEY=canary.secret()),
@@ -249,6 +287,7 @@ SEEDS: dict[str, Callable[[World], None]] = {
     "rule-deletes": _rule(Expiration={"Days": 30}),
     "rule-archives": _rule(Transitions=[{"Days": 10, "StorageClass": "GLACIER"}]),
     "store-drops-uploads": lambda world: world.on("minio"),
+    "versions-kept": _versions,
     "no-conditions": lambda world: world.on("moto"),
     "no-checksums": lambda world: world.on("moto"),
     "redis-away": lambda world: world.set(REDIS_URL="redis://127.0.0.1:1/0"),
@@ -269,7 +308,9 @@ SEEDS: dict[str, Callable[[World], None]] = {
     "unmatched-films": lambda world: (world.folder / "show.mkv").touch(),
     "disk-full": _in_a_namespace(_FILL.format(bytes=8 * 1024**2)),
     "disk-low": _in_a_namespace(_FILL.format(bytes=4 * 1024**2 - 100 * 1024)),
+    "disk-fills": _daemons({"view": statuses.state([statuses.growing("a.mp4")], disk_full=3600.0)}),
     "quiet-time-short": _changed_afterwards,
+    **{str(kind): _advises(kind) for kind in Costly},
 }
 #: What each store tells of itself when all is well: the daemon does without, and says how.
 EXPECTED = {
@@ -332,14 +373,25 @@ def test_each_fault_is_named_with_its_remedy(
     assert [secret for secret in hidden if secret and secret in out] == []
 
 
+def test_the_password_of_the_page_is_a_secret_that_others_may_not_read(
+    world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = world.home / "password"
+    path.write_text(f"{canary.secret()}\n")
+    world.set(STATUS_PASSWORD_FILE=str(path))
+    for mode, faults in ((0o640, set()), (0o644, {"env-file-open"})):
+        path.chmod(mode)
+        code, out = world.types(monkeypatch, capfd, "--json")
+        assert (code, set(_named(out))) == (0, faults)
+    assert _named(out)["env-file-open"]["remedy"] == f"chmod 600 {path}"
+
+
 def test_the_text_says_the_fault_and_then_what_to_do(
     world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     _refuse("ListMultipartUploads")(world)
     code, out = world.types(monkeypatch, capfd)
-    said = (
-        "s3:ListBucketMultipartUploads is missing: if Redis loses its data, recordings are uploaded from the beginning"
-    )
+    said = f"s3:ListBucketMultipartUploads is missing: {WITHOUT[Right.LIST_UPLOADS]}"
     assert code == 1
     assert f"rights      FAIL    {said}\n                    → cefmp4 doctor --policy prints" in out
     assert out.endswith("1 failure, no warnings\n")

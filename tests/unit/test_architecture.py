@@ -48,7 +48,7 @@ MAY_KNOW: dict[str, frozenset[str]] = {
     "status": frozenset({"domain"}),
     "page": frozenset({"domain", "status"}),
     "verification": frozenset({"domain", "exceptions", "metadata_generator", "timeouts"}),
-    "doctor": frozenset({"domain"}),
+    "doctor": frozenset({"domain", "status"}),
     "door": frozenset(),
     "doorkeeper": frozenset({"domain", "door", "exceptions", "timeouts"}),
     "trying_out": frozenset({"config", "embedded", "settings"}),
@@ -56,13 +56,14 @@ MAY_KNOW: dict[str, frozenset[str]] = {
     "answering": frozenset(
         {
             *("config", "dispatcher", "domain", "exceptions", "logging_config", "metrics", "ownership", "page"),
-            *("status", "timeouts", "watcher"),
+            *("settings", "status", "timeouts", "watcher"),
         }
     ),
     "cli": frozenset(
         {
-            *("config", "doctor", "domain", "door", "exceptions", "metadata_generator", "redis_client", "retry"),
-            *("s3_client", "settings", "status", "store_from_settings", "timeouts", "verification", "watcher"),
+            *("config", "doctor", "domain", "door", "exceptions", "metadata_generator", "page", "redis_client"),
+            *("retry", "s3_client", "settings", "status", "store_from_settings", "timeouts", "verification"),
+            "watcher",
         }
     ),
 }

@@ -8,9 +8,11 @@ from dataclasses import replace
 import pytest
 
 from src.cli.program import COMMANDS
-from src.doctor import CHECKS, FAULTS, WITHOUT, Facts, SettingsFacts, Verdict, exit_code, findings, policy
+from src.doctor import CHECKS, FAULTS, WITHOUT, Facts, Neighbour, SettingsFacts, Verdict, exit_code, findings, policy
 from src.domain import FolderFacts, RedisFacts, Right, Rule, StoreFacts
 from src.s3_client.checkup import concerns
+from src.status import Advice, Costly, Disk, Remedy
+from tests.harness import statuses
 
 GIB = 1024**3
 
@@ -24,12 +26,14 @@ def healthy() -> Facts:
             clock_ahead=0.2,
             rights=dict.fromkeys(Right, True),
             rules=(),
+            versioning="off",
             checksum=True,
             if_none_match=True,
             if_match=True,
         ),
         RedisFacts(configuration={"maxmemory-policy": "noeviction", "appendonly": "yes", "save": ""}),
         FolderFacts(file_system="ext4", folders=3, watches=3, free=500 * GIB, total=1000 * GIB),
+        neighbours=(),
     )
 
 
@@ -129,12 +133,96 @@ def test_a_quiet_time_is_short_if_many_recordings_change_afterwards(
     assert named(facts) == ({"quiet-time-short"} if is_short else set())
 
 
-def test_a_port_is_open_to_others_unless_the_process_is_in_a_container() -> None:
+@pytest.mark.parametrize(
+    ("page", "has_password", "faults"),
+    [
+        ("auto", False, {"port-open"}),
+        ("auto", True, {"port-open"}),
+        ("off", True, {"port-open"}),
+        ("open", True, {"port-open"}),
+        ("open", False, {"page-open"}),
+    ],
+)
+def test_a_port_that_others_reach_is_named_and_so_is_a_page_without_a_password(
+    page: str, has_password: bool, faults: set[str]
+) -> None:
     facts = healthy()
-    facts.settings = replace(facts.settings, host="0.0.0.0", is_container=True)
+    facts.settings = replace(facts.settings, host="0.0.0.0", page=page, has_password=has_password)
     assert named(facts) == set()
-    facts.settings = replace(facts.settings, is_container=False)
-    assert named(facts) == {"port-open"}
+    facts.settings = replace(facts.settings, is_port_open=True)
+    assert named(facts) == faults
+    (line,) = (line for line in findings(facts) if line.fault)
+    assert ("asks for its password" in line.text) is (has_password and page != "off")
+
+
+def test_every_file_with_secrets_that_others_may_read_has_its_line() -> None:
+    facts = healthy()
+    facts.settings = replace(facts.settings, open_files=("/a", "/b"))
+    assert [line.remedy for line in findings(facts) if line.fault] == ["chmod 600 /a", "chmod 600 /b"]
+
+
+HERE = Neighbour(11, "/srv", "films/", "redis://a/0 ", True)
+ELSEWHERE = Neighbour(12, "/other", "films/x/", "redis://b/0 ", False)
+
+
+@pytest.mark.parametrize(
+    ("neighbours", "faults"),
+    [
+        ([], set()),
+        ([HERE], set()),
+        ([HERE, ELSEWHERE], set()),
+        ([HERE, replace(HERE, pid=12)], {"two-daemons"}),
+        ([replace(ELSEWHERE, redis=HERE.redis)], {"shared-redis-prefix"}),
+        ([replace(ELSEWHERE, keys=HERE.keys)], {"shared-keys"}),
+        ([replace(ELSEWHERE, keys=HERE.keys, redis=HERE.redis)], {"shared-keys", "shared-redis-prefix"}),
+    ],
+)
+def test_daemons_that_get_in_each_others_way_are_named(neighbours: list[Neighbour], faults: set[str]) -> None:
+    facts = healthy()
+    facts.neighbours, facts.keys, facts.redis_place = neighbours, "films/", "redis://a/0 "
+    assert named(facts) == faults
+
+
+@pytest.mark.parametrize(
+    ("versioning", "rules", "verdict", "fault"),
+    [
+        (None, (), Verdict.UNKNOWN, ""),
+        ("off", (), Verdict.OK, ""),
+        ("Suspended", (), Verdict.OK, ""),
+        ("Enabled", (), Verdict.WARN, "versions-kept"),
+        ("Enabled", None, Verdict.OK, ""),
+        ("Enabled", (Rule("a"), Rule("b", removes_versions=True)), Verdict.OK, ""),
+    ],
+)
+def test_versions_that_nothing_removes_are_named(
+    versioning: str | None, rules: tuple[Rule, ...] | None, verdict: Verdict, fault: str
+) -> None:
+    facts = healthy()
+    assert facts.store is not None
+    facts.store = replace(facts.store, versioning=versioning, rules=rules)
+    (line,) = (line for line in findings(facts) if line.check == "versioning")
+    assert (line.verdict, line.fault) == (verdict, fault)
+
+
+@pytest.mark.parametrize(("hours", "fault"), [(23, "disk-fills"), (24, ""), (None, "")])
+def test_a_disk_that_is_full_within_a_day_is_named(hours: int | None, fault: str) -> None:
+    facts = healthy()
+    view = statuses.usual()
+    facts.status = replace(view, disk=Disk(5, None if hours is None else hours * 3600.0))
+    assert named(facts) == ({fault} if fault else set())
+
+
+@pytest.mark.parametrize("kind", Costly)
+def test_what_the_daemon_advises_is_a_line_with_its_price_and_the_time_it_is_known(kind: Costly) -> None:
+    facts = healthy()
+    advice = Advice(str(kind), "obs/*.mp4", "212 GB sent twice", 5, 0.0, (Remedy("OBS", "Hybrid MP4"),))
+    facts.status = replace(statuses.idle(), advice=(advice, replace(advice, kind="of a later version")))
+    (line,) = (line for line in findings(facts) if line.check == "recorders")
+    assert (line.fault, line.verdict, line.remedy) == (str(kind), Verdict.WARN, "OBS: Hybrid MP4")
+    assert line.text == "obs/*.mp4: 212 GB sent twice in 3 d 4 h"
+    facts.status = replace(facts.status, advice=())
+    (line,) = (line for line in findings(facts) if line.check == "recorders")
+    assert "nothing costly in 3 d 4 h" in line.text
 
 
 def test_a_store_that_is_known_to_drop_uploads_is_named_by_its_address() -> None:
