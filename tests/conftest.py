@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.harness import canary, rotation, servers, service_models, workers
+from tests.harness import asked_for, canary, rotation, servers, service_models, workers
 
 #: For ``--hypothesis-profile nightly``; what fails is kept in ``.hypothesis`` and tried first by the next run.
 settings.register_profile(
@@ -90,6 +90,17 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         return (yield)
     finally:
         sys.settrace(traced)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_beside_the_least_rights() -> Iterator[None]:
+    """Set up first and torn down last, in each worker: whatever the product asked of a store, the policy grants it."""
+    asked_for.begin()
+    yield
+    beside = asked_for.beside_the_policy()
+    seen = asked_for.seen()
+    said = [f"{asked} needs {', '.join(sorted(actions))} ({seen[asked]})" for asked, actions in beside.items()]
+    assert not said, f"asked of a store, but not granted by doctor --policy: {said}"
 
 
 def _tool(name: str) -> Path:

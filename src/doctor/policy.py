@@ -9,14 +9,20 @@ from collections.abc import Mapping
 
 from ..domain import Right
 
-#: What happens without each action.
+#: What users see without each action.
 WITHOUT: Mapping[Right, str] = {
-    Right.LIST: "a free key is answered with 403, and the daemon waits",
-    Right.LIST_UPLOADS: "after a loss of Redis, recordings are uploaded from the beginning",
+    Right.LIST: "a free key is answered with 403, and every new recording waits",
+    Right.LIST_UPLOADS: "open uploads are not found again, and a recording whose object is replaced never ends",
     Right.PUT: "nothing is uploaded",
-    Right.GET: "no object can be compared, and no document read",
+    Right.GET: "no object or document can be read, and every new recording waits",
     Right.LIST_PARTS: "no upload is completed",
-    Right.ABORT: "abandoned uploads stay",
+    Right.ABORT: "abandoned uploads stay, and are paid for",
+}
+#: Actions that are asked for and not needed: what is lost without each.
+OPTIONAL: Mapping[str, str] = {
+    "s3:CreateBucket": "the bucket has to exist",
+    "s3:GetLifecycleConfiguration": "rules that abort uploads too soon are not reported",
+    "s3:GetBucketVersioning": "doctor does not know whether old versions are kept",
 }
 _OF_BUCKET = (Right.LIST, Right.LIST_UPLOADS)
 _OF_OBJECTS = (Right.PUT, Right.GET, Right.ABORT, Right.LIST_PARTS)

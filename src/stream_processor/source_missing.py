@@ -37,7 +37,7 @@ from .ledger import Ledger
 from .next_step import are_remains
 
 _KEPT = "S3 keeps the bytes sent so far as an open upload; it resumes when the file is moved back (not copied)"
-_ABORTED = "the upload was aborted (ON_SOURCE_MISSING=abort)"
+_ABORTED = "the upload was aborted (ON_SOURCE_MISSING=abort), unless the store refused that (s3_unavailable)"
 _COMPLETED = "the bytes sent so far were completed as an object (ON_SOURCE_MISSING=complete)"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from scripts.telemetry_tables import events_that_warn
 from src.config import _OLD_NAMES, Settings, defaults
+from src.doctor import OPTIONAL, policy
 from src.domain import TRANSITIONS
 from src.metrics import AtRiskCollector, Metrics
 from src.metrics.instruments import SERVICES
@@ -88,6 +89,7 @@ RIGHTS = {
     "create_bucket": "s3:CreateBucket",
     "create_multipart_upload": "s3:PutObject",
     "get_bucket_lifecycle_configuration": "s3:GetLifecycleConfiguration",
+    "get_bucket_versioning": "s3:GetBucketVersioning",
     "get_object": "s3:GetObject",
     "head_bucket": "s3:ListBucket",
     "head_object": "s3:GetObject",
@@ -98,8 +100,6 @@ RIGHTS = {
     "upload_part": "s3:PutObject",
     "upload_part_copy": "s3:PutObject",
 }
-#: Rights that the daemon can do without.
-SPARED = {"s3:CreateBucket", "s3:GetLifecycleConfiguration"}
 #: Events that are written elsewhere than in the telemetry.
 OTHER_EVENTS = frozenset({"log_line_lost"})
 
@@ -358,13 +358,13 @@ def _operations() -> set[str]:
     """What the client asks of the store: the first argument wherever it asks."""
     trees = [
         ast.parse((ROOT / "src" / "s3_client" / f"{name}.py").read_text(encoding="utf-8"))
-        for name in ("bucket", "client", "inspection", "listings", "objects", "probe", "requests")
+        for name in ("bucket", "checkup", "client", "inspection", "listings", "objects", "probe", "requests")
     ]
     calls = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args)
     named: set[str] = set()
     for call in calls:
         function, first = ast.unparse(call.func), ast.unparse(call.args[0])
-        if re.search(r"\b(_call|call|_?pages)$", function):
+        if re.search(r"\b(_call|call|_granted|_?pages)$", function):
             named |= _texts(call.args[0])
         elif (function, first) == ("partial", "self._call"):  # prepared to be called
             named |= _texts(call.args[1])
@@ -375,8 +375,9 @@ def test_the_rights_are_those_of_the_operations_that_are_used() -> None:
     """No right is asked for that nothing needs; deleting an object is none of them."""
     assert _operations() == RIGHTS.keys()
     operations = ROOT / "docs" / "operations.md"
-    policy = json.loads(_section(operations, "Rights on the bucket").partition("```json")[2].partition("```")[0])
-    asked = {action for statement in policy["Statement"] for action in statement["Action"]}
-    assert asked == set(RIGHTS.values()) - SPARED
+    written = json.loads(_section(operations, "Rights on the bucket").partition("```json")[2].partition("```")[0])
+    assert written == policy("video-streams", "")
+    asked = {action for statement in written["Statement"] for action in statement["Action"]}
+    assert asked == set(RIGHTS.values()) - OPTIONAL.keys()
     text = operations.read_text(encoding="utf-8")
-    assert [right for right in SPARED if right not in text] == []
+    assert [right for right in OPTIONAL if right not in text] == []

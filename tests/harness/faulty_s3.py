@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.harness import asked_for
+
 # -- what a request is -------------------------------------------------------------------------------------------------
 
 #: Method, whether a key is named, a query parameter that must be there, a header that must be there: the operation.
@@ -43,6 +45,7 @@ _OPERATIONS = (
     ("GET", False, "uploads", "", "ListMultipartUploads"),
     ("GET", False, "list-type", "", "ListObjectsV2"),
     ("GET", False, "lifecycle", "", "GetBucketLifecycleConfiguration"),
+    ("GET", False, "versioning", "", "GetBucketVersioning"),
     ("GET", False, "", "", "ListObjects"),
 )
 OTHER = "Other"
@@ -551,10 +554,14 @@ class FaultyS3:
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
 
+    def _met(self, request: Request) -> None:
+        asked_for.note(request.method, request.target, request.headers)
+        self.requests.append(request)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             request = request_from(await reader.readuntil(b"\r\n\r\n"))
-            self.requests.append(request)
+            self._met(request)
             rule = next((rule for rule in self._rules if rule.takes(request)), None) or _harmless()
             exchange = Exchange(request, reader, writer, self._target, rule)
             await rule.fault.happen(exchange)

@@ -22,7 +22,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from src.embedded.s3_server import keeps_attributes
-from tests.harness import canary
+from tests.harness import asked_for, canary
 from tests.harness.listening import ports_of
 
 ROOT = Path(__file__).parents[2]
@@ -223,7 +223,7 @@ def start_versitygw(directory: Path) -> Iterator[S3Server]:
         keys = ["--access", server.access_key, "--secret", server.secret_key, "--region", server.region]
         listening = ["--port", f"127.0.0.1:{port}", "--health", "/health", "--keep-alive", "--quiet"]
         kept = [] if keeps_attributes(data) else ["--sidecar", str(beside)]
-        return [str(program), *keys, *listening, "posix", *kept, str(data)]
+        return [str(program), *keys, *listening, *asked_for.access_log(directory), "posix", *kept, str(data)]
 
     server = S3Server("versitygw", command, directory, data=data)
     with _running(server):

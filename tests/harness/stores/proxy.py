@@ -52,7 +52,7 @@ class PersonalS3(FaultyS3):
         async with asyncio.timeout(self._personality.idle_seconds):
             head = await reader.readuntil(b"\r\n\r\n")
         request = request_from(head)
-        self.requests.append(request)
+        self._met(request)
         rule = next((rule for rule in self._rules if rule.takes(request)), None)
         if rule is not None:
             exchange = Exchange(request, reader, writer, self._target, rule)
