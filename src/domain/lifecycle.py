@@ -59,7 +59,8 @@ class Standing:
     * its readers: ``ownership.decision._by_marker`` and ``Claims.known``; ``Dispatcher._carry`` and ``_settle``;
       ``Register.settle``, from where ``ownership.sweep`` takes the key of an object that must exist, or else is
       reported by ``objects_gone``;
-    * its report: an event and its row (``metrics.told``).
+    * its report: an event and its row (``metrics.told``), and ``status.chronicle``, which counts only ``Completed`` as
+      finished.
 
     ``members`` is the last component of the name of the Redis set that holds the streams. ``is_growing``: the file may
     still grow, so only whole chunks are sent. ``is_proved``: S3 has an object that matches the manifest.

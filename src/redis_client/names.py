@@ -29,6 +29,8 @@ SETS: Mapping[Status, bytes] = {status: b"streams:" + kept.members.encode() for 
 ALL_SETS = tuple(dict.fromkeys(SETS.values()))
 #: The sets of streams whose checkpoints are loaded.
 READ_SETS = tuple(dict.fromkeys(SETS[status] for status, kept in STATUSES.items() if kept.care is not Care.DONE))
+#: The sets of streams that have failed.
+KEPT_SETS = tuple(dict.fromkeys(SETS[status] for status, kept in STATUSES.items() if kept.care is Care.KEPT))
 
 
 class Names:

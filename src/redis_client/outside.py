@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from ..domain import Marker, RedisFacts, Status, moments
+from ..domain import Marker, RedisFacts, moments
 from ..exceptions import RedisOperationError
 from ..retry import RetryPolicy
 from .connection import RedisConnection, of_bytes, reading
 from .format import UNREADABLE, decode_marker
-from .names import MARKERS, SETS, Names, identity_of_field
+from .names import KEPT_SETS, MARKERS, Names, identity_of_field
 from .scripts import NOTHING
 
 _MARKERS_AT_ONCE = 500
@@ -43,7 +43,7 @@ class RedisOutside:
         try:
             await self._connection.run("ping", [("PING",)], transaction=False, seconds=_SECONDS)
             markers = await self.markers()
-            failed = await self._members(self._names.of(SETS[Status.FAILED]))
+            failed = sum([await self._members(self._names.of(name)) for name in KEPT_SETS])
             info = await self._info()
             lasted = ((marker.completed_at - marker.started_at).total_seconds() for marker in markers)
             return RedisFacts(

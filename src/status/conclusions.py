@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 
-from ..domain import FailedFor, Figures, Risk, Status
+from ..domain import STATUSES, Care, FailedFor, Figures, Risk, Status
 from .advice import advice_on
 from .facts import DaemonFacts, DoneFacts, Facts, RecordingFacts, ServiceFacts
 from .texts import count, name, size, span
@@ -29,14 +29,6 @@ from .view import (
     Totals,
 )
 
-_STATES = {
-    None: State.WAITING,
-    Status.ACTIVE: State.RECORDING,
-    Status.PENDING_COMPLETION: State.SEALING,
-    Status.S3_COMPLETED: State.DESCRIBING,
-    Status.COMPLETED: State.DESCRIBING,
-    Status.FAILED: State.FAILED,
-}
 _SERVICES = {"s3": "The store", "redis": "Redis", "watched_folder": "The watched folder"}
 _SHORTEST_ID = 4
 #: A disk that is full sooner is urgent.
@@ -71,6 +63,18 @@ def view_of(facts: Facts) -> StatusView:
     )
 
 
+def state_of(status: Status | None) -> State:
+    """Follows from the status's entry in ``lifecycle``, so that a new status needs no edit here."""
+    if status is None:
+        return State.WAITING
+    standing = STATUSES[status]
+    if standing.care is Care.KEPT:
+        return State.FAILED
+    if standing.is_growing:
+        return State.RECORDING
+    return State.DESCRIBING if standing.is_proved or standing.care is Care.DONE else State.SEALING
+
+
 def short_ids(ids: Iterable[str]) -> Mapping[str, str]:
     """For each ID the shortest beginning, of at least four characters, that no other one has."""
     in_order = sorted(set(ids))
@@ -101,7 +105,7 @@ def when_they_end(recordings: Sequence[RecordingFacts], figures: Figures | None)
     for position, (sendable, number) in enumerate(to_send):
         now += (sendable - sent) * (len(to_send) - position) / figures.uplink
         sent = sendable
-        if recordings[number].status in (Status.PENDING_COMPLETION, Status.S3_COMPLETED):
+        if state_of(recordings[number].status) in (State.SEALING, State.DESCRIBING):
             ends[number] = now
     return ends
 
@@ -113,7 +117,7 @@ def _recording(facts: RecordingFacts, ends_in: float | None, short: Mapping[str,
         short_id=short.get(facts.stream_id or ""),
         name=name(facts.path),
         path=_exact(facts.path),
-        state=_STATES[facts.status],
+        state=state_of(facts.status),
         size=facts.size,
         size_is_known=facts.size_is_known,
         in_s3=stored,
@@ -140,13 +144,13 @@ def _exact(path: str) -> str | None:
 
 def _trouble(facts: RecordingFacts, *, looks_at_files: bool) -> str | None:
     """A recording whose file is gone fails only after a while; until then nothing else says so."""
-    if looks_at_files and not facts.size_is_known and facts.status is not Status.FAILED:
+    if looks_at_files and not facts.size_is_known and state_of(facts.status) is not State.FAILED:
         return FILE_MISSING
     return name(facts.trouble) or None
 
 
 def _failure(facts: RecordingFacts, short_id: str, program: str) -> Failure | None:
-    if facts.status is not Status.FAILED:
+    if state_of(facts.status) is not State.FAILED:
         return None
     give_up = f"{program} give-up {short_id} --apply"
     retry = Action("Try again", f"{program} retry {short_id}")

@@ -34,15 +34,19 @@ _ENTRIES = """        Status.REJECTED: Standing(
             ways=MappingProxyType({Fact.CHANGED_AFTER_COMPLETION: Status.ACTIVE}),
         ),
 """
+_GIVE_UP = "Give it up: its upload is aborted"
 _ASKED = """
 import asyncio, json, sys
 from dataclasses import replace
 from scripts.documents import architecture, lifecycle
 from src.domain import Status, moments
 from src.metrics.instruments import STREAMS
+from src.redis_client import open_outside
 from src.redis_client.names import SETS
+from src.status import view_of
 from tests.contract.test_checkpoints import client, opened_redis, record
 from tests.unit.test_metrics import Bench
+from tests.unit.test_status_view import _facts, _recording
 
 url, prefix = sys.argv[1:]
 
@@ -69,6 +73,19 @@ async def gone_through(status):
     return where, found, then
 
 
+async def counted_by_doctor(*statuses):
+    async with opened_redis(url, prefix=prefix) as checkpoints:
+        for status in statuses:
+            await checkpoints.save(replace(record(status), status=Status(status)))
+    async with open_outside(url, key_prefix=prefix, bucket="b") as outside:
+        return (await outside.facts()).failed
+
+
+def shown(status):
+    (one,) = view_of(_facts(_recording(status=Status(status)))).recordings
+    return str(one.state), [action.what for action in one.failure.actions] if one.failure else []
+
+
 bench = Bench()
 bench.metrics.emit(moments.KeptStreams({}, {Status("rejected"): 2}))
 print(json.dumps({
@@ -78,6 +95,8 @@ print(json.dumps({
     "gauge": {str(status): bench.value("cefmp4_streams", status=status) for status in Status},
     "diagram": lifecycle(),
     "table": architecture(),
+    "shown": {str(status): shown(status) for status in Status},
+    "counted": asyncio.run(counted_by_doctor("rejected", "failed", "active")),
 }))
 """
 
@@ -109,3 +128,6 @@ def test_a_new_status_needs_no_edit_but_its_entry(tmp_path: Path, redis_server: 
     assert told["means"].endswith("`failed`, `rejected`")
     assert "    rejected --> active: seen_again\n" in told["diagram"]
     assert "| `rejected` | `seen_again` | `active` |\n" in told["table"]
+    assert told["shown"]["rejected"] == told["shown"]["failed"] == ["failed", ["Try again", _GIVE_UP]]
+    assert told["shown"]["discarded"] == told["shown"]["completed"] == ["describing", []]
+    assert told["counted"] == 2
