@@ -38,7 +38,13 @@ class Chronicle:
             case moments.Trouble(error=error, operation=operation):
                 # The error's own text may contain a URL with a password; a hint never does.
                 _note(self._troubles, stream_id or path, getattr(error, "hint", "") or f"{operation} is being retried")
-            case moments.StreamResumed() | moments.PartStored() | moments.Sealed() | moments.ObjectProved():
+            case (
+                moments.StreamResumed()
+                | moments.PartStored()
+                | moments.Sealed()
+                | moments.ObjectProved()
+                | moments.AlreadyStored()
+            ):
                 self._forget(stream_id)
                 self._troubles.pop(path, None)
 

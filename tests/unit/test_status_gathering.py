@@ -125,6 +125,13 @@ def test_trouble_is_remembered_until_something_works_and_never_quotes_the_error(
     assert chronicle.trouble(ID, "a.mp4") == chronicle.trouble(None, "b.mp4") == ""
 
 
+def test_a_file_that_is_found_done_is_in_trouble_no_longer() -> None:
+    chronicle = Chronicle(_Clock())
+    chronicle.hear("", "a.mp4", moments.Trouble(operation="claim", error=OSError(), retry_seconds=1))
+    chronicle.hear(ID, "a.mp4", moments.AlreadyStored(key="a.mp4"))
+    assert chronicle.trouble(None, "a.mp4") == ""
+
+
 def test_the_advice_for_a_failure_stays_until_the_stream_goes_on() -> None:
     chronicle = Chronicle(_Clock())
     chronicle.hear(ID, "a.mp4", moments.Failed(reason="too long", hint="Raise it."))
