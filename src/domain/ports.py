@@ -248,6 +248,8 @@ class Checkpoints(Protocol):
       "redis-records" use methods of ``RedisCheckpoints`` that are not in this port;
     * ``trying_out.start_what_is_missing`` starts an embedded Redis, unless its URL is set;
     * ``config``: the fields ``redis_*`` and ``redis_url_given``, ``secrets``, ``_ALWAYS_TOLD`` and ``_HEADINGS``;
+    * commands read Redis without the daemon: ``cli.daemon`` (``read_unfinished``), ``cli.verify`` and ``cli.doctor``
+      (``open_outside``), whose facts are ``checkup.RedisFacts``;
     * failures are ``RedisUnavailable`` or another ``RedisOperationError``, which ``Ledger.part_stored`` handles, and
       which ``metrics.trouble`` and ``metrics.instruments.SERVICES`` report as those of Redis.
 

@@ -13,8 +13,8 @@ but every daemon is the same owner (``redis_client.scripts.OWNER``): to let seve
 with what ``redis_client`` must change. ``ports.Checkpoints`` then needs methods that acquire, renew and release a
 recording, ``main`` a task that renews, and ``Claims.claim`` a result for a recording of another daemon, which
 ``Dispatcher._claim`` understands. These assume that there is only this process: ``keys`` and ``uploads``,
-``dispatcher.recovery``, ``stream_processor.cleanup``, ``Ledger.part_stored`` (it only reports a refusal), and
-``pruning`` (running time would be counted by each daemon).
+``dispatcher.recovery``, ``stream_processor.cleanup``, ``Ledger.part_stored`` (it only reports a refusal), ``pruning``
+(running time would be counted by each daemon), and commands: ``door.names`` gives all daemons of a folder one name.
 """
 
 from .claim import Claims

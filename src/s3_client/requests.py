@@ -120,7 +120,8 @@ class Requests:
 
         If the store encrypts with keys of its own, as with SSE-KMS, no ETag is an MD5. Four places take one for an MD5
         if the store reports no CRC64NVME: ``part_plan.matches``, ``completion.equals_manifest``,
-        ``stream_processor.cleanup`` (with ``checksums.is_md5``), and the probe's ``Probe._copied``.
+        ``stream_processor.cleanup`` (with ``checksums.is_md5``), and the probe's ``Probe._copied``. Rights for such
+        keys (``kms:GenerateDataKey``, ``kms:Decrypt``) belong in ``doctor.policy``.
         """
         seconds = deadline or self._deadlines.call
         try:
