@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from tests.harness.findings import each
 
@@ -386,6 +387,32 @@ def test_no_class_is_longer_than_a_reader_can_hold(name: str) -> None:
 def test_every_module_begins_with_its_promise() -> None:
     silent = [name for name, path in MODULES.items() if not ast.get_docstring(_tree(path))]
     assert [name for name in silent if MODULES[name].stat().st_size > 0] == []
+
+
+@each("name", [name for name in MODULES if name != "domain.lifecycle"])
+def test_what_holds_for_each_status_stands_in_one_table(name: str) -> None:
+    """A second table would have to be edited by hand for a new status."""
+    nodes = list(ast.walk(_tree(MODULES[name])))
+    keys = [key for node in nodes if isinstance(node, ast.Dict) for key in node.keys if key is not None]
+    cases = [node.value for node in nodes if isinstance(node, ast.MatchValue)]
+    assert [one.lineno for one in (*keys, *cases) if ast.unparse(one).startswith("Status.")] == []
+
+
+def test_the_mutants_come_from_each_pure_module_but_those_that_are_left_out_with_a_reason() -> None:
+    told: dict[str, Any] = {}
+    for node in _tree(ROOT / "scripts" / "mutants.py").body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("ROOMS", "LEFT_OUT"):
+            told[ast.unparse(node.targets[0])] = ast.literal_eval(node.value)
+    mutated: set[str] = set()
+    for modules, tests in told["ROOMS"].values():
+        for folder, names in re.findall(r"(\w+)/\{([\w,]+)\}", modules):
+            mutated |= {f"{folder}.{name}" for name in names.split(",")}
+        assert [name for name in tests.split(",") if not (ROOT / f"tests/unit/test_{name}.py").exists()] == []
+    assert all(told["LEFT_OUT"].values())
+    assert not mutated & told["LEFT_OUT"].keys()
+    pure = {name for name in PURE if name not in DOORS}
+    assert mutated | told["LEFT_OUT"].keys() >= pure
+    assert told["LEFT_OUT"].keys() <= pure
 
 
 def _texts() -> Iterator[Path]:
