@@ -109,6 +109,16 @@ def test_a_rule_concerns_recordings_by_its_filter(rule: dict[str, object], ours:
     ("free", "total", "fault"),
     [
         (0, 100 * GIB, "disk-full"),
+        (10 * GIB - 1, 1000 * GIB, "disk-full"),
+        (10 * GIB, 1000 * GIB, "disk-low"),  # 1 %
+        (20 * GIB - 1, 1000 * GIB, "disk-low"),
+        (20 * GIB, 1000 * GIB, ""),  # 2 %
+        (5 * GIB - 1, 100 * GIB, "disk-low"),
+        (5 * GIB, 100 * GIB, ""),
+        (5 * GIB - 1, 64 * GIB, "disk-low"),
+        (5 * GIB, 64 * GIB, ""),
+        (3 * GIB, 60 * GIB, ""),  # 5 % of a small one
+        (3 * GIB - 1, 60 * GIB, "disk-low"),
         (2 * GIB, 1000 * GIB, "disk-full"),
         (11 * GIB, 1000 * GIB, "disk-low"),
         (21 * GIB, 1000 * GIB, ""),
@@ -131,6 +141,131 @@ def test_a_quiet_time_is_short_if_many_recordings_change_afterwards(
     assert facts.redis is not None
     facts.redis = replace(facts.redis, remembered=remembered, sent_again=sent_again)
     assert named(facts) == ({"quiet-time-short"} if is_short else set())
+
+
+def _line(facts: Facts, check: str) -> str:
+    (line,) = (line for line in findings(facts) if line.check == check)
+    return line.text
+
+
+def _with(facts: Facts, part: str, **changes: object) -> Facts:
+    setattr(facts, part, replace(getattr(facts, part), **changes))
+    return facts
+
+
+def test_a_good_line_says_what_was_found() -> None:
+    lines = {line.check: line.text for line in findings(healthy())}
+    assert lines["settings"] == "environment; ffprobe 7"
+    assert lines["store"] == "Amazon S3, bucket films, 40 ms, clock +0 s"
+    assert lines["folder"] == "ext4, birth times; 0 recordings, folders: 3"
+    assert lines["disk"] == "500.0 GiB of 1000.0 GiB are free"
+    assert lines["redis"] == "0 completed recordings"
+    assert _line(_with(healthy(), "folder", has_birth_times=False), "folder").startswith("ext4, no birth times;")
+    assert _line(_with(healthy(), "redis", configuration={}), "redis").endswith("; its configuration may not be read")
+    assert _line(_with(healthy(), "store", clock_ahead=None), "store") == "Amazon S3, bucket films, 40 ms"
+    assert _line(_with(healthy(), "store", seconds=None, clock_ahead=-2.6), "store").endswith(", 0 ms, clock -3 s")
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "fault"),
+    [
+        ("settings", {"open_files": (".env",)}, "env-file-open"),
+        ("settings", {"ffprobe": None}, "no-ffprobe"),
+        ("settings", {"host": "::1"}, ""),
+        ("settings", {"host": "localhost"}, ""),
+        ("store", {"error": "Forbidden", "answers": True}, "credentials-refused"),
+        ("store", {"error": "no answer", "answers": False}, "store-away"),
+        ("store", {"error": "the bucket does not exist"}, "bucket-missing"),
+        ("store", {"seconds": 1.5}, ""),
+        ("store", {"seconds": 1.6}, "store-slow"),
+        ("store", {"product": "MinIO"}, "store-drops-uploads"),
+        ("store", {"if_match": False}, "no-conditions"),
+        ("store", {"if_none_match": False}, "no-conditions"),
+        ("store", {"checksum": False}, "no-checksums"),
+        ("redis", {"error": "no answer"}, "redis-away"),
+        ("redis", {"is_replica": True, "refused": "READONLY"}, "redis-replica"),
+        ("redis", {"refused": "NOPERM"}, "redis-refuses"),
+        ("redis", {"configuration": {"maxmemory-policy": "allkeys-lru"}}, "redis-evicts"),
+        ("redis", {"configuration": {"appendonly": "no", "save": ""}}, "redis-forgets"),
+        ("redis", {"configuration": {"appendonly": "no", "save": "900 1"}}, ""),
+        ("redis", {"configuration": {"appendonly": "yes", "save": ""}}, ""),
+        ("redis", {"used": 80, "limit": 100}, ""),
+        ("redis", {"used": 81, "limit": 100}, "redis-full"),
+        ("redis", {"used": 81, "limit": 0}, ""),
+        ("redis", {"failed": 1}, "recordings-failed"),
+        ("folder", {"error": "it does not exist"}, "folder-missing"),
+        ("folder", {"has_leases": False}, "no-leases"),
+        ("folder", {"watches": None}, ""),
+        ("folder", {"watches": 2}, "few-watches"),
+        ("folder", {"folders": 30_000, "watches": 20_000}, ""),
+        ("folder", {"folders": 30_000, "watches": 19_999}, "few-watches"),
+        ("folder", {"unmatched": (("a.mov", "*.mov"),)}, "unmatched-films"),
+    ],
+)
+def test_each_fault_is_named_by_the_fact_that_shows_it(part: str, changes: dict[str, object], fault: str) -> None:
+    assert named(_with(healthy(), part, **changes)) == ({fault} if fault else set())
+
+
+def test_leases_do_not_matter_where_nothing_is_finished_early() -> None:
+    facts = _with(healthy(), "folder", has_leases=False)
+    assert named(_with(facts, "settings", finish_early=False)) == set()
+
+
+def test_what_could_not_be_tried_is_unknown_and_not_good() -> None:
+    def verdicts(check: str, **changes: object) -> list[Verdict]:
+        return [line.verdict for line in findings(_with(healthy(), "store", **changes)) if line.check == check]
+
+    some = {**dict.fromkeys(Right, True), Right.ABORT: None}
+    assert verdicts("rights", rights=some) == [Verdict.UNKNOWN]
+    assert verdicts("rights", rights={**some, Right.GET: False}) == [Verdict.FAIL, Verdict.UNKNOWN]
+    assert verdicts("rights", rights={**some, Right.PUT: False}) == [Verdict.FAIL]  # nothing could be tried without it
+    assert verdicts("rights", rights={}) == [Verdict.UNKNOWN]
+    assert verdicts("lifecycle", rules=None) == [Verdict.UNKNOWN]
+    assert verdicts("lifecycle", rules=None, product="MinIO") == [Verdict.UNKNOWN, Verdict.WARN]
+    assert verdicts("conditions", if_match=None) == verdicts("checksums", if_none_match=None) == [Verdict.UNKNOWN]
+    assert verdicts("conditions", checksum=None) == [Verdict.UNKNOWN]
+
+
+def test_a_store_that_cannot_be_used_says_its_own_hint() -> None:
+    (line,) = (line for line in findings(_with(healthy(), "store", error="Forbidden", hint="Ask.", answers=True))
+               if line.fault)  # fmt: skip
+    assert (line.text, line.remedy) == ("Amazon S3, bucket films: Forbidden", "Ask.")
+    (line,) = (line for line in findings(_with(healthy(), "redis", error="no", hint="Start it.")) if line.fault)
+    assert (line.text, line.remedy) == ("no", "Start it.")
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "code"),
+    [
+        ("store", {"error": "no answer", "answers": False}, 3),
+        ("store", {"error": "Forbidden"}, 1),
+        ("redis", {"error": "no answer"}, 3),
+        ("folder", {"error": "it does not exist"}, 1),
+        ("folder", {}, 0),
+    ],
+)
+def test_the_exit_code_tells_what_is_away_from_what_is_wrong(part: str, changes: dict[str, object], code: int) -> None:
+    assert exit_code(findings(_with(healthy(), part, **changes)), strict=False) == code
+
+
+def test_a_warning_fails_only_where_asked_to() -> None:
+    lines = findings(_with(healthy(), "redis", failed=1))
+    assert (exit_code(lines, strict=False), exit_code(lines, strict=True)) == (0, 1)
+
+
+def test_the_longest_recording_is_told_where_it_makes_a_rule_too_short() -> None:
+    facts = _with(healthy(), "store", rules=(Rule("x", aborts_after=7),))
+    assert _line(_with(facts, "redis", longest_seconds=4 * 86_400.0), "lifecycle") == (
+        'rule "x" aborts unfinished uploads after 7 days; the longest recording here took 96 h'
+    )
+    facts = _with(healthy(), "store", rules=(Rule("", aborts_after=6),))
+    assert _line(_with(facts, "redis", longest_seconds=43_200.0), "lifecycle") == (
+        "a rule aborts unfinished uploads after 6 days"
+    )
+    (line,) = (line for line in findings(facts) if line.fault)
+    assert "after 7 days or more" in line.remedy
+    facts.redis = None
+    assert named(facts) == {"rule-aborts"}
 
 
 @pytest.mark.parametrize(

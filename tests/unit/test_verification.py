@@ -12,7 +12,16 @@ from src.domain import Identity, InspectedObject, ListedEntry, PartSchedule, Sto
 from src.verification import Finding, Level, Report, Sample, Verdict
 from src.verification.choice import matches
 from src.verification.report import MOST_ALIKE
-from src.verification.verdicts import REMEDIES, Expected, amount, by_bytes, by_checksum, by_listing
+from src.verification.verdicts import (
+    REMEDIES,
+    Expected,
+    amount,
+    archived,
+    by_bytes,
+    by_checksum,
+    by_listing,
+    changed,
+)
 
 FILE = Identity(7, 8)
 EXPECTED = Expected("cam/a.mp4", "s1", 100, 42, "e-1", FILE)
@@ -163,3 +172,128 @@ def test_sizes_are_written_for_readers(size: int, text: str) -> None:
 def test_what_redis_remembers_is_named_as_the_source() -> None:
     assert "Redis remembers" in by_checksum(replace(EXPECTED, source="redis"), None).text
     assert "its document describes" in by_checksum(EXPECTED, None).text
+
+
+# -- what the report says ----------------------------------------------------------------------------------------------
+
+
+def test_each_finding_says_what_was_found_and_what_was_expected() -> None:
+    def text(seen: InspectedObject | None, expected: Expected = EXPECTED) -> str:
+        return by_checksum(expected, seen).text
+
+    assert text(None) == "there is no object; its document describes 100 bytes"
+    assert text(found(2_000, crc64=41), replace(EXPECTED, size=1_000)) == "it has 2,000 bytes, the recording 1,000"
+    assert text(found(crc64=43)) == "its CRC64NVME is not that of the recording"
+    assert text(found(crc64=43, metadata=FOREIGN)) == ("another program's object of 100 bytes; the recording's is gone")
+    assert text(found(crc64=43, metadata=OTHERS)) == "another recording's object (cam/b.mp4, stream s2)"
+    assert text(found(crc64=None)).startswith("not possible here: the store has no CRC64NVME of it;")
+    assert text(found(etag="e-2", crc64=None)).endswith("its ETag is e-2, not e-1: it was written again")
+    assert by_checksum(EXPECTED, found(etag="e-2", crc64=None)).remedy == "compare the bytes with --level download"
+    assert by_listing(EXPECTED, ListedEntry("k", 100, "")).text == "its ETag is empty, not e-1: it was written again"
+
+
+def test_a_file_that_has_changed_and_an_archived_object_say_so() -> None:
+    finding = changed(EXPECTED, "cam/a.mp4", 2048)
+    assert (finding.verdict, finding.path) == (Verdict.CHANGED, "cam/a.mp4")
+    assert finding.text == "the file has 2.0 KiB, which are not those of the object (100 bytes)"
+    finding = archived("cam/a.mp4", "GLACIER")
+    assert (finding.verdict, finding.text) == (Verdict.UNREADABLE, "it is in class GLACIER, which cannot be read")
+
+
+def test_of_downloaded_bytes_size_and_checksum_must_both_fit() -> None:
+    assert by_bytes(EXPECTED, found(101, crc64=None), 42).verdict is Verdict.LONGER
+    assert "although" not in by_bytes(EXPECTED, found(crc64=None), 43).text
+
+
+def test_the_plan_says_how_many_of_how_many() -> None:
+    report = Report(Level.LISTING, Sample(1), known=1200, chosen=1200, size=2048)
+    assert report.plan() == "level listing: compares 1,200 recordings, 2.0 KiB"
+    report = Report(Level.DOWNLOAD, Sample(7, share=0.05), known=1200, chosen=60, size=2048)
+    assert report.plan() == "level download: downloads 60 of 1,200 recordings (--sample 5% --seed 7), 2.0 KiB"
+    report = Report(Level.FILE, Sample(7, number=60), known=1200, chosen=60)
+    assert (
+        report.plan() == "level file: compares with local files 60 of 1,200 recordings (--sample 60 --seed 7), 0 bytes"
+    )
+
+
+def test_the_summary_counts_what_was_left_out_and_why() -> None:
+    report = Report(Level.FILE, Sample(1))
+    assert report.summary() == "nothing was compared"
+    report.unstored, report.others, report.without_file = 3, 4, 2
+    assert report.summary().startswith("nothing was compared, 2 of the proved have no file here")
+    report.add(Finding(Verdict.PROVED, "a.mp4"))
+    assert report.summary() == (
+        "1 proved (file), 2 of the proved have no file here and were compared by checksum only, "
+        "3 files here are not in the bucket yet, 4 objects of other programs"
+    )
+    report.level = Level.CHECKSUM
+    assert report.summary().startswith("1 proved (checksum), 3 files here")
+
+
+def test_faults_are_never_left_out_of_the_lines_however_alike_they_are() -> None:
+    report = Report(Level.CHECKSUM, Sample(1), notes=["a\nnote"])
+    for number in range(MOST_ALIKE + 5):
+        report.add(Finding(Verdict.MISSING, f"{number:03}.mp4", "gone"))
+    for number in range(MOST_ALIKE):
+        report.add(Finding(Verdict.UNCLEAR, f"{number:03}.mp4", "why", path="a.mp4"))
+    lines = list(report.lines())
+    assert sum(line.startswith("missing ") for line in lines) == MOST_ALIKE + 5
+    assert sum(line.startswith("unclear ") for line in lines) == MOST_ALIKE == 20
+    assert not any(" more: " in line or "→" in line for line in lines)
+    assert "unclear      000.mp4 (a.mp4): why" in lines
+    assert lines[-2] == "a\\nnote"
+
+
+def test_a_remedy_stands_below_its_finding() -> None:
+    report = Report(Level.CHECKSUM, Sample(1))
+    report.add(Finding.of(Verdict.NOT_CHECKED, "a.mp4", "no answer"))
+    assert list(report.lines())[:2] == ["not checked  a.mp4: no answer", f"{'':<12} → repeat the command"]
+
+
+def test_the_json_of_a_report_has_everything() -> None:
+    report = Report(Level.CHECKSUM, Sample(7, share=0.5), known=4, chosen=2, size=100, without_file=1, unstored=2)
+    report.others, report.notes = 3, ["n"]
+    report.add(Finding(Verdict.PROVED, "b.mp4"))
+    report.add(Finding.of(Verdict.MISSING, "a.mp4", "gone", path="one\udcff.mp4"))
+    assert report.as_json() == {
+        "schema_version": 1,
+        "command": "verify",
+        "level": "checksum",
+        "sample": "50%",
+        "seed": 7,
+        "recordings": 4,
+        "chosen": 2,
+        "size_bytes": 100,
+        "counts": {"missing": 1, "ok": 1},
+        "without_file": 1,
+        "unstored_files": 2,
+        "other_objects": 3,
+        "notes": ["n"],
+        "findings": [
+            {
+                "verdict": "missing",
+                "fault": True,
+                "key": "a.mp4",
+                "file": "one\ufffd.mp4",
+                "text": "gone",
+                "remedy": REMEDIES[Verdict.MISSING],
+            }
+        ],
+        "exit_code": 1,
+    }
+    assert (Report(Level.FILE, Sample(7)).as_json()["sample"], Report(Level.FILE, Sample(7)).as_json()["seed"]) == (
+        None,
+        None,
+    )
+
+
+@pytest.mark.parametrize(("text", "seed"), [("5%", 1), ("100%", 1), ("7", 1), ("0.5 %", 1)])
+def test_a_share_may_have_a_fraction_and_a_space(text: str, seed: int) -> None:
+    sample = Sample.written(f" {text} ", seed)
+    assert sample.is_all is (text == "100%")
+    assert (sample.share, sample.number) == {
+        "5%": (0.05, None),
+        "100%": (1.0, None),
+        "7": (None, 7),
+        "0.5 %": (0.005, None),
+    }[text]
