@@ -443,6 +443,8 @@ class Warm(FirstFailure):
             index, statement = _place(mutant)
             before = _compiled(mutant.path, _statements(mutant.path)[index])
             codes = changed_functions(before, _compiled(mutant.path, statement))
+        except SyntaxError:
+            return ["none", None]  # ``not`` before a name that is given a value: this is no Python
         except Exception as exc:  # noqa: BLE001 - an error of this script is no mutant that was caught
             return ["broken", repr(exc)]
         if codes == []:

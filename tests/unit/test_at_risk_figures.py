@@ -54,6 +54,18 @@ def test_a_file_that_is_shorter_now_is_as_long_as_it_is_since_now() -> None:
     assert [curve.moment(length) for length in (10, 15, 20, 25)] == about([110, 120, 130, 130])
 
 
+def test_a_file_that_is_cut_far_back_forgets_all_its_lengths_beyond() -> None:
+    curve = Curve(0, 100)
+    curve.reach(10, 110)
+    curve.reach(5, 120)
+    assert [curve.moment(length) for length in (0, 5, 7)] == [100, 120, 120]
+
+
+def test_a_file_from_a_clock_that_runs_ahead_is_as_old_as_the_first_look() -> None:
+    growth = Growth(snapshot(100, born=UTC + 3600, changed=UTC + 3600), look(0))
+    assert [growth.risk(stored, 10.0).oldest for stored in (0, 50, 99)] == [10.0] * 3
+
+
 def test_a_file_that_is_shorter_than_at_first_keeps_the_moment_of_its_first_bytes() -> None:
     curve = Curve(100, 5)
     curve.reach(50, 9)
@@ -367,7 +379,9 @@ def test_while_the_store_is_away_the_link_is_nothing_and_afterwards_as_before() 
     watch = Watch()
     watch.look(look(0, carried(0, sendable=MB)), {})
     assert watch.look(look(5, carried(0, sendable=MB), sent=50.0), {}).uplink == 10.0
+    assert watch.look(look(5, carried(0, sendable=MB), sent=50.0), {}).sent == 10.0
     figures = watch.look(look(10, carried(0, sendable=MB), sent=50.0, away=1), {})
+    assert figures.sent == 0.0
     assert (figures.uplink, figures.catch_up) == (0.0, math.inf)
     assert watch.look(look(15, carried(0, sendable=MB), sent=50.0), {}).uplink == 10.0
     slower = watch.look(look(20, carried(0, sendable=MB), sent=50.0), {}).uplink

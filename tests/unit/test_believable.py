@@ -14,6 +14,7 @@ from src.domain import (
     Manifest,
     Part,
     PartSchedule,
+    Probe,
     Snapshot,
     Status,
     StoredObject,
@@ -68,6 +69,22 @@ def test_two_files_at_one_key_begin_anew() -> None:
     found = believable([record("one", 2), record("two", 2, identity=OTHER, status=Status.PENDING_COMPLETION)])
     assert [(each.upload_id, dict(each.parts), each.status) for each in found] == [(None, {}, Status.ACTIVE)] * 2
     assert [each.superseded for each in found] == [(left("one"),), (left("two"),)]
+
+
+def test_what_begins_anew_keeps_its_file_and_key_and_nothing_of_its_upload_or_object() -> None:
+    everything: dict[str, Any] = {
+        "status": Status.S3_COMPLETED,
+        "replaces": "old",
+        "manifest": MANIFEST,
+        "unanswered": True,
+        "without_checksums": True,
+        "etag": "etag",
+        "completed_at": NOON,
+        "processed_at": NOON,
+        "probe": Probe(),
+    }
+    one, _ = believable([record("one", 2, **everything), record("two", identity=OTHER)])
+    assert one == record("one", upload_id=None, superseded=(left("one"),))
 
 
 @pytest.mark.parametrize(

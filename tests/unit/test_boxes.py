@@ -163,3 +163,7 @@ def test_an_index_with_a_long_size_is_walked_like_any_other() -> None:
 )
 def test_a_header_has_a_length_when_all_of_it_is_there(data: bytes, length: int | None) -> None:
     assert header(data) == (length, data[4:8])
+
+
+def test_a_long_size_has_eight_bytes_and_the_first_of_them_counts() -> None:
+    assert header(b"\0\0\0\1mdat" + (2**56 + 16).to_bytes(8, "big")) == (2**56 + 16, b"mdat")

@@ -360,6 +360,11 @@ def test_nobody_has_filmed_for_a_hundred_years(years: int, is_believed: bool) ->
     assert found.seconds == (seconds if is_believed else None)
 
 
+def test_a_hundred_years_end_with_their_last_second() -> None:
+    seconds = 100 * 366 * 86_400
+    assert film(trak(scale=1, stts=[(2, seconds // 2 + 1)], in_a_chunk=2)).seconds is None
+
+
 def test_two_recordings_one_behind_the_other_have_no_length_together() -> None:
     one = box(b"mdat", bytes(MEDIA)) + moov(trak())
     found = film_of(one + one)
@@ -414,6 +419,7 @@ def test_without_sizes_only_the_beginning_of_a_chunk_is_checked() -> None:
     tables = table(b"stts", [(25, 40)], ">II") + table(b"stco", [(FIRST_BYTE,)])
     assert not is_cut(tables=tables)
     assert not is_cut(tables=tables + full(b"stsz", u32(9999)))
+    assert not is_cut(tables=tables + full(b"stsz", u32(9999, 25)[:-1])), "a table that is cut before its number"
 
 
 def test_a_table_of_sizes_may_be_shorter_than_its_box() -> None:
@@ -423,6 +429,8 @@ def test_a_table_of_sizes_may_be_shorter_than_its_box() -> None:
 
     chunk = table(b"stco", [(FIRST_BYTE,)])
     assert not is_cut(tables=tables(0)) and not is_cut(tables=tables(40))
+    one_byte_less = tables(0).replace(u32(12 + 8 + 25 * 4) + b"stsz", u32(12 + 8 + 25 * 4 - 1) + b"stsz")
+    assert film_of(box(b"mdat", bytes(MEDIA)) + moov(trak(tables=one_byte_less.replace(u32(1) + chunk, chunk)))) is None
     assert film_of(box(b"mdat", bytes(MEDIA)) + moov(trak(tables=tables(0).replace(u32(0, 25), u32(0, 26))))) is None
 
 
@@ -469,6 +477,49 @@ def large_film_of(data: bytes) -> Film | None:
         return data[offset : offset + count]
 
     return read_film(read, len(data))
+
+
+def test_the_sizes_that_a_shrinking_file_still_has_are_summed() -> None:
+    data = moov(trak(chunks=[0], sizes=[9] * 25))
+    at = data.index(b"stsz") + 16
+
+    def read(offset: int, count: int) -> bytes:
+        return data[offset : offset + count - (1 if offset == at else 0)]
+
+    found = read_film(read, len(data))
+    assert found is not None and found.seconds == 1.0
+
+
+class _Zeros:
+    """A film of which all is zero but what is written; it may be larger than the memory."""
+
+    def __init__(self, head: bytes, size: int) -> None:
+        self.head, self.size = head, size
+
+    def film(self) -> Film | None:
+        return read_film(self.read, self.size)
+
+    def read(self, offset: int, count: int) -> bytes:
+        return self.head[offset : offset + count].ljust(min(count, self.size - offset), b"\0")
+
+
+@pytest.mark.parametrize(("rows", "is_read"), [(5_592_405, True), (5_592_406, False)])
+def test_a_table_has_at_most_64_mib(rows: int, is_read: bool) -> None:
+    """Of chunks, with twelve bytes each, in an index that is the last box."""
+    before = table(b"stts", [(25, 40)], ">II") + table(b"stco", [(0,)]) + full(b"stsz", u32(16, 25))
+    inner = before + u32(16 + 12 * rows) + b"stsc" + u32(0, rows)
+    data = moov(trak(tables=inner))
+    for kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+        at = data.index(kind) - 4
+        data = data[:at] + u32(int.from_bytes(data[at : at + 4], "big") + 12 * rows) + data[at + 4 :]
+    assert (_Zeros(data, len(data) + 12 * rows).film() is not None) is is_read
+
+
+@pytest.mark.parametrize(("more", "is_read"), [(9_997, True), (9_998, False)])
+def test_an_index_has_less_than_10_000_boxes(more: int, is_read: bool) -> None:
+    """Beside its header and its track."""
+    data = moov(trak(chunks=[0], sizes=NO_BYTES), mvex=box(b"free", b"") * more)
+    assert (film_of(data) is not None) is is_read
 
 
 @pytest.mark.parametrize(("samples", "is_read"), [(2_097_152, True), (2_097_153, False)])
@@ -553,8 +604,8 @@ def test_boxes_may_have_a_long_size() -> None:
 
 
 def test_a_list_of_boxes_may_end_with_a_few_zeros() -> None:
-    found = film(trak() + bytes(4))
-    assert found.seconds == 1.0
+    for zeros in (4, 7):
+        assert film(trak() + bytes(zeros)).seconds == 1.0
     assert film_of(moov(trak(chunks=[0], sizes=NO_BYTES) + u32(7) + b"free")) is None, "eight bytes are a box"
 
 
@@ -746,7 +797,9 @@ def test_the_samples_of_two_indexes_are_summed_too() -> None:
 
 
 @pytest.mark.parametrize("long", [False, True], ids=["32 bits", "64 bits"])
-@pytest.mark.parametrize(("begins", "delay"), [(0, 0.0), (1, 0.001), (80, 0.08), (999, 0.999), (1000, 0.0), (-1, 0.0)])
+@pytest.mark.parametrize(
+    ("begins", "delay"), [(0, 0.0), (1, 0.001), (80, 0.08), (999, 0.999), (1000, 0.0), (1001, 0.0), (-1, 0.0)]
+)
 def test_a_first_edit_that_is_an_encoders_delay_is_not_played(begins: int, delay: float, long: bool) -> None:
     tracks = [trak(chunks=[0], sizes=NO_BYTES, edits=[(600, begins)], long=long)]
     track = in_fragments(fragment(traf(1, 1000, 25)), tracks=tracks).tracks[1]

@@ -228,3 +228,12 @@ def test_a_fragment_with_little_media_counts_as_soon_as_its_header_can_be_read(m
     is_read = media + 8 >= 16  # a header is looked at in 16 bytes, because it may have a long size
     assert seconds(data) == (1.0 if is_read else 0.0)
     assert seconds(data + fragment(PLAIN, u32(0, 25))) == 2.0
+
+
+def test_until_the_header_of_the_next_fragment_is_complete_those_before_it_are_known() -> None:
+    data = index() + fragment(PLAIN, u32(0, 25)) + fragment(PLAIN, u32(0, 25), media=0)[:-8]
+    assert clock_of(len(data) - 1, data=data).seconds(0, len(data) - 1) == 1.0
+
+
+def test_an_offset_in_a_fragments_header_is_not_a_duration() -> None:
+    assert seconds(index() + fragment(u32(0x1, 1, 0, 9), u32(0, 25))) == 1.0

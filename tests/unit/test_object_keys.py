@@ -307,6 +307,10 @@ def test_an_extension_has_up_to_fifteen_bytes(length: int, is_extension: bool) -
     assert next_free("a" + end, 2) == (f"a~2{end}" if is_extension else f"a{end}~2")
 
 
+def test_a_short_metadata_value_is_the_path_itself() -> None:
+    assert [metadata_value(path) for path in ("cam/1_a-b~2.mp4", "a b%ü")] == ["cam/1_a-b~2.mp4", "a%20b%25%C3%BC"]
+
+
 def test_a_metadata_value_of_512_bytes_is_not_cut_and_one_byte_more_is() -> None:
     assert metadata_value("a" * 512) == "a" * 512
     longer = "a" * 513

@@ -252,6 +252,8 @@ class TestStaleParts:
     def test_how_many_parts_are_the_head_is_the_callers(self) -> None:
         parts = held(self.every) | {2: part(2, 4, crc64=99)}
         assert stale_parts(checked(self.every), parts, head_parts=2)[0].reason is SendReason.HEAD_PATCH
+        parts = held(self.every) | {1: part(1, 4, crc64=99)}
+        assert stale_parts(checked(self.every), parts, head_parts=2)[0].reason is SendReason.HEAD_PATCH
 
     def test_a_part_that_became_longer_is_a_tail_that_grew(self) -> None:
         parts = held(self.every) | {5: part(5, 1, crc64=5)}
@@ -393,6 +395,10 @@ class TestScheduleAnew:
     def test_a_small_file_keeps_its_part_size(self) -> None:
         assert schedule_for(1, PartSchedule(10 * MIB, growing=False)).chunk_size == 10 * MIB
 
+    def test_parts_of_less_than_a_mebibyte_are_not_rounded(self) -> None:
+        limits = replace(SMALL, max_part=MIB)
+        assert schedule_for(9 * 100, EQUAL, limits) == PartSchedule(100, growing=False)
+
     def test_no_part_is_above_the_largest(self) -> None:
         schedule = PartSchedule(10 * MIB, growing=False)
         assert schedule_for(5 * GIB * 10_000, schedule).chunk_size == 5 * GIB
@@ -405,6 +411,9 @@ class TestInFlight:
     def test_parts_in_memory_stay_within_the_budget_but_one_always_goes(self, size: int, expected: int) -> None:
         assert in_flight(size, budget=100, most=4) == expected
 
+    def test_parts_of_one_byte_are_as_many_as_the_budget_has_bytes(self) -> None:
+        assert in_flight(1, budget=3, most=4) == 3
+
     def test_a_part_of_no_bytes_divides_nothing(self) -> None:
         assert in_flight(0, budget=100, most=4) == 4
 
@@ -412,7 +421,7 @@ class TestInFlight:
         assert in_flight(10, budget=0, most=4) == 1
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", [*SCHEDULES, PartSchedule(1, step=1), PartSchedule(2, step=2)])
 def test_whole_bytes_end_where_the_last_whole_chunk_does(schedule: PartSchedule) -> None:
     for size in range(capacity(schedule, SMALL) + 20):
         assert whole_bytes(schedule, size, SMALL) == sum(chunk.size for chunk in whole_chunks(schedule, size, SMALL))
@@ -422,7 +431,7 @@ def test_whole_bytes_end_where_the_last_whole_chunk_does(schedule: PartSchedule)
 
 
 def test_a_store_of_few_parts_has_a_step_that_lets_the_size_grow() -> None:
-    assert usual_step(10_000) is None
+    assert usual_step(10_000) is usual_step(10_001) is None
     assert usual_step(1_000) == 100
     assert usual_step(4) == 1
     schedule = PartSchedule(10 * MIB, step=100)
@@ -450,12 +459,14 @@ def test_a_schedule_within_a_limit_grows_where_the_file_may_still_double() -> No
     schedule, within = PartSchedule(10 * MIB), replace(S3_LIMITS, max_parts=1_000)
     half = capacity(replace(schedule, step=100), within) // 2
     assert schedule_within(half, schedule, 1_000) == replace(schedule, step=100)
+    assert schedule_within(half - 1, schedule, 1_000) == replace(schedule, step=100)
     assert schedule_within(half + 1, schedule, 1_000) == schedule_for(half + 1, schedule, within)
 
 
 def test_a_body_that_was_refused_is_halved_down_to_the_smallest_part() -> None:
     assert smaller_parts(100 * MIB, 64 * MIB) == PartSchedule(32 * MIB, growing=False)
     assert smaller_parts(100 * MIB, 6 * MIB) == PartSchedule(5 * MIB, growing=False)
+    assert smaller_parts(100 * MIB, 12 * MIB + 1) == PartSchedule(6 * MIB, growing=False), "in whole bytes"
     assert smaller_parts(100 * MIB, 5 * MIB) is None
     assert smaller_parts(100 * MIB, 4 * MIB) is None, "half of it would be below the smallest part"
     assert smaller_parts(50_000 * MIB, 6 * MIB) == PartSchedule(5 * MIB, growing=False)

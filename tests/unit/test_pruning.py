@@ -14,7 +14,14 @@ NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 @pytest.mark.parametrize(
     ("time", "days"),
-    [(timedelta(days=30), 30), (timedelta(hours=1), 1), (timedelta(hours=25), 2), (timedelta(days=1), 1), (None, None)],
+    [
+        (timedelta(days=30), 30),
+        (timedelta(hours=1), 1),
+        (timedelta(hours=25), 2),
+        (timedelta(days=1), 1),
+        (timedelta(0), 1),
+    ]
+    + [(None, None)],
 )
 def test_a_part_of_a_day_counts_as_one(time: timedelta | None, days: int | None) -> None:
     assert Retention.lasting(time, 5) == Retention(days, 5)

@@ -37,7 +37,9 @@ def test_those_who_are_slow_raise_it_step_by_step_and_all_at_once_but_one_step()
     for _ in range(50):
         usual.note(25.0, 200.0)
     assert usual.longest == pytest.approx(4.0)
-    usual.note(25.0, 226.0)
+    usual.note(25.0, 224.0)
+    assert usual.longest == pytest.approx(4.0), "it was asked before the last step"
+    usual.note(25.0, 225.0)
     assert usual.longest == pytest.approx(8.0)
 
 
