@@ -63,15 +63,15 @@ ROOMS = {
     "retry": ("retry/{policy,request_outcome}", "request_outcome,retry,values"),
     "redis_client": ("redis_client/{format,names}", "checkpoint_format,golden_records,record_limits,redis_names"),
     "status": (
-        "status/{chronicle,conclusions,facts,gathering,schema,texts,view} domain/{unfinished}",
-        "status_gathering,status_text,status_view",
+        "status/{advice,chronicle,conclusions,facts,gathering,recorders,schema,texts,view} domain/{unfinished}",
+        "advice,status_gathering,status_text,status_view",
     ),
     "page": ("page/{access,shown,throughput,wording}", "page_access,page_throughput,page_wording"),
     "verification": (
         "verification/{choice,report,verdicts} domain/{inspection}",
         "safe_to_delete,verification",
     ),
-    "doctor": ("doctor/{judgement,policy} domain/{checkup}", "doctor"),
+    "doctor": ("doctor/{faults,judgement,policy} domain/{checkup}", "doctor"),
     "metadata_generator": ("metadata_generator/{document,media}", "believable,golden_records,metadata"),
     "settings": ("settings/{typed_values}", "typed_values"),
     "slots": ("slots/{usual_pace}", "usual_pace"),
@@ -80,6 +80,8 @@ ROOMS = {
 LEFT_OUT = {
     "domain.moment_kinds": "the base classes of the moments: nothing is computed",
     "domain.moments": "the fields of the moments: nothing is computed, and the types are checked",
+    "domain.recorder_moments": "as domain.moments",
+    "domain.structure": "names: nothing is computed",
     "events": "the types of hints: nothing is computed",
     "exceptions": "classes and their texts: what they lead to is decided in the rooms that catch them",
 }
@@ -444,7 +446,7 @@ class Warm(FirstFailure):
             before = _compiled(mutant.path, _statements(mutant.path)[index])
             codes = changed_functions(before, _compiled(mutant.path, statement))
         except SyntaxError:
-            return ["none", None]  # ``not`` before a name that is given a value: this is no Python
+            return ["none", None]  # ``not`` before a name that is given a value: this is not Python
         except Exception as exc:  # noqa: BLE001 - an error of this script is no mutant that was caught
             return ["broken", repr(exc)]
         if codes == []:

@@ -20,8 +20,8 @@ NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
         (timedelta(hours=25), 2),
         (timedelta(days=1), 1),
         (timedelta(0), 1),
-    ]
-    + [(None, None)],
+        (None, None),
+    ],
 )
 def test_a_part_of_a_day_counts_as_one(time: timedelta | None, days: int | None) -> None:
     assert Retention.lasting(time, 5) == Retention(days, 5)
