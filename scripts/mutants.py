@@ -64,7 +64,7 @@ ROOMS = {
     "redis_client": ("redis_client/{format,names}", "checkpoint_format,golden_records,record_limits,redis_names"),
     "status": (
         "status/{advice,chronicle,conclusions,facts,gathering,recorders,schema,texts,view} domain/{unfinished}",
-        "advice,status_gathering,status_text,status_view",
+        "advice,status_gathering,status_text,status_texts,status_view",
     ),
     "page": ("page/{access,shown,throughput,wording}", "page_access,page_throughput,page_wording"),
     "verification": (

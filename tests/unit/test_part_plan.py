@@ -85,6 +85,15 @@ class TestWhatAnotherObjectHas:
             found = [c for old_part in chunks(old, size, SMALL) for c in covered.after(old_part, same=old_part in same)]
             assert found == wanted
 
+    def test_it_is_done_as_soon_as_the_last_chunk_was_found_or_passed_by(self) -> None:
+        first, second = chunks(EQUAL, 8, SMALL)
+        covered = Covered(chunks(EQUAL, 8, SMALL))
+        assert not covered.is_done
+        assert list(covered.after(first, same=True)) == [first]
+        assert not covered.is_done
+        assert list(covered.after(second, same=False)) == []
+        assert covered.is_done
+
 
 class TestSizesAndOffsets:
     def test_equal_parts_are_equal(self) -> None:
