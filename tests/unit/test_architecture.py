@@ -398,6 +398,29 @@ def test_what_holds_for_each_status_stands_in_one_table(name: str) -> None:
     assert [one.lineno for one in (*keys, *cases) if ast.unparse(one).startswith("Status.")] == []
 
 
+def test_nothing_reads_a_metric_back() -> None:
+    """What the daemon knows of itself comes from its own state; only a scrape reads metrics."""
+    readers = ("collect", "generate_latest", "get_sample_value", "restricted_registry")
+    used = {
+        (name, ast.unparse(node))
+        for name, path in MODULES.items()
+        for node in ast.walk(_tree(path))
+        if (isinstance(node, ast.Attribute) and node.attr in readers)
+        or (isinstance(node, ast.Name) and node.id in readers)
+    }
+    assert used == {("metrics.http_server", "generate_latest"), ("main", "gc.collect")}
+
+
+def test_each_field_of_a_checkpoint_says_what_it_is_for() -> None:
+    lines = MODULES["domain.recording"].read_text(encoding="utf-8").splitlines()
+    classes = [node for node in _tree(MODULES["domain.recording"]).body if isinstance(node, ast.ClassDef)]
+    (checkpoint,) = (node for node in classes if node.name == "Checkpoint")
+    fields = [node for node in checkpoint.body if isinstance(node, ast.AnnAssign)]
+    assert len(fields) > 20
+    silent = [ast.unparse(one.target) for one in fields if not lines[one.lineno - 2].lstrip().startswith("#:")]
+    assert silent == []
+
+
 def test_the_mutants_come_from_each_pure_module_but_those_that_are_left_out_with_a_reason() -> None:
     told: dict[str, Any] = {}
     for node in _tree(ROOT / "scripts" / "mutants.py").body:
