@@ -6,6 +6,8 @@ import base64
 import hashlib
 import json
 import os
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -88,8 +90,12 @@ class Bucket:
 
     def parts_left_open(self) -> dict[str, int]:
         """How many parts each of ``open_uploads`` holds, by key, for those that hold any."""
-        held = {upload["Key"]: len(self._parts(upload)) for upload in self._uploads() if upload["Key"] != PROBE}
-        return {key: parts for key, parts in held.items() if parts}
+        held: Counter[str] = Counter()
+        for upload in self._uploads():
+            if upload["Key"] != PROBE:
+                with suppress(self.client.exceptions.NoSuchUpload):  # it ended after it was listed
+                    held[upload["Key"]] += len(self._parts(upload))
+        return dict(+held)
 
     @property
     def lists_by_prefix(self) -> bool:
