@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 
 from ..domain import Checkpoint, Identity, Marker, Snapshot, Superseded, World, moments, object_key
 from . import decision
@@ -20,6 +21,10 @@ from .keys import Keys
 from .reading import Reading
 from .replacing import Replacing
 from .uploads import Uploads
+
+#: Completed files that this process remembers; more are completed in a year than fit into memory. If there are more,
+#: half of them are forgotten, as at a restart.
+_MOST_COMPLETED = 200_000
 
 
 class Claims:
@@ -32,7 +37,7 @@ class Claims:
         self._elsewhere = Elsewhere(world)
         self._new: set[str] = set()  # by stream ID
         self._told: dict[Identity, tuple[str, tuple[Marker | None, int | None]]] = {}  # with the path; used once
-        self._completed: dict[int, datetime] = {}  # by hash of the identity, to save memory: there may be 100,000
+        self._completed: dict[int, datetime] = {}  # by hash of the identity, to save memory
         self.reading = Reading(world)
         self.uploads = Uploads(world, keys, self._elsewhere)
         self.replacing = Replacing(world, keys, self.uploads)
@@ -97,6 +102,9 @@ class Claims:
         """Redis has the marker from now on. If it had none, or an older one, it has lost data."""
         self._told.pop(marker.snapshot.identity, None)
         self._completed[hash(marker.snapshot.identity)] = marker.completed_at
+        if len(self._completed) > _MOST_COMPLETED:
+            forgotten = [self._completed.pop(each) for each in tuple(islice(self._completed, _MOST_COMPLETED // 2))]
+            self._elsewhere.look_again(max(forgotten))
 
     async def _decided(
         self, path: str, snapshot: Snapshot, sums: tuple[FileSum, ...]

@@ -10,7 +10,7 @@ from datetime import datetime
 import pytest
 
 from src.domain import DAY_SECONDS, Identity, Retention
-from src.ownership import Pruning
+from src.ownership import Pruning, claim
 from tests.harness.crash.scenes import PATH, bytes_of, finished_file, lived, recordings_in, restart, settled
 from tests.harness.crash.simulation import CHUNK, SCAN, Simulation
 
@@ -117,3 +117,26 @@ def test_files_on_disk_beside_a_multitude_that_was_pruned_are_not_sent_again(mos
 
     simulation = lived(script)
     assert simulation.store.sent_bytes == many * CHUNK + gone * 3
+
+
+def test_of_files_that_were_completed_only_some_are_remembered_and_none_gets_a_second_object(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Then Redis loses its data, and the first files, which are forgotten, are renamed."""
+    monkeypatch.setattr(claim, "_MOST_COMPLETED", 6)
+
+    async def script(simulation: Simulation) -> None:
+        await asyncio.sleep(2 * SCAN)  # the files are younger than the process
+        for number in range(20):
+            await finished_file(simulation, path=f"{number}.mp4", seed=number)
+            assert simulation.dispatcher is not None
+            assert len(simulation.dispatcher._claims._completed) <= 6
+        simulation.redis.wipe()
+        for number in range(3):
+            simulation.disk.rename(f"{number}.mp4", f"moved {number}.mp4")
+        await asyncio.sleep(2 * SCAN)
+        await settled(simulation)
+
+    simulation = lived(script)
+    assert simulation.problems(sent_at_most=20 * SIZE) == []
+    assert set(recordings_in(simulation.store)) == {f"{number}.mp4" for number in range(20)}
