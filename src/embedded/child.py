@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 
 from ..exceptions import Permanent
+from ..timeouts import timeout
 
 log = logging.getLogger(__package__)
 TETHER = Path(__file__).with_name("tether.py")
@@ -116,7 +117,8 @@ class ChildProcess:
             return
         _send(self._process, signal.SIGTERM)
         try:
-            await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
+            async with timeout(STOP_SECONDS):
+                await self._process.wait()
         except (TimeoutError, asyncio.CancelledError) as exc:
             _send(self._process, signal.SIGKILL)
             await self._process.wait()

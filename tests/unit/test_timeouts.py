@@ -182,6 +182,6 @@ def test_the_sources_use_no_timeout_and_no_group_of_asyncio() -> None:
         for path in own.parent.rglob("*.py")
         if path != own
         for line in path.read_text().splitlines()
-        if re.search(r"\basyncio\.(timeout|timeout_at|Timeout|TaskGroup)\b|from asyncio import", line)
+        if re.search(r"\basyncio\.(timeout|timeout_at|wait_for|Timeout|TaskGroup)\b|from asyncio import", line)
     ]
     assert found == []
