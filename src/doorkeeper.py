@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from .connections import Watched
 from .domain import moments
 from .door import MISSING_FOLDER, name_of, peer_of
 from .exceptions import ChunkProcessingError, Stopped, StreamProcessorError
@@ -120,7 +121,9 @@ class Doorkeeper:
                     await asyncio.sleep(_PAUSE_AFTER_A_STRANGER_SECONDS)
                     continue
                 connection.setblocking(False)
-                transport, _ = await loop.connect_accepted_socket(lambda: _Watched(server(), self._places), connection)
+                transport, _ = await loop.connect_accepted_socket(
+                    lambda: Watched(server(), ended=lambda _: self._places.release()), connection
+                )
             except OSError:
                 self._places.release()
                 connection.close()
@@ -128,7 +131,7 @@ class Doorkeeper:
             loop.call_later(CONNECTION_SECONDS, transport.abort)
 
     def _application(self) -> web.Application:
-        application = web.Application(client_max_size=_LARGEST_REQUEST, middlewares=[_as_json])
+        application = web.Application(client_max_size=_LARGEST_REQUEST, middlewares=[self._as_json])
         application.add_routes(
             [
                 web.get("/v1/daemon", self._daemon),
@@ -140,6 +143,21 @@ class Doorkeeper:
             ]
         )
         return application
+
+    @web.middleware
+    async def _as_json(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Errors are JSON, too, and never have a traceback. One request a connection."""
+        try:
+            response = await handler(request)
+        except web.HTTPException as exc:
+            response = web.json_response({"error": exc.reason}, status=exc.status)
+        except Exception as error:  # noqa: BLE001 - a bug costs one answer
+            self._emit(moments.Unexpected(file_path="", error=error, retry_seconds=0.0))
+            response = web.json_response({"error": "the daemon failed to answer; its log says why"}, status=500)
+        response.force_close()
+        return response
 
     async def _daemon(self, _: web.Request) -> web.Response:
         return web.json_response(self._desk.daemon())
@@ -176,8 +194,10 @@ class Doorkeeper:
             try:
                 async with timeout(ACT_SECONDS):
                     answer = await act(one)
-            except (TimeoutError, Stopped):
+            except TimeoutError:
                 answer = {"id": one, "result": "no_answer"}
+            except Stopped:
+                answer = {"id": one, "result": "stopping"}
             except ChunkProcessingError:
                 answer = {"id": one, "result": "folder_away"}
             except StreamProcessorError as error:
@@ -186,34 +206,6 @@ class Doorkeeper:
             if name is not None:
                 self._emit(moments.OperatorAsked(name, one, uid, str(answer["result"])))
         return web.json_response({"answers": answers})
-
-
-class _Watched(asyncio.Protocol):
-    """Hands a connection to aiohttp's protocol, and gives its place back when it ends."""
-
-    def __init__(self, inner: asyncio.BaseProtocol, places: asyncio.Semaphore) -> None:
-        self._inner: Any = inner
-        self._places = places
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._inner.connection_made(transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._inner.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        kept: bool | None = self._inner.eof_received()
-        return kept
-
-    def pause_writing(self) -> None:
-        self._inner.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._inner.resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._places.release()
-        self._inner.connection_lost(exc)
 
 
 @asynccontextmanager
@@ -232,19 +224,6 @@ def _log() -> logging.Logger:
     logger = logging.getLogger(f"{__name__}.requests")
     logger.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
     return logger
-
-
-@web.middleware
-async def _as_json(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Errors are JSON, too, and never have a traceback. One request a connection."""
-    try:
-        response = await handler(request)
-    except web.HTTPException as exc:
-        response = web.json_response({"error": exc.reason}, status=exc.status)
-    response.force_close()
-    return response
 
 
 async def _asked(request: web.Request) -> tuple[list[str], bool]:

@@ -10,12 +10,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ..domain import Checkpoint, Identity, World
+from ..exceptions import Stopped, silent_file
 from ..ownership import Keys
+from ..timeouts import timeout
 from . import figures
 from .hints import Hints
 from .newcomers import Newcomers
 from .recovery import Recovery
 from .register import Register
+
+#: How long a look at the file may take.
+LOOK_SECONDS = 10.0
 
 
 class Refusal(StrEnum):
@@ -66,6 +71,10 @@ class Requests:
         return next(of_file, None) or next(of_path, None)
 
     @property
+    def is_stopping(self) -> bool:
+        return self._stopping
+
+    @property
     def nothing_is_left(self) -> bool:
         """Whether every file that was hinted is done, has failed or is ignored."""
         return (
@@ -77,7 +86,12 @@ class Requests:
         )
 
     async def retry(self, stream_id: str) -> Refusal | None:
-        """Try the failed recording again, as after a change of its file. Raises ``ChunkProcessingError``."""
+        """Try the failed recording again, as after a change of its file.
+
+        Raises ``ChunkProcessingError``, and ``Stopped`` if only the next start will try it.
+        """
+        if self._stopping:
+            raise Stopped
         record = self._failed(stream_id)
         if record is None:
             return Refusal.UNKNOWN
@@ -127,5 +141,10 @@ class Requests:
         return next((each for each in self._register.failed.values() if each.stream_id == stream_id), None)
 
     async def _is_there(self, record: Checkpoint) -> bool:
-        snapshot = await self._world.recordings.snapshot(record.path)
+        """Raises ``ChunkProcessingError``, also if the file hangs: so a timeout of the rest means store or Redis."""
+        try:
+            async with timeout(LOOK_SECONDS):
+                snapshot = await self._world.recordings.snapshot(record.path)
+        except TimeoutError:
+            raise silent_file(LOOK_SECONDS) from None
         return snapshot is not None and snapshot.identity == record.identity

@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from ..connections import Watched
 from ..exceptions import ConfigurationError
 from .readiness import Condition, Readiness
 
@@ -68,17 +69,27 @@ def _is_ours(record: logging.LogRecord) -> bool:
 
 class _Door:
     """Makes the protocol of a new connection. If there are too many, the oldest is closed: perhaps it never finishes
-    its request, or never reads, and a probe must always get through."""
+    its request, or never reads, and a probe must always get through.
+
+    Counted when a connection begins: a burst makes many protocols before the first of them does.
+    """
 
     def __init__(self, server: web.Server) -> None:
         self._server = server
+        self._open: dict[asyncio.Transport, None] = {}  # in the order in which they began
 
     def __call__(self) -> asyncio.Protocol:
-        open_ones = self._server.connections
-        for oldest in open_ones[: max(0, len(open_ones) + 1 - MOST_CONNECTIONS)]:
-            if oldest.transport is not None:
-                oldest.transport.abort()
-        return self._server()
+        return Watched(self._server(), begun=self._begun, ended=self._ended)
+
+    def _begun(self, transport: asyncio.Transport) -> None:
+        self._open[transport] = None
+        while len(self._open) > MOST_CONNECTIONS:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            oldest.abort()
+
+    def _ended(self, transport: asyncio.Transport) -> None:
+        self._open.pop(transport, None)
 
 
 def _cannot_listen(host: str, port: int, exc: Exception) -> str:

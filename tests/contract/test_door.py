@@ -17,7 +17,7 @@ from src import doorkeeper
 from src.domain import moments
 from src.door import Door, NoAnswer, Peer, Refused, find_doors, knock, name_of
 from src.doorkeeper import MOST_CALLERS, Doorkeeper
-from src.exceptions import ChunkProcessingError, S3Rejected
+from src.exceptions import ChunkProcessingError, S3Rejected, Stopped
 from tests.harness.nonsense import malformed
 
 NOBODY = 65534
@@ -309,6 +309,10 @@ async def _unreadable() -> None:
     raise ChunkProcessingError("x")
 
 
+async def _stopping() -> None:
+    raise Stopped
+
+
 async def _rejected() -> None:
     raise S3Rejected("secret", hint="Allow it.")
 
@@ -318,6 +322,7 @@ async def _rejected() -> None:
     [
         (_forever, {"id": "a", "result": "no_answer"}),
         (_unreadable, {"id": "a", "result": "folder_away"}),
+        (_stopping, {"id": "a", "result": "stopping"}),
         (_rejected, {"id": "a", "result": "refused", "hint": "Allow it."}),
     ],
 )
@@ -329,3 +334,16 @@ async def test_what_could_not_be_done_is_said_in_time(
         house.desk.act = act
         assert await house.ask("POST", "/v1/retry", {"ids": ["a"]}) == (200, {"answers": [answer]})
         assert house.desk.acted == []
+
+
+async def _bug() -> None:
+    raise RuntimeError("secret")
+
+
+async def test_a_bug_costs_one_answer_and_is_reported(tmp_path: Path) -> None:
+    async with _house(tmp_path) as house:
+        house.desk.act = _bug
+        told = {"error": "the daemon failed to answer; its log says why"}
+        assert await house.ask("POST", "/v1/retry", {"ids": ["a"]}) == (500, told)
+        assert [type(each) for each in house.told] == [moments.Unexpected]
+        assert (await house.ask("GET", "/v1/status"))[0] == 200

@@ -252,6 +252,34 @@ async def test_connections_that_are_kept_open_leave_room_for_probes() -> None:
             connection.close()
 
 
+async def test_a_burst_of_connections_does_not_exceed_the_limit_until_the_next_one_comes() -> None:
+    """Many that arrive in one turn of the loop are counted like those that come one by one."""
+    async with page() as session:
+        port = session._base_url.port if session._base_url else 0
+        burst = MOST_CONNECTIONS - 28  # what the kernel's queue holds while the loop does not run
+        kept: list[socket.socket] = []
+        for _ in range(3):
+            kept += [socket.create_connection(("127.0.0.1", port or 0)) for _ in range(burst)]
+            await asyncio.sleep(0.2)
+        async with asyncio.timeout(30):
+            while (still_open := sum(map(_is_open, kept))) > MOST_CONNECTIONS:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert still_open == MOST_CONNECTIONS
+        assert not _is_open(kept[0]) and _is_open(kept[-1])
+        for connection in kept:
+            connection.close()
+
+
+def _is_open(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        return connection.recv(1, socket.MSG_PEEK) != b""
+    except BlockingIOError:
+        return True
+    except ConnectionResetError:
+        return False
+
+
 def _is_over(connection: socket.socket) -> bool:
     try:
         return connection.recv(1) == b""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from src.answering import DaemonDesk
 from src.dispatcher import GivingUp, Refusal, Requests
 from src.domain import Status, moments
-from src.exceptions import S3Rejected
+from src.doorkeeper import ACT_SECONDS
+from src.exceptions import ChunkProcessingError, S3Rejected, Stopped
 from src.status import Facts, StatusView, recording_facts, view_of
 from tests.harness.crash.scenes import (
     PATH,
@@ -131,6 +133,69 @@ def test_while_the_store_is_away_nothing_is_lost_and_the_recording_goes_on_when_
     simulation = lived(script)
     assert simulation.problems() == []
     assert simulation.store.sent_bytes == CHUNKS * CHUNK + 3  # nothing was sent twice
+
+
+class _SilentAfterAbort(FakeStore):
+    """The first upload with parts is aborted, but the answer never arrives."""
+
+    is_silent = True
+
+    async def abort_upload(self, key: str, upload_id: str) -> None:
+        has_parts = bool(self.uploads[upload_id].parts) if upload_id in self.uploads else False
+        await super().abort_upload(key, upload_id)
+        if has_parts and self.is_silent:
+            self.is_silent = False
+            await asyncio.Event().wait()
+
+
+def test_after_a_timeout_a_recording_is_still_failed_though_its_upload_may_be_gone_and_can_be_given_up_again() -> None:
+    async def script(simulation: Simulation) -> None:
+        await _gone(simulation)
+        stream_id = _failed_id(simulation)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(_requests(simulation).give_up(stream_id, apply=True), 30)
+        assert (_failed_id(simulation), failed_reasons(simulation), uploads(simulation)) == (
+            stream_id,
+            ["source_missing"],
+            [],
+        )
+        assert isinstance(await _requests(simulation).give_up(stream_id, apply=True), GivingUp)
+
+    simulation = lived(script, store=_SilentAfterAbort(limits=LIMITS))
+    assert simulation.redis.members(Status.FAILED) == set()
+    assert simulation.problems() == []
+
+
+def test_a_file_that_hangs_is_said_to_hang_and_not_the_store() -> None:
+    async def script(simulation: Simulation) -> None:
+        await _gone(simulation)
+        requests, stream_id = _requests(simulation), _failed_id(simulation)
+        recordings = SimpleNamespace(snapshot=lambda _: asyncio.Event().wait())
+        requests._world = replace(requests._world, recordings=cast(Any, recordings))
+        for asked in (requests.retry(stream_id), requests.give_up(stream_id, apply=True)):
+            with pytest.raises(ChunkProcessingError):
+                await asyncio.wait_for(asked, ACT_SECONDS)
+
+    assert lived(script).problems() == []
+
+
+def test_a_daemon_that_stops_says_that_only_its_next_start_tries_again() -> None:
+    async def script(simulation: Simulation) -> None:
+        await growing_file(simulation, CHUNKS)
+        await settled(simulation)
+        stream_id = _failed_id(simulation)
+        assert simulation.dispatcher is not None and isinstance(simulation.store, _Rejecting)
+        await simulation.dispatcher.drain(1)
+        with pytest.raises(Stopped):
+            await _requests(simulation).retry(stream_id)
+        simulation.store.rejects = False
+        await restart(simulation)
+        await settled(simulation)
+        assert simulation.redis.members(Status.FAILED) == set()
+
+    simulation = lived(script, store=_Rejecting(limits=LIMITS))
+    assert simulation.problems() == []
+    assert set(recordings_in(simulation.store)) == {PATH}
 
 
 class _SlowAbort(FakeStore):
@@ -254,7 +319,7 @@ def _desk(simulation: Simulation) -> DaemonDesk:
     async def answer() -> dict[str, Any]:
         return {}
 
-    parts: Any = (None, SimpleNamespace(newest=view), dispatcher, SimpleNamespace(nothing_is_left=True))
+    parts: Any = (None, SimpleNamespace(newest=lambda: view), dispatcher, SimpleNamespace(nothing_is_left=True))
     scans: Any = (SimpleNamespace(newest_scan=1, unreadable=0), SimpleNamespace(answer=answer), None)
     return DaemonDesk(*parts, *scans)
 
