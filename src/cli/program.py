@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
@@ -136,6 +137,10 @@ def answer(arguments: Sequence[str], daemon: Daemon, completion: str | None = No
     """
     _never_fail_to_print()
     try:
+        os.getcwd()
+    except OSError:
+        return _say(["The working directory no longer exists.", "Change to another one, and type the command again."])
+    try:
         done = program.main(list(arguments), _name(), standalone_mode=False, obj=daemon, complete_var=completion)
         sys.stdout.flush()
     except click.ClickException as exc:
@@ -152,6 +157,9 @@ def answer(arguments: Sequence[str], daemon: Daemon, completion: str | None = No
     except BrokenPipeError:
         sys.stdout = None  # the reader has enough ("| head"); nothing is flushed at the end
         return ExitCode.GOOD
+    except OSError as exc:  # such as a full disk below "> file"
+        sys.stdout = None
+        return _say([f"The answer could not be made or written: {exc.strerror or exc}."], ExitCode.NOT_CHECKED)
     return int(done or ExitCode.GOOD)
 
 
@@ -167,7 +175,9 @@ def _name() -> str:
 
 
 def _never_fail_to_print() -> None:
-    """A terminal without UTF-8 shows escapes instead of a traceback."""
+    """A terminal without UTF-8 shows escapes instead of a traceback. A closed output (``>&-``) counts as discarded."""
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
+    sys.stderr = sys.stderr or sys.stdout
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -112,6 +112,23 @@ def test_without_its_packages_a_program_says_what_to_type(started: tuple[str, ..
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.parametrize("command", ["config", "config --json", "--help"])
+def test_an_answer_that_cannot_be_written_is_said(command: str) -> None:
+    shell = f"{sys.executable} -m src {command}"
+    full = _typed("sh", "-c", f"{shell} > /dev/full")
+    assert (full.returncode, full.stderr) == (3, "The answer could not be made or written: No space left on device.\n")
+    closed = _typed("sh", "-c", f"{shell} >&-")
+    assert (closed.returncode, closed.stderr) == (0, "")
+
+
+def test_in_a_folder_that_was_removed_a_command_says_so(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    typed = f"mkdir {gone} && cd {gone} && rmdir {gone} && PYTHONPATH={ROOT} exec {sys.executable} -m src status"
+    told = _typed("sh", "-c", typed)
+    assert (told.returncode, told.stderr.splitlines()[0]) == (2, "The working directory no longer exists.")
+    assert "Traceback" not in told.stderr
+
+
 def test_the_demonstration_answers_wrong_values_with_code_2() -> None:
     refused = _typed(sys.executable, "scripts/demo.py", "--seconds", "long")
     assert refused.returncode == 2
