@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-from . import __version__
+from . import PROGRAM, __version__
 from .config import Settings
 from .dispatcher import Dispatcher, GivingUp
 from .domain import Clock, FailedFor, moments
@@ -37,7 +37,7 @@ from .page import (
     no_page,
 )
 from .settings import without_user_info
-from .status import Chronicle, DaemonFacts, Gathering, RecorderNotes, RecordingView, State, status_json, view_of
+from .status import Chronicle, DaemonFacts, Gathering, RecorderNotes, RecordingView, State, status_json
 from .timeouts import timeout
 from .watcher import Watcher
 
@@ -48,8 +48,6 @@ _CHECK_SECONDS = 0.5
 ADVICE_SECONDS = 60.0
 #: How old the sizes may be that are shown: those who look at the same time share one update.
 _SAME_MOMENT_SECONDS = 0.2
-#: How commands are typed where this runs.
-_PROGRAM = "cefmp4" if __package__ == "cefmp4" else f"python -m {__package__}"
 
 
 def gathered_status(
@@ -83,7 +81,8 @@ def gathered_status(
         services=services.now,
         recorders=recorders,
         masked=masked,
-        program=_PROGRAM,
+        program=PROGRAM,
+        stopping=lambda: dispatcher.requests.is_stopping,
     )
 
 
@@ -91,7 +90,8 @@ async def advise(gathering: Gathering, emit: moments.Emit) -> None:
     """Log what recorders cost: soon after it is known, and then once a day."""
     while True:
         await asyncio.sleep(ADVICE_SECONDS)
-        for each in gathering.advise():
+        recordings = await asyncio.to_thread(gathering.recordings())
+        for each in gathering.advise(recordings):
             emit(
                 moments.RecorderAdvice(
                     advice=each.kind,
@@ -124,7 +124,7 @@ def status_page(
     mode, listening = Mode(settings.status_page), Listening(settings.prom_host, settings.status_published_on)
     password = _password(settings)
     refreshes = (partial(lookout.not_older_than, _SAME_MOMENT_SECONDS), readiness.answer)
-    live = LiveStatus(gathering.facts, lambda: at_risk.figures, refreshes, program=_PROGRAM)
+    live = LiveStatus(gathering.shown, lambda: at_risk.figures, refreshes, program=PROGRAM)
     if not is_served(mode, listening, has_password=password is not None):
         return Page(no_page(SWITCHED_OFF if mode is Mode.OFF else NOT_SERVED), live.sample, False)
     rules = Rules(names=settings.status_hosts or (), password=password)
@@ -208,29 +208,32 @@ class DaemonDesk:
         with suppress(TimeoutError):  # a disk may hang
             async with timeout(_CHECK_SECONDS):
                 await self.lookout.not_older_than(_SAME_MOMENT_SECONDS)
-        facts = self.status_now.facts()  # on the event loop, where nothing changes meanwhile
-        return await asyncio.to_thread(lambda: status_json(view_of(facts)))
+        shown = self.status_now.shown()  # on the event loop, where nothing changes meanwhile
+        return await asyncio.to_thread(lambda: status_json(shown()))
 
     def scan(self) -> dict[str, Any]:
         return {"scan": self.watcher.scan_soon(), "pid": os.getpid()}
 
     async def waiting(self, scan: int) -> dict[str, Any]:
         services = await self.readiness.answer()
-        view = self.status_now.newest()
         away = [name for name, each in services.items() if not each.ok]
-        failed = [each for each in view.recordings if each.state is State.FAILED and _is_unsafe(each)]
-        return {
+        # All of one moment: nothing is awaited before the view is made.
+        told = {
             "scanned": self.watcher.newest_scan >= scan and _WATCHED_FOLDER not in away,
             "pid": os.getpid(),
             "nothing_is_left": self.dispatcher.requests.nothing_is_left and self.left_out.nothing_is_left,
+            "unreadable": self.watcher.unreadable,
+            "away": {name: services[name].reason for name in away},
+        }
+        view = await asyncio.to_thread(self.status_now.newest())
+        failed = [each for each in view.recordings if each.state is State.FAILED and _is_unsafe(each)]
+        return told | {
             "unfinished": sum(each.state is not State.FAILED for each in view.recordings) + view.totals.waiting,
             "failed": [
                 {"id": each.short_id, "name": each.name, "at_risk_bytes": each.at_risk_bytes} for each in failed
             ],
             "at_risk_bytes": view.totals.at_risk_bytes,
             "catch_up_seconds": view.totals.catch_up_seconds,
-            "unreadable": self.watcher.unreadable,
-            "away": {name: services[name].reason for name in away},
         }
 
     async def retry(self, stream_id: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ..config import Loaded, Settings, defaults
 from ..settings import CREDENTIALS, url_secrets, without_user_info
+from ..status import name as safe_to_show
 from .options import as_json, with_settings
 from .output import console, print_json
 from .status_text import Paper, hanging
@@ -65,7 +66,7 @@ def _lines(found: Sequence[Row]) -> Iterator[Text]:
         if paper.width is not None and len(head) > paper.width // 2:
             yield Text(head.rstrip())
             head = "    "
-        yield from hanging(head, f"{row.value}{default}".lstrip(), paper, "bold" if row.changed else "")
+        yield from hanging(head, safe_to_show(f"{row.value}{default}".lstrip()), paper, "bold" if row.changed else "")
 
 
 def rows(loaded: Loaded) -> Iterator[Row]:

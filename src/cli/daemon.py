@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from .. import PROGRAM
 from ..config import Loaded
 from ..domain import Unfinished
 from ..door import Door, DoorError, Refused, find_doors, knock
@@ -75,13 +77,11 @@ def status_in_redis(loaded: Loaded) -> StatusView:
     except RedisOperationError as exc:
         where = without_user_info(settings.redis_url)
         raise NotChecked(f"Redis at {where} could not be asked either.", exc.hint) from None
-    view = view_of(Facts(at=datetime.now(UTC), recordings=[recording_facts(each) for each in found]))
-    if unreadable:
-        raise NotChecked(f"{unreadable} entries in Redis cannot be read.", "Start the daemon; its log names them.")
-    return view
+    recordings = [recording_facts(each) for each in found]
+    return view_of(Facts(at=datetime.now(UTC), recordings=recordings, unreadable=unreadable, program=PROGRAM))
 
 
-async def _read(url: str, group: str, bucket: str) -> tuple[list[Unfinished], int]:
+async def _read(url: str, group: str, bucket: str) -> tuple[list[Unfinished], Mapping[str, str]]:
     from ..redis_client import read_unfinished
 
     records, unreadable = await read_unfinished(url, key_prefix=group, bucket=bucket)

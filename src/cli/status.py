@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ..config import Loaded
-from ..status import SCHEMA_VERSION, RecordingView, StatusView, Tone, as_json
+from ..status import SCHEMA_VERSION, RecordingView, StatusView, Tone, as_json, name
 from .daemon import reach, status_in_redis, status_of
 from .exit_codes import ExitCode, NotChecked
 from .options import as_json as as_json_option
@@ -77,7 +77,7 @@ def _only(view: StatusView, wanted: str) -> StatusView:
 
 def chosen(recordings: Sequence[RecordingView], wanted: str) -> tuple[RecordingView, ...]:
     """Those with this name, or else with an ID that begins so."""
-    named = tuple(each for each in recordings if wanted in (each.name, each.path))
+    named = tuple(each for each in recordings if wanted in (each.name, each.path) or name(wanted) == each.name)
     return named or tuple(each for each in recordings if wanted and (each.id or "").startswith(wanted))
 
 
@@ -102,12 +102,20 @@ def _drawn(view: StatusView, *, in_detail: bool) -> list[Text]:
 
 def _watch(look: Callable[[], StatusView], *, in_detail: bool) -> None:
     """A terminal shows the newest state; anything else gets one block after the other."""
+    seen = False
 
     def drawn() -> list[Text]:
+        nonlocal seen
         try:
-            return _drawn(look(), in_detail=in_detail)
+            shown = _drawn(look(), in_detail=in_detail)
         except NotChecked as exc:  # it may come back
             return [Text(line) for line in (exc.sentence, *exc.hint.splitlines())]
+        except click.UsageError as exc:
+            if not seen:
+                raise
+            return [Text(exc.message)]  # it is done, or was given up
+        seen = True
+        return shown
 
     out = console()
     try:

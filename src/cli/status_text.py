@@ -46,6 +46,8 @@ def lines(view: StatusView, paper: Paper) -> Iterator[Text]:
     if view.daemon is not None:
         yield from _fold(paper, list(_totals(view)))
     yield from _wrapped(paper, f"{view.verdict} {view.because}".rstrip(), _TONES[view.tone])
+    for unreadable in view.unreadable:
+        yield from hanging("- ", f"{unreadable.key} cannot be read: {unreadable.reason}. It is unchanged.", paper)
     for each in view.recordings:
         if each.failure is not None:
             yield Text()
@@ -122,10 +124,10 @@ def _totals(view: StatusView) -> Iterator[str]:
     totals = view.totals
     yield f"at risk {size(totals.at_risk_bytes)}, {span(totals.at_risk_seconds)}, oldest {span(totals.oldest_seconds)}"
     yield f"in {rate(totals.ingest)}, out {rate(totals.sent)}"
-    if totals.catch_up_seconds is None:
+    if totals.backlog_bytes and totals.catch_up_seconds is None:
         yield "does not catch up"
     else:
-        yield f"caught up in {span(totals.catch_up_seconds)}"
+        yield f"caught up in {span(totals.catch_up_seconds or 0.0)}"
 
 
 def _failure(each: RecordingView, paper: Paper) -> Iterator[Text]:
@@ -217,13 +219,12 @@ def _in_s3(each: RecordingView, paper: Paper) -> str:
     if paper.width is None or paper.width < _WIDE:
         return _percent(each)
     full, empty = ("#", "-") if paper.ascii_only else ("█", "░")
-    done = int(each.progress * _BAR)
+    done = (each.percent or 0) * _BAR // 100
     return f"{full * done}{empty * (_BAR - done)} {_percent(each):>5}"
 
 
 def _percent(each: RecordingView) -> str:
-    """Rounded down: 100 % means that nothing is missing."""
-    return f"{int(each.progress * 100)} %"
+    return f"{each.percent} %"
 
 
 def _risk(each: RecordingView) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from .. import PROGRAM
 from ..config import Loaded
 from ..door import Door
 from ..status import count, size
@@ -124,4 +125,4 @@ def _failed(failed: list[dict[str, Any]]) -> str:
     at_risk = sum(each["at_risk_bytes"] for each in failed)
     names = ", ".join(each["name"] for each in failed[:3]) + (", ..." if failed[3:] else "")
     what = f"{size(at_risk)} exist only on this disk" if at_risk else "what was sent is not finished"
-    return f"{count(len(failed), 'recording')} failed, and {what}: {names}. See cefmp4 status."
+    return f"{count(len(failed), 'recording')} failed, and {what}: {names}. See {PROGRAM} status."

@@ -34,8 +34,7 @@ def unfinished(register: Register, newcomers: Newcomers) -> tuple[list[Unfinishe
     streams = [
         stream for stream in register.by_identity.values() if stream.to_look_up != stream.seen or not stream.seen
     ]
-    fresh = list(islice(newcomers.fresh.files.items(), _MOST_WAITING))
-    waiting = [Unfinished(path, Holding(path, seen)) for path, seen in fresh]
+    waiting = [newcomers.unfinished(path) for path in islice(newcomers.fresh.files, _MOST_WAITING)]
     failed = [_failed(record, register.left.get(record.path)) for record in register.failed.values()]
     others = len(newcomers) - newcomers.waiting().to_look_up - len(waiting)
     return [*(stream.unfinished() for stream in streams), *failed, *waiting], max(0, others)

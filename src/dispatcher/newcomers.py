@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 
-from ..domain import Snapshot, Tally, Waiting
+from ..domain import Holding, Snapshot, Tally, Unfinished, Waiting
 
 #: Maximum number of possibly growing recordings that are looked up at the same time; afterwards all of them proceed.
 _CLAIMS_AT_ONCE = 16
@@ -135,6 +135,11 @@ class Newcomers:
     def waiting(self) -> Waiting:
         """The total, for the at-risk metrics."""
         return self._tally.waiting()
+
+    def unfinished(self, path: str) -> Unfinished:
+        """What is known of a waiting file, as it counts in the total."""
+        file = self._tally.file(path)
+        return Unfinished(path, Holding(path, file.seen, file.seen.size - file.missing), waits=file)
 
     def _take_out(self, path: str) -> None:
         for queue in self.queues.values():

@@ -10,7 +10,7 @@ Modules whose functions read best with the module name are exported whole: ``lif
 """
 
 from . import completion, lifecycle, moments, part_plan, resuming, whose
-from .at_risk import Curve, Figures, Holding, Look, Risk, Tally, Waiting, Watch
+from .at_risk import Curve, Figures, Holding, Look, Risk, Tally, Waiting, WaitingFile, Watch, first_risk, total_of
 from .checksums import combine, crc64_from_base64, crc64_of_zeros, crc64_to_base64, is_md5, multipart_etag
 from .checkup import FolderFacts, RedisFacts, Right, Rule, StoreFacts
 from .completion import CompletionFacts, Step
@@ -175,6 +175,7 @@ __all__ = [
     "Unfinished",
     "UsualSilence",
     "Waiting",
+    "WaitingFile",
     "Watch",
     "WhenMissing",
     "World",
@@ -190,6 +191,7 @@ __all__ = [
     "crc64_to_base64",
     "current_errand",
     "cut",
+    "first_risk",
     "is_due",
     "is_md5",
     "is_ours",
@@ -214,6 +216,7 @@ __all__ = [
     "resuming",
     "schedule_for",
     "schedule_of",
+    "total_of",
     "unseen_after",
     "usual_step",
     "whose",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from types import MappingProxyType
@@ -63,8 +63,27 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    """A waiting file: the bytes that S3 lacks, and since when (ns)."""
+class Risk:
+    """Data that exists only on this disk: bytes, seconds of recording time, and the age of the oldest byte."""
+
+    bytes: int = 0
+    seconds: float = 0.0
+    oldest: float = 0.0
+
+
+def total_of(risks: Iterable[Risk]) -> Risk:
+    """All of them together."""
+    every = list(risks)
+    return Risk(
+        sum(risk.bytes for risk in every),
+        sum(risk.seconds for risk in every),
+        max((risk.oldest for risk in every), default=0.0),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingFile:
+    """A file that no stream has taken up: the bytes that S3 lacks, and since when (ns)."""
 
     seen: Snapshot
     missing: int
@@ -75,12 +94,17 @@ class _Entry:
     def span_ns(self) -> int:
         return (self.seen.mtime_ns - self.born_ns) * self.missing // max(1, self.seen.size)
 
+    def risk(self, utc: float) -> Risk:
+        """Its share of ``Waiting`` at this moment."""
+        oldest = max(0.0, utc - self.born_ns / 1e9) if self.missing else 0.0
+        return Risk(self.missing, self.span_ns / 1e9, oldest)
+
 
 class Tally:
     """Keeps ``Waiting`` up to date as files come and go, so that a look at 100,000 of them costs nothing."""
 
     def __init__(self) -> None:
-        self._files: dict[str, _Entry] = {}
+        self._files: dict[str, WaitingFile] = {}
         self._by_birth: list[tuple[int, str]] = []  # a heap; removed entries stay until they reach the top
         self._bytes = self._span_ns = self._grown = self._to_look_up = 0
 
@@ -93,7 +117,7 @@ class Tally:
             born_ns = min(born_ns, before.born_ns)
         self.drop(path)
         missing = 0 if to_look_up else max(0, seen.size - (proved.size if proved else 0))
-        entry = self._files[path] = _Entry(seen, missing, born_ns, to_look_up)
+        entry = self._files[path] = WaitingFile(seen, missing, born_ns, to_look_up)
         self._count(entry, 1)
         if missing and (before is None or not before.missing or before.born_ns != born_ns):
             self._note_birth(born_ns, path)
@@ -102,6 +126,10 @@ class Tally:
         """Remove the file, if it is there."""
         if path in self._files:
             self._count(self._files.pop(path), -1)
+
+    def file(self, path: str) -> WaitingFile:
+        """One of the waiting files."""
+        return self._files[path]
 
     def waiting(self) -> Waiting:
         """All files that wait now."""
@@ -122,7 +150,7 @@ class Tally:
         entry = self._files.get(path)
         return entry is not None and entry.missing > 0 and entry.born_ns == born_ns
 
-    def _count(self, entry: _Entry, sign: int) -> None:
+    def _count(self, entry: WaitingFile, sign: int) -> None:
         self._bytes += sign * entry.missing
         self._span_ns += sign * entry.span_ns
         self._to_look_up += sign * entry.to_look_up
@@ -151,21 +179,12 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Risk:
-    """Data that exists only on this disk: bytes, seconds of recording time, and the age of the oldest byte."""
-
-    bytes: int = 0
-    seconds: float = 0.0
-    oldest: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Figures:
     """The figures behind the at-risk metrics. Rates are in bytes per second; ``math.inf`` means never.
 
     ``recordings`` has the risk of every unfinished recording, also of those that no stream carries, and ``holdings``
-    what each of them was at this observation. ``waiting_bytes``: the share of files that no stream has taken up.
-    ``sent``: the upload rate, weighted over a minute.
+    what each of them was at this observation. ``waiting``: the share of files that no stream has taken up.
+    ``sent``: the upload rate, weighted over a minute. ``utc``: when this was observed (Unix seconds).
     """
 
     total: Risk
@@ -179,8 +198,9 @@ class Figures:
     disk_full: float
     recordings: Mapping[Identity, Risk] = field(default_factory=lambda: MappingProxyType({}))
     holdings: Mapping[Identity, Holding] = field(default_factory=lambda: MappingProxyType({}))
-    waiting_bytes: int = 0
+    waiting: Risk = Risk()
     sent: float = 0.0
+    utc: float = 0.0
 
 
 class Curve:
@@ -245,14 +265,14 @@ def _newer(seconds: float) -> float:
 class Growth:
     """The growth of one file."""
 
-    def __init__(self, seen: Snapshot, look: Look) -> None:
-        born, changed = _ages(seen, look.utc)
+    def __init__(self, seen: Snapshot, at: float, utc: float) -> None:
+        born, changed = _ages(seen, utc)
         self._size = seen.size
-        self._looked_at, self._grew_at = look.at, look.at - changed
-        self._curve = Curve(0, look.at - born)
+        self._looked_at, self._grew_at = at, at - changed
+        self._curve = Curve(0, at - born)
         self._curve.reach(seen.size, self._grew_at)
         average = seen.size / (born - changed) if born > changed else 0.0
-        self._rate = Rate(average, self._grew_at, begun=look.at - born) if average else Rate()
+        self._rate = Rate(average, self._grew_at, begun=at - born) if average else Rate()
 
     def follow(self, size: int, at: float) -> None:
         """Record the current size."""
@@ -273,6 +293,13 @@ class Growth:
             return Risk()
         seconds = count / self._rate.value if self._rate.value else 0.0
         return Risk(count, seconds, max(0.0, at - self._curve.moment(stored)))
+
+
+def first_risk(holding: Holding, utc: float) -> Risk:
+    """The risk of a recording that no observation has yet, as the next one will see it."""
+    growth = Growth(holding.proved or holding.seen, utc, utc)
+    growth.follow(holding.seen.size, utc)
+    return growth.risk(holding.stored, utc)
 
 
 def _ages(seen: Snapshot, utc: float) -> tuple[float, float]:
@@ -302,8 +329,9 @@ class Watch:
         streams = {h.stream_id: risks[identity] for identity, h in holdings.items() if h.stream_id is not None}
         ingest, uplink = self._ingest.value, 0.0 if look.away else self._uplink.value
         to_gain = ingest if _is_behind(backlog, ingest) else 0.0
+        waiting = _risk_of(look.waiting, look.utc)
         return Figures(
-            total=_total([*risks.values(), _risk_of(look.waiting, look.utc)]),
+            total=total_of([*risks.values(), waiting]),
             streams=streams,
             to_look_up=look.waiting.to_look_up,
             backlog=backlog,
@@ -314,13 +342,14 @@ class Watch:
             disk_full=look.free / ingest if ingest > _STILL else math.inf,
             recordings=risks,
             holdings=holdings,
-            waiting_bytes=look.waiting.bytes,
+            waiting=waiting,
             sent=0.0 if look.away else self._sent.value,
+            utc=look.utc,
         )
 
     def _risk(self, holding: Holding, look: Look, media_seconds: Mapping[Identity, float]) -> Risk:
         seen = holding.seen
-        growth = self._growing.get(seen.identity) or Growth(holding.proved or seen, look)
+        growth = self._growing.get(seen.identity) or Growth(holding.proved or seen, look.at, look.utc)
         self._growing[seen.identity] = growth
         growth.follow(seen.size, look.at)
         risk = growth.risk(holding.stored, look.at)
@@ -369,14 +398,6 @@ def _is_behind(backlog: float, ingest: float) -> bool:
 def _risk_of(waiting: Waiting, utc: float) -> Risk:
     oldest = 0.0 if waiting.born is None else max(0.0, utc - waiting.born)
     return Risk(waiting.bytes, waiting.seconds, oldest)
-
-
-def _total(risks: Collection[Risk]) -> Risk:
-    return Risk(
-        sum(risk.bytes for risk in risks),
-        sum(risk.seconds for risk in risks),
-        max((risk.oldest for risk in risks), default=0.0),
-    )
 
 
 def catch_up_seconds(backlog: float, uplink: float, ingest: float) -> float:

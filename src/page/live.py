@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..domain import Figures
-from ..status import Facts, view_of
+from ..status import StatusView
 from .status_page import Look
 from .throughput import SAMPLE_SECONDS, Sample, Throughput
 from .wording import shown
@@ -21,18 +21,19 @@ Refresh = Callable[[], Coroutine[Any, Any, object]]
 
 
 class LiveStatus:
-    """``facts`` and ``figures`` return what is known now. Each of ``refreshes`` renews a part of it.
+    """``status`` and ``figures`` return what is known now; the first as a function that may be called in a thread. Each
+    of ``refreshes`` renews a part of it.
     ``program``: how commands are typed."""
 
     def __init__(
         self,
-        facts: Callable[[], Facts],
+        status: Callable[[], Callable[[], StatusView]],
         figures: Callable[[], Figures | None],
         refreshes: Sequence[Refresh],
         *,
         program: str,
     ) -> None:
-        self._facts = facts
+        self._status = status
         self._figures = figures
         self._refreshes = refreshes
         self._program = program
@@ -42,10 +43,10 @@ class LiveStatus:
     async def look(self) -> Callable[[], Look]:
         """Gathers on the event loop; the function that is returned may run in a thread."""
         await self._refresh()
-        facts, samples, now = self._facts(), self._throughput.samples(), time.monotonic()
+        status, samples, now = self._status(), self._throughput.samples(), time.monotonic()
 
         def word() -> Look:
-            view = view_of(facts)
+            view = status()
             return Look(view, shown(view, samples, now, self._program))
 
         return word

@@ -20,13 +20,6 @@ MOST_ADVICE = 10
 _BEHIND_SECONDS = 60.0
 _DISK_SOON_SECONDS = 6 * 3600.0
 _SERVICES = {"s3": "Store", "redis": "Redis", "watched_folder": "Folder"}
-_STATES = {
-    State.WAITING: "waiting",
-    State.RECORDING: "recording",
-    State.SEALING: "finishing",
-    State.DESCRIBING: "describing",
-    State.FAILED: "failed",
-}
 
 
 def shown(view: StatusView, samples: Sequence[Sample], now: float, program: str = "cefmp4") -> Shown:
@@ -118,7 +111,7 @@ def _id(kind: str, each: RecordingView) -> str:
 def _failure(each: RecordingView, failure: FailureView) -> Failure:
     facts = f"{size(each.in_s3)} in the store"
     if each.size_is_known:
-        facts = f"{size(each.size)}, {_percent(each)} % in the store"
+        facts = f"{size(each.size)}, {each.percent} % in the store"
     if each.at_risk_bytes:
         facts += f", {size(each.at_risk_bytes)} only on this disk"
     steps = tuple(Step(action.what, action.command or "") for action in failure.actions)
@@ -137,7 +130,7 @@ def _figures(view: StatusView) -> tuple[Figure, ...]:
     return (
         Figure("Only on this disk", size(totals.at_risk_bytes), risk, at_risk=totals.at_risk_bytes > 0),
         Figure("Recording", rate(totals.ingest), f"{count(growing, 'file')} open"),
-        Figure("Upload", rate(totals.uplink), _pace(totals)),
+        Figure("Upload", rate(totals.sent), _pace(totals)),
         _disk(view.disk),
     )
 
@@ -193,10 +186,10 @@ def _row(each: RecordingView) -> Row:
     return Row(
         id=_id("r", each),
         name=_name(each.name),
-        state=_STATES[each.state],
+        state=str(each.state),
         failed=each.state is State.FAILED,
         size=size(each.size) if each.size_is_known else "unknown",
-        percent=_percent(each) if each.size_is_known else None,
+        percent=each.percent,
         in_store=size(each.in_s3),
         at_risk=_at_risk(each),
         safe_in=_safe_in(each),
@@ -212,11 +205,6 @@ def _at_risk(each: RecordingView) -> str:
 
 def _safe_in(each: RecordingView) -> str:
     return "" if each.ends_in_s3_seconds is None else span(each.ends_in_s3_seconds)
-
-
-def _percent(each: RecordingView) -> int:
-    """Rounded down: 100 means all of it."""
-    return 100 if each.in_s3 >= each.size else each.in_s3 * 100 // each.size
 
 
 def _count(unfinished: int, failed: int, waiting: int) -> str:

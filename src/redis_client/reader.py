@@ -115,14 +115,22 @@ class RedisReader:
     async def _members(self) -> set[bytes]:
         found: set[bytes] = set()
         for name in READ_SETS:
-            cursor = None
-            while cursor != 0:
-                command = ("SSCAN", self._names.of(name), cursor or 0, "COUNT", 500)
-                (page,) = await self._connection.run("load", [command])
-                with reading("load"):
-                    cursor, ids = page
-                    found.update(of_bytes(ids))
-                    cursor = int(cursor)
+            found |= await self.members_of(name) or set()
+        return found
+
+    async def members_of(self, name: bytes, *, wrong_type_is_none: bool = False) -> set[bytes] | None:
+        """One attempt. The IDs in one set; None for a key of another type, if that is not to raise."""
+        found: set[bytes] = set()
+        cursor = None
+        while cursor != 0:
+            command = ("SSCAN", self._names.of(name), cursor or 0, "COUNT", 500)
+            (page,) = await self._connection.run("load", [command], wrong_type_is_none=wrong_type_is_none)
+            if page is None:
+                return None
+            with reading("load"):
+                cursor, ids = page
+                found.update(of_bytes(ids))
+                cursor = int(cursor)
         return found
 
     async def _parts(self, stream_id: str, page: _Page) -> tuple[dict[int, Part], dict[bytes, str]]:

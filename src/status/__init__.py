@@ -29,6 +29,7 @@ from .view import (
     StatusView,
     Tone,
     Totals,
+    UnreadableView,
 )
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "StatusView",
     "Tone",
     "Totals",
+    "UnreadableView",
     "advice_on",
     "as_json",
     "count",

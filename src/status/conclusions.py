@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 
-from ..domain import STATUSES, Care, FailedFor, Figures, Risk, Status
+from ..domain import STATUSES, Care, FailedFor, Figures, Risk, Status, total_of
 from .advice import advice_on
 from .facts import DaemonFacts, DoneFacts, Facts, RecordingFacts, ServiceFacts
 from .texts import count, name, size, span
@@ -27,10 +27,13 @@ from .view import (
     StatusView,
     Tone,
     Totals,
+    UnreadableView,
 )
 
 _SERVICES = {"s3": "The store", "redis": "Redis", "watched_folder": "The watched folder"}
 _SHORTEST_ID = 4
+#: Progress is rounded down, so that 1 means that nothing is missing.
+_STEPS = 1000
 #: A disk that is full sooner is urgent.
 _SOON_SECONDS = 3600.0
 
@@ -45,7 +48,7 @@ def view_of(facts: Facts) -> StatusView:
             key=lambda each: (each.state is not State.FAILED, each.name),
         )
     )
-    services = tuple(ServiceView(each.name, each.ok, each.since, each.reason) for each in facts.services)
+    services = tuple(ServiceView(each.name, each.ok, each.since, name(each.reason)) for each in facts.services)
     totals, disk = _totals(facts, recordings), _disk(facts.figures)
     tone, verdict, because = _verdict(facts, totals, disk, recordings)
     return StatusView(
@@ -60,6 +63,7 @@ def view_of(facts: Facts) -> StatusView:
         recordings=recordings,
         finished=Finished(facts.done_last_day, tuple(map(_done, facts.done_newest))) if facts.daemon else None,
         advice=advice_on(facts.recorders),
+        unreadable=tuple(UnreadableView(name(key), name(reason)) for key, reason in facts.unreadable.items()),
     )
 
 
@@ -121,8 +125,8 @@ def _recording(facts: RecordingFacts, ends_in: float | None, short: Mapping[str,
         size=facts.size,
         size_is_known=facts.size_is_known,
         in_s3=stored,
-        progress=stored / facts.size if facts.size else 0.0,
-        at_risk_bytes=max(0, facts.size - stored),
+        progress=stored * _STEPS // facts.size / _STEPS if facts.size else 0.0,
+        at_risk_bytes=facts.size - stored if facts.size_is_known else 0,
         at_risk_seconds=facts.risk.seconds,
         oldest_seconds=facts.risk.oldest,
         ends_in_s3_seconds=ends_in,
@@ -175,12 +179,13 @@ def _failure(facts: RecordingFacts, short_id: str, program: str) -> Failure | No
 def _totals(facts: Facts, recordings: Sequence[RecordingView]) -> Totals:
     figures = facts.figures
     failed = [each for each in recordings if each.state is State.FAILED]
-    total = figures.total if figures else Risk()
+    # Not the figures' own total: a recording may have begun or ended since.
+    each_risk = [Risk(each.at_risk_bytes, each.at_risk_seconds, each.oldest_seconds) for each in recordings]
+    at_risk = total_of([*each_risk, _rest(facts)])
     return Totals(
-        # Not the figures' own sum: a recording may have begun or ended since.
-        at_risk_bytes=sum(each.at_risk_bytes for each in recordings) + _unlisted_bytes(facts, recordings),
-        at_risk_seconds=total.seconds,
-        oldest_seconds=total.oldest,
+        at_risk_bytes=at_risk.bytes,
+        at_risk_seconds=at_risk.seconds,
+        oldest_seconds=at_risk.oldest,
         backlog_bytes=figures.backlog if figures else 0,
         ingest=figures.ingest if figures else 0.0,
         uplink=figures.uplink if figures else 0.0,
@@ -193,12 +198,13 @@ def _totals(facts: Facts, recordings: Sequence[RecordingView]) -> Totals:
     )
 
 
-def _unlisted_bytes(facts: Facts, recordings: Sequence[RecordingView]) -> int:
-    """Bytes of the waiting files that are not in ``recordings``."""
+def _rest(facts: Facts) -> Risk:
+    """The risk of the waiting files that are not listed."""
     if facts.figures is None or not facts.waiting:
-        return 0
-    listed = sum(each.at_risk_bytes for each in recordings if each.state is State.WAITING)
-    return max(0, facts.figures.waiting_bytes - listed)
+        return Risk()
+    every, listed = facts.figures.waiting, total_of(each.risk for each in facts.recordings if each.waits)
+    left = every.bytes - listed.bytes
+    return Risk(left, max(0.0, every.seconds - listed.seconds), every.oldest) if left > 0 else Risk()
 
 
 def _disk(figures: Figures | None) -> Disk:
@@ -230,7 +236,9 @@ def _verdict(facts: Facts, totals: Totals, disk: Disk, recordings: Sequence[Reco
     """The first that applies: what needs an operator, what is unavailable, what is late; else all is well."""
     failed = [each for each in recordings if each.failure and each.failure.waits_for != FailedFor.DISPOSED]
     if facts.daemon is None:
-        return Tone.BAD, "No daemon answers.", _unfinished(recordings)
+        return Tone.BAD, "No daemon answers.", _unfinished(recordings, len(facts.unreadable))
+    if facts.is_stopping:
+        return Tone.WAITING, "The daemon is stopping.", "What is written from now on is seen at its next start."
     if failed:
         alone = sum(each.at_risk_bytes for each in failed)
         because = _only_here(alone) if alone else ""
@@ -263,10 +271,12 @@ def _only_here(at_risk: int) -> str:
     return f"{size(at_risk)} are only on this disk." if at_risk else "Everything recorded is safe in S3."
 
 
-def _unfinished(recordings: Sequence[RecordingView]) -> str:
+def _unfinished(recordings: Sequence[RecordingView], unreadable: int) -> str:
+    more = f" {count(unreadable, 'entry', 'entries')} there cannot be read." if unreadable else ""
     if not recordings:
-        return "By Redis, no recording is unfinished."
-    return f"By Redis, {count(len(recordings), 'recording')} {'is' if len(recordings) == 1 else 'are'} unfinished."
+        return f"By Redis, no {'other ' if unreadable else ''}recording is unfinished.{more}"
+    are = "is" if len(recordings) == 1 else "are"
+    return f"By Redis, {count(len(recordings), 'recording')} {are} unfinished.{more}"
 
 
 def _who(away: Sequence[ServiceFacts]) -> str:

@@ -12,8 +12,8 @@ from ..domain import FailedFor, Figures, Risk, SendReason, Status
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingFacts:
-    """One recording that is not done. ``status`` None: no stream carries it yet. ``sendable``: bytes that could be sent
-    now. ``size_is_known``: whether the file was looked at.
+    """One recording that is not done. ``status`` None: no stream carries it yet; ``waits``: it waits to be taken up.
+    ``sendable``: bytes that could be sent now. ``size_is_known``: whether the file was looked at.
     ``part_size``: that of its next whole part, 0 if unknown.
     ``hint`` and ``trouble``: what the daemon said of its failure, or of the newest error that is retried."""
 
@@ -25,6 +25,7 @@ class RecordingFacts:
     risk: Risk = field(default_factory=Risk)
     stream_id: str | None = None
     status: Status | None = None
+    waits: bool = False
     key: str | None = None
     parts: int = 0
     part_size: int = 0
@@ -97,7 +98,8 @@ class RecorderFacts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """``figures`` None: there are none yet. ``waiting``: the number of files that no stream carries and that are not in
-    ``recordings``. ``program``: how a command is typed, such as ``cefmp4``. ``recorders``: by pattern."""
+    ``recordings``. ``is_stopping``: the folder is not watched any more. ``unreadable``: keys in Redis that cannot be
+    read, and why. ``program``: how a command is typed, such as ``cefmp4``. ``recorders``: by pattern."""
 
     at: datetime
     daemon: DaemonFacts | None = None
@@ -105,6 +107,8 @@ class Facts:
     services: Sequence[ServiceFacts] = ()
     figures: Figures | None = None
     waiting: int = 0
+    is_stopping: bool = False
+    unreadable: Mapping[str, str] = field(default_factory=dict)
     done_last_day: int = 0
     done_newest: Sequence[DoneFacts] = ()
     program: str = "cefmp4"

@@ -7,7 +7,19 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
-from ..domain import STATUSES, Care, Clock, Figures, Holding, Identity, Risk, Unfinished, lifecycle, part_plan
+from ..domain import (
+    STATUSES,
+    Care,
+    Clock,
+    Figures,
+    Holding,
+    Identity,
+    Risk,
+    Unfinished,
+    first_risk,
+    lifecycle,
+    part_plan,
+)
 from .advice import Advice, OnceADay, advice_on
 from .chronicle import Chronicle
 from .conclusions import view_of
@@ -30,6 +42,9 @@ class Condition(Protocol):
 class Gathering:
     """Makes the view of a running daemon. Nothing here waits, so that it can be made at any time.
 
+    What may change is copied on the event loop, in one piece; the rest may be done in a thread, since with thousands of
+    recordings it takes long.
+
     ``unfinished`` returns the recordings, and the number of further files that wait; ``figures`` the newest figures at
     risk; ``services`` the newest checks; ``recorders`` what is known of recorders. ``masked`` removes secrets from a
     text.
@@ -47,6 +62,7 @@ class Gathering:
         recorders: RecorderNotes,
         masked: Callable[[str], str],
         program: str,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._daemon = daemon
         self._chronicle = chronicle
@@ -58,52 +74,76 @@ class Gathering:
         self._once_a_day = OnceADay()
         self._masked = masked
         self._program = program
+        self._stopping = stopping
 
-    def newest(self) -> StatusView:
+    def newest(self) -> Callable[[], StatusView]:
         """The status with the newest size of each file, for decisions; metrics and page may be some seconds older."""
-        return view_of(self._facts(*self._unfinished(), self._figures()))
+        facts = self._gathered(None)
+        return lambda: view_of(facts())
 
-    def facts(self) -> Facts:
-        """The facts to show. Sizes are those of the newest figures, so that the rows add up to their totals."""
-        unfinished, waiting = self._unfinished()
+    def shown(self) -> Callable[[], StatusView]:
+        """The status to show. Sizes are those of the newest figures, so that the rows add up to their totals."""
         figures = self._figures()
-        looked = [_as_looked_at(each, figures.holdings) if figures else each for each in unfinished]
-        return self._facts(looked, waiting, figures)
+        facts = self._gathered(figures.holdings if figures else None)
+        return lambda: view_of(facts())
 
-    def advise(self) -> list[Advice]:
+    def recordings(self) -> Callable[[], Sequence[RecordingFacts]]:
+        """What is known of each recording, for ``advise``."""
+        figures = self._figures()
+        facts = self._gathered(figures.holdings if figures else None)
+        return lambda: facts().recordings
+
+    def advise(self, recordings: Sequence[RecordingFacts]) -> list[Advice]:
         """What recorders cost, as far as it was not returned within a day. To be called about once a minute, since it
         also notes how fast the recordings grow."""
-        self._recorders.look(self.facts().recordings)
+        self._recorders.look(recordings)
         return self._once_a_day.of(advice_on(self._recorders.facts()), self._clock.monotonic())
 
-    def _facts(self, unfinished: Sequence[Unfinished], waiting: int, figures: Figures | None) -> Facts:
-        return Facts(
+    def _gathered(self, looked_at: Mapping[Identity, Holding] | None) -> Callable[[], Facts]:
+        unfinished, waiting = self._unfinished()
+        figures = self._figures()
+        basis = Facts(
             at=self._clock.utc_now(),
             daemon=self._daemon,
-            recordings=list(self._recordings(unfinished, figures)),
             services=[
                 ServiceFacts(name, each.ok, each.since, self._masked(each.reason))
                 for name, each in self._services().items()
             ],
             figures=figures,
             waiting=waiting,
+            is_stopping=self._stopping(),
             done_last_day=self._chronicle.last_day,
             done_newest=self._chronicle.newest,
             program=self._program,
             recorders=self._recorders.facts(),
         )
 
+        def facts() -> Facts:
+            looked = unfinished if looked_at is None else [_as_looked_at(each, looked_at) for each in unfinished]
+            return replace(basis, recordings=list(self._recordings(looked, figures)))
+
+        return facts
+
     def _recordings(self, unfinished: Sequence[Unfinished], figures: Figures | None) -> Iterator[RecordingFacts]:
-        risks: Mapping[Identity, Risk] = figures.recordings if figures else {}
         for each in unfinished:
             known = recording_facts(each)
             yield replace(
                 known,
-                risk=risks.get(each.holding.seen.identity, Risk()) if each.holding else Risk(),
+                risk=self._risk(each, figures),
                 failure=None if known.failure is None else self._masked(known.failure),
                 hint=self._masked(self._chronicle.hint(known.stream_id or "")),
                 trouble=self._masked(self._chronicle.trouble(known.stream_id, each.path)),
             )
+
+    def _risk(self, each: Unfinished, figures: Figures | None) -> Risk:
+        """As in the figures; of one that they do not have yet, as the next ones will have it."""
+        utc = figures.utc if figures else self._clock.utc_now().timestamp()
+        if each.waits is not None:
+            return each.waits.risk(utc)
+        if each.holding is None:
+            return Risk()
+        known = figures.recordings.get(each.holding.seen.identity) if figures else None
+        return first_risk(each.holding, utc) if known is None else known
 
 
 def _as_looked_at(unfinished: Unfinished, holdings: Mapping[Identity, Holding]) -> Unfinished:
@@ -118,7 +158,7 @@ def recording_facts(unfinished: Unfinished) -> RecordingFacts:
     holding, record = unfinished.holding, unfinished.record
     if record is None:
         size, stored = (holding.seen.size, holding.stored) if holding else (0, 0)
-        return RecordingFacts(path=unfinished.path, size=size, stored=stored)
+        return RecordingFacts(path=unfinished.path, size=size, stored=stored, waits=unfinished.waits is not None)
     expected = record.manifest.size if record.manifest else 0
     has_failed = STATUSES[record.status].care is Care.KEPT
     return RecordingFacts(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from datetime import datetime
 from enum import StrEnum
 from types import UnionType
@@ -56,7 +56,9 @@ def _from(hint: Any, value: Any) -> Any:
         return None if value is None else _from(one, value)
     if is_dataclass(hint):
         hints, make = get_type_hints(hint), cast(Any, hint)
-        return make(**{each.name: _from(hints[each.name], value[each.name]) for each in fields(hint)})
+        # A field with a default is newer than the others: an older daemon does not send it.
+        known = [each for each in fields(hint) if each.name in value or each.default is MISSING]
+        return make(**{each.name: _from(hints[each.name], value[each.name]) for each in known})
     if hint is datetime:
         return datetime.fromisoformat(value)
     if not isinstance(value, (int, float) if hint is float else hint if hint in _PLAIN else str):

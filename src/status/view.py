@@ -67,8 +67,9 @@ class RecordingView:
 
     ``id``: the stream's ID; None until one carries it. ``short_id``: the shortest beginning of it that no other
     recording here has; commands accept both. ``name``: the path, safe to show; ``path``: exactly, None if it is not
-    UTF-8. ``in_s3``: how much of the file S3 has; ``progress``: its share, 0 to 1. If not ``size_is_known``, the file
-    is missing, or no daemon looked at it: then ``size`` is what S3 has, or is to have. ``at_risk_seconds``: recording
+    UTF-8. ``in_s3``: how much of the file S3 has; ``progress``: its share, 0 to 1, rounded down. If not
+    ``size_is_known``, the file is missing, or no daemon looked at it: then ``size`` is what S3 has, or is to have, and
+    nothing is known to be at risk. ``at_risk_seconds``: recording
     time; ``oldest_seconds``: the age of the oldest byte at risk. ``ends_in_s3_seconds``: when a finished recording is
     likely to be complete in S3; None while it is being recorded, or unknown.
     """
@@ -91,6 +92,11 @@ class RecordingView:
     started_at: datetime | None
     failure: Failure | None
     trouble: str | None
+
+    @property
+    def percent(self) -> int | None:
+        """The share of the file that S3 has, rounded down: 100 means that nothing is missing. None: unknown."""
+        return round(self.progress * 1000) // 10 if self.size_is_known else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +175,22 @@ class DaemonView:
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadableView:
+    """A key in Redis that cannot be read, and why; it is left as it is."""
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class StatusView:
     """All of it. ``daemon`` None: no daemon answered, and this was read from Redis; rates, disk and services are then
     unknown, and sizes are those in S3.
 
     ``advice``: what recorders cost, known since the daemon's start, worst first.
     ``verdict`` is one sentence, and ``because`` explains it if there is more to say. In ``recordings`` failures come
-    first, and then all by name, so that a live table stands still.
+    first, and then all by name, so that a live table stands still. ``unreadable``: what may be recordings, too; a
+    daemon sets such keys aside at its start, so that it has none.
     """
 
     at: datetime
@@ -189,3 +204,4 @@ class StatusView:
     recordings: tuple[RecordingView, ...]
     finished: Finished | None
     advice: tuple[Advice, ...]
+    unreadable: tuple[UnreadableView, ...] = ()

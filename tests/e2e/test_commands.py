@@ -84,6 +84,9 @@ def test_without_a_daemon_status_reads_redis_and_changes_no_byte_of_it(own_stage
         stage.wait_until_sent(path, 1)
         eventually(lambda: stage.redis_keys("stream:*:parts"), "the part is saved")
         daemon.kill()
+    bad = f"{stage.redis_prefix}stream:bad\x1b[31m:meta"
+    stage.redis.sadd(f"{stage.redis_prefix}streams:active", "bad\x1b[31m")
+    stage.redis.hset(bad, "status", "no such status")
     before = _all_of_redis(stage)
     writes = stage.redis.info("commandstats")
     told = type_command(daemon, "status", "--json")
@@ -92,7 +95,11 @@ def test_without_a_daemon_status_reads_redis_and_changes_no_byte_of_it(own_stage
     jsonschema.validate(document, SCHEMA)
     assert document["daemon"] is None
     assert [(each["name"], each["in_s3"]) for each in document["recordings"]] == [("a.mp4", CHUNK)]
-    assert "no daemon answers" in type_command(daemon, "status").out
+    assert [each["key"] for each in document["unreadable"]] == [bad.replace("\x1b", "\\x1b")]
+    shown = type_command(daemon, "status").out
+    assert "no daemon answers" in shown
+    assert "By Redis, 1 recording is unfinished. 1 entry there cannot be read." in shown
+    assert "stream:bad\\x1b[31m:meta cannot be read: " in shown and "It is unchanged." in shown
     assert _all_of_redis(stage) == before
     used = {name for name, each in stage.redis.info("commandstats").items() if each != writes.get(name)}
     reading = {"hello", "ping", "echo", "sscan", "hgetall", "hscan", "multi", "exec", "client|setinfo", "select"}
@@ -101,7 +108,9 @@ def test_without_a_daemon_status_reads_redis_and_changes_no_byte_of_it(own_stage
 
     stage.redis.set(f"{stage.redis_prefix}streams:failed", "not a set")
     before = _all_of_redis(stage)
-    assert type_command(daemon, "status").code == 3
+    again = type_command(daemon, "status")
+    assert (again.code, "a.mp4" in again.out) == (3, True)
+    assert "streams:failed cannot be read: it is not a set. It is unchanged." in again.out
     assert _all_of_redis(stage) == before
 
 
@@ -170,6 +179,37 @@ def test_a_failed_recording_is_given_up_only_with_apply(stage: Stage) -> None:
     assert (asked["stream_id"], asked["result"]) == (stream_id, "given_up")
     assert type_command(daemon, "give-up", short, "--apply").code == 2
     assert type_command(daemon, "status").code == 0
+
+
+def test_a_recording_that_the_store_refused_is_tried_again_by_command_and_becomes_equal(stage: Stage) -> None:
+    """An object has the name of the recording's folder, which VersityGW refuses, until somebody removes it."""
+    daemon, path = stage.daemon, stage.folder / "cam" / "take 1.mp4"
+    daemon.start_and_wait()
+    stage.wait_until_probed()
+    stage.bucket.put("cam", b"in the way")
+    path.parent.mkdir(parents=True)
+    write(path, 2 * CHUNK + 10, seed=5)
+    stream_id = str(daemon.wait_for("stream_failed", file_path="cam/take 1.mp4")["stream_id"])
+    short = stream_id[:4]
+    shown = type_command(daemon, "status")
+    assert shown.code == 1
+    assert f"{short}  cam/take 1.mp4 failed: " in shown.out
+    assert f"python -m src retry {short}" in shown.out
+    assert type_command(daemon, "wait", "--timeout", "100s").code == 1
+    too_soon = type_command(daemon, "retry", short)
+    assert (too_soon.code, "is tried again" in too_soon.out) == (0, True)
+    eventually(lambda: len(daemon.lines("stream_failed")) == 2, "it fails again")
+
+    stage.bucket.client.delete_object(Bucket=stage.bucket.name, Key="cam")
+    begun = type_command(daemon, "retry", "cam/take 1.mp4")
+    assert (begun.code, begun.out.splitlines()[-1]) == (0, "cam/take 1.mp4 is tried again.")
+    stage.wait_until_done(path)
+    assert stage.bucket.holds("cam/take 1.mp4", path)
+    assert type_command(daemon, "wait", "--timeout", "100s").code == 0
+    assert type_command(daemon, "status").code == 0
+    assert type_command(daemon, "retry", short).code == 2
+    asked = [(line["command"], line["stream_id"], line["result"]) for line in daemon.lines("operator_asked")]
+    assert asked == [("retry", stream_id, "begun")] * 2
 
 
 def test_what_is_given_up_is_not_there_after_a_restart(stage: Stage) -> None:

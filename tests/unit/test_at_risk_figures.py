@@ -141,7 +141,7 @@ def test_a_pause_does_not_count() -> None:
 
 
 def test_a_file_that_is_followed_from_its_birth() -> None:
-    growth = Growth(snapshot(0), look(0))
+    growth = Growth(snapshot(0), 0, UTC)
     assert growth.risk(0, 0) == Risk()
     growth.follow(5 * MB, 5)
     assert growth.risk(0, 5) == Risk(5 * MB, about(5), about(5))
@@ -155,7 +155,7 @@ def test_a_file_that_is_followed_from_its_birth() -> None:
 
 
 def test_after_a_pause_the_first_new_byte_is_as_old_as_the_last_look_without_it() -> None:
-    growth = Growth(snapshot(0), look(0))
+    growth = Growth(snapshot(0), 0, UTC)
     growth.follow(5 * MB, 5)
     growth.follow(5 * MB, 40)
     growth.follow(10 * MB, 45)
@@ -165,7 +165,7 @@ def test_after_a_pause_the_first_new_byte_is_as_old_as_the_last_look_without_it(
 
 
 def test_a_pause_longer_than_a_minute_counts_as_a_minute() -> None:
-    growth = Growth(snapshot(0), look(0))
+    growth = Growth(snapshot(0), 0, UTC)
     growth.follow(5 * MB, 5)
     growth.follow(11 * MB, 205)
     rate = 1 + newer(200) * (6 / 60 - 1)
@@ -173,16 +173,16 @@ def test_a_pause_longer_than_a_minute_counts_as_a_minute() -> None:
 
 
 def test_looks_may_follow_each_other_at_once() -> None:
-    growth = Growth(snapshot(0), look(0))
+    growth = Growth(snapshot(0), 0, UTC)
     growth.follow(5 * MB, 0.5)
     assert growth.risk(0, 0.5) == Risk(5 * MB, about(0.5), about(0.5))
-    at_once = Growth(snapshot(0), look(0))
+    at_once = Growth(snapshot(0), 0, UTC)
     at_once.follow(5 * MB, 0)
     assert at_once.risk(0, 0).seconds == about(0.001), "no rate is without end"
 
 
 def test_a_file_that_shrank_grows_from_there() -> None:
-    growth = Growth(snapshot(0), look(0))
+    growth = Growth(snapshot(0), 0, UTC)
     growth.follow(10 * MB, 10)
     growth.follow(4 * MB, 20)
     assert growth.risk(0, 20) == Risk(4 * MB, about(4), about(20))
@@ -191,7 +191,7 @@ def test_a_file_that_shrank_grows_from_there() -> None:
 
 
 def test_a_file_from_before_is_as_fast_as_between_birth_and_last_change() -> None:
-    growth = Growth(snapshot(60 * MB, born=UTC - 70, changed=UTC - 10), look(0))
+    growth = Growth(snapshot(60 * MB, born=UTC - 70, changed=UTC - 10), 0, UTC)
     assert growth.risk(30 * MB, 0) == Risk(30 * MB, about(30), about(40))
     growth.follow(70 * MB, 5)
     rate = 1 + (10 / 15 - 1) * newer(15) / newer(75)
@@ -199,7 +199,7 @@ def test_a_file_from_before_is_as_fast_as_between_birth_and_last_change() -> Non
 
 
 def test_a_file_that_was_written_in_no_time_has_no_rate_yet() -> None:
-    growth = Growth(snapshot(60 * MB, born=UTC - 10, changed=UTC - 10), look(0))
+    growth = Growth(snapshot(60 * MB, born=UTC - 10, changed=UTC - 10), 0, UTC)
     assert growth.risk(0, 0) == Risk(60 * MB, 0.0, about(10))
 
 

@@ -34,7 +34,7 @@ from src.domain.recording import Checkpoint
 from src.exceptions import ChunkProcessingError
 from src.metrics import Metrics
 from src.metrics.readiness import Condition
-from src.status import Chronicle, DaemonFacts, Gathering, RecorderNotes, State, recording_facts, status_json, view_of
+from src.status import Chronicle, DaemonFacts, Gathering, RecorderNotes, State, Tone, recording_facts, status_json
 
 NOW = datetime(2026, 5, 1, 12, 30, tzinfo=UTC)
 FILE = Identity(7, 1)
@@ -221,7 +221,7 @@ def test_the_view_has_the_risk_of_each_file_also_of_those_that_failed() -> None:
     figures = Figures(Risk(40, 8.0, 9.0), {}, 0, 0, 1.0, 2.0, 0.0, 5.0, 5.0, recordings={FILE: Risk(40, 8.0, 9.0)})
     record = _checkpoint(status=Status.FAILED, failure="secret was refused")
     entry = Unfinished("a.mp4", Holding("a.mp4", SEEN, 60), record, 12, 60)
-    view = _gathering([entry], figures, lambda text: text.replace("secret", "***")).newest()
+    view = _gathering([entry], figures, lambda text: text.replace("secret", "***")).newest()()
     (seen,) = view.recordings
     assert (seen.state, seen.at_risk_bytes, seen.at_risk_seconds, seen.oldest_seconds) == (State.FAILED, 40, 8.0, 9.0)
     assert seen.failure is not None and seen.failure.text == "*** was refused"
@@ -247,7 +247,7 @@ def _figures_of_growing_files() -> tuple[Figures, list[Unfinished]]:
 
 def test_rows_at_risk_add_up_to_the_total_while_files_grow_between_two_looks() -> None:
     figures, grown = _figures_of_growing_files()
-    view = view_of(_gathering(grown[:2], figures, waiting=0).facts())
+    view = _gathering(grown[:2], figures, waiting=0).shown()()
     document = status_json(view)
     assert [row.at_risk_bytes for row in view.recordings] == [40, 10]  # as at the look, and as the metrics
     assert view.totals.at_risk_bytes == 50
@@ -258,20 +258,46 @@ def test_rows_at_risk_add_up_to_the_total_while_files_grow_between_two_looks() -
 def test_rows_add_up_to_the_total_when_recordings_ended_or_began_since_the_look(kept: int) -> None:
     figures, grown = _figures_of_growing_files()
     begun = Unfinished("d.mp4", Holding("d.mp4", Snapshot(Identity(7, 4), 7, 1, 1)))
-    view = view_of(_gathering([*grown[:kept], begun], figures, waiting=0).facts())
+    view = _gathering([*grown[:kept], begun], figures, waiting=0).shown()()
     assert len(view.recordings) == kept + 1
     assert sum(row.at_risk_bytes for row in view.recordings) == view.totals.at_risk_bytes > 0
 
 
 def test_waiting_files_that_are_not_listed_count_in_the_total() -> None:
     figures, grown = _figures_of_growing_files()
-    view = view_of(_gathering(grown[:2], figures, waiting=1).facts())
+    view = _gathering(grown[:2], figures, waiting=1).shown()()
     assert view.totals.at_risk_bytes == figures.total.bytes == 40 + 10 + 100
 
 
 def test_who_waits_for_everything_to_be_safe_gets_the_newest_sizes() -> None:
     figures, grown = _figures_of_growing_files()
-    assert [row.at_risk_bytes for row in _gathering(grown, figures).newest().recordings] == [90, 60, 150]
+    assert [row.at_risk_bytes for row in _gathering(grown, figures).newest()().recordings] == [90, 60, 150]
+
+
+def test_on_the_event_loop_nothing_is_done_for_each_recording() -> None:
+    """With thousands of recordings it would hold up everything else; the rest is done in a thread."""
+    figures, grown = _figures_of_growing_files()
+    masked: list[str] = []
+
+    def mask(text: str) -> str:
+        masked.append(text)
+        return text
+
+    gathering = _gathering(grown * 100, figures, mask)
+    for gather in (gathering.shown, gathering.newest):
+        masked.clear()
+        made = gather()
+        assert masked == ["no answer; secret"]  # of the one service
+        assert len(made().recordings) == len(grown) * 100
+        assert len(masked) > len(grown) * 100
+
+
+def test_a_daemon_that_stops_says_so_since_it_no_longer_looks_at_the_folder() -> None:
+    figures, grown = _figures_of_growing_files()
+    gathering = _gathering(grown, figures)
+    gathering._stopping = lambda: True
+    view = gathering.shown()()
+    assert (view.tone, view.verdict) == (Tone.WAITING, "The daemon is stopping.")
 
 
 def test_a_record_with_its_parts_is_not_needed() -> None:

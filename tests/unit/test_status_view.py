@@ -33,7 +33,7 @@ NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 DAEMON = DaemonFacts("0.2.0", 41, NOW - timedelta(hours=3), "/srv/recordings", "video-streams", "")
 MB = 1_000_000
 FIGURES = Figures(
-    total=Risk(24 * MB, 19.0, 12.0),
+    total=Risk(10 * MB, 19.0, 12.0),
     streams={},
     to_look_up=0,
     backlog=0,
@@ -48,7 +48,14 @@ SERVICES = tuple(ServiceFacts(name, True, NOW) for name in ("s3", "redis", "watc
 
 def _recording(path: str = "cam1/0800.mp4", **changes: Any) -> RecordingFacts:
     usual = RecordingFacts(
-        path=path, size=100 * MB, stored=90 * MB, stream_id="8f1c" + "0" * 28, status=Status.ACTIVE, key=path, parts=9
+        path=path,
+        size=100 * MB,
+        stored=90 * MB,
+        risk=Risk(10 * MB, 19.0, 12.0),
+        stream_id="8f1c" + "0" * 28,
+        status=Status.ACTIVE,
+        key=path,
+        parts=9,
     )
     return replace(usual, **changes)
 
