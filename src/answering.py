@@ -232,6 +232,10 @@ class DaemonDesk:
             "failed": [
                 {"id": each.short_id, "name": each.name, "at_risk_bytes": each.at_risk_bytes} for each in failed
             ],
+            "missing": sum(
+                each.failure is not None and each.failure.waits_for == FailedFor.SOURCE_MISSING
+                for each in view.recordings
+            ),
             "at_risk_bytes": view.totals.at_risk_bytes,
             "catch_up_seconds": view.totals.catch_up_seconds,
         }

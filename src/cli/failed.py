@@ -10,7 +10,7 @@ import click
 from .. import PROGRAM
 from ..config import Loaded
 from ..door import LONG_ANSWER_SECONDS, Door
-from ..status import RecordingView, State, name, size
+from ..status import RecordingView, State, count, name, size
 from .daemon import ask, introduced, reach, status_of
 from .exit_codes import ExitCode, NotChecked
 from .options import as_json as as_json_option
@@ -67,7 +67,7 @@ def retry(loaded: Loaded, recording: str | None, all_of_them: bool, as_json: boo
         wanted = [each for each in failed if each.failure and each.failure.waits_for == "other"]
     answers = _act(door, "/v1/retry", wanted, as_json=as_json)
     if not wanted and not as_json:
-        click.echo("No recording that failed can be tried again.")
+        click.echo(_nothing_to_try(len(failed)))
     return _code(answers)
 
 
@@ -85,6 +85,13 @@ def give_up(loaded: Loaded, recording: str, apply: bool, as_json: bool) -> int:
     door = reach(loaded)
     wanted = [_one(_failed(door), recording)]
     return _code(_act(door, "/v1/give-up", wanted, as_json=as_json, apply=apply))
+
+
+def _nothing_to_try(failed: int) -> str:
+    if not failed:
+        return "No recording has failed."
+    files = "its file is missing" if failed == 1 else "their files are missing"
+    return f"{count(failed, 'recording')} failed, and none can be tried again: {files}. See {PROGRAM} status."
 
 
 def _failed(door: Door) -> list[RecordingView]:

@@ -110,7 +110,8 @@ def _daemon(view: StatusView) -> str:
 
 def _service(each: ServiceView) -> str:
     word = _SERVICES.get(each.name, each.name)
-    return f"{word} ok" if each.ok else f"{word} AWAY ({each.reason})"
+    since = f" since {each.since.strftime('%H:%M:%S UTC')}" if each.since else ""
+    return f"{word} ok" if each.ok else f"{word} AWAY{since} ({each.reason})"
 
 
 def _disk(view: StatusView) -> Iterator[str]:
@@ -148,7 +149,8 @@ def _rest(view: StatusView, paper: Paper) -> Iterator[Text]:
     if view.totals.to_look_up:
         told.append(f"{count(view.totals.to_look_up, 'file')} to look up")
     if view.finished is not None:
-        told.append(f"{view.finished.last_day:,} finished in 24 h, all proved")
+        done = view.finished.last_day
+        told.append(f"{done:,} finished in 24 h, all proved" if done else "none finished in 24 h")
     if told:
         yield Text()
         yield from _fold(paper, told)
@@ -228,6 +230,8 @@ def _percent(each: RecordingView) -> str:
 
 
 def _risk(each: RecordingView) -> str:
+    if not each.size_is_known:
+        return "unknown"
     if not each.at_risk_bytes:
         return "-"
     if each.state is State.FAILED and not each.oldest_seconds:

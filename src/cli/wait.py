@@ -83,7 +83,7 @@ class _Waiting:
                             f"{count(told['unreadable'], 'folder or file', 'folders or files')} cannot be read.",
                             "The daemon's log names them (file_skipped).",
                         )
-                    return ExitCode.GOOD, "Everything recorded is safe in S3.", facts
+                    return ExitCode.GOOD, _safe(told.get("missing", 0)), facts
             if self._end is not None and time.monotonic() >= self._end:
                 self._show("")
                 self._check_services(told["away"], patience=0.0)
@@ -119,6 +119,14 @@ def left(told: dict[str, Any]) -> str:
     if not told["at_risk_bytes"]:
         return f"{unfinished} unfinished; nothing is known to be only on this disk, but not every object is complete."
     return f"{unfinished} unfinished, {size(told['at_risk_bytes'])} are only on this disk."
+
+
+def _safe(missing: int) -> str:
+    """A recording whose file is gone keeps nobody waiting, but is not safe, either."""
+    if not missing:
+        return "Everything recorded is safe in S3."
+    files = "its file is missing" if missing == 1 else "their files are missing"
+    return f"Every file here is safe in S3. {count(missing, 'recording')} failed because {files}: see {PROGRAM} status."
 
 
 def _failed(failed: list[dict[str, Any]]) -> str:

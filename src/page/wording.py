@@ -126,10 +126,13 @@ def _figures(view: StatusView) -> tuple[Figure, ...]:
     totals = view.totals
     seconds, oldest = span(totals.at_risk_seconds), span(totals.oldest_seconds)
     risk = f"{seconds} of recording, oldest {oldest}" if totals.at_risk_bytes else "all is in the store"
-    growing = sum(each.state is State.RECORDING for each in view.recordings)
+    growing = sum(each.state is State.RECORDING and each.size_is_known for each in view.recordings)
+    # Rates are averages over a minute, which shows only where nothing is being recorded any more.
+    is_over = not growing and totals.ingest >= 1
+    recorders = "no file open; average of the last minute" if is_over else f"{count(growing, 'file')} open"
     return (
         Figure("Only on this disk", size(totals.at_risk_bytes), risk, at_risk=totals.at_risk_bytes > 0),
-        Figure("Recording", rate(totals.ingest), f"{count(growing, 'file')} open"),
+        Figure("Recording", rate(totals.ingest), recorders),
         Figure("Upload", rate(totals.sent), _pace(totals)),
         _disk(view.disk),
     )
@@ -159,8 +162,8 @@ def _services(view: StatusView) -> tuple[Service, ...]:
     told = []
     for each in view.services:
         label = _SERVICES.get(each.name, each.name)
-        since = f", since {each.since.strftime('%H:%M:%S UTC')}" if each.since else ""
-        reason = "" if each.ok else each.reason + since
+        since = f"since {each.since.strftime('%H:%M:%S UTC')}: " if each.since else ""
+        reason = "" if each.ok else since + each.reason
         told.append(Service(label, ok=each.ok, word="answers" if each.ok else "away", reason=reason))
     return tuple(told)
 

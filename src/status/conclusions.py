@@ -240,15 +240,14 @@ def _verdict(facts: Facts, totals: Totals, disk: Disk, recordings: Sequence[Reco
     if facts.is_stopping:
         return Tone.WAITING, "The daemon is stopping.", "What is written from now on is seen at its next start."
     if failed:
-        alone = sum(each.at_risk_bytes for each in failed)
-        because = _only_here(alone) if alone else ""
-        return Tone.BAD, f"{count(len(failed), 'recording')} failed.", because
+        return Tone.BAD, f"{count(len(failed), 'recording')} failed.", _left_of(failed)
     if disk.full_in_seconds is not None and disk.full_in_seconds < _SOON_SECONDS:
         return Tone.BAD, f"The disk is full in {span(disk.full_in_seconds)}.", _only_here(totals.at_risk_bytes)
     away = [each for each in facts.services if not each.ok]
-    if away:
-        return Tone.WAITING, f"{_who(away)} not available.", _only_here(totals.at_risk_bytes)
     missing = sum(each.trouble == FILE_MISSING for each in recordings)
+    if away:
+        more = f" {count(missing, 'file')} missing." if missing else ""
+        return Tone.WAITING, f"{_who(away)} not available.", _only_here(totals.at_risk_bytes) + more
     if missing:
         return Tone.WAITING, f"{count(missing, 'file')} missing.", "How much of it S3 lacks is unknown."
     if facts.figures is None:
@@ -259,6 +258,15 @@ def _verdict(facts: Facts, totals: Totals, disk: Disk, recordings: Sequence[Reco
         because = f"{count(totals.to_look_up, 'file')} from before the start: their state in S3 is still being checked."
         return Tone.WAITING, _safe_until(totals), because
     return Tone.GOOD, _safe_until(totals), ""
+
+
+def _left_of(failed: Sequence[RecordingView]) -> str:
+    """What is known of the data of recordings that failed."""
+    if alone := sum(each.at_risk_bytes for each in failed):
+        return _only_here(alone)
+    if all(each.failure and each.failure.waits_for == FailedFor.SOURCE_MISSING for each in failed):
+        return "Its file is missing." if len(failed) == 1 else "Their files are missing."
+    return "What was sent is not finished."
 
 
 def _safe_until(totals: Totals) -> str:

@@ -339,6 +339,6 @@ def test_a_recording_whose_file_is_gone_keeps_nobody_waiting() -> None:
     async def script(simulation: Simulation) -> None:
         await _gone(simulation)
         told = await _desk(simulation).waiting(1)
-        assert (told["nothing_is_left"], told["failed"]) == (True, [])
+        assert (told["nothing_is_left"], told["failed"], told["missing"]) == (True, [], 1)
 
     lived(script)

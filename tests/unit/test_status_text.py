@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 
 from src.cli.status_text import Paper, details, lines, shorten, table
-from src.cli.wait import left
+from src.cli.wait import _safe, left
 from src.domain import FailedFor, Status
 from src.page import shown
 from src.status import RecordingFacts, StatusView, view_of
@@ -137,6 +137,32 @@ def test_the_page_names_a_service_that_is_away_below_a_full_disk() -> None:
     page = shown(view_of(_facts(_recording(), figures=full, services=AWAY)), (), 0.0, "cefmp4")
     assert page.verdict == "The disk is full in 30 min"
     assert page.because == "10 MB are only on this disk. Not available: Store."
+
+
+def test_page_and_command_say_since_when_a_service_is_away() -> None:
+    view = view_of(_facts(services=AWAY))
+    assert shown(view, (), 0.0).services[0].reason == "since 12:00:00 UTC: no answer"
+    assert "store AWAY since 12:00:00 UTC (no answer)" in next(iter(lines(view, Paper(None)))).plain
+
+
+def test_a_rate_that_is_left_from_the_last_minute_is_called_so() -> None:
+    over = shown(view_of(_facts()), (), 0.0)
+    assert [each.note for each in over.figures if each.label == "Recording"] == [
+        "no file open; average of the last minute"
+    ]
+    going_on = shown(view_of(_facts(_recording())), (), 0.0)
+    assert [each.note for each in going_on.figures if each.label == "Recording"] == ["1 file open"]
+
+
+def test_what_is_at_risk_of_a_missing_file_is_unknown_and_not_nothing() -> None:
+    (seen,) = view_of(_facts(_gone(Status.FAILED))).recordings
+    assert list(table([seen], Paper(200)))[1].plain.split()[-2:] == ["unknown", "-"]
+    assert "at risk     unknown" in [line.plain for line in details(seen, Paper(80))]
+
+
+def test_who_waited_hears_of_a_recording_whose_file_is_missing() -> None:
+    assert _safe(0) == "Everything recorded is safe in S3."
+    assert _safe(1).startswith("Every file here is safe in S3. 1 recording failed because its file is missing: see ")
 
 
 def test_waiting_for_objects_to_be_completed_is_not_called_a_risk() -> None:

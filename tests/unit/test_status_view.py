@@ -194,7 +194,18 @@ def test_the_verdict_is_the_first_thing_that_matters(facts: Facts, tone: Tone, v
 
 def test_the_verdict_of_a_failure_says_how_much_exists_only_here() -> None:
     assert view_of(_facts(_failed())).because == "10 MB are only on this disk."
-    assert view_of(_facts(_failed(stored=100 * MB))).because == ""
+    assert view_of(_facts(_failed(stored=100 * MB))).because == "What was sent is not finished."
+
+
+def test_the_verdict_of_a_missing_file_says_nothing_of_the_bytes_of_others() -> None:
+    gone = _failed(failed_for=FailedFor.SOURCE_MISSING, size_is_known=False)
+    assert view_of(_facts(gone, _recording())).because == "Its file is missing."
+    assert view_of(_facts(gone, gone)).because == "Their files are missing."
+
+
+def test_a_missing_file_is_named_beside_a_service_that_is_away() -> None:
+    view = view_of(_facts(_recording(), _recording("b", size_is_known=False), services=AWAY))
+    assert view.because == "10 MB are only on this disk. 1 file missing."
 
 
 def test_never_and_unknown_are_absent() -> None:
