@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 SAMPLE_SECONDS = 10.0
@@ -64,15 +64,14 @@ def curve(samples: Sequence[Sample], now: float) -> Curve | None:
     scale = scale_of(max(recorded, uploaded))
     seconds = next(each for each in _SPANS if now - shown[0].at <= each)
 
-    def across(at: float) -> float:
-        return round(WIDTH * (1 - (now - at) / seconds), 1)
+    across = [f"{round(WIDTH * (1 - (now - each.at) / seconds), 1):g}" for each in shown]
 
-    def path(of: Callable[[Sample], float]) -> str:
-        points = (f"{across(each.at):g} {round(HEIGHT * (1 - of(each) / scale), 1):g}" for each in shown)
-        return "M" + "L".join(points)
+    def path(rates: Iterable[float]) -> str:
+        down = (f"{round(HEIGHT * (1 - each / scale), 1):g}" for each in rates)
+        return "M" + "L".join(map(" ".join, zip(across, down, strict=True)))
 
-    ground = f"V{HEIGHT:g}H{across(shown[0].at):g}Z"
-    line, area = path(lambda each: each.uploaded), path(lambda each: each.recorded) + ground
+    ground = f"V{HEIGHT:g}H{across[0]}Z"
+    line, area = path(each.uploaded for each in shown), path(each.recorded for each in shown) + ground
     return Curve(area, line, seconds, scale, recorded, uploaded)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import heapq
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 from ..status import Advice, Disk, RecordingView, State, StatusView, Tone, Totals, count, rate, shortened, size, span
 from ..status import Failure as FailureView
@@ -16,6 +17,8 @@ from .throughput import Sample, curve
 MOST_ROWS = 200
 MOST_FAILURES = 20
 MOST_ADVICE = 10
+#: Names and digests that are remembered from one rendering to the next.
+_KEPT = 2 * MOST_ROWS
 #: A backlog that takes longer is worth a word.
 _BEHIND_SECONDS = 60.0
 _DISK_SOON_SECONDS = 6 * 3600.0
@@ -98,6 +101,7 @@ def _title(failed: Sequence[RecordingView], away: Sequence[str]) -> str:
     return " · ".join([*said, "cefmp4"])
 
 
+@lru_cache(_KEPT)
 def _name(path: str) -> Name:
     folder, slash, file = path.rpartition("/")
     return Name(shortened(folder) + slash, shortened(file))
@@ -105,7 +109,12 @@ def _name(path: str) -> Name:
 
 def _id(kind: str, each: RecordingView) -> str:
     """For the browser: the same recording keeps its place."""
-    return kind + hashlib.sha256((each.id or each.name).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return kind + _digest(each.id or each.name)
+
+
+@lru_cache(_KEPT)
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _failure(each: RecordingView, failure: FailureView) -> Failure:
