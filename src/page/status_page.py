@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _UNCHANGING = "private, max-age=31536000, immutable"
+#: The weight of an encoding that is refused.
+_NEVER = re.compile(r"q=0(\.0{0,3})?")
 NOT_SERVED = (
     "The status page is not served on an address that other machines can reach without a password: name a file with "
     "one in STATUS_PASSWORD_FILE, or set STATUS_PAGE=open to serve it without.\n"
@@ -129,10 +132,13 @@ class StatusPage:
         rendering = await self._rendering()
         body = await asyncio.to_thread(rendering.json)
         tag = f'"{hashlib.sha256(body.plain).hexdigest()[:32]}"'
-        if tag in request.headers.get(hdrs.IF_NONE_MATCH, ""):
-            return web.Response(status=304, headers={**_HEADERS, hdrs.ETAG: tag})
+        weak = f"W/{tag}"  # packed or not, it is the same status
+        known = request.headers.get(hdrs.IF_NONE_MATCH, "").strip()
+        if tag in known or known == "*":
+            headers: dict[str, str] = {**_HEADERS, hdrs.ETAG: weak, hdrs.VARY: hdrs.ACCEPT_ENCODING}
+            return web.Response(status=304, headers=headers)
         answer = _answer(request, body)
-        answer.headers[hdrs.ETAG] = tag
+        answer.headers[hdrs.ETAG] = weak
         return answer
 
     async def _file(self, request: web.Request) -> web.Response:
@@ -198,7 +204,7 @@ def _answer(request: web.Request, body: Body, cached: str = "no-store") -> web.R
 
 def _takes_gzip(request: web.Request) -> bool:
     offers = (each.partition(";") for each in request.headers.get(hdrs.ACCEPT_ENCODING, "").lower().split(","))
-    return any(name.strip() == "gzip" and weight.replace(" ", "") not in ("q=0", "q=0.0") for name, _, weight in offers)
+    return any(name.strip() == "gzip" and not _NEVER.fullmatch(weight.replace(" ", "")) for name, _, weight in offers)
 
 
 def _refusal(status: int, sentence: str, more: dict[str, str] | None = None) -> web.Response:

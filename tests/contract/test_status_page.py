@@ -87,8 +87,12 @@ async def test_the_same_is_there_as_json_by_its_schema_and_with_an_etag() -> Non
             body, tag = await answer.json(), answer.headers["ETag"]
         jsonschema.validate(body, schema)
         assert body == status_json(looked.view)
-        async with session.get("/api/v1/status", headers={"If-None-Match": tag}) as answer:
-            assert (answer.status, await answer.read()) == (304, b"")
+        for known in (tag, tag.removeprefix("W/"), f'"other", {tag}', "*"):
+            async with session.get("/api/v1/status", headers={"If-None-Match": known}) as answer:
+                assert (answer.status, await answer.read()) == (304, b"")
+                assert (answer.headers["ETag"], answer.headers["Vary"]) == (tag, "Accept-Encoding")
+        async with session.head("/api/v1/status") as answer:
+            assert (answer.status, answer.headers["ETag"], await answer.read()) == (200, tag, b"")
         looked.view, looked.clock = statuses.usual(), looked.clock + 10
         async with session.get("/api/v1/status", headers={"If-None-Match": tag}) as answer:
             assert answer.status == 200 and answer.headers["ETag"] != tag
@@ -111,7 +115,7 @@ async def test_a_page_may_load_nothing_from_elsewhere_and_is_kept_by_nobody(path
 
 async def test_it_is_packed_only_for_whoever_takes_it() -> None:
     async with page() as session:
-        for offer in ("identity", "gzip;q=0", "br"):
+        for offer in ("identity", "gzip;q=0", "gzip; q=0.000", "br"):
             async with session.get("/", headers={"Accept-Encoding": offer}) as answer:
                 assert "Content-Encoding" not in answer.headers
                 assert (await answer.read()).startswith(b"<!doctype html>")

@@ -330,6 +330,7 @@ AWAY = {
 }
 
 
+@pytest.mark.timeout(600)
 def test_whoever_is_away_every_command_answers_with_a_sentence_and_its_exit_code(own_stage: Stage) -> None:
     stage, daemon = own_stage, own_stage.daemon
     daemon.start_and_wait(STREAM_TIMEOUT_SECONDS="600")
