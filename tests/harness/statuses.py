@@ -63,16 +63,29 @@ def growing(path: str, number: int = 0, **changes: Any) -> RecordingFacts:
 
 
 def failed(path: str, number: int = 0, *, missing: bool = True) -> RecordingFacts:
-    """A recording that waits for its file, or for somebody."""
+    """A recording that waits for its file, of which only what S3 has is known, or for somebody."""
+    stored = 1_300_000_000 // (1 + number % 7)
+    if missing:
+        return growing(
+            path,
+            number,
+            size=stored,
+            stored=stored,
+            size_is_known=False,
+            risk=Risk(),
+            status=Status.FAILED,
+            failed_for=FailedFor.SOURCE_MISSING,
+            failure="source_missing",
+        )
     return growing(
         path,
         number,
-        stored=1_300_000_000 // (1 + number % 7),
+        stored=stored,
         risk=Risk(840_000_000 // (1 + number % 7), 369.0, 2460.0),
         status=Status.FAILED,
-        failed_for=FailedFor.SOURCE_MISSING if missing else FailedFor.OTHER,
-        failure="source_missing" if missing else "the store refused the part: AccessDenied",
-        hint="" if missing else "Give the key the right s3:PutObject on this bucket.",
+        failed_for=FailedFor.OTHER,
+        failure="the store refused the part: AccessDenied",
+        hint="Give the key the right s3:PutObject on this bucket.",
     )
 
 
