@@ -40,6 +40,11 @@ _MOST_WAITING = 128
 _LARGEST_REQUEST = 64 * 1024
 _MOST_IDS = 1000
 _PAUSE_AFTER_A_STRANGER_SECONDS = 0.05
+#: What reading a body raises that was cut, is packed wrongly, or is no JSON of ours.
+_NO_BODY = (
+    *(ConnectionError, HttpProcessingError, web.RequestPayloadError),
+    *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
+)
 
 
 class Desk(Protocol):
@@ -228,9 +233,9 @@ def _log() -> logging.Logger:
 
 async def _asked(request: web.Request) -> tuple[list[str], bool]:
     try:
-        body = await request.json()
+        body = json.loads(await request.read())  # whatever encoding its header names
         ids, apply = body["ids"], body.get("apply", False)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except _NO_BODY:
         raise web.HTTPBadRequest from None
     if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids) or len(ids) > _MOST_IDS:
         raise web.HTTPBadRequest

@@ -258,6 +258,32 @@ async def test_five_hundred_malformed_requests_do_nothing_and_are_refused(tmp_pa
         assert house.told == []
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b'Content-Length: 100\r\n\r\n{"ids"',
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\nqq\r\n",
+        b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nabcde",
+        b"Content-Type: application/json; charset=nonsense\r\nContent-Length: 2\r\n\r\n[]",
+        b"Content-Length: 4\r\n\r\n\xff\xfe[]",
+    ],
+)
+async def test_a_body_that_is_cut_or_nonsense_is_no_bug_of_the_daemon(request_: bytes, tmp_path: Path) -> None:
+    async with _house(tmp_path) as house:
+
+        def send() -> bytes:
+            with socket.socket(socket.AF_UNIX) as caller:
+                caller.settimeout(30)
+                caller.connect(b"\0" + house.name.encode())
+                caller.sendall(b"POST /v1/retry HTTP/1.1\r\nHost: x\r\n" + request_)
+                caller.shutdown(socket.SHUT_WR)
+                return caller.recv(100)
+
+        assert (await asyncio.to_thread(send))[9:12] in (b"400", b"")
+        assert (await house.ask("GET", "/v1/status"))[0] == 200
+        assert (house.told, house.desk.acted) == ([], [])
+
+
 async def test_callers_that_never_read_or_never_send_lose_their_places(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
