@@ -62,7 +62,7 @@ def test_a_file_that_is_cut_far_back_forgets_all_its_lengths_beyond() -> None:
 
 
 def test_a_file_from_a_clock_that_runs_ahead_is_as_old_as_the_first_look() -> None:
-    growth = Growth(snapshot(100, born=UTC + 3600, changed=UTC + 3600), look(0))
+    growth = Growth(snapshot(100, born=UTC + 3600, changed=UTC + 3600), 0, UTC)
     assert [growth.risk(stored, 10.0).oldest for stored in (0, 50, 99)] == [10.0] * 3
 
 

@@ -103,7 +103,9 @@ def test_the_first_figure_is_what_is_only_on_this_disk() -> None:
 def test_files_that_grow_are_counted_as_open() -> None:
     sealing = _recording("b", status=Status.PENDING_COMPLETION)
     assert _note(_of(_recording("a"), sealing), "Recording") == ("16 Mbit/s", "1 file open", False)
-    assert _note(_of(sealing), "Recording")[1] == "0 files open"
+    assert _note(_of(sealing), "Recording")[1] == "no file open; average of the last minute"
+    assert _note(_of(sealing, ingest=0.0), "Recording")[1] == "0 files open"
+    assert _note(_of(_recording(size_is_known=False), ingest=0.5), "Recording")[1] == "0 files open"
 
 
 @pytest.mark.parametrize(
@@ -118,8 +120,8 @@ def test_files_that_grow_are_counted_as_open() -> None:
     ],
 )
 def test_the_upload_keeps_up_unless_it_is_a_minute_behind(backlog: int, catch_up: float, said: str) -> None:
-    page = _of(_recording(), backlog=backlog, catch_up=catch_up)
-    assert _note(page, "Upload") == ("40 Mbit/s", said, False)
+    page = _of(_recording(), backlog=backlog, catch_up=catch_up, sent=4 * MB)
+    assert _note(page, "Upload") == ("32 Mbit/s", said, False)
 
 
 def test_the_disk_is_urgent_when_it_is_full_within_six_hours() -> None:
@@ -137,7 +139,7 @@ def test_a_service_that_is_away_says_why_and_since_when() -> None:
         ("Redis", True, "answers"),
         ("Folder", True, "answers"),
     ]
-    assert [each.reason for each in page.services] == ["no answer, since 11:58:45 UTC", "", ""]
+    assert [each.reason for each in page.services] == ["since 11:58:45 UTC: no answer", "", ""]
     assert _of(services=[replace(AWAY, since=None)]).services[0].reason == "no answer"
 
 
@@ -152,12 +154,12 @@ def test_a_row_says_how_much_is_in_the_store_rounded_down() -> None:
     (row,) = _of(_recording(stored=100 * MB)).rows
     assert (row.percent, row.at_risk) == (100, "nothing")
     (row,) = _of(_recording(size=0, stored=0)).rows
-    assert (row.percent, row.size) == (100, "0 B")
+    assert (row.percent, row.size) == (0, "0 B")  # as in the command and in the JSON
 
 
 def test_a_finished_recording_says_when_it_is_safe() -> None:
     (row,) = _of(_recording(status=Status.PENDING_COMPLETION, sendable=10 * MB)).rows
-    assert (row.state, row.safe_in) == ("finishing", "2 s")
+    assert (row.state, row.safe_in) == ("sealing", "2 s")
 
 
 def test_the_same_recording_keeps_its_place_in_the_browser() -> None:
