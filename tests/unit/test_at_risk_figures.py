@@ -219,6 +219,18 @@ def test_a_file_that_waits_has_the_seconds_of_what_is_missing() -> None:
     assert tally.waiting() == Waiting()
 
 
+def test_when_all_files_are_gone_not_a_fraction_of_a_second_is_left() -> None:
+    tally = Tally()
+    for number in range(3, 40):
+        name, born = f"{number}.mp4", UTC - number * 7654.321
+        tally.put(name, snapshot(number, inode=number, born=born))
+        tally.put(name, snapshot(number, inode=number, born=born), snapshot(1, inode=number))
+    assert tally.waiting().seconds > 0
+    for number in range(3, 40):
+        tally.drop(f"{number}.mp4")
+    assert tally.waiting().seconds == 0
+
+
 def test_a_file_that_waits_for_twelve_days_has_as_many_seconds() -> None:
     tally = Tally()
     tally.put("a.mp4", snapshot(10, born=UTC - 1_000_000, changed=UTC))

@@ -308,7 +308,8 @@ class TestFaststart:
         assert self.reasons(1, 2, 3) == ["faststart"] * 3
         assert self.reasons(1, 2, 3, 4, 5) == ["faststart"] * 5
 
-    def test_half_of_the_parts_are_not_most(self) -> None:
+    def test_half_of_the_parts_are_not_most_and_less_than_half_are_neither(self) -> None:
+        assert self.reasons(1, 2) == ["rewrite", "rewrite"]
         assert self.reasons(1, 2, held_parts=4) == ["rewrite", "rewrite", "new"]
 
     def test_an_index_that_was_moved_has_changed_the_first_part(self) -> None:
@@ -352,8 +353,9 @@ class TestUnproved:
     def test_without_a_checksum_the_answer_to_our_own_sending_is_believed(self) -> None:
         assert self.lost(self.listed(bare=StoredPart(2, 4, "etag", None)), held(self.every)) == []
 
-    def test_without_a_checksum_a_strangers_etag_is_not_believed(self) -> None:
-        assert self.lost(self.listed(bare=StoredPart(2, 4, "other", None)), held(self.every)) == [2]
+    @pytest.mark.parametrize("etag", ["other", "another"])
+    def test_without_a_checksum_a_strangers_etag_is_not_believed(self, etag: str) -> None:
+        assert self.lost(self.listed(bare=StoredPart(2, 4, etag, None)), held(self.every)) == [2]
 
     def test_without_a_checksum_a_part_that_we_never_sent_is_not_believed(self) -> None:
         assert self.lost(self.listed(bare=StoredPart(2, 4, "etag", None))) == [2]
