@@ -297,3 +297,36 @@ def test_a_share_may_have_a_fraction_and_a_space(text: str, seed: int) -> None:
         "7": (None, 7),
         "0.5 %": (0.005, None),
     }[text]
+
+
+@pytest.mark.parametrize(
+    ("seen", "verdict"),
+    [
+        (found(101), Verdict.LONGER),  # the checksum is right by accident, as with 99
+        (found(101, crc64=None, metadata=OTHERS), Verdict.STRANGER),
+        (found(etag="d-9", crc64=None), Verdict.DIFFERS),
+        (found(crc64=43, metadata={**OURS, "cefmp4-stream-id": "s0"}), Verdict.STRANGER),
+    ],
+)
+def test_more_and_less_are_both_not_the_same(seen: InspectedObject, verdict: Verdict) -> None:
+    assert by_checksum(EXPECTED, seen).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("size", "crc64", "verdict"), [(100, 41, Verdict.DIFFERS), (99, 42, Verdict.SHORTER), (101, 42, Verdict.LONGER)]
+)
+def test_downloaded_bytes_are_the_recording_only_with_its_size_and_its_checksum(
+    size: int, crc64: int, verdict: Verdict
+) -> None:
+    assert by_bytes(EXPECTED, found(size), crc64).verdict is verdict
+
+
+def test_one_recording_is_a_sample() -> None:
+    assert Sample.written("1", 5).of(["a.mp4", "b.mp4"]) in (["a.mp4"], ["b.mp4"])
+
+
+def test_few_findings_that_are_alike_are_all_shown_and_not_counted() -> None:
+    report = Report(Level.CHECKSUM, Sample(1))
+    report.add(Finding(Verdict.UNCLEAR, "a.mp4", "why"))
+    assert list(report.lines()) == ["unclear      a.mp4: why", "0 proved (checksum), 1 not compared"]
+    assert report.as_json()["chosen"] == 0
