@@ -11,6 +11,7 @@ from src.cli.program import COMMANDS
 from src.doctor import CHECKS, FAULTS, WITHOUT, Facts, Neighbour, SettingsFacts, Verdict, exit_code, findings, policy
 from src.domain import FolderFacts, RedisFacts, Right, Rule, StoreFacts
 from src.s3_client.checkup import concerns
+from tests.harness import statuses
 from src.status import Advice, Costly, Disk, Remedy
 from tests.harness import statuses
 
@@ -74,6 +75,7 @@ def test_a_clock_warns_after_a_minute_and_fails_before_signatures_expire(ahead: 
         (Rule("a", aborts_after=7), 1, set()),
         (Rule("a", aborts_after=6), 1, {"rule-aborts"}),
         (Rule("a", aborts_after=7), 100, {"rule-aborts"}),  # a recording of four days, and an outage
+        (Rule("a", aborts_after=8), 100, {"rule-aborts"}),
         (Rule("a", aborts_after=9), 100, set()),
         (Rule("", deletes_after=3650), 1, {"rule-deletes"}),
         (Rule("a", archives_after=0, archive="GLACIER"), 1, {"rule-archives"}),
@@ -133,7 +135,9 @@ def test_the_disk_is_judged_by_its_size(free: int, total: int, fault: str) -> No
     assert named(facts) == ({fault} if fault else set())
 
 
-@pytest.mark.parametrize(("remembered", "sent_again", "is_short"), [(19, 19, False), (20, 2, False), (20, 3, True)])
+@pytest.mark.parametrize(
+    ("remembered", "sent_again", "is_short"), [(19, 19, False), (20, 2, False), (20, 3, True), (200, 21, True)]
+)
 def test_a_quiet_time_is_short_if_many_recordings_change_afterwards(
     remembered: int, sent_again: int, is_short: bool
 ) -> None:
@@ -151,6 +155,23 @@ def _line(facts: Facts, check: str) -> str:
 def _with(facts: Facts, part: str, **changes: object) -> Facts:
     setattr(facts, part, replace(getattr(facts, part), **changes))
     return facts
+
+
+def test_the_daemon_of_the_folder_says_for_how_long_it_runs() -> None:
+    facts = healthy()
+    assert _line(facts, "daemon") == "none of this user watches this folder"
+    facts.status = statuses.idle()
+    assert _line(facts, "daemon") == "cefmp4 0.2.0, process 4711, up 3 d 4 h"
+
+
+def test_figures_are_told_as_people_count_them() -> None:
+    assert ", 1234 ms" in _line(_with(healthy(), "store", seconds=1.234), "store")
+    assert _line(_with(healthy(), "redis", used=85, limit=100), "redis") == "85% of its memory limit is used"
+
+
+def test_a_folder_that_cannot_be_looked_at_says_nothing_of_its_disk() -> None:
+    assert _line(_with(healthy(), "folder", error="gone"), "disk") == "the folder could not be examined"
+    assert _line(_with(healthy(), "folder", total=0), "disk") == "the folder could not be examined"
 
 
 def test_a_good_line_says_what_was_found() -> None:
@@ -189,6 +210,8 @@ def test_a_good_line_says_what_was_found() -> None:
         ("redis", {"configuration": {"appendonly": "no", "save": ""}}, "redis-forgets"),
         ("redis", {"configuration": {"appendonly": "no", "save": "900 1"}}, ""),
         ("redis", {"configuration": {"appendonly": "yes", "save": ""}}, ""),
+        ("redis", {"configuration": {"maxmemory-policy": "volatile-ttl"}}, "redis-evicts"),
+        ("redis", {"used": 79, "limit": 100}, ""),
         ("redis", {"used": 80, "limit": 100}, ""),
         ("redis", {"used": 81, "limit": 100}, "redis-full"),
         ("redis", {"used": 81, "limit": 0}, ""),
@@ -197,6 +220,7 @@ def test_a_good_line_says_what_was_found() -> None:
         ("folder", {"has_leases": False}, "no-leases"),
         ("folder", {"watches": None}, ""),
         ("folder", {"watches": 2}, "few-watches"),
+        ("folder", {"watches": 4}, ""),
         ("folder", {"folders": 30_000, "watches": 20_000}, ""),
         ("folder", {"folders": 30_000, "watches": 19_999}, "few-watches"),
         ("folder", {"unmatched": (("a.mov", "*.mov"),)}, "unmatched-films"),
@@ -258,6 +282,9 @@ def test_the_longest_recording_is_told_where_it_makes_a_rule_too_short() -> None
     assert _line(_with(facts, "redis", longest_seconds=4 * 86_400.0), "lifecycle") == (
         'rule "x" aborts unfinished uploads after 7 days; the longest recording here took 96 h'
     )
+    facts = _with(healthy(), "store", rules=(Rule("x", aborts_after=1),))
+    assert _line(_with(facts, "redis", longest_seconds=86_400.0), "lifecycle").endswith("took 24 h")
+    assert _line(_with(facts, "redis", longest_seconds=3600.0), "lifecycle").endswith("after 1 days")
     facts = _with(healthy(), "store", rules=(Rule("", aborts_after=6),))
     assert _line(_with(facts, "redis", longest_seconds=43_200.0), "lifecycle") == (
         "a rule aborts unfinished uploads after 6 days"
@@ -307,6 +334,8 @@ ELSEWHERE = Neighbour(12, "/other", "films/x/", "redis://b/0 ", False)
         ([HERE], set()),
         ([HERE, ELSEWHERE], set()),
         ([HERE, replace(HERE, pid=12)], {"two-daemons"}),
+        ([replace(ELSEWHERE, keys="f", redis="r")], set()),
+        ([HERE, replace(ELSEWHERE, redis=HERE.redis)], {"shared-redis-prefix"}),
         ([replace(ELSEWHERE, redis=HERE.redis)], {"shared-redis-prefix"}),
         ([replace(ELSEWHERE, keys=HERE.keys)], {"shared-keys"}),
         ([replace(ELSEWHERE, keys=HERE.keys, redis=HERE.redis)], {"shared-keys", "shared-redis-prefix"}),
