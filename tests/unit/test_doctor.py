@@ -11,7 +11,6 @@ from src.cli.program import COMMANDS
 from src.doctor import CHECKS, FAULTS, WITHOUT, Facts, Neighbour, SettingsFacts, Verdict, exit_code, findings, policy
 from src.domain import FolderFacts, RedisFacts, Right, Rule, StoreFacts
 from src.s3_client.checkup import concerns
-from tests.harness import statuses
 from src.status import Advice, Costly, Disk, Remedy
 from tests.harness import statuses
 
