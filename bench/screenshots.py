@@ -136,7 +136,8 @@ def _film(path: Path, size: str, kbits: int) -> list[str]:
             "ultrafast",
         ),
         *("-b:v", rate, "-minrate", rate, "-maxrate", rate, "-bufsize", rate, "-x264-params", "nal-hrd=cbr"),
-        *("-flush_packets", "1", str(path)),
+        # Fragments of two seconds, as the guides advise: a film that plays whatever happens.
+        *("-g", "50", "-movflags", "+frag_keyframe+empty_moov+default_base_moof", "-flush_packets", "1", str(path)),
     ]
 
 
