@@ -40,7 +40,8 @@ class Elsewhere:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._began = world.clock.utc_now()
+        self._from_future: datetime | None = None  # the newest birth of a file that was in the future when it was met
+        self._begin()
         self._listed: tuple[ListedObject, ...] | None = None
         self._open: tuple[OpenUpload, ...] | None = None
         self._listing = asyncio.Lock()
@@ -52,14 +53,30 @@ class Elsewhere:
         """Redis no longer remembers what this process completed then: files younger than it may have an object, too."""
         if completed_at < self._began:
             return  # it is in the listing, or will be
-        self._began = self._world.clock.utc_now()
+        self._begin()
         self._listed = None
         self._identities.clear()
 
     def has_seen_come(self, identity: Identity) -> bool:
         """Whether the file was created after this process started, or after the last known loss of data in Redis. No
         earlier process can have uploaded any of it."""
-        return identity.born_at is not None and identity.born_at > self._began + SURELY_LATER
+        return identity.born_at is not None and identity.born_at > self._since(identity.born_at) + SURELY_LATER
+
+    def _begin(self) -> None:
+        self._began, self._began_monotonic = self._world.clock.utc_now(), self._world.clock.monotonic()
+
+    def _since(self, born: datetime | None = None) -> datetime:
+        """When this process started, or Redis lost its data, as far as it concerns a file with this birth.
+
+        A machine without a battery for its clock starts in the past, and its clock is set right at any later time. So
+        the start is counted back from the clock as it is now; and while files come from the future, it is unknown which
+        of them are older than this process.
+        """
+        now = self._world.clock.utc_now()
+        if born is not None and born > now + _CLOCK_SKEW:
+            self._from_future = max(self._from_future or born, born)
+        running = timedelta(seconds=self._world.clock.monotonic() - self._began_monotonic)
+        return max(self._began, now - running, self._from_future or self._began)
 
     async def keys_of(self, snapshot: Snapshot) -> tuple[str, ...]:
         """Keys of objects that were made from this very file, the latest last; none if the file system has no birth
@@ -106,7 +123,7 @@ class Elsewhere:
     def _born_before_us(self, snapshot: Snapshot) -> datetime | None:
         """When the file was created; None for a file that appeared after the start, or whose birth time is unknown."""
         born = snapshot.identity.born_at
-        return None if born is None or born > self._began else born
+        return None if born is None or born > self._since(born) else born
 
     async def _uploads(self) -> tuple[OpenUpload, ...]:
         if self._listing.locked():
@@ -114,7 +131,7 @@ class Elsewhere:
         async with self._listing:
             if self._open is None:
                 listed = await self._world.store.list_uploads_under(self._world.naming.key_prefix)
-                began = self._began + _CLOCK_SKEW  # uploads begun later are our own
+                began = self._since() + _CLOCK_SKEW  # uploads begun later are our own
                 self._open = tuple(each for each in listed if each.initiated_at and each.initiated_at < began)
         return self._open
 
