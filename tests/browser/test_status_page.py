@@ -128,6 +128,14 @@ def test_every_odd_name_is_shown_so_that_it_can_do_nothing(chromium: Browser, si
         assert page.locator("main img, main a, main iframe, main form").count() == 0
 
 
+def test_on_a_phone_the_bytes_of_a_missing_file_say_where_they_are(chromium: Browser, site: PageSite) -> None:
+    site.show(statuses.state([statuses.failed("gone.mp4", 1)]))
+    with opened(chromium, site, width=360) as page:
+        cell = page.locator("tbody td.stored")
+        assert cell.inner_text() == "650 MB"
+        assert cell.evaluate("each => getComputedStyle(each, '::before').content") == '"In the store: "'
+
+
 def test_it_is_live_and_keeps_what_somebody_selected(chromium: Browser, site: PageSite) -> None:
     """A recording that goes on keeps its element; one that is new appears, one that is done goes."""
     before, after = statuses.state([statuses.growing("a.mp4", 1), statuses.growing("b.mp4", 2)]), _later()
