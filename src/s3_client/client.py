@@ -76,7 +76,7 @@ from .part_list import part_list, take_part_lists
 from .probe import NoNotes, Probe, ProbeNotes
 from .requests import Requests
 from .settings import Abilities, Choice, Deadlines, StoreSettings, addressing
-from .transport import SIGNER, BodyFile, NeverElsewhere, timestamp
+from .transport import SIGNER, BodyFile, NeverElsewhere, find_endpoints_once, timestamp
 from .uploads import KnownUploads
 
 _LONGEST_PROBE = timedelta(minutes=15)
@@ -450,6 +450,7 @@ async def open_store(
         client.meta.events.unregister("before-call.s3", botocore.handlers.add_expect_header)
         client.meta.events.register("choose-signer.s3", lambda **_: SIGNER)
         take_part_lists(client.meta.events)
+        find_endpoints_once(client)
         store = S3Client(
             client,
             settings,
