@@ -152,6 +152,16 @@ def test_the_status_page_is_there_without_a_setting(project: Project) -> None:
     assert '<h2 id="h-recordings">' in project.page("app", 8000, "/")
 
 
+def test_doctor_finds_nothing_wrong_with_the_project_as_it_is(project: Project) -> None:
+    """Typed as its operator types it. How fast and how full this machine is, is not the project's."""
+    told = json.loads(project.execute("cefmp4", "doctor", "--json"))
+    machine = {"store-slow", "disk-full", "disk-low", "disk-fills"}
+    bad = [line for line in told["lines"] if line["verdict"] != "ok" and line["fault"] not in machine]
+    assert bad == []
+    (daemon,) = (line["text"] for line in told["lines"] if line["check"] == "daemon")
+    assert daemon.startswith("cefmp4 "), "it asks the daemon that runs in the same container"
+
+
 def test_its_ffprobe_says_of_each_codec_what_debians_says(project: Project, films: list[Path]) -> None:
     for path in films:
         assert media(arrived(project, path)) == debians(path), path.name
