@@ -6,6 +6,7 @@ import asyncio
 import os
 import pwd
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..config import Loaded
 from ..domain import Unfinished
 from ..door import Door, DoorError, Refused, find_doors, knock
 from ..exceptions import RedisOperationError
+from ..logging_config import Redactor
 from ..settings import without_user_info
 from ..status import Facts, StatusView, name, recording_facts, status_from_json, view_of
 from .exit_codes import NotChecked
@@ -77,8 +79,10 @@ def status_in_redis(loaded: Loaded) -> StatusView:
     except RedisOperationError as exc:
         where = without_user_info(settings.redis_url)
         raise NotChecked(f"Redis at {where} could not be asked either.", exc.hint) from None
+    hidden = Redactor(settings.secrets())
     recordings = [recording_facts(each) for each in found]
-    return view_of(Facts(at=datetime.now(UTC), recordings=recordings, unreadable=unreadable, program=PROGRAM))
+    told = [replace(each, failure=each.failure and hidden.text(each.failure)) for each in recordings]
+    return view_of(Facts(at=datetime.now(UTC), recordings=told, unreadable=unreadable, program=PROGRAM))
 
 
 async def _read(url: str, group: str, bucket: str) -> tuple[list[Unfinished], Mapping[str, str]]:

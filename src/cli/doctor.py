@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Awaitable
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ from ..config import Loaded, Settings
 from ..doctor import Facts, Line, Neighbour, SettingsFacts, Verdict, exit_code, findings, policy
 from ..domain import MIB, FolderFacts, RedisFacts, StoreFacts, moments
 from ..door import DoorError, find_doors, knock
+from ..logging_config import Redactor
 from ..metadata_generator import Ffprobe
 from ..page import Listening
 from ..redis_client import open_outside
@@ -59,8 +60,10 @@ def doctor(loaded: Loaded, strict: bool, only_policy: bool, as_json: bool) -> Ex
     if only_policy:
         click.echo(json.dumps(_policy(settings), indent=2))
         return ExitCode.GOOD
-    facts = asyncio.run(_gathered(loaded))
-    lines = findings(facts)
+    hidden = Redactor(settings.secrets())
+    facts = asyncio.run(_gathered(loaded, hidden))
+    # What a service says of a refusal may repeat what it was sent.
+    lines = [replace(line, text=hidden.text(line.text), remedy=hidden.text(line.remedy)) for line in findings(facts)]
     code = ExitCode(exit_code(lines, strict=strict))
     if as_json:
         told = [{**asdict(one), "verdict": one.verdict.lower()} for one in lines]
@@ -91,10 +94,10 @@ def _number(count: int, word: str) -> str:
     return f"{count or 'no'} {word}{'' if count == 1 else 's'}"
 
 
-async def _gathered(loaded: Loaded) -> Facts:
+async def _gathered(loaded: Loaded, hidden: Redactor) -> Facts:
     settings = loaded.settings
     store, redis, folder, status, neighbours, known = await asyncio.gather(
-        _in_time(_store(settings)),
+        _in_time(_store(settings, hidden)),
         _in_time(_redis(settings)),
         _in_time(_folder(settings)),
         _in_time(in_thread(lambda: _status(settings))),
@@ -142,8 +145,9 @@ async def _in_time(work: Awaitable[T]) -> T | None:
     return None
 
 
-async def _store(settings: Settings) -> StoreFacts:
-    async with open_store(store_settings(settings), policy=RetryPolicy(), emit=_nobody_listens) as store:
+async def _store(settings: Settings, hidden: Redactor) -> StoreFacts:
+    opened = open_store(store_settings(settings), policy=RetryPolicy(), emit=_nobody_listens, on_secret=hidden.learn)
+    async with opened as store:
         return await store.checkup.facts()
 
 

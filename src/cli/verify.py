@@ -8,18 +8,19 @@ import secrets
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import click
 
 from ..config import Loaded, Settings
 from ..domain import MIB, Marker, moments
 from ..exceptions import ChunkProcessingError, RedisOperationError, S3OperationError
+from ..logging_config import Redactor
 from ..redis_client import open_outside
 from ..retry import RetryPolicy
 from ..s3_client import open_store
 from ..store_from_settings import store_settings
-from ..verification import Level, LocalFiles, Order, Report, Sample, Verification
+from ..verification import Level, LocalFiles, Order, Report, Sample, Verdict, Verification
 from ..watcher import Globs, RecordingFiles, recordings_in
 from .exit_codes import ExitCode, NotChecked
 from .options import as_json, with_settings
@@ -94,6 +95,7 @@ def verify(
 
 async def _verified(settings: Settings, order: Order, *, ask_redis: bool) -> _Result:
     notes: list[str] = []
+    hidden = Redactor(settings.secrets())  # what a service says of a refusal may repeat what it was sent
     markers = await _markers(settings, notes) if ask_redis else ()
     async with AsyncExitStack() as stack:
         local = None
@@ -102,7 +104,7 @@ async def _verified(settings: Settings, order: Order, *, ask_redis: bool) -> _Re
             stack.push_async_callback(files.close)
             local = await _local(settings, files)
         store = await stack.enter_async_context(
-            open_store(store_settings(settings), policy=RetryPolicy(), emit=_nobody_listens)
+            open_store(store_settings(settings), policy=RetryPolicy(), emit=_nobody_listens, on_secret=hidden.learn)
         )
         verification = Verification(
             order,
@@ -114,8 +116,12 @@ async def _verified(settings: Settings, order: Order, *, ask_redis: bool) -> _Re
         try:
             report = await verification.run()
         except S3OperationError as exc:
-            raise NotChecked(f"The bucket cannot be listed: {exc}", exc.hint) from exc
-    report.notes += notes
+            raise NotChecked(hidden.text(f"The bucket cannot be listed: {exc}"), exc.hint) from exc
+    report.notes += map(hidden.text, notes)
+    report.findings = [
+        replace(one, text=hidden.text(one.text)) if one.verdict is Verdict.NOT_CHECKED else one
+        for one in report.findings
+    ]
     return _Result(report, str(settings.watch_dir.absolute()))
 
 

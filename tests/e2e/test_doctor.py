@@ -15,6 +15,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from xml.sax.saxutils import escape
 
 import pytest
 import redis
@@ -29,7 +30,7 @@ from src.status import Costly, view_of
 from tests.harness import canary, servers, statuses
 from tests.harness.doors import Desk, doors_of
 from tests.harness.e2e.bucket import PROBE, Bucket
-from tests.harness.faulty_s3 import FaultyS3, delay, edited, status
+from tests.harness.faulty_s3 import Exchange, Fault, FaultyS3, delay, edited, error_xml, http_answer, says, status
 from tests.harness.unhurried import judge_no_machine
 from tests.unit.test_advice import CASES
 
@@ -75,7 +76,11 @@ class World:
 
     def types(self, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
         """Exit code and output of ``doctor``, in this process or, after a prefix, in one of its own."""
-        asked = ["doctor", *self.arguments, *words]
+        return self.answers(patch, capture, "doctor", *words)
+
+    def answers(self, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+        """The same for any command."""
+        asked = [words[0], *self.arguments, *words[1:]]
         if self.prefix:
             typed = [*self.prefix, sys.executable, "-m", "src", *asked]
             environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **self.environment}
@@ -369,8 +374,87 @@ def test_each_fault_is_named_with_its_remedy(
     assert line["remedy"]
     is_away = fault in ("store-away", "redis-away")
     assert code == (3 if is_away else int(FAULTS[fault].verdict is Verdict.FAIL))
-    hidden = [world.store.secret_key, world.environment["REDIS_URL"].partition("@")[0].rpartition(":")[2]]
-    assert [secret for secret in hidden if secret and secret in out] == []
+    assert not canary.is_told(out)
+
+
+def _echo() -> Fault:
+    """A store that refuses, and repeats in its message all that it was sent: headers, and a presigned address."""
+
+    async def happen(exchange: Exchange) -> None:
+        await exchange.body()
+        sent = " ".join(f"{name}: {value}" for name, value in exchange.request.headers.items())
+        signed = f"https://store.example/k?X-Amz-Security-Token={canary.secret()}&X-Amz-Signature={canary.CANARY}"
+        text = f"{sent}; see {signed} and http://anna:{canary.secret()}@store.example/"
+        body = error_xml("AccessDenied").replace(b"injected", escape(text).encode())
+        await exchange.answer(http_answer(403, b"" if exchange.request.method == "HEAD" else body, {}))
+
+    return Fault("an echo", happen)
+
+
+def _repeats_what_it_was_sent(world: World) -> None:
+    """To a client whose keys, with a session token, are not in the settings."""
+    world.environment.pop("S3_ACCESS_KEY_ID")
+    world.environment.pop("S3_SECRET_ACCESS_KEY")
+    world.set(AWS_ACCESS_KEY_ID="AKIA", AWS_SECRET_ACCESS_KEY=canary.secret(), AWS_SESSION_TOKEN=canary.secret())
+    world.proxy().on(None, _echo(), times=None)
+
+
+def _repeats_what_it_knows(world: World) -> None:
+    """The secret of the settings, in every message."""
+    text = (
+        b"<Message>your secret " + escape(world.environment["S3_SECRET_ACCESS_KEY"]).encode() + b" is wrong</Message>"
+    )
+    body = error_xml("InvalidRequest").replace(b"<Message>injected</Message>", text)
+    world.proxy().on(None, says(body, status=400, name="another echo"), times=None)
+
+
+#: What may tell a secret beside the faults: everything with secrets in it.
+ECHOES: dict[str, Callable[[World], None]] = {
+    "a store that repeats what it was sent": _repeats_what_it_was_sent,
+    "a store that repeats what it knows": _repeats_what_it_knows,
+    "an address with a password": lambda world: world.set(
+        S3_ENDPOINT_URL=world.store.endpoint.replace("://", f"://anna:{quote(canary.secret(), safe='')}@")
+    ),
+    "an address that is signed": lambda world: world.set(
+        S3_ENDPOINT_URL=f"{world.store.endpoint}/?X-Amz-Signature={quote(canary.secret(), safe='')}"
+    ),
+    "a Redis that knows no such password": lambda world: world.set(
+        REDIS_URL=world.environment["REDIS_URL"].replace("@", f"{canary.CANARY}@")
+    ),
+}
+#: Every output of every command that says anything of store, Redis, folder or settings.
+OF_DOCTOR = (("doctor",),)  # its JSON is looked through with the fault's remedy
+OF_OTHERS = (
+    *(("doctor", "--json"), ("doctor", "--policy"), ("verify",), ("verify", "--json"), ("verify", "--safe-to-delete")),
+    *(("status",), ("status", "--json"), ("config",), ("config", "--json")),
+    *(("wait", "--timeout", "1s"), ("retry", "--all"), ("give-up", "abcd")),
+)
+#: What else the commands meet: the other checks are of doctor alone.
+MET_BY_ALL = ("settings", "daemon", "store", "rights", "redis", "folder")
+#: Their faults are in the folder of another process's namespace, which the other commands cannot see.
+_ALONE = ("no-leases", "few-watches", "disk-full", "disk-low")
+
+
+@pytest.mark.parametrize("fault", [*(name for name in SEEDS if name not in _ALONE), *ECHOES])
+def test_no_output_of_any_command_tells_a_secret(
+    fault: str, world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if fault == "store-drops-uploads":
+        servers.find_tool("minio")
+    path = world.home / "password"
+    path.write_text(canary.secret())
+    path.chmod(0o600)
+    world.set(STATUS_PASSWORD_FILE=str(path))
+    world.bucket.client.put_object(Bucket=world.bucket.name, Key="cam/a.mp4", Body=b"film")
+    ({**SEEDS, **ECHOES})[fault](world)
+    monkeypatch.setattr("src.verification.gathering.PAUSES", (0.01,))
+    monkeypatch.setattr("src.verification.verification.LOOKS_AGAIN_SECONDS", 0.01)
+    met_by_all = fault in ECHOES or FAULTS[fault].check in MET_BY_ALL
+    for words in (*OF_DOCTOR, *(OF_OTHERS if met_by_all else ())):
+        code, out = world.answers(monkeypatch, capfd, *words)
+        assert not canary.is_told(out), f"{words}: {out}"
+        assert "Traceback" not in out, f"{words}: {out}"
+        assert code in (0, 1, 2, 3), f"{words}: {out}"
 
 
 def test_the_password_of_the_page_is_a_secret_that_others_may_not_read(

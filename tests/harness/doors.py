@@ -35,16 +35,18 @@ class Desk:
         return status_json(self.view)
 
     def scan(self) -> dict[str, Any]:
-        raise NotImplementedError
+        return {"scan": 1, "pid": os.getpid()}
 
     async def waiting(self, scan: int) -> dict[str, Any]:
-        raise NotImplementedError
+        counts = {"unfinished": 0, "at_risk_bytes": 0, "catch_up_seconds": 0.0, "unreadable": 0}
+        state = {"scanned": True, "nothing_is_left": True, "failed": [], "away": {}}
+        return {"pid": os.getpid(), **counts, **state}
 
     async def retry(self, stream_id: str) -> dict[str, Any]:
-        raise NotImplementedError
+        return {"id": stream_id, "result": "begun"}
 
     async def give_up(self, stream_id: str, *, apply: bool) -> dict[str, Any]:
-        raise NotImplementedError
+        return {"id": stream_id, "result": "refused", "hint": "not now"}
 
 
 @contextmanager

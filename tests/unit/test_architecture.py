@@ -63,9 +63,9 @@ MAY_KNOW: dict[str, frozenset[str]] = {
     ),
     "cli": frozenset(
         {
-            *("config", "doctor", "domain", "door", "exceptions", "metadata_generator", "page", "redis_client"),
-            *("retry", "s3_client", "settings", "status", "store_from_settings", "timeouts", "verification"),
-            "watcher",
+            *("config", "doctor", "domain", "door", "exceptions", "logging_config", "metadata_generator", "page"),
+            *("redis_client", "retry", "s3_client", "settings", "status", "store_from_settings", "timeouts"),
+            *("verification", "watcher"),
         }
     ),
 }
