@@ -13,8 +13,8 @@ import pytest
 from src.domain import FailedFor, Status
 from src.page.shown import Shown
 from src.page.throughput import Sample
-from src.page.wording import MOST_FAILURES, MOST_ROWS, shown
-from src.status import RecordingFacts, ServiceFacts, StatusView, view_of
+from src.page.wording import MOST_ADVICE, MOST_FAILURES, MOST_ROWS, shown
+from src.status import Advice, RecordingFacts, Remedy, ServiceFacts, StatusView, view_of
 from tests.harness import statuses
 from tests.unit.test_status_view import MB, NOW, SERVICES, _facts, _recording
 
@@ -128,6 +128,7 @@ def test_the_disk_is_urgent_when_it_is_full_within_six_hours() -> None:
     assert [each.label for each in _of(_recording(), disk_full=21_599.0).figures][-1] == "Disk full in"
     assert _note(_of(disk_full=21_599.0), "Disk full in") == ("6 h", "500 GB free", True)
     assert _note(_of(disk_full=21_600.0), "Disk full in") == ("6 h", "500 GB free", False)
+    assert _note(_of(disk_full=86_400.0), "Disk full in") == ("1 d", "500 GB free", False)
     assert _note(_of(disk_full=math.inf), "Disk free") == ("500 GB", "nothing is being written", False)
     assert _note(_of(free=math.nan), "Disk free") == ("unknown", "the disk does not answer", False)
 
@@ -155,6 +156,36 @@ def test_a_row_says_how_much_is_in_the_store_rounded_down() -> None:
     assert (row.percent, row.at_risk) == (100, "nothing")
     (row,) = _of(_recording(size=0, stored=0)).rows
     assert (row.percent, row.size) == (0, "0 B")  # as in the command and in the JSON
+
+
+def test_a_row_says_what_is_being_retried() -> None:
+    troubles = [row.trouble for row in _of(_recording("a", trouble="Check the disk."), _recording("b")).rows]
+    assert troubles == ["Check the disk.", ""]
+
+
+def _advice(number: int) -> Advice:
+    return Advice("faststart", f"cam{number}/*.mp4", "sent twice", 5, 0.0, (Remedy("OBS", "Hybrid MP4"),))
+
+
+def test_advice_says_of_which_recordings_it_is_and_what_to_set() -> None:
+    view = view_of(_facts())
+    first, second = _page(replace(view, advice=(_advice(1), _advice(2)))).advice
+    assert (first.name.folder, first.name.file, first.text) == ("cam1/", "*.mp4", "Sent twice.")
+    assert [(step.what, step.command) for step in first.steps] == [("OBS", "Hybrid MP4")]
+    assert first.id[0] == "a" and len(first.id) == 17 and first.id != second.id
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (MOST_ADVICE, ""),
+        (MOST_ADVICE + 1, "1 more piece of advice: type cefmp4 doctor."),
+        (MOST_ADVICE + 2, "2 more pieces of advice: type cefmp4 doctor."),
+    ],
+)
+def test_more_advice_than_fits_is_counted(number: int, said: str) -> None:
+    page = _page(replace(view_of(_facts()), advice=tuple(map(_advice, range(number)))))
+    assert (len(page.advice), page.advice_left_out) == (MOST_ADVICE, said)
 
 
 def test_a_finished_recording_says_when_it_is_safe() -> None:
