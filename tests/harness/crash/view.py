@@ -185,10 +185,13 @@ def _held(simulation: Simulation) -> Iterator[Held]:
 
 
 def _waits(simulation: Simulation) -> Iterator[Wait]:
+    """Under the name that the log has, and under the file's own: a Redis that was rolled back knows an earlier one."""
+    now = {marker.stream_id: marker.path for marker in simulation.redis.state.markers.values()}
     for stream in simulation.telemetry.streams:
         for moment, at in zip(stream.moments, stream.times, strict=True):
             if isinstance(moment, moments.Trouble):
-                yield Wait(stream.path, f"{moment.operation}: {moment.error}", at)
+                for path in {stream.path, now.get(stream.stream_id, stream.path)}:
+                    yield Wait(path, f"{moment.operation}: {moment.error}", at)
 
 
 def _since(wait: Wait, changed: float | None) -> bool:
