@@ -141,10 +141,11 @@ class Learner:
         self._todo: dict[Ability, None] = {}  # the trials to do, including those added meanwhile
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
+        #: The features to be tested: none of Amazon's, and none that is set.
+        self.asked = self._to_be_asked()
+        self._current = self._known()
 
-    @property
-    def asked(self) -> tuple[Ability, ...]:
-        """The features to be tested: none of Amazon's, and none that is set."""
+    def _to_be_asked(self) -> tuple[Ability, ...]:
         checksum, conditions = self._settings.checksum, self._settings.conditional_writes
         if self._settings.is_aws or Choice.AUTO not in (checksum, conditions):
             return ()
@@ -159,6 +160,9 @@ class Learner:
 
     def current(self) -> Abilities:
         """The current knowledge. An unknown condition counts as supported, any other unknown feature as not."""
+        return self._current
+
+    def _known(self) -> Abilities:
         settings = self._settings
         sends_checksums = settings.checksum is not Choice.OFF
         return Abilities(
@@ -302,6 +306,7 @@ class Learner:
     def _learnt(self, ability: Ability, *, able: bool) -> None:
         before = self._found.get(ability)
         self._found[ability] = able
+        self._current = self._known()
         self._emit(moments.AbilityLearnt(ability=ability, able=able))
         if before and not able:
             self._emit(moments.AbilityLost(ability=ability))
