@@ -198,7 +198,7 @@ async def _serve_until(
     asked = PatientStore(store, slots, policy=RetryPolicy(stopping=stop), emit=metrics.emit)
     prober = _prober(settings)
     world = _world(settings, recordings, asked, checkpoints, prober, slots, metrics)
-    dispatcher = Dispatcher(world, lambda record, claims: StreamProcessor(world, claims, record))
+    dispatcher = Dispatcher(world, lambda record, claims, first: StreamProcessor(world, claims, record, first))
     globs = Globs(settings.watch_filter_globs, settings.watch_exclude_globs)
     left_out = LeftOut(world, dispatcher.remembered, globs.match, passes_on=dispatcher.publish, emit=metrics.emit)
     watcher = _watcher(settings, globs, recordings, (left_out, dispatcher), metrics)

@@ -18,6 +18,7 @@ from ..domain import (
     Holding,
     Identity,
     Marker,
+    Observation,
     Snapshot,
     Unfinished,
     Waiting,
@@ -43,7 +44,9 @@ from .requests import Requests
 class Dispatcher:
     """Turns hints into streams, and keeps every stream running until it is done, has failed, or is asked to stop."""
 
-    def __init__(self, world: World, make_processor: Callable[[Checkpoint, Claims], Processor]) -> None:
+    def __init__(
+        self, world: World, make_processor: Callable[[Checkpoint, Claims, Observation | None], Processor]
+    ) -> None:
         self._world = world
         self._make_processor = make_processor
         self._keys = Keys()
@@ -127,8 +130,8 @@ class Dispatcher:
                 await self._claims.reading.nobody_reads()
             if queue is self._newcomers.resting:
                 await self._settle_known()
-            path, snapshot = await queue.get()
-            if self._stopping or not self._start(path, snapshot, room, queue):
+            path, seen = await queue.get()
+            if self._stopping or not self._start(path, seen, room, queue):
                 room.give_back()
                 room.claimed()
 
@@ -139,7 +142,8 @@ class Dispatcher:
                 self._world.telemetry.stream(marker.stream_id, path).emit(moments.AlreadyStored(key=marker.key))
                 self._settle(path, marker)
 
-    def _start(self, path: str, snapshot: Snapshot, room: Room, queue: Queue) -> bool:
+    def _start(self, path: str, first: Observation, room: Room, queue: Queue) -> bool:
+        snapshot = first.snapshot
         if path in self._register.by_path or snapshot.identity in self._register.by_identity:
             self._hints.add(path)  # the recovery has found the path or the file meanwhile: examine it again
             return False
@@ -149,18 +153,18 @@ class Dispatcher:
         # A file outside the queue of files to read is read at once only while that queue is empty.
         may_read = (lambda: True) if queue is to_read else (lambda: not to_read.files)
         errand = Errand(room.give_back, may_read, is_growing=self._newcomers.was_growing(path))
-        stream = Stream(path, snapshot.identity, snapshot, proved, to_look_up, errand=errand, may_grow=growing)
+        stream = Stream(path, snapshot.identity, snapshot, proved, to_look_up, first, errand=errand, may_grow=growing)
         self._register.add(stream)
-        self._spawn(stream, self._claim_and_carry(stream, snapshot, room, growing=growing), name=f"claim-{path!r}")
+        self._spawn(stream, self._claim_and_carry(stream, first, room, growing=growing), name=f"claim-{path!r}")
         return True
 
-    async def _claim_and_carry(self, stream: Stream, snapshot: Snapshot, room: Room, *, growing: bool) -> None:
+    async def _claim_and_carry(self, stream: Stream, first: Observation, room: Room, *, growing: bool) -> None:
         """A recording that may be growing makes room for the next as soon as it is claimed. The number of ready files
         in progress is limited, so that each is finished soon after it began. One that has to wait, or is found growing,
         delays no other."""
         late = asyncio.get_running_loop().call_later(CLAIM_SECONDS, room.give_back) if growing else None
         try:
-            claimed = await self._claim(stream, snapshot, room)
+            claimed = await self._claim(stream, first, room)
             room.claimed()
             if growing:
                 room.give_back()
@@ -176,9 +180,10 @@ class Dispatcher:
             self._world.telemetry.stream(claimed.stream_id, stream.path).emit(moments.AlreadyStored(key=claimed.key))
         self._end(stream, claimed)
 
-    async def _claim(self, stream: Stream, snapshot: Snapshot, room: Room) -> Checkpoint | Marker | None:
+    async def _claim(self, stream: Stream, first: Observation, room: Room) -> Checkpoint | Marker | None:
         """The checkpoint to continue with, the marker of a file that is done, or None: examine it at the next
         change."""
+        snapshot = first.snapshot
         await self.requests.until_given_up(stream.path, snapshot.identity)
         kept = self._register.failed.pop(snapshot.identity, None)
         if kept is not None:
@@ -195,7 +200,7 @@ class Dispatcher:
             except Stopped:
                 return None
             except ToBeRead:
-                self._newcomers.put_to_read(stream.path, snapshot, stream.proved)
+                self._newcomers.put_to_read(stream.path, first, stream.proved)
                 self._hints.add(stream.path)  # hints that arrived meanwhile
                 return None
             except FileChanged as exc:
@@ -253,7 +258,7 @@ class Dispatcher:
         while True:
             if record.path != stream.path:
                 record = replace(record, path=stream.path)
-            processor = stream.processor = self._make_processor(record, self._claims)
+            processor = stream.processor = self._make_processor(record, self._claims, stream.first)
             figures.tell_how_many(self._register, self._world)
             if self._stopping:
                 return

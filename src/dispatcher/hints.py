@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, OrderedDict
 
-from ..domain import Snapshot, World, moments
+from ..domain import Observation, Snapshot, World, moments
 from ..exceptions import ChunkProcessingError
 from ..timeouts import TaskGroup
 from . import sightings
@@ -168,7 +168,8 @@ class Hints:
             if case not in (Case.DONE, Case.WAITS_TO_BE_READ):
                 proved = self._register.proved(path, snapshot.identity)
                 fresh = case is not Case.LIES_READY
-                self._newcomers.put(path, snapshot, proved, fresh=fresh)
+                seen = Observation(snapshot, self._world.clock.monotonic())
+                self._newcomers.put(path, seen, proved, fresh=fresh)
 
     def _forget(self, path: str) -> None:
         self._register.forget(path)

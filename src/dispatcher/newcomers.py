@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 
-from ..domain import Holding, Snapshot, Tally, Unfinished, Waiting
+from ..domain import Holding, Observation, Snapshot, Tally, Unfinished, Waiting
 
 #: Maximum number of possibly growing recordings that are looked up at the same time; afterwards all of them proceed.
 _CLAIMS_AT_ONCE = 16
@@ -32,6 +32,7 @@ class Queue:
         self.unknown = None if most_unknown is None else asyncio.Semaphore(most_unknown)
         self._tally = tally
         self.files: OrderedDict[str, Snapshot] = OrderedDict()
+        self._since: dict[str, float] = {}
         self._arrived = asyncio.Event()
 
     async def room(self) -> Room:
@@ -41,23 +42,29 @@ class Queue:
             await self.unknown.acquire()
         return Room(self)
 
-    def put(self, path: str, snapshot: Snapshot) -> None:
+    def put(self, path: str, seen: Observation) -> None:
         """The caller adds it to the tally, which is independent of the queue."""
-        self.files[path] = snapshot
+        self.files[path] = seen.snapshot
+        self._since[path] = seen.at
         self._arrived.set()
 
     def take(self, path: str) -> None:
         """It is taken up out of turn."""
-        del self.files[path]
+        self.leave(path)
         self._tally.drop(path)
 
-    async def get(self) -> tuple[str, Snapshot]:
+    def leave(self, path: str) -> Observation | None:
+        """Remove it, if it is here, and return it as it was put."""
+        snapshot = self.files.pop(path, None)
+        return None if snapshot is None else Observation(snapshot, self._since.pop(path))
+
+    async def get(self) -> tuple[str, Observation]:
         while not self.files:
             self._arrived.clear()
             await self._arrived.wait()
         path, snapshot = self.files.popitem(last=False)
         self._tally.drop(path)
-        return path, snapshot
+        return path, Observation(snapshot, self._since.pop(path))
 
 
 class Room:
@@ -104,20 +111,22 @@ class Newcomers:
         a copy or a rename may have an old mtime."""
         return snapshot.ctime_ns < self._began_ns
 
-    def put(self, path: str, snapshot: Snapshot, proved: Snapshot | None, *, fresh: bool) -> None:
-        """Add a file with its current snapshot; ``proved`` is the snapshot that its object contains, ``fresh`` that it
-        may be growing."""
+    def put(self, path: str, seen: Observation, proved: Snapshot | None, *, fresh: bool) -> None:
+        """Add a file as it was seen now; ``proved`` is the snapshot that its object contains, ``fresh`` that it may be
+        growing. If it waits here already, unchanged, it counts as seen since then."""
+        snapshot = seen.snapshot
         waits = self.to_read.files.get(path)
         if waits is not None and 0 < snapshot.mtime_ns - waits.mtime_ns < _GROWING_SECONDS * 1e9:
             self._growing.add(path)
-        self._take_out(path)
-        (self.fresh if fresh else self.resting).put(path, snapshot)
+        before = self._take_out(path)
+        unchanged = before is not None and before.snapshot == snapshot
+        (self.fresh if fresh else self.resting).put(path, before if before and unchanged else seen)
         self._tally.put(path, snapshot, proved, to_look_up=not fresh and self.is_from_before(snapshot))
 
-    def put_to_read(self, path: str, snapshot: Snapshot, proved: Snapshot | None) -> None:
+    def put_to_read(self, path: str, seen: Observation, proved: Snapshot | None) -> None:
         """Add a file that was taken up, and has to wait until it can be read."""
-        self.to_read.put(path, snapshot)
-        self._tally.put(path, snapshot, proved, to_look_up=self.is_from_before(snapshot))
+        self.to_read.put(path, seen)
+        self._tally.put(path, seen.snapshot, proved, to_look_up=self.is_from_before(seen.snapshot))
 
     def was_growing(self, path: str) -> bool:
         """Whether the file that is taken up was written while it waited to be read."""
@@ -141,6 +150,6 @@ class Newcomers:
         file = self._tally.file(path)
         return Unfinished(path, Holding(path, file.seen, file.seen.size - file.missing), waits=file)
 
-    def _take_out(self, path: str) -> None:
-        for queue in self.queues.values():
-            queue.files.pop(path, None)
+    def _take_out(self, path: str) -> Observation | None:
+        found = [queue.leave(path) for queue in self.queues.values()]
+        return next(filter(None, found), None)

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from ..domain import STATUSES, Checkpoint, Errand, Holding, Identity, Marker, Snapshot, Unfinished
+from ..domain import STATUSES, Checkpoint, Errand, Holding, Identity, Marker, Observation, Snapshot, Unfinished
 
 
 class Processor(Protocol):
@@ -31,7 +31,8 @@ class Stream:
     """An active recording: its current path, its processor, and its task.
 
     ``seen`` is the newest stat that followed a hint; ``proved`` is the snapshot that its object contains.
-    ``to_look_up`` is a file from before the start whose state in S3 is unknown. ``may_grow``: it was written to shortly
+    ``to_look_up`` is a file from before the start whose state in S3 is unknown. ``first``: how the file was when it was
+    put into the queue from which it was taken up. ``may_grow``: it was written to shortly
     before it was taken up. ``decided`` counts the hints about it that were acted upon. ``waiting_paths`` are examined
     again when the recording has ended or moved: what they contain depends on the result.
     """
@@ -41,6 +42,7 @@ class Stream:
     seen: Snapshot | None = None
     proved: Snapshot | None = None
     to_look_up: Snapshot | None = None
+    first: Observation | None = None
     processor: Processor | None = None
     task: asyncio.Task[None] | None = None
     errand: Errand = field(default_factory=Errand)

@@ -77,6 +77,14 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Observation:
+    """When this process first saw the file with this snapshot, in seconds on the monotonic clock."""
+
+    snapshot: Snapshot
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """A byte range of the file that becomes part ``number`` (from 1)."""
 

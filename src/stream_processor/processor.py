@@ -21,6 +21,7 @@ from ..domain import (
     Holding,
     Manifest,
     Marker,
+    Observation,
     OverCapacity,
     Snapshot,
     Status,
@@ -80,16 +81,17 @@ class _LeftTo(Exception):
 
 
 class StreamProcessor:
-    """The lifecycle of one recording. A new processor may continue from the last ``checkpoint``."""
+    """The lifecycle of one recording. A new processor may continue from the last ``checkpoint``. ``first``: how this
+    process first saw the file, if it has."""
 
-    def __init__(self, world: World, claims: Claims, checkpoint: Checkpoint) -> None:
+    def __init__(self, world: World, claims: Claims, checkpoint: Checkpoint, first: Observation | None = None) -> None:
         self._world = world
         self._claims = claims
         self._telemetry = world.telemetry.stream(checkpoint.stream_id, checkpoint.path)
         self._ledger = Ledger(checkpoint, world.checkpoints, self._telemetry)
         self._began_at = world.clock.monotonic()
         self._pacing = Pacing(world.rhythm, self._telemetry)
-        self._sight = Sight(world, self._ledger, self._telemetry, self._pacing)
+        self._sight = Sight(world, self._ledger, self._telemetry, self._pacing, first)
         self._whole = Whole(world, self._ledger, self._telemetry)
         self._completion = Completion(world, self._ledger, self._pacing, self._whole)
         self._upload = Upload(world, self._ledger, self._telemetry, self._pacing)

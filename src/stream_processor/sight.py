@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..domain import EarlyEnd, Snapshot, StreamTelemetry, World, Writers, current_errand, lifecycle, moments
+from ..domain import (
+    EarlyEnd,
+    Observation,
+    Snapshot,
+    StreamTelemetry,
+    World,
+    Writers,
+    current_errand,
+    lifecycle,
+    moments,
+)
 from ..exceptions import ChunkProcessingError, SourceMissing
 from .ledger import Ledger
 from .pacing import Pacing
@@ -12,14 +22,25 @@ from .pacing import Pacing
 
 class Sight:
     """For one file. Times are those on the monotonic clock at which a change was *observed*: the file's own times may
-    be those of a copy's original, or of a clock that runs ahead, and do not show how long it has been quiet."""
+    be those of a copy's original, or of a clock that runs ahead, and do not show how long it has been quiet.
 
-    def __init__(self, world: World, ledger: Ledger, telemetry: StreamTelemetry, pacing: Pacing) -> None:
+    ``first`` is an earlier observation: a file that has waited for its turn unchanged has been quiet since.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        ledger: Ledger,
+        telemetry: StreamTelemetry,
+        pacing: Pacing,
+        first: Observation | None = None,
+    ) -> None:
         self._world = world
         self._ledger = ledger
         self._telemetry = telemetry
         self._pacing = pacing
-        self._first_seen_at = self._changed_at = world.clock.monotonic()
+        self._first = first
+        self._first_seen_at = self._changed_at = world.clock.monotonic() if first is None else first.at
         self._seen: Snapshot | None = None
         self._has_changed = False
         self._early_end = EarlyEnd(world.rhythm.finish_early)
@@ -51,7 +72,9 @@ class Sight:
                         self._has_changed = True
                         current_errand().make_room()  # it grows: the limit on closed files does not apply to it
                     self._early_end.changed(snapshot)
-                    self._seen, self._changed_at = snapshot, now
+                    first, self._first = self._first, None
+                    self._changed_at = first.at if first is not None and first.snapshot == snapshot else now
+                    self._seen = snapshot
                 return snapshot
             missing_since = now if missing_since is None else missing_since
             remaining = missing_since + self._world.rhythm.missing_grace - now

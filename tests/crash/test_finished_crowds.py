@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from src.dispatcher import newcomers
-from src.domain import Chunk, Digest, Hashes, Identity, Writers, moments
+from src.domain import Chunk, Digest, Hashes, Identity, StoredObject, Writers, moments
 from src.exceptions import ChunkProcessingError
-from tests.harness.crash.scenes import bytes_of, heard, is_settled, restart, settled, until
-from tests.harness.crash.simulation import CHUNK, SCAN, TIMEOUT, Disk, Simulation
+from tests.harness.crash.scenes import bytes_of, heard, is_settled, lived, restart, settled, until
+from tests.harness.crash.simulation import CHUNK, LIMITS, SCAN, TIMEOUT, Disk, Simulation
 from tests.harness.crash.virtual_time import run
+from tests.harness.fakes.store import FakeStore
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -306,3 +307,69 @@ def test_of_files_lying_ready_no_more_than_a_thousand_wait_for_a_store_that_is_a
 
     assert played(script).problems() == []
     assert max(living) <= 50
+
+
+# -- files that lie ready, and have to be quiet for some time ----------------------------------------------------------
+
+
+async def _ready(crowd: Crowd, many: int) -> None:
+    """As at a start beside a folder that no process has seen before."""
+
+    def meanwhile() -> None:
+        for number in range(many):
+            crowd.disk.write(_old(number), bytes_of(CHUNK, number))
+            file = crowd.disk.files[_old(number)]
+            file.mtime_ns = file.ctime_ns = file.mtime_ns - 10**13
+
+    await asyncio.sleep(SCAN)
+    await restart(crowd, meanwhile)
+
+
+def _objects(crowd: Crowd) -> int:
+    return sum("old" in key and not key.endswith(".json") for key in crowd.store.objects)
+
+
+def test_files_lying_ready_are_quiet_at_the_same_time() -> None:
+    """One that waits in the queue is quiet meanwhile."""
+
+    async def script(crowd: Crowd) -> None:
+        await _ready(crowd, 80)
+        await until(lambda: _objects(crowd) == 80, "all objects", seconds=TIMEOUT + 5.0)
+        await settled(crowd)
+
+    assert played(script).problems() == []
+
+
+def test_a_file_that_changes_while_it_waits_in_the_queue_is_quiet_from_then_on() -> None:
+    async def script(crowd: Crowd) -> None:
+        await _ready(crowd, 40)
+        last = _old(39)
+        await asyncio.sleep(TIMEOUT - 10.0)
+        assert crowd.dispatcher is not None and last in crowd.dispatcher._newcomers.resting.files
+        crowd.disk.patch(last, 0, b"new")
+        await asyncio.sleep(TIMEOUT - 1.0)
+        assert _objects(crowd) == 39
+        await until(lambda: last in crowd.store.objects, "its object", seconds=5.0)
+        await settled(crowd)
+
+    assert played(script).problems() == []
+
+
+def test_a_file_that_changes_while_its_key_is_looked_at_is_quiet_from_then_on() -> None:
+    class SlowToAnswer(FakeStore):
+        async def head(self, key: str) -> StoredObject | None:
+            if key == _old(0) and key not in self.objects:
+                await asyncio.sleep(2 * TIMEOUT)
+            return await super().head(key)
+
+        glance = head
+
+    async def script(simulation: Simulation) -> None:
+        simulation.disk.write(_old(0), bytes_of(CHUNK, 1))
+        await asyncio.sleep(2 * TIMEOUT - SCAN)
+        simulation.disk.patch(_old(0), 0, b"new")
+        await asyncio.sleep(TIMEOUT - SCAN)
+        assert _old(0) not in simulation.store.objects
+        await until(lambda: _old(0) in simulation.store.objects, "its object", seconds=TIMEOUT)
+
+    assert lived(script, store=SlowToAnswer(limits=LIMITS), soon=None).problems() == []

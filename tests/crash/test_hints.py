@@ -18,7 +18,7 @@ from src.dispatcher.hints import Hints
 from src.dispatcher.newcomers import Newcomers
 from src.dispatcher.register import Register, Settled, Stream
 from src.dispatcher.sightings import Case
-from src.domain import Holding, Snapshot, moments
+from src.domain import Holding, Observation, Snapshot, moments
 from src.exceptions import ChunkProcessingError
 from tests.harness.crash.scenes import heard, until
 from tests.harness.crash.simulation import Simulation
@@ -95,7 +95,7 @@ async def _gone(stage: Stage) -> None:
     seen = await stage.old("a.mp4")
     stage.register.settled["a.mp4"] = Settled(seen, "a.mp4")
     stage.register.left["a.mp4"] = Holding("a.mp4", seen, 0, 0)
-    stage.newcomers.put_to_read("a.mp4", seen, None)
+    stage.newcomers.put_to_read("a.mp4", Observation(seen, 0.0), None)
     stage.disk.link("a.mp4", "b.mp4")
     stage.register.links.add("b.mp4")
     stage.disk.delete("a.mp4")
@@ -172,7 +172,7 @@ async def _done(stage: Stage) -> None:
 
 async def _waits_to_be_read(stage: Stage) -> None:
     for path in ("a.mp4", "b.mp4"):
-        stage.newcomers.put_to_read(path, await stage.old(path), None)
+        stage.newcomers.put_to_read(path, Observation(await stage.old(path), 0.0), None)
     await stage.looked_at("a.mp4")
     assert stage.waiting() == {"to_read": ["a.mp4", "b.mp4"]}
 
@@ -181,7 +181,7 @@ async def _changed_while_it_waited(stage: Stage) -> None:
     for path, put in (("a.mp4", stage.newcomers.put_to_read), ("b.mp4", None)):
         seen = await stage.old(path)
         if put is not None:
-            put(path, seen, None)
+            put(path, Observation(seen, 0.0), None)
         await stage.looked_at(path)
         stage.disk.append(path, b"more")
         stage.disk.files[path].mtime_ns -= DAY * 10**9

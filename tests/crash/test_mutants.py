@@ -458,7 +458,10 @@ MUTANTS: dict[str, Mutant] = {
     "the path is the file": Mutant((take_the_path_for_the_file,), _scene(_renamed_when_done), "is at 2 keys"),
     "lend no turn": Mutant((lend_no_turn,), _beside("upload_part", Kind.HANGING, MANY), WAITED),
     "keep the room of a long claim": Mutant(
-        (keep_the_room_of_a_claim_that_takes_long,), _beside("marker", Kind.SLOW, MANY), WAITED
+        # Twice as many: a recording is quiet while it waits for its claim.
+        (keep_the_room_of_a_claim_that_takes_long,),
+        _beside("marker", Kind.SLOW, 2 * MANY),
+        WAITED,
     ),
     "forget what was left behind": Mutant((forget_what_was_left_behind,), _scene(_stranger_comes), "open upload"),
 }

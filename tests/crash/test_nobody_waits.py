@@ -135,15 +135,21 @@ def test_two_files_look_at_one_key_and_neither_waits_for_the_other() -> None:
     store = SlowToAnswer(limits=LIMITS)
 
     async def script(simulation: Simulation) -> None:
+        def read() -> int:
+            return [path for path, _ in simulation.disk.digests].count("x.mp4")
+
         simulation.plant("x.mp4", bytes_of(4 * CHUNK, 8))
         store.slow = "x~2.mp4"
         simulation.disk.write("x.mp4", bytes_of(4 * CHUNK, 3))
         await until(lambda: store.slow is None, "the look")
         simulation.disk.write("x~2.mp4", bytes_of(2 * CHUNK, 4))
         await until(lambda: "x~2.mp4" in store.objects, "the second", seconds=QUIET + SOON)
-        assert [path for path, _ in simulation.disk.digests].count("x.mp4") == 4, "read once, to be compared"
-        await until(lambda: store.uploads, "the first", seconds=600)
-        assert [path for path, _ in simulation.disk.digests].count("x.mp4") == 4, "its bytes are still the same"
+        assert read() == 4, "read once, to be compared"
+        read_before: list[int] = []
+        begun = on_effect(simulation, "store.create_upload", lambda: read_before.append(read()))
+        async with asyncio.timeout(600):
+            await begun.wait()
+        assert read_before == [4], "its bytes are still the same"
 
     simulation = lived(script, store=store, soon=None)
     assert simulation.problems() == []

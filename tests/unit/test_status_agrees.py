@@ -32,6 +32,7 @@ from src.domain import (
     Look,
     Manifest,
     Marker,
+    Observation,
     PartSchedule,
     Snapshot,
     Status,
@@ -136,7 +137,7 @@ def _dispatched(files: Sequence[_File]) -> tuple[Register, Newcomers]:
         stream = Stream(path, seen.identity, seen)
         if file.kind == "queued":
             proved = replace(seen, size=file.bytes_stored) if file.proved else None
-            newcomers.put(path, seen, proved, fresh=True)
+            newcomers.put(path, Observation(seen, 0.0), proved, fresh=True)
         elif file.kind == "looked up":
             stream.proved = replace(seen, size=file.bytes_stored) if file.proved else None
             register.add(stream)

@@ -19,7 +19,18 @@ from typing import Any
 from tenacity import RetryCallState
 
 from src.dispatcher import Dispatcher
-from src.domain import Checkpoint, Identity, Limits, Naming, PartSchedule, Rhythm, StoredPart, WhenMissing, World
+from src.domain import (
+    Checkpoint,
+    Identity,
+    Limits,
+    Naming,
+    Observation,
+    PartSchedule,
+    Rhythm,
+    StoredPart,
+    WhenMissing,
+    World,
+)
 from src.events import StreamEvent, WatcherChangeType
 from src.retry import RetryPolicy
 from src.s3_client import PatientStore
@@ -247,8 +258,8 @@ class Simulation:
             orphan_retention=self.orphan_retention,
         )
 
-    def _processor(self, record: Checkpoint, claims: object) -> StreamProcessor:
-        return StreamProcessor(self._world_of_process(), claims, record)  # type: ignore[arg-type]
+    def _processor(self, record: Checkpoint, claims: object, first: Observation | None) -> StreamProcessor:
+        return StreamProcessor(self._world_of_process(), claims, record, first)  # type: ignore[arg-type]
 
     def _world_of_process(self) -> World:
         assert self.dispatcher is not None
