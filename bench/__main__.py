@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from . import blocking, cpu, crowd, idle, link, memory, page, remembered, series, verify
+from . import blocking, cpu, crowd, growing, idle, link, memory, page, remembered, segments, series, start, verify
 from .processes import BenchError
 from .report import Row, as_markdown, as_text, machine
 
@@ -26,16 +26,20 @@ _MEASURES: Mapping[str, Callable[[int], Iterator[Row]]] = {
     "series": series.measure,
     "remembered": remembered.measure,
     "link": link.measure,
-    "crowd": crowd.measure,
     "verify": verify.measure,
+    "long-link": link.measure_long,
+    "crowd": crowd.measure,
+    "growing": growing.measure,
+    "segments": segments.measure,
+    "start": start.measure,
 }
 #: Measurements that not every machine supports.
-_WITHOUT_TARGETS = ("link",)
+_WITHOUT_TARGETS = ("link", "long-link")
 #: Measurements that take long: only if they are named.
-_WHEN_ASKED_FOR = ("crowd",)
+_WHEN_ASKED_FOR = ("long-link", "crowd", "growing", "segments", "start")
 #: Time limit of one measurement.
 _LONGEST_SECONDS = 300
-_LONGEST_OF = {"crowd": 3600}
+_LONGEST_OF = dict.fromkeys(_WHEN_ASKED_FOR, 3600)
 
 
 def main() -> int:
@@ -59,7 +63,9 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="What the daemon costs, against its targets.")
-    parser.add_argument("what", nargs="*", metavar="WHAT", help=f"of {', '.join(_MEASURES)} (default: all but crowd)")
+    parser.add_argument(
+        "what", nargs="*", metavar="WHAT", help=f"of {', '.join(_MEASURES)} (default: those that end soon)"
+    )
     parser.add_argument(
         "--rounds",
         type=int,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import median
 
 from .daemon import running_daemon
 from .place import Place, local_place
-from .processes import GIB, MIB, BenchError
+from .processes import GIB, MIB, BenchError, plain_environment
 from .report import Row
 from .rivals import Cost, Rival, find_rivals
 
 TARGET_CPU_SECONDS = 2.0
+#: How many times the CPU of the floor, and of s5cmd, ours may take.
+TARGET_TO_FLOOR, TARGET_TO_S5CMD = 2.0, 0.45
 _SECONDS = 120.0
 
 
@@ -21,6 +25,7 @@ def measure(rounds: int) -> Iterator[Row]:
     start-up."""
     rivals = find_rivals()
     ours: list[Cost] = []
+    floors: list[float] = []
     theirs: dict[str, list[Cost]] = {name: [] for name in rivals}
     with local_place() as place:
         file = place.make_file("1gib.mp4", GIB)
@@ -28,11 +33,13 @@ def measure(rounds: int) -> Iterator[Row]:
         tiny.write_bytes(b"x")
         for number in range(rounds):
             ours.append(_ours(place, file, f"ours-{number}.mp4"))
+            floors.append(_floor(file))
             for name, rival in rivals.items():
                 theirs[name].append(_theirs(place, rival, file, tiny))
             spent = {name: f"{costs[-1].cpu:.2f}" for name, costs in {"ours": ours, **theirs}.items()}
-            print(f"  round {number + 1}: CPU seconds {spent}", flush=True)
+            print(f"  round {number + 1}: CPU seconds {spent}, floor {floors[-1]:.2f}", flush=True)
     yield from _rows(ours, theirs)
+    yield from _ratios(ours, floors, theirs.get("s5cmd"))
 
 
 def _ours(place: Place, file: Path, name: str) -> Cost:
@@ -48,6 +55,12 @@ def _ours(place: Place, file: Path, name: str) -> Cost:
         raise BenchError(f"not what was dropped was completed: {done.fields}")
     place.forget(name)
     return Cost(done.cpu - began.cpu, done.at - began.at - quiet)
+
+
+def _floor(file: Path) -> float:
+    """CPU seconds of what no uploader can do without."""
+    command = [sys.executable, "-m", "bench.floor", str(file)]
+    return float(subprocess.run(command, check=True, capture_output=True, env=plain_environment()).stdout)
 
 
 def _theirs(place: Place, rival: Rival, file: Path, tiny: Path) -> Cost:
@@ -82,6 +95,16 @@ def _rows(ours: list[Cost], theirs: Mapping[str, list[Cost]]) -> Iterator[Row]:
         _ratio(wall, their_wall.get("s5cmd")),
         f"without the quiet time; {GIB / MIB / wall:.0f} MiB/s{_listed(their_wall)}",
     )
+
+
+def _ratios(ours: list[Cost], floors: list[float], s5cmd: list[Cost] | None) -> Iterator[Row]:
+    """Medians of the rounds' ratios: both of a round were measured beside each other."""
+    floor = median(cost.cpu / least for cost, least in zip(ours, floors, strict=True))
+    told = f"two reads, two CRC64NVMEs and one write to a socket take {median(floors):.2f} s"
+    yield Row("CPU for it, to what no uploader can do without", floor, "times", TARGET_TO_FLOOR, remarks=told)
+    if s5cmd is not None:
+        ratio = median(cost.cpu / theirs.cpu for cost, theirs in zip(ours, s5cmd, strict=True))
+        yield Row("CPU for it, to s5cmd cp", ratio, "times", TARGET_TO_S5CMD)
 
 
 def _ratio(ours: float, theirs: float | None) -> float | None:

@@ -21,13 +21,15 @@ from tests.harness.servers import ToolMissing, find_tool
 from .daemon import Daemon, running_daemon
 from .network import SERVER_ADDRESS, Wire, slow_wire
 from .place import BUCKET, Place, new_folder
-from .processes import MIB, BenchError, dies_with_us, end, plain_environment
+from .processes import GIB, MIB, BenchError, dies_with_us, end, plain_environment
 from .report import Row
 from .rivals import Rival, find_rivals
 
 _MBIT = 100
 #: Sixteen whole parts, and a tail that waits for the end.
 _RECORDED_BYTES = 164 * MIB
+#: Seconds from the last write of a recording of this size until its completion is sent, without the quiet time.
+_LONG_BYTES, TARGET_LONG_SECONDS = GIB, 2.5
 _RECORDER_BYTES_A_SECOND = 40_000_000 / 8
 _WRITE_BYTES = 256 * 1024
 _SHORT_QUIET, _DEFAULT_QUIET = "5", "30"
@@ -49,6 +51,32 @@ def measure(rounds: int) -> Iterator[Row]:
             print(f"  round {number + 1}: ours {ours[-1][0]:.1f} s; {_listed(theirs)}", flush=True)
         default, _ = _ours(place, wire, "default.mp4", _DEFAULT_QUIET)
     yield from _rows(ours, default, theirs)
+
+
+def measure_long(rounds: int) -> Iterator[Row]:
+    """The same for 1 GiB, without the others: until the completion is sent, since its answer is the store's work."""
+    with slow_wire(_MBIT) as wire, _far_place(wire) as place:
+        seconds = [_until_sealed(place, wire, f"long-{number}.mp4") for number in range(max(1, rounds // 2))]
+    yield Row(
+        "last write until the completion is sent, 1 GiB",
+        median(seconds),
+        "s",
+        TARGET_LONG_SECONDS,
+        remarks=f"without the quiet time; recorded at 40 Mbit/s; load {os.getloadavg()[0]:.1f}",
+    )
+
+
+def _until_sealed(place: Place, wire: Wire, name: str) -> float:
+    settings = place.settings(STREAM_TIMEOUT_SECONDS=_SHORT_QUIET)
+    with running_daemon(settings, place.root, prefix=wire.client) as daemon:
+        daemon.settle()
+        _record(place.watched / name, _LONG_BYTES)
+        last_write = time.monotonic()
+        sealed = daemon.wait_for("stream_sealed", seconds=_SECONDS)
+        waited = _waited_for_quiet(daemon, last_write)
+        daemon.wait_for("stream_completed", seconds=_SECONDS)
+    place.forget(name)
+    return sealed.at - last_write - waited
 
 
 def _rows(ours: Sequence[tuple[float, float]], default: float, theirs: Mapping[str, Sequence[float]]) -> Iterator[Row]:
@@ -106,12 +134,12 @@ def _theirs(place: Place, wire: Wire, rival: Rival, file: Path) -> float:
                 copy.stderr.close()
 
 
-def _record(path: Path) -> None:
+def _record(path: Path, size: int = _RECORDED_BYTES) -> None:
     """A recorder at a steady rate, whose last write patches four bytes of the head."""
     noise = os.urandom(_WRITE_BYTES)
     with path.open("wb", buffering=0) as file:
         began = time.monotonic()
-        for number in range(_RECORDED_BYTES // _WRITE_BYTES):
+        for number in range(size // _WRITE_BYTES):
             file.write(number.to_bytes(8, "big") + noise[8:])
             time.sleep(max(0.0, began + file.tell() / _RECORDER_BYTES_A_SECOND - time.monotonic()))
         file.seek(36)
