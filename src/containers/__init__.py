@@ -1,20 +1,25 @@
-"""What the structure of a media file proves, from its boxes: one module per format.
+"""What the structure of a media file proves: its format, its end, its length, its clock. One port for all formats
+(``formats``), and a few modules for each.
 
 Pure, and independent of other packages, because three of them need it: reading files (does the structure prove the
 end?), describing media (duration), and at-risk metrics (the media's clock). A function that reads a range is passed in;
 no file is opened here.
 """
 
-from . import boxes
-from .film import Film, Track, close_to, read_film
-from .fragments import FragmentClock, Read
+from .film import Film, Track, close_to
+from .formats import BEGINNING, MediaClock, content_type, demuxer_of, has_index_first, is_whole, read_film
+from .fragments import Read
 
 __all__ = [
+    "BEGINNING",
     "Film",
-    "FragmentClock",
+    "MediaClock",
     "Read",
     "Track",
-    "boxes",
     "close_to",
+    "content_type",
+    "demuxer_of",
+    "has_index_first",
+    "is_whole",
     "read_film",
 ]

@@ -12,6 +12,26 @@ from collections.abc import Callable
 _HEADER = 16  # size, type, and the 64-bit size if there is one
 _MOST_BOXES = 1_000_000  # ten days with a fragment per second; more is not a recording
 _MOST_TRACKS = 10_000  # boxes directly inside an index; more is not a recording
+#: Types of boxes that a file begins with: of ISO/IEC 14496-12, and of QuickTime files, which need no ``ftyp``.
+_FIRST = frozenset((b"ftyp", b"styp", b"sidx", b"moov", b"moof", b"mdat", b"free", b"skip", b"uuid", b"wide", b"pnot"))
+#: Major brands that tell more than that the file is an MP4.
+_BRANDS = {
+    b"qt  ": "video/quicktime",
+    b"M4V ": "video/x-m4v",
+    b"M4VH": "video/x-m4v",
+    b"M4VP": "video/x-m4v",
+    b"M4A ": "audio/mp4",
+}
+
+
+def begins(head: bytes) -> bool:
+    """Whether a file that begins like this is an MP4 or a QuickTime file."""
+    return header(head[:_HEADER])[1] in _FIRST
+
+
+def content_type(head: bytes) -> str | None:
+    """By its major brand; None without one."""
+    return _BRANDS.get(head[8:12], "video/mp4") if head[4:8] == b"ftyp" else None
 
 
 def is_whole(read: Callable[[int, int], bytes], size: int) -> bool:

@@ -103,10 +103,10 @@ class Recordings(Protocol):
         """Whether any process has the file open for writing, as far as the operating system can prove it."""
 
     async def is_whole(self, path: str, identity: Identity, size: int) -> bool:
-        """Whether the MP4's top-level boxes, including an index, end exactly at ``size``. Raises like ``read``."""
+        """Whether the structure of a file of ``size`` bytes proves its end. Raises like ``read``."""
 
     async def has_index_first(self, path: str, identity: Identity, size: int) -> bool:
-        """Whether the MP4's index precedes its media. Raises like ``read``."""
+        """Whether the index precedes the media, as in a file that was rewritten. Raises like ``read``."""
 
 
 class WholeFiles(Protocol):

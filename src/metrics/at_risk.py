@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from ..containers import FragmentClock, Read
+from ..containers import MediaClock, Read
 from ..domain import Figures, Holding, Identity, Look, Risk, Structure, Waiting, Watch, moments
 from ..exceptions import StreamProcessorError
 from ..timeouts import timeout
@@ -178,7 +178,7 @@ class _Patience(Generic[T]):
 
 
 class MediaClocks:
-    """The media's own clock of each fragmented recording that a stream carries.
+    """The media's own clock of each recording that a stream carries, if it has one.
 
     Of a recording that grows, it also emits how the file is laid out.
     """
@@ -187,11 +187,11 @@ class MediaClocks:
         self._files = files
         self._emit = emit
         self._told: dict[Identity, int] = {}  # the number of fragments by then
-        self._clocks: dict[Identity, FragmentClock] = {}
+        self._clocks: dict[Identity, MediaClock] = {}
         self._sizes: dict[Identity, int] = {}
 
     async def seconds(self, holdings: Sequence[Holding]) -> Mapping[Identity, float]:
-        """Read new fragments, and return the seconds at risk where known."""
+        """Read what is new, and return the seconds at risk where known."""
         await self._follow(holdings)
         known = ((each.seen.identity, self._known(each)) for each in holdings)
         return {identity: seconds for identity, seconds in known if seconds is not None}
@@ -209,7 +209,7 @@ class MediaClocks:
         for identity, holding in carried.items():
             size, before = holding.seen.size, self._sizes.get(identity, 0)
             if identity not in self._clocks or size < before:  # a file that became shorter contains different media
-                self._clocks[identity] = FragmentClock()
+                self._clocks[identity] = MediaClock()
             clock = self._clocks[identity]
             if not clock.is_over and (size != before or clock.is_behind):
                 with suppress(StreamProcessorError, OSError):  # the stream that sends the file reports read errors
@@ -218,7 +218,7 @@ class MediaClocks:
                 self._tell(holding, clock)
             self._sizes[identity] = size
 
-    def _tell(self, holding: Holding, clock: FragmentClock) -> None:
+    def _tell(self, holding: Holding, clock: MediaClock) -> None:
         told = self._told.get(holding.seen.identity)
         if clock.structure is None or (told is not None and clock.fragments < 2 * max(1, told)):
             return

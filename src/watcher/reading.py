@@ -13,7 +13,7 @@ from pathlib import Path
 
 from awscrt.checksums import crc64nvme
 
-from ..containers import boxes
+from ..containers import has_index_first, is_whole
 from ..domain import KIB, MIB, Digest, Hashes, Identity, Snapshot
 from ..exceptions import FileChanged
 from ..file_threads import answered, reader
@@ -82,14 +82,14 @@ class Source:
         return view
 
     def is_whole(self, size: int) -> bool:
-        """Whether the MP4's boxes end exactly at ``size``."""
+        """Whether the structure of a file of ``size`` bytes proves its end."""
         with self._opened() as fd:
-            return boxes.is_whole(reader(fd), size)
+            return is_whole(reader(fd), size)
 
     def has_index_first(self, size: int) -> bool:
-        """Whether the MP4's index precedes its media."""
+        """Whether the index precedes the media."""
         with self._opened() as fd:
-            return boxes.has_index_first(reader(fd), size)
+            return has_index_first(reader(fd), size)
 
     def examine(self, work: Callable[[Callable[[int, int], bytes]], None]) -> None:
         """Call ``work`` with a function that reads up to ``count`` bytes from an offset."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from src.containers import FragmentClock
+from src.containers.fragments import FragmentClock
 from tests.unit.test_boxes import box
 
 TEST_DATA = Path(__file__).parents[2] / "test_data"

@@ -10,7 +10,7 @@ from itertools import count
 
 from awscrt import checksums
 
-from src.containers import boxes
+from src.containers import has_index_first, is_whole
 from src.domain import Chunk, Digest, Hashes, Identity, Snapshot, Writers
 from src.exceptions import ChunkProcessingError, FileChanged
 
@@ -172,14 +172,14 @@ class FakeRecordings:
         file = self.files.get(path)
         if file is None or file.identity != identity:
             raise FileChanged(f"{path!r} is another file now")
-        return boxes.is_whole(lambda offset, count: bytes(file.data[offset : offset + count]), size)
+        return is_whole(lambda offset, count: bytes(file.data[offset : offset + count]), size)
 
     async def has_index_first(self, path: str, identity: Identity, size: int) -> bool:
         await asyncio.sleep(0)
         file = self.files.get(path)
         if file is None or file.identity != identity:
             raise FileChanged(f"{path!r} is another file now")
-        return boxes.has_index_first(lambda offset, count: bytes(file.data[offset : offset + count]), size)
+        return has_index_first(lambda offset, count: bytes(file.data[offset : offset + count]), size)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
