@@ -1,4 +1,4 @@
-# The daemon on Debian's slim Python image, with an ffprobe that reads only MP4.
+# The daemon on Debian's slim Python image, with an ffprobe that reads only MP4, Matroska and transport streams.
 #
 # Compilers, pip and sources stay in the first two stages; the last one takes a virtual environment and one program from
 # them. It runs as user 1001, and its root file system may be read-only. More: docs/operations.md, "The image".
@@ -29,7 +29,7 @@ RUN sed -i 's/^Types: deb$/Types: deb deb-src/' /etc/apt/sources.list.d/debian.s
     && apt-get update \
     && apt-get install -y --no-install-recommends dpkg-dev gcc libc6-dev make
 WORKDIR /build
-# Debian's source with its security fixes. Without decoders, the network and all demuxers but one there is little that a
+# Debian's source with its security fixes. Without decoders, the network and all demuxers but three there is little that a
 # malicious file can reach, and no playlist to follow. Assembler would speed up only the omitted decoders.
 RUN apt-get source ffmpeg \
     && cd ffmpeg-*/ \
@@ -37,7 +37,7 @@ RUN apt-get source ffmpeg \
         --extra-version="$(dpkg-parsechangelog -S Version | cut -d- -f2-)" \
         --disable-everything --disable-autodetect --disable-network --disable-programs --enable-ffprobe \
         --disable-avdevice --disable-avfilter --disable-swresample --disable-swscale --disable-postproc \
-        --enable-demuxer=mov --enable-parsers --enable-protocol=file \
+        --enable-demuxer=mov,matroska,mpegts --enable-parsers --enable-protocol=file \
     && make -j"$(nproc)" ffprobe \
     && install -D -s -m 755 ffprobe /out/usr/local/bin/ffprobe \
     && install -D -m 644 COPYING.LGPLv2.1 /out/usr/share/doc/ffprobe/copyright

@@ -66,7 +66,11 @@ PHASES: Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
         ("src/stream_processor/next_step.py", ("Case", "decide"), "what a stream does next, case by case"),
         ("src/stream_processor/sight.py", ("Sight",), "whether the file has changed, is quiet or closed"),
         ("src/domain/early_end.py", ("EarlyEnd",), "whether the end is proved, so that the wait is short"),
-        ("src/containers/boxes.py", ("is_whole",), "whether the structure of an MP4 proves its end"),
+        (
+            "src/containers/formats.py",
+            ("Format", "is_whole"),
+            "what a file is, and whether its structure proves its end",
+        ),
         ("src/stream_processor/completion.py", ("Completion",), "completes an upload and determines the result"),
         ("src/stream_processor/proving.py", ("Proving",), "whether the object equals the file"),
         ("src/stream_processor/anew.py", ("Anew",), "restarts an upload"),
@@ -76,6 +80,8 @@ PHASES: Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
     "06_metadata_generation_ffprobe_json": (
         ("src/metadata_generator/ffprobe.py", ("Ffprobe",), "runs ffprobe in a sandbox"),
         ("src/containers/film.py", ("read_film",), "counts the media samples, as a second source"),
+        ("src/containers/matroska.py", ("read_film",), "the same for Matroska and WebM"),
+        ("src/containers/transport.py", ("read_film",), "the same for transport streams"),
         ("src/metadata_generator/media.py", ("read_answer",), "combines both sources"),
         (
             "src/metadata_generator/document.py",

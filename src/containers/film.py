@@ -71,7 +71,7 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """The tracks by number; ``seconds``: duration; ``runs``: recordings, one after the other."""
+    """The tracks by number (of an MP4); ``seconds``: duration; ``runs``: recordings, one after the other."""
 
     seconds: float | None
     tracks: Mapping[int, Track]
@@ -79,6 +79,7 @@ class Film:
     runs: int = 1
     is_irregular: bool = False  # the clock of its fragments jumps, or the last one is truncated
     remarks: tuple[str, ...] = ()
+    is_approximate: bool = False  # ``seconds`` only shows whether another source is right
 
 
 @dataclass(slots=True)

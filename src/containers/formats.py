@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ..domain import Structure
-from . import boxes, film, fragments
+from . import boxes, film, matroska, transport
 from .film import Film
-from .fragments import Read
+from .fragments import FragmentClock, Read
 
 #: Bytes at the beginning of a file that suffice to recognise its format.
 BEGINNING: Final = 1024
@@ -21,16 +21,10 @@ BEGINNING: Final = 1024
 
 class Clock(Protocol):
     """The media's own clock in a growing file. ``is_over``: it can no longer be followed. ``is_behind``: there is
-    something that was not read yet. ``structure`` and ``fragments`` are those of an MP4."""
+    something that was not read yet."""
 
     is_over: bool
     is_behind: bool
-    structure: Structure | None
-    fragments: int
-
-    @property
-    def fragment_seconds(self) -> float:
-        """Seconds of media in a fragment, on average; 0 without one."""
 
     def walk(self, read: Read, size: int) -> None:
         """Read what is new in a file of ``size`` bytes; if it is much, the rest next time."""
@@ -59,6 +53,11 @@ class Format:
     film: Callable[[Read, int], Film | None]
 
 
+def _never(read: Read, size: int) -> bool:
+    """Nothing in the format shows it."""
+    return False
+
+
 MP4: Final = Format(
     name="mp4",
     demuxer="mov",
@@ -67,10 +66,32 @@ MP4: Final = Format(
     content_type=boxes.content_type,
     is_whole=boxes.is_whole,
     has_index_first=boxes.has_index_first,
-    clock=fragments.FragmentClock,
+    clock=FragmentClock,
     film=film.read_film,
 )
-FORMATS: Final = (MP4,)
+MATROSKA: Final = Format(
+    name="matroska",
+    demuxer="matroska",
+    usual_type="video/x-matroska",
+    begins=matroska.begins,
+    content_type=matroska.content_type,
+    is_whole=matroska.is_whole,
+    has_index_first=_never,
+    clock=matroska.ClusterClock,
+    film=matroska.read_film,
+)
+TRANSPORT_STREAM: Final = Format(
+    name="mpegts",
+    demuxer="mpegts",
+    usual_type="video/mp2t",
+    begins=transport.begins,
+    content_type=transport.content_type,
+    is_whole=_never,
+    has_index_first=_never,
+    clock=transport.PacketClock,
+    film=transport.read_film,
+)
+FORMATS: Final = (MP4, MATROSKA, TRANSPORT_STREAM)
 
 #: By the last letters of a name, in lower case. Not for transport streams: ``*.ts`` is also TypeScript.
 _TYPES_BY_NAME: Final = {
@@ -78,6 +99,8 @@ _TYPES_BY_NAME: Final = {
     ".m4v": "video/x-m4v",
     ".mov": "video/quicktime",
     ".qt": "video/quicktime",
+    ".mkv": "video/x-matroska",
+    ".webm": "video/webm",
 }
 _UNKNOWN_TYPE: Final = "application/octet-stream"
 
@@ -137,15 +160,22 @@ class MediaClock:
 
     @property
     def structure(self) -> Structure | None:
-        return self._clock.structure if self._clock else None
+        """How an MP4 is laid out; None: unknown, or another format."""
+        return self._of_mp4.structure if self._of_mp4 else None
 
     @property
     def fragments(self) -> int:
-        return self._clock.fragments if self._clock else 0
+        """The number of fragments of an MP4 so far."""
+        return self._of_mp4.fragments if self._of_mp4 else 0
 
     @property
     def fragment_seconds(self) -> float:
-        return self._clock.fragment_seconds if self._clock else 0.0
+        """Seconds of media in a fragment, on average; 0 before the first."""
+        return self._of_mp4.fragment_seconds if self._of_mp4 else 0.0
+
+    @property
+    def _of_mp4(self) -> FragmentClock | None:
+        return self._clock if isinstance(self._clock, FragmentClock) else None
 
     def walk(self, read: Read, size: int) -> None:
         if self._clock is None and size >= BEGINNING:

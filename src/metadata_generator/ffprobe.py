@@ -2,9 +2,10 @@
 
 * ffprobe never sees the file's name. The file is opened here and becomes its standard input, which it opens again under
   a fixed name: no option, protocol or playlist can be hidden in a name, and a concurrent rename does not matter.
-* The demuxer is forced to MP4 and only the protocol ``file`` is allowed: a playlist or a concat script named ``x.mp4``
-  is "invalid data", and neither another file nor a URL is opened. (Measured with ffprobe 5.1: ``-protocol_whitelist
-  file`` alone lets a playlist open other local files.) Tracks in other files stay closed.
+* The demuxer is forced to that of the file's format, which its first bytes decide (``containers``): MP4, Matroska or
+  transport stream, and MP4 for everything else. Only the protocol ``file`` is allowed. So a playlist or a concat script
+  named ``x.mp4`` is "invalid data", and neither another file nor a URL is opened. (Measured with ffprobe 5.1:
+  ``-protocol_whitelist file`` alone lets a playlist open other local files.) Tracks in other files stay closed.
 * Limits on memory, CPU time, open files and written files, an empty environment, ``/`` as working directory, a process
   group of its own. After a timeout, too much output or a cancellation the whole group is killed.
 * A hanging file does not delay others: it is opened, read and closed in threads (``file_threads``).
@@ -27,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ..containers import Film, read_film
+from ..containers import Film, demuxer_of, read_film
 from ..domain import Identity, Probe
 from ..exceptions import ChunkProcessingError
 from ..file_threads import FileThreads, OpenFile, reader
@@ -64,12 +65,9 @@ exec "$@"
 """
 _ENDS_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL", "--no-new-privs")
 _STANDARD_INPUT: Final = "/dev/fd/0"
+#: Options of a demuxer, which another one does not know.
+_OF_DEMUXER: Final = {"mov": ("-enable_drefs", "0", "-use_absolute_path", "0")}
 _QUESTION: Final = (
-    *("-v", "error"),
-    *("-protocol_whitelist", "file"),
-    *("-f", "mov"),
-    *("-enable_drefs", "0"),
-    *("-use_absolute_path", "0"),
     *("-print_format", "json"),
     "-show_entries",
     "format=duration,start_time:stream=id,codec_type,codec_name,width,height,avg_frame_rate,sample_rate,channels,duration,"
@@ -131,36 +129,37 @@ class Ffprobe:
 
     async def _probe(self, path: str, identity: Identity) -> Probe:
         try:
-            program, opened = await self._opened(path, identity)
+            program, demuxer, opened = await self._opened(path, identity)
         except (OSError, ValueError, ChunkProcessingError) as error:
             return Probe(error=f"the file cannot be opened: {_reason(error)}")
         if program is None:
             return Probe(error=f"there is no program {self._binary!r}")
         try:
             with opened.used() as descriptor:
-                ending = await self._ask([program, *_QUESTION], descriptor)
+                ending = await self._ask([program, *_question(demuxer)], descriptor)
             problem = ending.problem()
             return Probe(error=problem) if problem else await self._answer(identity, opened, ending.output)
         finally:
             opened.let_go()
 
-    async def _opened(self, path: str, identity: Identity) -> tuple[str | None, OpenFile]:
-        """ffprobe's path, and the open file; without ffprobe the file is not opened."""
+    async def _opened(self, path: str, identity: Identity) -> tuple[str | None, str, OpenFile]:
+        """ffprobe's path, the demuxer, and the open file; without ffprobe the file is not opened."""
         opened = OpenFile()
         try:
-            return await self._threads.run(identity, self._open, path, identity, opened), opened
+            return *await self._threads.run(identity, self._open, path, identity, opened), opened
         except BaseException:
             opened.let_go()
             raise
 
-    def _open(self, path: str, identity: Identity, opened: OpenFile) -> str | None:
+    def _open(self, path: str, identity: Identity, opened: OpenFile) -> tuple[str | None, str]:
         program = _find(self._binary)
-        if program is not None:
-            opened.is_here(_open_inside(self._root, path))
-            with opened.used() as descriptor:
-                if self._identity_of(descriptor) != identity:
-                    raise ValueError("another file has taken its place")
-        return program
+        if program is None:
+            return None, ""
+        opened.is_here(_open_inside(self._root, path))
+        with opened.used() as descriptor:
+            if self._identity_of(descriptor) != identity:
+                raise ValueError("another file has taken its place")
+            return program, demuxer_of(reader(descriptor))
 
     async def _answer(self, identity: Identity, opened: OpenFile, output: bytes) -> Probe:
         def read() -> Probe:
@@ -227,6 +226,11 @@ class _Ending:
 # --- The process --------------------------------------------------------------------------------------------------
 
 
+def _question(demuxer: str) -> list[str]:
+    allowed = ("-v", "error", "-protocol_whitelist", "file", "-f", demuxer, *_OF_DEMUXER.get(demuxer, ()))
+    return [*allowed, *_QUESTION]
+
+
 def _find(binary: str) -> str | None:
     program = shutil.which(binary)
     return None if program is None else os.path.abspath(program)  # it is started in another directory
@@ -250,7 +254,7 @@ def _open_inside(root: Path, path: str) -> int:
 
 
 def _film_in(opened: OpenFile) -> Film | None:
-    """The properties in the boxes of the open file; None if it cannot be read."""
+    """The properties in the structure of the open file; None if it cannot be read."""
     try:
         with opened.used() as descriptor:
             return read_film(reader(descriptor), os.fstat(descriptor).st_size)

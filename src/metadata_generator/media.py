@@ -57,6 +57,8 @@ def _duration(container: object, items: list[_Item], film: Film | None) -> tuple
         return _told_duration(container)
     if film.seconds is None:
         return None, film.remarks[0] if film.remarks else "the file's boxes tell no duration"
+    if film.is_approximate:
+        return _confirmed_duration(container, film.seconds)
     # With several recordings ffprobe follows the first; it also follows a clock wherever it jumps, and a truncated
     # fragment to its nominal end.
     counts_the_same = film.runs == 1 and not film.is_irregular
@@ -74,6 +76,16 @@ def _told_duration(container: object) -> tuple[float | None, str]:
         return None, "ffprobe found no duration"
     if starts is not None and starts > _SAME_DURATION:
         return None, f"the film's clock begins at {starts:.3f} s, and nothing else tells its length"
+    return told, ""
+
+
+def _confirmed_duration(container: object, seconds: float) -> tuple[float | None, str]:
+    """ffprobe's own value, which does not contain the start offset here, if the file's clock confirms it."""
+    told = _seconds(container.get("duration")) if isinstance(container, dict) else None
+    if told is None:
+        return None, "ffprobe found no duration"
+    if not close_to(told, seconds):
+        return None, f"the file's clock runs for {seconds:.3f} s, ffprobe says {told:.3f} s"
     return told, ""
 
 

@@ -466,7 +466,7 @@ OTHER_KINDS = (
     Media("tar", _tarred),
     Media("gzip", lambda: zlib.compress(ORDINARY, wbits=31), described=False),
     Media("Matroska", lambda: _converted("matroska", "-c", "copy"), described=False),
-    Media("transport stream", lambda: _converted("mpegts", "-c", "copy"), described=False),
+    Media("transport stream", lambda: _converted("mpegts", "-c", "copy"), described=True),
     Media("AVI", lambda: _converted("avi", "-c:v", "mpeg4", "-c:a", "copy"), described=False),
     Media("WAV", lambda: _converted("wav", "-vn", "-c:a", "pcm_s16le"), described=False),
     Media("FLV", lambda: _converted("flv", "-c", "copy"), described=False),

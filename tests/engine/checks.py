@@ -240,13 +240,13 @@ def test_it_is_less_than_65_mb_larger_than_its_base(project: Project) -> None:
     assert 0 < ours["Size"] - base["Size"] < IMAGE_LIMIT_BYTES
 
 
-def test_its_ffprobe_is_small_and_knows_mp4_and_files_alone(project: Project) -> None:
+def test_its_ffprobe_is_small_and_knows_three_formats_and_files_alone(project: Project) -> None:
     def known(what: str) -> list[str]:
         return in_image(project, "ffprobe", "-v", "quiet", f"-{what}").split()
 
     assert int(in_image(project, "stat", "-c", "%s", "/usr/local/bin/ffprobe")) < FFPROBE_LIMIT_BYTES
-    assert known("demuxers")[-2:] == ["D", "mov,mp4,m4a,3gp,3g2,mj2"]
-    assert known("demuxers").count("D") == 1
+    assert known("demuxers")[-6:] == ["D", "matroska,webm", "D", "mov,mp4,m4a,3gp,3g2,mj2", "D", "mpegts"]
+    assert known("demuxers").count("D") == 3
     assert known("protocols")[-4:] == ["Input:", "file", "Output:", "file"]
     assert known("decoders")[-1] == "------"
 
