@@ -57,7 +57,10 @@ ROOMS = {
         "part_plan,ports,pruning,recording,resuming,usual_silence,values,whose",
     ),
     "ownership": ("ownership/{decision,facts,keys}", "ownership_decision,ownership_equality,ownership_keys,values"),
-    "containers": ("containers/{boxes,film,fragments}", "boxes,film,fragments,values"),
+    "containers": (
+        "containers/{boxes,ebml,film,formats,fragments,matroska,transport}",
+        "boxes,containers,film,fragments,matroska,transport,values",
+    ),
     "dispatcher": ("dispatcher/{sightings}", "sightings,values"),
     "stream_processor": ("stream_processor/{next_step}", "next_step,values"),
     "retry": ("retry/{policy,request_outcome}", "request_outcome,retry,values"),
