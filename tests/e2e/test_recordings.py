@@ -83,7 +83,7 @@ def test_a_recording_that_is_proved_closed_need_not_be_quiet_for_long(stage: Sta
 @pytest.mark.also_on("minio")
 def test_what_is_sent_is_what_the_metrics_say(stage: Stage) -> None:
     daemon, path = stage.daemon, stage.folder / "counted.mp4"
-    daemon.start_and_wait()
+    daemon.start_and_wait(STREAM_TIMEOUT_SECONDS="6")  # on a busy machine the test itself is quiet for seconds
     with Writer(path) as writer:
         writer.append(2 * CHUNK)
         stage.wait_until_sent(path, 1, 2)
