@@ -19,6 +19,8 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 # botocore describes 400 services; only S3 and those for credentials are needed.
 RUN find /opt/venv/lib/python3*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
         ! -name s3 ! -name sts ! -name sso ! -name sso-oidc -exec rm -r {} +
+# pygments colours 500 languages for rich; the commands print none of them.
+RUN find /opt/venv/lib/python3*/site-packages/pygments/lexers -name '*.py' ! -name __init__.py ! -name _mapping.py -delete
 # Some wheels bring their debug symbols: a third of the compiled libraries, read by debuggers only.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends binutils \
