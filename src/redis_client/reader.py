@@ -125,7 +125,7 @@ class RedisReader:
         while cursor != 0:
             command = ("SSCAN", self._names.of(name), cursor or 0, "COUNT", 500)
             (page,) = await self._connection.run("load", [command], wrong_type_is_none=wrong_type_is_none)
-            if page is None:
+            if page is None and wrong_type_is_none:
                 return None
             with reading("load"):
                 cursor, ids = page
