@@ -8,7 +8,8 @@ lets one go on that was to end:
 * Up to 3.11.2, Debian 12's Python, a timeout becomes a ``TimeoutError`` only where the count is 0. With a request left
   over, or in the cleanup of a task that was cancelled, each later timeout cancels the task instead.
 
-``asyncio.wait_for`` has a third one: up to 3.11 it swallows a cancellation that arrives when its work has just ended.
+``asyncio.wait_for`` has one of its own: up to 3.11 it swallows a cancellation that arrives when its work has just
+ended.
 
 Everything under ``src`` uses these instead of those of ``asyncio``.
 """
