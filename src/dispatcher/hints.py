@@ -123,8 +123,8 @@ class Hints:
             name=None if living is None else living.path,
             at_name=None if living is None else looks[living.path],
             done=None if settled is None else settled.snapshot,
-            to_be_read=self._newcomers.to_read.files.get(path),
-            ready=self._newcomers.resting.files.get(path),
+            to_be_read=self._newcomers.to_read.snapshot(path),
+            ready=self._newcomers.resting.snapshot(path),
         )
         case = sightings.decide(sighting)
         stream = living or at_path

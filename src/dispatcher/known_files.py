@@ -34,7 +34,7 @@ class KnownFiles:
             return []
         if len(self._queue.files) < _FEWEST:
             return []
-        asked = dict(islice(self._queue.files.items(), _AT_ONCE))
+        asked = {path: seen.snapshot for path, seen in islice(self._queue.files.items(), _AT_ONCE)}
         known = await self._known(asked)
         found = [(path, asked[path], marker) for path, marker in known.items() if self._is_free(path, asked[path])]
         for path, _, _ in found:
@@ -46,7 +46,7 @@ class KnownFiles:
         """Whether it still waits as it was, and has no stream, not even a failed one."""
         streams, identity = self._register, snapshot.identity
         is_held = path in streams.by_path or identity in streams.by_identity or identity in streams.failed
-        return not is_held and self._queue.files.get(path) == snapshot
+        return not is_held and self._queue.snapshot(path) == snapshot
 
     async def _known(self, asked: dict[str, Snapshot]) -> dict[str, Marker]:
         try:

@@ -31,8 +31,7 @@ class Queue:
         self.rooms = asyncio.Semaphore(at_once)
         self.unknown = None if most_unknown is None else asyncio.Semaphore(most_unknown)
         self._tally = tally
-        self.files: OrderedDict[str, Snapshot] = OrderedDict()
-        self._since: dict[str, float] = {}
+        self.files: OrderedDict[str, Observation] = OrderedDict()
         self._arrived = asyncio.Event()
 
     async def room(self) -> Room:
@@ -44,27 +43,26 @@ class Queue:
 
     def put(self, path: str, seen: Observation) -> None:
         """The caller adds it to the tally, which is independent of the queue."""
-        self.files[path] = seen.snapshot
-        self._since[path] = seen.at
+        self.files[path] = seen
         self._arrived.set()
+
+    def snapshot(self, path: str) -> Snapshot | None:
+        """How the file was when it was put here; None if it is not here."""
+        seen = self.files.get(path)
+        return None if seen is None else seen.snapshot
 
     def take(self, path: str) -> None:
         """It is taken up out of turn."""
-        self.leave(path)
+        del self.files[path]
         self._tally.drop(path)
-
-    def leave(self, path: str) -> Observation | None:
-        """Remove it, if it is here, and return it as it was put."""
-        snapshot = self.files.pop(path, None)
-        return None if snapshot is None else Observation(snapshot, self._since.pop(path))
 
     async def get(self) -> tuple[str, Observation]:
         while not self.files:
             self._arrived.clear()
             await self._arrived.wait()
-        path, snapshot = self.files.popitem(last=False)
+        path, seen = self.files.popitem(last=False)
         self._tally.drop(path)
-        return path, Observation(snapshot, self._since.pop(path))
+        return path, seen
 
 
 class Room:
@@ -115,7 +113,7 @@ class Newcomers:
         """Add a file as it was seen now; ``proved`` is the snapshot that its object contains, ``fresh`` that it may be
         growing. If it waits here already, unchanged, it counts as seen since then."""
         snapshot = seen.snapshot
-        waits = self.to_read.files.get(path)
+        waits = self.to_read.snapshot(path)
         if waits is not None and 0 < snapshot.mtime_ns - waits.mtime_ns < _GROWING_SECONDS * 1e9:
             self._growing.add(path)
         before = self._take_out(path)
@@ -151,5 +149,5 @@ class Newcomers:
         return Unfinished(path, Holding(path, file.seen, file.seen.size - file.missing), waits=file)
 
     def _take_out(self, path: str) -> Observation | None:
-        found = [queue.leave(path) for queue in self.queues.values()]
+        found = [queue.files.pop(path, None) for queue in self.queues.values()]
         return next(filter(None, found), None)
