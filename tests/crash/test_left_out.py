@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
 
-from src.domain import Identity, Marker, PartSchedule, Snapshot, moments
+from src.domain import Identity, Marker, PartSchedule, Snapshot, World, moments
 from src.events import StreamEvent, WatcherChangeType
 from src.exceptions import ChunkProcessingError
 from src.ownership import LeftOut
@@ -23,6 +24,21 @@ def _emit(moment: moments.DaemonMoment) -> None:
         raise moment.error
 
 
+def _left_out(world: World, old: Sequence[str], passed_on: list[str]) -> LeftOut:
+    """After a first scan that found these files, beside a Redis that remembers no stream."""
+
+    async def remembered() -> tuple[tuple[str, Identity], ...]:
+        return ()
+
+    left_out = LeftOut(
+        world, remembered, lambda _: True, passes_on=lambda event: passed_on.append(event.path), emit=_emit
+    )
+    for path in old:
+        left_out.publish(StreamEvent(WatcherChangeType.WRITE, path, is_old=True))
+    left_out.first_scan_done()
+    return left_out
+
+
 @pytest.mark.parametrize("key", ["cam.mp4", "cam~2.mp4", "cam~30.mp4", None])
 def test_an_old_file_whose_upload_is_open_is_taken_whatever_its_number(key: str | None) -> None:
     passed_on: list[str] = []
@@ -34,19 +50,7 @@ def test_an_old_file_whose_upload_is_open_is_taken_whatever_its_number(key: str 
         if key is not None:
             simulation.store.put_upload(key)
 
-        async def remembered() -> tuple[tuple[str, Identity], ...]:
-            return ()
-
-        left_out = LeftOut(
-            simulation._world(),
-            remembered,
-            lambda _: True,
-            passes_on=lambda event: passed_on.append(event.path),
-            emit=_emit,
-        )
-        for path in ("cam.mp4", "other.mp4"):
-            left_out.publish(StreamEvent(WatcherChangeType.WRITE, path, is_old=True))
-        left_out.first_scan_done()
+        left_out = _left_out(simulation._world(), ("cam.mp4", "other.mp4"), passed_on)
         async with asyncio.timeout(60):
             await left_out.run()
 
@@ -63,9 +67,6 @@ def test_redis_is_asked_about_many_old_files_in_one_exchange() -> None:
         for seed, name in enumerate(names):
             simulation.disk.write(name, bytes_of(CHUNK, seed))
 
-        async def remembered() -> tuple[tuple[str, Identity], ...]:
-            return ()
-
         world = simulation._world()
         for name in names[::9]:
             snapshot = await world.recordings.snapshot(name)
@@ -74,12 +75,7 @@ def test_redis_is_asked_about_many_old_files_in_one_exchange() -> None:
                 Marker(name, name, world.store.bucket, name, snapshot, 0, "e-1", PartSchedule(CHUNK), NOON, NOON)
             )
         simulation.redis.calls.clear()
-        left_out = LeftOut(
-            world, remembered, lambda _: True, passes_on=lambda event: passed_on.append(event.path), emit=_emit
-        )
-        for name in names:
-            left_out.publish(StreamEvent(WatcherChangeType.WRITE, name, is_old=True))
-        left_out.first_scan_done()
+        left_out = _left_out(world, names, passed_on)
         await left_out.run()
         assert passed_on == names[::9]
 
@@ -108,19 +104,7 @@ def test_many_old_files_are_looked_at_together_and_one_that_cannot_be_is_passed_
         for seed, name in enumerate(names):
             simulation.disk.write(name, bytes_of(CHUNK, seed))
 
-        async def remembered() -> tuple[tuple[str, Identity], ...]:
-            return ()
-
-        left_out = LeftOut(
-            simulation._world(),
-            remembered,
-            lambda _: True,
-            passes_on=lambda event: passed_on.append(event.path),
-            emit=_emit,
-        )
-        for name in names:
-            left_out.publish(StreamEvent(WatcherChangeType.WRITE, name, is_old=True))
-        left_out.first_scan_done()
+        left_out = _left_out(simulation._world(), names, passed_on)
         began = asyncio.get_running_loop().time()
         await left_out.run()
         return asyncio.get_running_loop().time() - began
