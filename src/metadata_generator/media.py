@@ -25,6 +25,10 @@ _SAME_DURATION = 0.1
 _BLOCK = 16
 #: What ffprobe and ISO 639-2 write for unspecified values.
 _UNKNOWN_WORDS = frozenset({"unknown", "unspecified", "reserved", "und", "N/A"})
+_UNKNOWN_KIND = "unknown"
+#: ffprobe's codec, of type "data", for a stream that it does not recognise. That may be sound, too, such as the AAC in
+#: M2TS: the program table does not name it, and an ffprobe without decoders cannot guess.
+_NOT_RECOGNISED = "bin_data"
 
 _Item = Mapping[str, object]
 
@@ -117,9 +121,12 @@ def _track_of(item: _Item, film: Film | None) -> Track | None:
 
 def _stream(item: _Item, track: Track | None, remarks: list[str]) -> MediaStream:
     """``item`` contains only what ``ffprobe`` was asked for."""
+    kind, codec = _word(item.get("codec_type")) or _UNKNOWN_KIND, _word(item.get("codec_name"))
+    if codec == _NOT_RECOGNISED:
+        kind, codec = kind if track is not None else _UNKNOWN_KIND, None
     stream = MediaStream(
-        kind=_word(item.get("codec_type")) or "unknown",
-        codec=_word(item.get("codec_name")),
+        kind=kind,
+        codec=codec,
         width=_count(item.get("width")),
         height=_count(item.get("height")),
         frame_rate=_rate(item.get("avg_frame_rate")),

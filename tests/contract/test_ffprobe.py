@@ -22,6 +22,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from src.containers import Film, Track
 from src.domain import MediaStream, Probe
 from src.domain.ports import Prober
 from src.metadata_generator import child_process, ffprobe, places
@@ -604,6 +605,22 @@ def test_an_answer_is_taken_word_by_word_and_never_on_trust() -> None:
             MediaStream("unknown", None),
         ),
     )
+
+
+def test_a_stream_that_ffprobe_does_not_recognise_has_neither_a_codec_nor_a_kind() -> None:
+    """An ffprobe without decoders says so of the AAC sound in M2TS."""
+    streams = [
+        {"id": "0x1011", "codec_type": "video", "codec_name": "h264"},
+        {"id": "0x1100", "codec_type": "data", "codec_name": "bin_data"},
+    ]
+    body = json.dumps({"streams": streams}).encode()
+    clock = Film(2.0, {}, is_fragmented=False, is_approximate=True)
+    for film in (None, clock):
+        picture, sound = read_answer(body, film).streams
+        assert (picture.kind, picture.codec) == ("video", "h264")
+        assert sound == MediaStream("unknown", None)
+    boxes = Film(2.0, {0x1100: Track(0x1100, "meta")}, is_fragmented=False)
+    assert read_answer(body, boxes).streams[1] == MediaStream("data", None), "a camera's own data: the boxes confirm it"
 
 
 @pytest.mark.parametrize(
