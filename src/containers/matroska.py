@@ -96,6 +96,7 @@ class Timeline:
     def __init__(self) -> None:
         self.offset = 0
         self.segments = 0
+        self.end: int | None = None  # of the last segment; None: unknown
         self.claimed: float | None = None  # seconds, according to the header
         self.first: float | None = None
         self.last = 0.0
@@ -127,7 +128,7 @@ class Timeline:
 
     def _enter(self, found: Element) -> None:
         if found.kind == _SEGMENT:
-            self.segments += 1
+            self.segments, self.end = self.segments + 1, found.end
         elif not self.segments:
             raise ValueError(found.kind)
         self._cluster_end, self._base = (found.end, None) if found.kind == _CLUSTER else (None, None)
@@ -245,6 +246,8 @@ def read_film(read: Read, size: int) -> Film:
         return _unknown("its elements cannot be read")
     if timeline.segments > 1:
         return _unknown(f"the file holds {timeline.segments} recordings, one behind the other")
+    if timeline.claimed is not None and timeline.end is not None and timeline.end > size:
+        return _unknown("the file ends in the middle of its segment")
     return _duration(timeline)
 
 
@@ -254,13 +257,16 @@ def _duration(timeline: Timeline) -> Film:
         return _unknown("its header tells no duration: it was not closed, or written as a live stream")
     if first is None or not 0 < claimed <= 100 * 366 * 86_400:
         return _unknown("its header tells a duration, and it has no media")
+    if timeline.jumps:
+        return _unknown("its clock jumps between two clusters")
     ends = timeline.last + timeline.step
-    remarks = ("the clock jumps between two clusters",) if timeline.jumps else ()
-    if close_to(claimed, ends):
-        return Film(claimed - first if first > _NO_OFFSET else claimed, {}, is_fragmented=False, remarks=remarks)
-    if close_to(claimed, ends - first):
-        return Film(claimed, {}, is_fragmented=False, remarks=remarks)
-    return _unknown(f"its clusters end at {ends:.3f} s, its header says {claimed:.3f} s")
+    offset = first if first > _NO_OFFSET else 0.0
+    media = ends - offset
+    # Some writers count the offset. It may be shorter than the tolerance.
+    nearest = min(claimed - offset, claimed, key=lambda seconds: abs(seconds - media))
+    if nearest <= 0 or not close_to(nearest, media):
+        return _unknown(f"its clusters end at {ends:.3f} s, its header says {claimed:.3f} s")
+    return Film(nearest, {}, is_fragmented=False)
 
 
 def _unknown(why: str) -> Film:

@@ -143,6 +143,32 @@ def test_a_start_offset_is_not_part_of_the_duration() -> None:
     assert seconds(file(info(2000), TRACK, cluster(60, *SECOND) + cluster(1060, *SECOND))) == 2.0
 
 
+def test_a_start_offset_of_less_than_the_tolerance_is_told_apart() -> None:
+    """Whichever way the header counts, an offset may be shorter than two durations may differ."""
+    late = cluster(400, *SECOND) + cluster(1400, *SECOND)
+    assert seconds(file(info(2400), TRACK, late)) == pytest.approx(2.0)
+    assert seconds(file(info(2000), TRACK, late)) == 2.0, "written by one that left it out"
+    hours = (cluster(at, *SECOND) for at in (300_000, *range(1_000_000, 36_000_000, 1_000_000), 36_299_000))
+    assert seconds(file(info(36_000_000), TRACK, *hours)) == 36_000.0
+
+
+def test_a_long_file_that_lacks_its_last_minutes_has_no_known_duration() -> None:
+    """One per cent may differ, but not because the file was cut."""
+    long = file(info(36_000_000), TRACK, *(cluster(at, *SECOND) for at in range(0, 36_000_000, 100_000)))
+    last = long.rindex(CLUSTER.to_bytes(4, "big"))
+    assert seconds(long[:last]) is None
+    assert remark(long[: last + 100]) == "the file ends in the middle of its segment"
+
+
+@pytest.mark.parametrize("jump", [-90_000, 4_000_000])
+def test_a_clock_that_jumps_makes_the_duration_unknown(jump: int) -> None:
+    begin = 100_000
+    media = cluster(0, *SECOND) + cluster(begin, *SECOND) + cluster(begin + jump, *SECOND)
+    data = file(info(begin + jump + 1000), TRACK, media)
+    assert seconds(data) is None
+    assert remark(data) == "its clock jumps between two clusters"
+
+
 def test_a_duration_that_the_clusters_contradict_is_unknown() -> None:
     assert remark(file(info(9000), TRACK, MEDIA)) == "its clusters end at 2.000 s, its header says 9.000 s"
     assert seconds(file(info(9000), TRACK, MEDIA)) is None
