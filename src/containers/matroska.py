@@ -27,13 +27,11 @@ _TIMESTAMP: Final = 0xE7
 _SIMPLE_BLOCK: Final = 0xA3
 _BLOCK_GROUP: Final = 0xA0
 _BLOCK: Final = 0xA1
-#: What a segment consists of: ``SeekHead``, ``Info``, ``Tracks``, ``Chapters``, ``Cluster``, ``Cues``, ``Attachments``,
-#: ``Tags``.
-_IN_SEGMENT: Final = frozenset(
-    (0x114D9B74, _INFO, _TRACKS, 0x1043A770, _CLUSTER, 0x1C53BB6B, 0x1941A469, 0x1254C367),
-)
 #: May stand between all others and mean nothing: ``Void`` and ``CRC-32``.
 _ANYWHERE: Final = frozenset((0xEC, 0xBF))
+#: What a segment consists of: ``SeekHead``, ``Info``, ``Tracks``, ``Chapters``, ``Cluster``, ``Cues``, ``Attachments``,
+#: ``Tags``.
+_IN_SEGMENT: Final = _ANYWHERE | {0x114D9B74, _INFO, _TRACKS, 0x1043A770, _CLUSTER, 0x1C53BB6B, 0x1941A469, 0x1254C367}
 
 _TYPES: Final = {b"webm": "video/webm", b"matroska": "video/x-matroska"}
 _USUAL_SCALE: Final = 1_000_000  # nanoseconds per tick
@@ -80,10 +78,14 @@ def is_whole(read: Read, size: int) -> bool:
         if found[-1].end != size or kinds != [_EBML, _SEGMENT]:
             return False
         segment = next(each for each in found if each.kind == _SEGMENT)
-        inside = {each.kind for each in children(read, segment.content, segment.end or 0, most=_MOST_IN_SEGMENT)}
+        missing = {_TRACKS, _CLUSTER}
+        for each in children(read, segment.content, segment.end or 0, most=_MOST_IN_SEGMENT):
+            if each.kind not in _IN_SEGMENT:
+                return False
+            missing.discard(each.kind)
     except ValueError:
         return False
-    return {_TRACKS, _CLUSTER} <= inside <= _IN_SEGMENT | _ANYWHERE
+    return not missing
 
 
 class Timeline:
