@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import socket
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from src.containers.boxes import is_whole
-from src.domain import Probe
-from src.metadata_generator import encode_document, ffprobe, metadata_document, read_document
-from src.metadata_generator.media import STREAMS_LIMIT
 from src.watcher import RecordingFiles
 from tests.contract.test_recordings import seen
+from tests.corpus.asking import asked, calls_nobody, opens_no_fifo
 from tests.corpus.media import CANARY, FASTSTART, FRAGMENTED, MEDIA, ORDINARY, Media, playlists
-from tests.harness.probing import AnyFile
-from tests.unit.test_metadata import VALIDATOR, proved
 
 pytestmark = [pytest.mark.ffmpeg, pytest.mark.timeout(120)]
-
-TIME_LIMIT = 60.0  # of ffprobe's own; none of these needs a tenth of it
-
-
-async def asked(folder: Path) -> Probe:
-    """What ffprobe says of ``x.mp4``, and what holds for every such answer."""
-    found = await AnyFile("ffprobe", folder, timeout_seconds=TIME_LIMIT).probe_any("x.mp4")
-    assert (found.duration_seconds is None) == (found.error is not None)
-    assert "longer than" not in (found.error or "") and "MiB" not in (found.error or "")
-    assert len(found.streams) <= STREAMS_LIMIT
-    assert len(found.error or "") <= ffprobe.ERROR_LIMIT
-    assert (found.error or "").isprintable()
-    document = encode_document(metadata_document(proved(), original_file_path="/srv/x.mp4", probe=found))
-    VALIDATOR.validate(json.loads(document))
-    assert read_document(document) is not None
-    assert CANARY.encode() not in document
-    return found
 
 
 def test_there_are_as_many_as_promised() -> None:
@@ -87,44 +60,15 @@ def test_the_films_that_all_this_is_made_of_are_whole() -> None:
 # --- Texts that lead to other files -----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.setblocking(False)
-        yield server
-
-
 @pytest.mark.parametrize("what", playlists("x:1"))
 async def test_no_text_makes_it_open_a_file_beside_it(what: str, tmp_path: Path) -> None:
-    """A FIFO would keep whoever opens it waiting for ever; its name is the canary."""
     fifo = tmp_path / f"{CANARY}.mp4"
-    os.mkfifo(fifo)
-    for target in (str(fifo), fifo.name):
-        (tmp_path / "x.mp4").write_bytes(playlists(target)[what])
-        probing = asyncio.create_task(asked(tmp_path))
-        until = time.monotonic() + TIME_LIMIT
-        while not probing.done() and time.monotonic() < until:
-            assert not _is_read(fifo), f"{what} made it open {target}"
-            await asyncio.sleep(0.005)
-        await probing
-
-
-def _is_read(fifo: Path) -> bool:
-    """Whether somebody has the FIFO open for reading, or waits to."""
-    try:
-        os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
-    except OSError:
-        return False
-    return True
+    await opens_no_fifo(fifo, {target: playlists(target)[what] for target in (str(fifo), fifo.name)})
 
 
 @pytest.mark.parametrize("what", playlists("x:1"))
-async def test_no_text_makes_it_call_anybody(what: str, tmp_path: Path, listener: socket.socket) -> None:
-    host, port = listener.getsockname()
-    (tmp_path / "x.mp4").write_bytes(playlists(f"http://{host}:{port}/")[what])
-    await asked(tmp_path)
-    with pytest.raises(BlockingIOError):
-        listener.accept()
+async def test_no_text_makes_it_call_anybody(what: str, tmp_path: Path) -> None:
+    await calls_nobody(tmp_path, lambda address: playlists(address)[what])
 
 
 @pytest.mark.parametrize("what", playlists("x:1"))

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-import os
-import socket
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from src.containers import MediaClock, is_whole, read_film
+from tests.corpus.asking import asked, calls_nobody, opens_no_fifo
 from tests.corpus.media import CANARY, ORDINARY
 from tests.corpus.other_formats import BROKEN, SECONDS, Broken, live_mkv, m2ts, mkv, mov, ts, webm, with_references
-from tests.corpus.test_media import TIME_LIMIT, _is_read, asked
 
 pytestmark = [pytest.mark.ffmpeg, pytest.mark.timeout(120)]
 
@@ -84,33 +79,14 @@ async def test_nothing_that_is_broken_is_described_with_a_wrong_number(broken: B
 
 @pytest.mark.parametrize("what", with_references("x:1"))
 async def test_no_film_makes_it_open_a_file_beside_it(what: str, tmp_path: Path) -> None:
-    """A FIFO would keep whoever opens it waiting for ever; its name is the canary."""
     fifo = tmp_path / f"{CANARY}.mkv"
-    os.mkfifo(fifo)
-    for target in (str(fifo), fifo.name, f"file:{fifo}"):
-        (tmp_path / "x.mp4").write_bytes(with_references(target)[what])
-        probing = asyncio.create_task(asked(tmp_path))
-        until = time.monotonic() + TIME_LIMIT
-        while not probing.done() and time.monotonic() < until:
-            assert not _is_read(fifo), f"{what} made it open {target}"
-            await asyncio.sleep(0.005)
-        await probing
-
-
-@pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.setblocking(False)
-        yield server
+    targets = (str(fifo), fifo.name, f"file:{fifo}")
+    await opens_no_fifo(fifo, {target: with_references(target)[what] for target in targets})
 
 
 @pytest.mark.parametrize("what", with_references("x:1"))
-async def test_no_film_makes_it_call_anybody(what: str, tmp_path: Path, listener: socket.socket) -> None:
-    host, port = listener.getsockname()
-    (tmp_path / "x.mp4").write_bytes(with_references(f"http://{host}:{port}/")[what])
-    await asked(tmp_path)
-    with pytest.raises(BlockingIOError):
-        listener.accept()
+async def test_no_film_makes_it_call_anybody(what: str, tmp_path: Path) -> None:
+    await calls_nobody(tmp_path, lambda address: with_references(address)[what])
 
 
 @pytest.mark.parametrize("what", with_references("x:1"))
