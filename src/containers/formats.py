@@ -42,7 +42,6 @@ class Format:
     structure proves its end. ``has_index_first``: whether a recorder that came back has moved its index to the front.
     """
 
-    name: str
     demuxer: str
     usual_type: str
     begins: Callable[[bytes], bool]
@@ -59,7 +58,6 @@ def _never(read: Read, size: int) -> bool:
 
 
 MP4: Final = Format(
-    name="mp4",
     demuxer="mov",
     usual_type="video/mp4",
     begins=boxes.begins,
@@ -70,7 +68,6 @@ MP4: Final = Format(
     film=film.read_film,
 )
 MATROSKA: Final = Format(
-    name="matroska",
     demuxer="matroska",
     usual_type="video/x-matroska",
     begins=matroska.begins,
@@ -81,7 +78,6 @@ MATROSKA: Final = Format(
     film=matroska.read_film,
 )
 TRANSPORT_STREAM: Final = Format(
-    name="mpegts",
     demuxer="mpegts",
     usual_type="video/mp2t",
     begins=transport.begins,
