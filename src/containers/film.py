@@ -29,7 +29,7 @@ _NEARLY_ALL = 0.9  # of a track's samples, for a constant frame rate
 _MOST_DURATIONS = 1_000  # different ones that are counted
 _LONGEST_DELAY = 1.0  # seconds by which an encoder delays its first sample
 _LONGEST_SAMPLE = 3600.0  # seconds; more is invalid
-_LONGEST_SECONDS = 100 * 366 * 86_400.0
+LONGEST_SECONDS = 100 * 366 * 86_400.0
 #: Two durations of the same track may differ by that of the last sample, which some recorders guess.
 _TOLERANCE_SECONDS, _TOLERANCE_RATIO = 0.5, 0.01
 
@@ -109,6 +109,11 @@ def close_to(one: float, other: float) -> bool:
     return abs(one - other) <= max(_TOLERANCE_SECONDS, _TOLERANCE_RATIO * max(one, other))
 
 
+def of_unknown_length(why: str) -> Film:
+    """A file without boxes, whose tracks are not looked at."""
+    return Film(None, {}, is_fragmented=False, remarks=(why,))
+
+
 def read_film(read: Read, size: int) -> Film | None:
     """Read a finished file of ``size`` bytes. None: not an MP4, or an unreadable one. Raises the errors of ``read``."""
     found = _Found()
@@ -128,7 +133,7 @@ def _film(found: _Found) -> Film:
         found.remark(f"the file holds {found.indexes} recordings, one behind the other")
     played = [t for t in tracks.values() if t.kind in ("video", "audio")] or list(tracks.values())
     seconds = None if found.indexes > 1 and not found.is_fragmented else _length(played, found.is_fragmented)
-    if found.makes_no_sense or (seconds is not None and not 0 < seconds <= _LONGEST_SECONDS):
+    if found.makes_no_sense or (seconds is not None and not 0 < seconds <= LONGEST_SECONDS):
         seconds = None
     return Film(seconds, tracks, found.is_fragmented, found.indexes, found.is_irregular, tuple(found.remarks))
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from ..domain import Curve
 from .ebml import Element, children, element, number, real, unsigned
-from .film import Film, close_to
+from .film import LONGEST_SECONDS, Film, close_to, of_unknown_length
 from .fragments import Read
 
 _EBML: Final = 0x1A45DFA3
@@ -243,33 +243,29 @@ def read_film(read: Read, size: int) -> Film:
             if not timeline.read_on(read, size):
                 break
         else:
-            return _unknown("it has more elements than any recording")
+            return of_unknown_length("it has more elements than any recording")
     except (ValueError, OverflowError):
-        return _unknown("its elements cannot be read")
+        return of_unknown_length("its elements cannot be read")
     if timeline.segments > 1:
-        return _unknown(f"the file holds {timeline.segments} recordings, one behind the other")
+        return of_unknown_length(f"the file holds {timeline.segments} recordings, one behind the other")
     if timeline.claimed is not None and timeline.end is not None and timeline.end > size:
-        return _unknown("the file ends in the middle of its segment")
+        return of_unknown_length("the file ends in the middle of its segment")
     return _duration(timeline)
 
 
 def _duration(timeline: Timeline) -> Film:
     claimed, first = timeline.claimed, timeline.first
     if claimed is None:
-        return _unknown("its header tells no duration: it was not closed, or written as a live stream")
-    if first is None or not 0 < claimed <= 100 * 366 * 86_400:
-        return _unknown("its header tells a duration, and it has no media")
+        return of_unknown_length("its header tells no duration: it was not closed, or written as a live stream")
+    if first is None or not 0 < claimed <= LONGEST_SECONDS:
+        return of_unknown_length("its header tells a duration, and it has no media")
     if timeline.jumps:
-        return _unknown("its clock jumps between two clusters")
+        return of_unknown_length("its clock jumps between two clusters")
     ends = timeline.last + timeline.step
     offset = first if first > _NO_OFFSET else 0.0
     media = ends - offset
     # Some writers count the offset. It may be shorter than the tolerance.
     nearest = min(claimed - offset, claimed, key=lambda seconds: abs(seconds - media))
     if nearest <= 0 or not close_to(nearest, media):
-        return _unknown(f"its clusters end at {ends:.3f} s, its header says {claimed:.3f} s")
+        return of_unknown_length(f"its clusters end at {ends:.3f} s, its header says {claimed:.3f} s")
     return Film(nearest, {}, is_fragmented=False)
-
-
-def _unknown(why: str) -> Film:
-    return Film(None, {}, is_fragmented=False, remarks=(why,))

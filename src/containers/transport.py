@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..domain import Curve
-from .film import Film
+from .film import Film, of_unknown_length
 from .fragments import Read
 
 _SYNC: Final = 0x47
@@ -130,17 +130,13 @@ def read_film(read: Read, size: int) -> Film:
     """The length of a finished file by its clock, which lacks the last frames: ``is_approximate``."""
     clock = PacketClock()
     if size > _MOST_BYTES:
-        return _unknown("a transport stream tells no duration, and its clock is too long to be read")
+        return of_unknown_length("a transport stream tells no duration, and its clock is too long to be read")
     while clock.is_behind:
         clock.walk(read, size)
     if clock.is_over:
-        return _unknown("a transport stream tells no duration, and its packets are damaged")
+        return of_unknown_length("a transport stream tells no duration, and its packets are damaged")
     if clock.jumps:
-        return _unknown("a transport stream tells no duration, and its clock jumps")
+        return of_unknown_length("a transport stream tells no duration, and its clock jumps")
     if not clock.total:
-        return _unknown("a transport stream tells no duration, and this one has no clock")
+        return of_unknown_length("a transport stream tells no duration, and this one has no clock")
     return Film(clock.total, {}, is_fragmented=False, is_approximate=True)
-
-
-def _unknown(why: str) -> Film:
-    return Film(None, {}, is_fragmented=False, remarks=(why,))
