@@ -195,7 +195,9 @@ class Timeline:
             self.last = now
         if track:
             self.step = max(0.0, min(now - self._of_track.get(track, now), _LONGEST_GAP))
-            self._of_track = {track: now} if len(self._of_track) > _MOST_IN_HEADER else {**self._of_track, track: now}
+            if len(self._of_track) > _MOST_IN_HEADER:
+                self._of_track.clear()
+            self._of_track[track] = now
         self.curve.reach(offset, self.seconds)
 
 
